@@ -1,1 +1,21 @@
-//! server
+//! Sluice: the portal through which a lab releases model weights responsibly.
+//!
+//! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
+//! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
+//! → `accounts` → `catalog` → `access` → `downloads`, `playground` → `admin` → `serve`, `routes`, `workers`, `commands`.
+
+pub mod access;
+pub mod accounts;
+pub mod audit;
+pub mod catalog;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod ids;
+pub mod mail;
+pub mod portal;
+pub mod storage;
+
+/// The database's schema, as steps; applied at start and by every test.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -1,0 +1,160 @@
+//! The one question: may this visitor do this with this model, now? Pages, the Hub interface, tokens, playground and API all ask here.
+
+use sqlx::PgConnection;
+
+use super::grant::{Grant, Standing};
+use super::store;
+use crate::accounts::{Role, Scope, Via, Visitor};
+use crate::catalog::{Gate, Model};
+use crate::clock::Timestamp;
+use crate::error::{Error, Mend, Refusal};
+use crate::ids::{ApplicationId, GrantId};
+
+/// What somebody wants to do with a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Fetch its weights.
+    Download,
+    /// Let it generate.
+    Generate,
+}
+
+impl Action {
+    fn scope(self) -> Scope {
+        match self {
+            Action::Download => Scope::Download,
+            Action::Generate => Scope::Api,
+        }
+    }
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes.
+    Allowed(Permit),
+    /// No, for this reason, to be mended there.
+    Refused(Refusal),
+}
+
+impl Verdict {
+    /// The permit, or the refusal as an error.
+    pub fn permit(self) -> Result<Permit, Error> {
+        match self {
+            Verdict::Allowed(permit) => Ok(permit),
+            Verdict::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+/// What an allowed action rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    /// The grant; none for open models and for admins.
+    pub grant: Option<GrantId>,
+    /// Until when it holds.
+    pub until: Option<Timestamp>,
+}
+
+/// Where an account stands with a gated model that it has no grant for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LatestApplication {
+    /// Begun, not sent.
+    Draft,
+    /// Waiting for a reviewer.
+    Submitted(ApplicationId),
+    /// Declined; the page says why.
+    Declined(ApplicationId),
+    /// Approved or withdrawn: nothing is open.
+    Closed,
+}
+
+/// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
+pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, action: Action, now: Timestamp) -> Result<Verdict, Error> {
+    let (account, via) = match visitor {
+        Visitor::BadToken => return Ok(Verdict::Refused(bad_token())),
+        Visitor::Anonymous if model.gate == Gate::Open && action == Action::Download => return Ok(allowed(None)),
+        Visitor::Anonymous => return Ok(Verdict::Refused(signed_out(model))),
+        Visitor::Known { account, via } => (account, via),
+    };
+    if let Via::Token { scopes, .. } = via
+        && !scopes.contains(&action.scope())
+    {
+        return Ok(Verdict::Refused(scope_missing(action.scope())));
+    }
+    if model.gate == Gate::Open || account.role == Role::Admin {
+        return Ok(allowed(None));
+    }
+    let (grant, application) = store::standing(db, account.id, model.id).await?;
+    Ok(judge(model, grant.as_ref(), application, now))
+}
+
+/// The rule for a gated model, without a database: a grant that holds, or the reason why there is none.
+fn judge(model: &Model, grant: Option<&Grant>, application: Option<LatestApplication>, now: Timestamp) -> Verdict {
+    let standing = grant.map(|grant| (grant, grant.standing(now)));
+    if let Some((grant, Standing::Holds)) = standing {
+        return allowed(Some(grant));
+    }
+    let name = model.full_name();
+    let apply = |label| Some(Mend { path: format!("{}/apply", model.path()), label });
+    let see = |id: ApplicationId| Some(Mend { path: format!("/applications/{id}"), label: "See your application" });
+    let refusal = match (application, standing) {
+        (Some(LatestApplication::Submitted(id)), _) => Refusal {
+            code: "application_pending",
+            message: format!("Your application for {name} is waiting for a reviewer."),
+            mend: see(id),
+        },
+        (Some(LatestApplication::Draft), _) => Refusal {
+            code: "application_draft",
+            message: format!("Your application for {name} has not been sent yet."),
+            mend: apply("Finish your application"),
+        },
+        (_, Some((grant, Standing::Expired))) => Refusal {
+            code: "grant_expired",
+            message: format!("Your access to {name} ended on {}.", grant.expires_at.date()),
+            mend: apply("Apply again"),
+        },
+        (_, Some((_, Standing::Revoked))) => Refusal {
+            code: "grant_revoked",
+            message: format!("Your access to {name} was revoked."),
+            mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+        },
+        (Some(LatestApplication::Declined(id)), _) => {
+            Refusal { code: "application_declined", message: format!("Your application for {name} was declined."), mend: see(id) }
+        }
+        (Some(LatestApplication::Closed) | None, _) => Refusal {
+            code: "no_application",
+            message: format!("Access to {name} needs an approved application."),
+            mend: apply("Apply for access"),
+        },
+    };
+    Verdict::Refused(refusal)
+}
+
+fn allowed(grant: Option<&Grant>) -> Verdict {
+    Verdict::Allowed(Permit { grant: grant.map(|grant| grant.id), until: grant.map(|grant| grant.expires_at) })
+}
+
+fn bad_token() -> Refusal {
+    Refusal {
+        code: "token_invalid",
+        message: "This access token is unknown, expired or revoked.".into(),
+        mend: Some(Mend { path: "/account/tokens".into(), label: "Make a new token" }),
+    }
+}
+
+fn signed_out(model: &Model) -> Refusal {
+    Refusal {
+        code: "signed_out",
+        message: format!("Access to {} needs an account: sign in, or send an access token.", model.full_name()),
+        mend: Some(Mend { path: "/sign-in".into(), label: "Sign in" }),
+    }
+}
+
+fn scope_missing(scope: Scope) -> Refusal {
+    Refusal {
+        code: "token_scope",
+        message: format!("This access token does not carry the scope '{}'.", scope.as_str()),
+        mend: Some(Mend { path: "/account/tokens".into(), label: "Make a token that does" }),
+    }
+}

@@ -1,0 +1,227 @@
+//! Who is asking: by cookie or by token, found once for each request. The extractors are permissions.
+
+use std::future::{Ready, ready};
+
+use actix_web::body::MessageBody;
+use actix_web::cookie::Cookie;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use time::Duration;
+
+use super::secret::Secret;
+use super::token::{Scope, TOKEN_PREFIX};
+use super::{Account, Role, store};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::http::page::FLASH_COOKIE;
+use crate::http::{Viewer, csrf};
+use crate::ids::{AccountId, SessionId, TokenId};
+use crate::portal::Portal;
+
+/// A session ends after so long, whatever happens.
+pub(super) const SESSION_LIFE: Duration = Duration::days(30);
+/// A session ends when nobody used it for so long.
+pub(super) const SESSION_IDLE: Duration = Duration::days(7);
+/// Last-use times are written at most this often.
+pub(super) const SEEN_EVERY: Duration = Duration::minutes(1);
+
+/// Whoever sent a request.
+#[derive(Debug, Clone)]
+pub enum Visitor {
+    /// Nobody we know.
+    Anonymous,
+    /// Sent a token that is malformed, unknown, expired or revoked.
+    BadToken,
+    /// An account.
+    Known {
+        /// Whose.
+        account: Account,
+        /// How it was shown.
+        via: Via,
+    },
+}
+
+/// How an account was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// By a signed-in browser.
+    Session(SessionId),
+    /// By an access token.
+    Token {
+        /// Which.
+        id: TokenId,
+        /// Its name, as its owner gave it.
+        name: String,
+        /// What it may be used for.
+        scopes: Vec<Scope>,
+        /// When it was made.
+        created_at: Timestamp,
+        /// When it stops working.
+        expires_at: Timestamp,
+    },
+}
+
+impl Visitor {
+    /// The account, if any.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Visitor::Known { account, .. } => Some(account),
+            Visitor::Anonymous | Visitor::BadToken => None,
+        }
+    }
+
+    /// The account's id, if any.
+    pub fn account_id(&self) -> Option<AccountId> {
+        self.account().map(|account| account.id)
+    }
+
+    /// The visitor of `request`, as [`identify`] found them.
+    pub fn of(request: &HttpRequest) -> Self {
+        request.extensions().get::<Visitor>().cloned().unwrap_or(Visitor::Anonymous)
+    }
+}
+
+/// The session cookie's name.
+pub(super) fn cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-sluice" } else { "sluice" }
+}
+
+/// The session cookie, with an empty secret to delete it.
+pub(super) fn cookie(secret: &str, secure: bool) -> Cookie<'static> {
+    let life = if secret.is_empty() { 0 } else { SESSION_LIFE.whole_seconds() };
+    csrf::own_cookie(cookie_name(secure), secret.to_owned(), secure).max_age(actix_web::cookie::time::Duration::seconds(life)).finish()
+}
+
+/// Middleware: finds the visitor (one query when they show something), gives every browser its form seed, eats the flash it has seen.
+pub async fn identify(
+    portal: Data<Portal>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let secure = portal.config.is_https();
+    let visitor = find(&portal, request.request()).await?;
+    if let Visitor::Known { account, via: Via::Session(_) } = &visitor {
+        request.extensions_mut().insert(Viewer {
+            name: account.name.clone(),
+            email: account.email.to_string(),
+            reviews: account.role >= Role::Reviewer,
+            administers: account.role >= Role::Admin,
+        });
+    }
+    request.extensions_mut().insert(visitor);
+    let sent_seed = request.cookie(csrf::cookie_name(secure)).and_then(|cookie| csrf::Seed::from_cookie(cookie.value()));
+    let seed = sent_seed.clone().unwrap_or_else(csrf::Seed::fresh);
+    request.extensions_mut().insert(seed.clone());
+    let had_flash = request.cookie(FLASH_COOKIE).is_some();
+
+    let mut answer = next.call(request).await?;
+
+    let is_page = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page && sent_seed.is_none() {
+        answer.response_mut().add_cookie(&seed.cookie(secure)).map_err(Error::internal)?;
+    }
+    if is_page && had_flash {
+        let gone = csrf::own_cookie(FLASH_COOKIE, String::new(), false).max_age(actix_web::cookie::time::Duration::ZERO).finish();
+        answer.response_mut().add_cookie(&gone).map_err(Error::internal)?;
+    }
+    Ok(answer)
+}
+
+async fn find(portal: &Portal, request: &HttpRequest) -> Result<Visitor, Error> {
+    let now = portal.clock.now();
+    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+        let bearer = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some(secret) = bearer.and_then(|(_, token)| Secret::parse(TOKEN_PREFIX, token.trim())) else {
+            return Ok(Visitor::BadToken);
+        };
+        let mut db = portal.db.acquire().await?;
+        let Some((account, via, last_used_at)) = store::find_by_token(&mut db, &secret.hash(), now).await? else {
+            return Ok(Visitor::BadToken);
+        };
+        if let Via::Token { id, .. } = &via
+            && last_used_at.is_none_or(|at| now - at > SEEN_EVERY)
+        {
+            store::touch_token(&mut db, *id, now).await?;
+        }
+        return Ok(Visitor::Known { account, via });
+    }
+    let Some(cookie) = request.cookie(cookie_name(portal.config.is_https())) else {
+        return Ok(Visitor::Anonymous);
+    };
+    let Some(secret) = Secret::parse("", cookie.value()) else {
+        return Ok(Visitor::Anonymous);
+    };
+    let mut db = portal.db.acquire().await?;
+    let Some((account, session, last_seen_at)) = store::find_by_session(&mut db, &secret.hash(), now, now - SESSION_IDLE).await? else {
+        return Ok(Visitor::Anonymous);
+    };
+    if now - last_seen_at > SEEN_EVERY {
+        store::touch_session(&mut db, session, now).await?;
+    }
+    Ok(Visitor::Known { account, via: Via::Session(session) })
+}
+
+impl FromRequest for Visitor {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Visitor::of(request)))
+    }
+}
+
+/// Somebody signed in with a browser. Tokens do not pass: they are for programs, and programs send no forms.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who.
+    pub account: Account,
+    /// In which session.
+    pub session: SessionId,
+}
+
+/// A signed-in reviewer (or admin).
+#[derive(Debug, Clone)]
+pub struct Reviewer(pub Account);
+
+/// A signed-in admin.
+#[derive(Debug, Clone)]
+pub struct Admin(pub Account);
+
+fn signed_in(request: &HttpRequest) -> Result<SignedIn, Error> {
+    match Visitor::of(request) {
+        Visitor::Known { account, via: Via::Session(session) } => Ok(SignedIn { account, session }),
+        Visitor::Known { via: Via::Token { .. }, .. } | Visitor::Anonymous | Visitor::BadToken => Err(Error::SignedOut),
+    }
+}
+
+/// Pages of the desk and the admin do not exist for others: no hint of what lies behind.
+fn at_least(request: &HttpRequest, role: Role) -> Result<Account, Error> {
+    let account = signed_in(request)?.account;
+    if account.role >= role { Ok(account) } else { Err(Error::NotFound("page")) }
+}
+
+impl FromRequest for SignedIn {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request))
+    }
+}
+
+impl FromRequest for Reviewer {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(at_least(request, Role::Reviewer).map(Reviewer))
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(at_least(request, Role::Admin).map(Admin))
+    }
+}

@@ -1,0 +1,112 @@
+//! Access tokens for the command line and programs: named, scoped, expiring, stored only as a hash.
+
+use std::str::FromStr;
+
+use sqlx::PgConnection;
+use time::Duration;
+
+use super::secret::Secret;
+use super::store;
+use crate::audit::{self, Event};
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError};
+use crate::ids::{AccountId, TokenId};
+
+/// How every token begins, so that leaked ones are found by scanners.
+pub const TOKEN_PREFIX: &str = "slc_";
+/// How long a token lives unless asked otherwise.
+pub const TOKEN_DAYS_DEFAULT: i64 = 90;
+/// How long a token lives at most.
+pub const TOKEN_DAYS_MAX: i64 = 366;
+/// How many live tokens an account may have.
+pub const TOKENS_MAX: i64 = 50;
+
+/// What a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Download weights: the Hub interface and plain files.
+    Download,
+    /// Generate text: `/v1`.
+    Api,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 2] = [Scope::Download, Scope::Api];
+
+    /// As it is stored and typed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Download => "download",
+            Scope::Api => "api",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = FieldError;
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| FieldError::new("scopes", "is one of download, api"))
+    }
+}
+
+/// A token as it is listed: everything but the secret.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// The name its owner gave it.
+    pub name: String,
+    /// Its last four characters, to tell it from others.
+    pub hint: String,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// When it was used last, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Makes a token for `account` and returns the secret: the only time it is seen.
+pub async fn make_token(
+    tx: &mut PgConnection,
+    now: Timestamp,
+    by: Option<AccountId>,
+    account: AccountId,
+    name: &str,
+    scopes: &[Scope],
+    days: i64,
+) -> Result<String, Error> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 80 || name.chars().any(char::is_control) {
+        return Err(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for").into());
+    }
+    if scopes.is_empty() {
+        return Err(FieldError::new("scopes", "choose at least one: download, api").into());
+    }
+    if !(1..=TOKEN_DAYS_MAX).contains(&days) {
+        return Err(FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")).into());
+    }
+    if store::live_tokens(tx, account, now).await? >= TOKENS_MAX {
+        return Err(Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into()));
+    }
+    let secret = Secret::fresh(TOKEN_PREFIX);
+    let hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();
+    let token = Token {
+        id: TokenId::fresh(),
+        name: name.to_owned(),
+        hint,
+        scopes: scopes.to_vec(),
+        created_at: now,
+        expires_at: now + Duration::days(days),
+        last_used_at: None,
+        revoked_at: None,
+    };
+    store::insert_token(tx, account, &token, &secret.hash()).await?;
+    audit::record(tx, now, by, &Event::TokenMade { account, token: token.id, scopes: scopes.iter().map(|s| s.as_str()).collect() }).await?;
+    Ok(secret.reveal().to_owned())
+}

@@ -1,0 +1,104 @@
+//! The closed list of things worth remembering.
+
+use serde_json::{Value, json};
+
+use crate::ids::{AccountId, ApplicationId, GrantId, ModelId, TokenId};
+
+/// Something that happened. The kind, the subject and the detail are stored; personal data stays in the tables it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each is named for what happened, and its fields for what they hold")]
+pub enum Event {
+    AccountMade { account: AccountId, role: &'static str },
+    EmailVerified { account: AccountId },
+    SignedIn { account: AccountId },
+    SignInFailed { account: AccountId },
+    PasswordChanged { account: AccountId },
+    RoleChanged { account: AccountId, role: &'static str },
+    SessionEnded { account: AccountId },
+    TokenMade { account: AccountId, token: TokenId, scopes: Vec<&'static str> },
+    TokenRevoked { account: AccountId, token: TokenId },
+    ModelOffered { model: ModelId, name: String, gate: &'static str },
+    GateChanged { model: ModelId, gate: &'static str },
+    ReleasePublished { model: ModelId, revision: String },
+    ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
+    ApplicationWithdrawn { application: ApplicationId },
+    ApplicationApproved { application: ApplicationId, grant: GrantId },
+    ApplicationDeclined { application: ApplicationId, code: &'static str },
+    GrantMade { grant: GrantId, account: AccountId, model: ModelId, days: i64, reason: String },
+    GrantRevoked { grant: GrantId, reason: String },
+}
+
+impl Event {
+    /// The stable name it is stored and searched by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::AccountMade { .. } => "account.made",
+            Event::EmailVerified { .. } => "account.email_verified",
+            Event::SignedIn { .. } => "account.signed_in",
+            Event::SignInFailed { .. } => "account.sign_in_failed",
+            Event::PasswordChanged { .. } => "account.password_changed",
+            Event::RoleChanged { .. } => "account.role_changed",
+            Event::SessionEnded { .. } => "account.session_ended",
+            Event::TokenMade { .. } => "token.made",
+            Event::TokenRevoked { .. } => "token.revoked",
+            Event::ModelOffered { .. } => "model.offered",
+            Event::GateChanged { .. } => "model.gate_changed",
+            Event::ReleasePublished { .. } => "release.published",
+            Event::ApplicationSubmitted { .. } => "application.submitted",
+            Event::ApplicationWithdrawn { .. } => "application.withdrawn",
+            Event::ApplicationApproved { .. } => "application.approved",
+            Event::ApplicationDeclined { .. } => "application.declined",
+            Event::GrantMade { .. } => "grant.made",
+            Event::GrantRevoked { .. } => "grant.revoked",
+        }
+    }
+
+    /// What it is about, as a printed id.
+    pub fn subject(&self) -> String {
+        match self {
+            Event::AccountMade { account, .. }
+            | Event::EmailVerified { account }
+            | Event::SignedIn { account }
+            | Event::SignInFailed { account }
+            | Event::PasswordChanged { account }
+            | Event::RoleChanged { account, .. }
+            | Event::SessionEnded { account } => account.to_string(),
+            Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
+            Event::ModelOffered { model, .. } | Event::GateChanged { model, .. } | Event::ReleasePublished { model, .. } => {
+                model.to_string()
+            }
+            Event::ApplicationSubmitted { application, .. }
+            | Event::ApplicationWithdrawn { application }
+            | Event::ApplicationApproved { application, .. }
+            | Event::ApplicationDeclined { application, .. } => application.to_string(),
+            Event::GrantMade { grant, .. } | Event::GrantRevoked { grant, .. } => grant.to_string(),
+        }
+    }
+
+    /// The rest of what happened.
+    pub fn detail(&self) -> Value {
+        match self {
+            Event::AccountMade { role, .. } | Event::RoleChanged { role, .. } => json!({ "role": role }),
+            Event::EmailVerified { .. }
+            | Event::SignedIn { .. }
+            | Event::SignInFailed { .. }
+            | Event::PasswordChanged { .. }
+            | Event::SessionEnded { .. } => json!({}),
+            Event::TokenMade { account, scopes, .. } => json!({ "account": account, "scopes": scopes }),
+            Event::TokenRevoked { account, .. } => json!({ "account": account }),
+            Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
+            Event::GateChanged { gate, .. } => json!({ "gate": gate }),
+            Event::ReleasePublished { revision, .. } => json!({ "revision": revision }),
+            Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {
+                json!({ "model": model, "licence_sha256": licence_sha256, "answers_sha256": answers_sha256 })
+            }
+            Event::ApplicationWithdrawn { .. } => json!({}),
+            Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
+            Event::ApplicationDeclined { code, .. } => json!({ "code": code }),
+            Event::GrantMade { account, model, days, reason, .. } => {
+                json!({ "account": account, "model": model, "days": days, "reason": reason })
+            }
+            Event::GrantRevoked { reason, .. } => json!({ "reason": reason }),
+        }
+    }
+}

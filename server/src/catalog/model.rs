@@ -1,0 +1,112 @@
+//! Model, release, file and gate.
+
+use std::str::FromStr;
+
+use crate::clock::Timestamp;
+use crate::error::FieldError;
+use crate::ids::{ModelId, ReleaseId};
+
+/// Who may have a model: a setting of the model, never of its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Everybody may download; the playground needs an account.
+    Open,
+    /// Downloads and playground need an approved application.
+    Application,
+}
+
+impl Gate {
+    /// As it is stored and typed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Gate::Open => "open",
+            Gate::Application => "application",
+        }
+    }
+}
+
+impl FromStr for Gate {
+    type Err = FieldError;
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        [Gate::Open, Gate::Application]
+            .into_iter()
+            .find(|gate| gate.as_str() == text)
+            .ok_or_else(|| FieldError::new("gate", "is one of open, application"))
+    }
+}
+
+/// A model on offer.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Its id.
+    pub id: ModelId,
+    /// The organisation that offers it.
+    pub org: String,
+    /// Its name within the organisation.
+    pub name: String,
+    /// Who may have it.
+    pub gate: Gate,
+    /// The licence's text, by its SHA-256.
+    pub licence_sha256: Option<String>,
+    /// One line about it.
+    pub summary: String,
+    /// When it was first offered.
+    pub created_at: Timestamp,
+}
+
+impl Model {
+    /// `org/name`, as programs know it.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.org, self.name)
+    }
+
+    /// The path of its page.
+    pub fn path(&self) -> String {
+        format!("/{}/{}", self.org, self.name)
+    }
+}
+
+/// One immutable release of a model.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Of which model.
+    pub model_id: ModelId,
+    /// 40 hex digits that follow from its content; clients take it for a commit.
+    pub revision: String,
+    /// What its publisher said about it.
+    pub notes: String,
+    /// Its `config.json`, parsed.
+    pub config_json: Option<serde_json::Value>,
+    /// When it was published.
+    pub published_at: Timestamp,
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseFile {
+    /// Its path in the release, `/` between folders.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: i64,
+    /// SHA-256 of its content, 64 hex digits.
+    pub sha256: String,
+    /// BLAKE3 of its content, 64 hex digits.
+    pub blake3: String,
+    /// What git would call its content: `sha1("blob LEN\0" + bytes)`, 40 hex digits.
+    pub git_sha1: String,
+    /// Whether clients of the Hub see it as a large file (ETag is then the SHA-256, else the git hash).
+    pub is_lfs: bool,
+}
+
+/// A name that points at a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseName {
+    /// Such as `main` or `v1.0`.
+    pub name: String,
+    /// Whether it is a tag (else a branch).
+    pub is_tag: bool,
+    /// The release's revision.
+    pub revision: String,
+}

@@ -1,0 +1,248 @@
+//! The settings: environment variables, read once, all faults reported together.
+//! Every variable here also stands in `deploy/env.example` (a test holds the two together).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use url::Url;
+
+/// Every setting of the portal.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `SLUICE_LISTEN`: address and port to answer on.
+    pub listen: SocketAddr,
+    /// `SLUICE_PUBLIC_URL`: how people reach the portal; links in mails and listings begin with it.
+    pub public_url: Url,
+    /// `SLUICE_DATA_DIR`: everything the portal keeps by itself.
+    pub data_dir: PathBuf,
+    /// `DATABASE_URL`: a PostgreSQL to use; unset, a private cluster under the data folder.
+    pub database_url: Option<String>,
+    /// `SLUICE_POSTGRES_BIN`: folder of the PostgreSQL server's programs for the private cluster.
+    pub postgres_bin: Option<PathBuf>,
+    /// `SLUICE_OBJECTS`: the folder that holds the weights.
+    pub objects_dir: PathBuf,
+    /// Mail.
+    pub mail: MailConfig,
+    /// The embedded engine.
+    pub engine: EngineConfig,
+    /// `SLUICE_LOG`: what to log, as `tracing` filters.
+    pub log: String,
+}
+
+/// How mails leave.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// `SLUICE_SMTP_URL`: `smtp://`, `smtps://` with user and password; unset, mails are kept as `.eml` files.
+    pub smtp_url: Option<String>,
+    /// `SLUICE_MAIL_FROM`: the sender.
+    pub from: String,
+}
+
+/// What the engine may use.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// `SLUICE_ENGINE_MEMORY_BYTES`: memory for models and their caches together.
+    pub memory_bytes: u64,
+}
+
+/// One setting that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub example: &'static str,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} (for example {}={})", self.variable, self.problem, self.variable, self.example)
+    }
+}
+
+/// Every variable the portal reads, for `deploy/env.example` and the documentation.
+pub const VARIABLES: &[&str] = &[
+    "SLUICE_LISTEN",
+    "SLUICE_PUBLIC_URL",
+    "SLUICE_DATA_DIR",
+    "DATABASE_URL",
+    "SLUICE_POSTGRES_BIN",
+    "SLUICE_OBJECTS",
+    "SLUICE_SMTP_URL",
+    "SLUICE_MAIL_FROM",
+    "SLUICE_ENGINE_DEVICE",
+    "SLUICE_ENGINE_PRECISION",
+    "SLUICE_ENGINE_MEMORY_BYTES",
+    "SLUICE_LOG",
+];
+
+impl Config {
+    /// The settings of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn from_env() -> Result<Self, Vec<Fault>> {
+        Self::from_lookup(|variable| std::env::var(variable).ok())
+    }
+
+    /// The settings as `lookup` tells them; an empty value counts as unset.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        let get = |variable: &'static str| lookup(variable).filter(|value| !value.trim().is_empty());
+        let mut faults = Vec::new();
+
+        let listen = parsed(&mut faults, "SLUICE_LISTEN", get("SLUICE_LISTEN"), "127.0.0.1:8080", |raw| {
+            raw.parse::<SocketAddr>().map_err(|_| "not an address and port".into())
+        });
+        let default_url = format!("http://{listen}");
+        let public_url = parsed(
+            &mut faults,
+            "SLUICE_PUBLIC_URL",
+            get("SLUICE_PUBLIC_URL").or(Some(default_url)),
+            "https://weights.example.org",
+            web_url,
+        );
+        let data_dir = PathBuf::from(get("SLUICE_DATA_DIR").unwrap_or_else(|| "./data".into()));
+        let objects_dir = parsed(
+            &mut faults,
+            "SLUICE_OBJECTS",
+            get("SLUICE_OBJECTS").or_else(|| Some(data_dir.join("objects").to_string_lossy().into_owned())),
+            "/srv/sluice/objects",
+            |raw| {
+                if raw.starts_with("s3://") {
+                    Err("this version keeps weights in a folder; S3 comes with a later one".into())
+                } else {
+                    Ok(PathBuf::from(raw))
+                }
+            },
+        );
+        let database_url = get("DATABASE_URL");
+        if let Some(url) = &database_url
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            faults.push(Fault {
+                variable: "DATABASE_URL",
+                problem: "not a PostgreSQL URL".into(),
+                example: "postgres://sluice@db.example.org/sluice",
+            });
+        }
+        let smtp_url = get("SLUICE_SMTP_URL");
+        if let Some(url) = &smtp_url
+            && !url.starts_with("smtp://")
+            && !url.starts_with("smtps://")
+        {
+            faults.push(Fault {
+                variable: "SLUICE_SMTP_URL",
+                problem: "not an smtp:// or smtps:// URL".into(),
+                example: "smtps://user:password@mail.example.org",
+            });
+        }
+        let from = parsed(&mut faults, "SLUICE_MAIL_FROM", get("SLUICE_MAIL_FROM"), "Sluice <sluice@localhost>", |raw| {
+            raw.parse::<lettre::message::Mailbox>().map(|_| raw.to_owned()).map_err(|_| "not a sender's address".into())
+        });
+        only(&mut faults, "SLUICE_ENGINE_DEVICE", get("SLUICE_ENGINE_DEVICE"), &["auto", "cpu"], "cpu");
+        only(&mut faults, "SLUICE_ENGINE_PRECISION", get("SLUICE_ENGINE_PRECISION"), &["exact"], "exact");
+        let memory_bytes = match get("SLUICE_ENGINE_MEMORY_BYTES") {
+            None => half_of_the_memory(),
+            Some(raw) => parsed(&mut faults, "SLUICE_ENGINE_MEMORY_BYTES", Some(raw), "8000000000", |raw| {
+                raw.parse().map_err(|_| "not a number of bytes".into())
+            }),
+        };
+        let log = get("SLUICE_LOG").unwrap_or_else(|| "info,sqlx=warn".into());
+        if log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            faults.push(Fault { variable: "SLUICE_LOG", problem: "not a list of log filters".into(), example: "info,sqlx=warn" });
+        }
+
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            listen,
+            public_url,
+            data_dir,
+            database_url,
+            postgres_bin: get("SLUICE_POSTGRES_BIN").map(PathBuf::from),
+            objects_dir,
+            mail: MailConfig { smtp_url, from },
+            engine: EngineConfig { memory_bytes },
+            log,
+        })
+    }
+
+    /// Whether people reach the portal by TLS: cookies are then `Secure` and `__Host-`.
+    pub fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+
+    /// The public address of `path` (which begins with `/`).
+    pub fn url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Reads a value, or notes the fault and goes on with the example, so that all faults are found in one go.
+fn parsed<T>(
+    faults: &mut Vec<Fault>,
+    variable: &'static str,
+    raw: Option<String>,
+    example: &'static str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> T {
+    let raw = raw.unwrap_or_else(|| example.to_owned());
+    parse(&raw).unwrap_or_else(|problem| {
+        faults.push(Fault { variable, problem: format!("{raw:?} is {problem}"), example });
+        parse(example).unwrap_or_else(|_| panic!("the example of {variable} is valid"))
+    })
+}
+
+fn only(faults: &mut Vec<Fault>, variable: &'static str, raw: Option<String>, allowed: &[&str], example: &'static str) {
+    if let Some(raw) = raw
+        && !allowed.contains(&raw.as_str())
+    {
+        faults.push(Fault { variable, problem: format!("{raw:?} is not one of {}", allowed.join(", ")), example });
+    }
+}
+
+fn web_url(raw: &str) -> Result<Url, String> {
+    match Url::parse(raw) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && matches!(url.path(), "" | "/") =>
+        {
+            Ok(url)
+        }
+        _ => Err("not an http(s) address without a path".into()),
+    }
+}
+
+/// Half of the machine's memory: the rest is for the database, the page cache and the portal itself.
+fn half_of_the_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_set_is_a_working_portal() {
+        let config = Config::from_lookup(|_| None).expect("defaults are valid");
+        assert_eq!(config.url_of("/models"), "http://127.0.0.1:8080/models");
+        assert!(!config.is_https());
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let wrong = |variable: &str| match variable {
+            "SLUICE_LISTEN" => Some("everywhere".into()),
+            "SLUICE_PUBLIC_URL" => Some("ftp://x".into()),
+            "SLUICE_ENGINE_MEMORY_BYTES" => Some("lots".into()),
+            _ => None,
+        };
+        let faults = Config::from_lookup(wrong).expect_err("three faults");
+        assert_eq!(
+            faults.iter().map(|f| f.variable).collect::<Vec<_>>(),
+            ["SLUICE_LISTEN", "SLUICE_PUBLIC_URL", "SLUICE_ENGINE_MEMORY_BYTES"]
+        );
+    }
+}

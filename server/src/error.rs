@@ -1,0 +1,130 @@
+//! The closed list of ways we say no. What each becomes on the wire is decided in `http/problem.rs` alone.
+
+use std::borrow::Cow;
+
+/// Everything a capability may answer instead of what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing, or the visitor may not know that there is.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// One has to sign in first.
+    #[error("sign in first")]
+    SignedOut,
+    /// Known, and not allowed; says which condition is missing and where to mend it.
+    #[error("{0}")]
+    Forbidden(Refusal),
+    /// The state of the thing does not allow this any more (or not yet).
+    #[error("{0}")]
+    Conflict(Cow<'static, str>),
+    /// What was sent does not make sense; every fault by its field.
+    #[error("{}", faults(.0))]
+    Invalid(Vec<FieldError>),
+    /// Too much at once: try again after so many seconds.
+    #[error("too many requests, try again in {retry_after_s} s")]
+    Limited {
+        /// When it makes sense to come back.
+        retry_after_s: u32,
+    },
+    /// A part the answer needs does not answer (engine full, store gone).
+    #[error("{0}")]
+    Unavailable(Cow<'static, str>),
+    /// Our own fault. The chain goes to the log, never to the visitor.
+    #[error("internal error: {0}")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One field of a form or body that cannot be accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FieldError {
+    /// The field's name on the wire.
+    pub field: Cow<'static, str>,
+    /// What is wrong and what would be right, for a person.
+    pub message: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// A fault of `field`.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(fault: FieldError) -> Self {
+        Error::Invalid(vec![fault])
+    }
+}
+
+/// Why access was refused: a stable code for programs, a sentence and the next step for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable, snake_case: part of the interface.
+    pub code: &'static str,
+    /// What is missing, in one ASCII sentence (it also travels in HTTP headers).
+    pub message: String,
+    /// Where it can be mended: a path of the portal, and the words on the button.
+    pub mend: Option<Mend>,
+}
+
+/// The next step after a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mend {
+    /// Absolute path on the portal.
+    pub path: String,
+    /// The words on the button.
+    pub label: &'static str,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Forbidden(refusal)
+    }
+}
+
+impl Error {
+    /// Our own fault, with a sentence for the log.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Internal(cause.into())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(cause: sqlx::Error) -> Self {
+        match cause {
+            sqlx::Error::PoolTimedOut => Error::Unavailable("the database is busy; try again in a moment".into()),
+            other => Error::internal(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(cause: std::io::Error) -> Self {
+        Error::internal(cause)
+    }
+}
+
+/// Translates the violation of a named constraint into what it means to the person.
+pub trait OnConstraint<T> {
+    /// `error` if the database refused because of the constraint `name`.
+    fn on_constraint(self, name: &str, error: Error) -> Result<T, Error>;
+}
+
+impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
+    fn on_constraint(self, name: &str, error: Error) -> Result<T, Error> {
+        self.map_err(|cause| match &cause {
+            sqlx::Error::Database(db) if db.constraint() == Some(name) => error,
+            _ => cause.into(),
+        })
+    }
+}
+
+fn faults(faults: &[FieldError]) -> String {
+    faults.iter().map(|f| format!("{}: {}", f.field, f.message)).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,10 @@
+//! Tools for talking HTTP: pages, problems, forms, files of our own. Knows no capability; who is looking comes as plain values.
+
+pub mod assets;
+pub mod csrf;
+pub mod limits;
+pub mod page;
+pub mod problem;
+
+pub use csrf::Form;
+pub use page::{Frame, Viewer, see_other};

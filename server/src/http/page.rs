@@ -1,0 +1,102 @@
+//! A page in its frame. The viewer, the flash and the form token come as plain values.
+
+use actix_web::cookie::time::Duration;
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use askama::Template;
+use std::future::{Ready, ready};
+
+use super::{assets, csrf};
+use crate::error::Error;
+
+/// The cookie that carries one sentence over a redirect.
+pub const FLASH_COOKIE: &str = "sluice-flash";
+
+/// Who is looking, as the frame shows it. In the request's extensions when somebody is signed in.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    /// The name they gave.
+    pub name: String,
+    /// Their address.
+    pub email: String,
+    /// Whether the review queue is theirs to see.
+    pub reviews: bool,
+    /// Whether the admin's pages are theirs to see.
+    pub administers: bool,
+}
+
+/// What every page needs: extracted from the request, handed to the template as `frame`.
+#[derive(Clone)]
+pub struct Frame {
+    /// Who is looking; nobody when signed out.
+    pub viewer: Option<Viewer>,
+    /// What each form carries in its field `csrf`.
+    pub csrf: String,
+    /// One sentence from the page before, such as "Application sent."
+    pub flash: Option<String>,
+    /// The path of this page, to mark where one is.
+    pub path: String,
+}
+
+impl Frame {
+    /// The address of an embedded file.
+    pub fn asset(&self, name: &str) -> String {
+        assets::url(name)
+    }
+
+    /// Whether this page lies in the part of the portal that begins with `prefix`.
+    pub fn is_in(&self, prefix: &str) -> bool {
+        self.path == prefix || self.path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// The frame of `request`.
+    pub fn of(request: &HttpRequest) -> Self {
+        let extensions = request.extensions();
+        let flash = request
+            .cookie(FLASH_COOKIE)
+            .and_then(|cookie| percent_encoding::percent_decode_str(cookie.value()).decode_utf8().ok().map(|text| text.into_owned()));
+        Self {
+            viewer: extensions.get::<Viewer>().cloned(),
+            csrf: extensions.get::<csrf::Seed>().map(csrf::Seed::token).unwrap_or_default(),
+            flash: flash.filter(|text| !text.is_empty()),
+            path: request.path().to_owned(),
+        }
+    }
+}
+
+impl FromRequest for Frame {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Frame::of(request)))
+    }
+}
+
+/// The page as an answer. Pages are about the viewer, so nobody keeps them.
+pub fn page(template: &impl Template) -> Result<HttpResponse, Error> {
+    let body = template.render().map_err(Error::internal)?;
+    Ok(html(HttpResponse::Ok(), body))
+}
+
+/// The page of a form that came back with faults: the same page, filled in, with status 422.
+pub fn page_with_faults(template: &impl Template) -> Result<HttpResponse, Error> {
+    let body = template.render().map_err(Error::internal)?;
+    Ok(html(HttpResponse::UnprocessableEntity(), body))
+}
+
+pub(super) fn html(mut response: actix_web::HttpResponseBuilder, body: String) -> HttpResponse {
+    response.content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "no-store")).body(body)
+}
+
+/// "Done; look there", after every accepted form. `flash` is shown once on the next page.
+pub fn see_other(path: &str, flash: Option<&str>) -> HttpResponse {
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header((header::LOCATION, path));
+    if let Some(text) = flash {
+        let value = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        response.cookie(csrf::own_cookie(FLASH_COOKIE, value, false).max_age(Duration::minutes(1)).finish());
+    }
+    response.finish()
+}

@@ -1,0 +1,81 @@
+//! The mails we write, each a plain-text template in `templates/mail/`. Personal links come in complete.
+
+use askama::Template;
+
+use crate::error::Error;
+
+/// A mail that can be sent. `portal` is the public address without a path; `link` fields are complete addresses.
+#[derive(Template, Debug, Clone)]
+#[expect(missing_docs, reason = "each is named for its occasion, and its fields for what they hold")]
+pub enum Message {
+    #[template(path = "mail/verify_address.txt")]
+    VerifyAddress { to: String, name: String, link: String, hours: i64 },
+    #[template(path = "mail/already_registered.txt")]
+    AlreadyRegistered { to: String, name: String, sign_in: String, reset: String },
+    #[template(path = "mail/reset_password.txt")]
+    ResetPassword { to: String, name: String, link: String, minutes: i64 },
+    #[template(path = "mail/password_changed.txt")]
+    PasswordChanged { to: String, name: String, reset: String },
+    #[template(path = "mail/application_received.txt")]
+    ApplicationReceived { to: String, name: String, model: String, link: String },
+    #[template(path = "mail/application_to_review.txt")]
+    ApplicationToReview { to: String, name: String, applicant: String, model: String, link: String },
+    #[template(path = "mail/access_granted.txt")]
+    AccessGranted { to: String, name: String, model: String, until: String, link: String },
+    #[template(path = "mail/application_declined.txt")]
+    ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, link: String },
+    #[template(path = "mail/access_revoked.txt")]
+    AccessRevoked { to: String, name: String, model: String, reason: String, link: String },
+}
+
+impl Message {
+    /// The stable name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Message::VerifyAddress { .. } => "verify_address",
+            Message::AlreadyRegistered { .. } => "already_registered",
+            Message::ResetPassword { .. } => "reset_password",
+            Message::PasswordChanged { .. } => "password_changed",
+            Message::ApplicationReceived { .. } => "application_received",
+            Message::ApplicationToReview { .. } => "application_to_review",
+            Message::AccessGranted { .. } => "access_granted",
+            Message::ApplicationDeclined { .. } => "application_declined",
+            Message::AccessRevoked { .. } => "access_revoked",
+        }
+    }
+
+    /// Whom it goes to.
+    pub fn recipient(&self) -> &str {
+        match self {
+            Message::VerifyAddress { to, .. }
+            | Message::AlreadyRegistered { to, .. }
+            | Message::ResetPassword { to, .. }
+            | Message::PasswordChanged { to, .. }
+            | Message::ApplicationReceived { to, .. }
+            | Message::ApplicationToReview { to, .. }
+            | Message::AccessGranted { to, .. }
+            | Message::ApplicationDeclined { to, .. }
+            | Message::AccessRevoked { to, .. } => to,
+        }
+    }
+
+    /// Its subject line.
+    pub fn subject(&self) -> String {
+        match self {
+            Message::VerifyAddress { .. } => "Confirm your address".into(),
+            Message::AlreadyRegistered { .. } => "You already have an account".into(),
+            Message::ResetPassword { .. } => "Choose a new password".into(),
+            Message::PasswordChanged { .. } => "Your password was changed".into(),
+            Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
+            Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
+            Message::AccessGranted { model, .. } => format!("You have access to {model}"),
+            Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
+            Message::AccessRevoked { model, .. } => format!("Your access to {model} has ended"),
+        }
+    }
+
+    /// Its text.
+    pub fn body(&self) -> Result<String, Error> {
+        self.render().map_err(Error::internal)
+    }
+}

@@ -1,0 +1,11 @@
+//! Mails: written in the transaction of the change they tell of, sent by a worker. Nothing is sent from inside a request.
+
+mod client;
+mod messages;
+mod outbox;
+mod worker;
+
+pub use client::{Delivery, Mailer};
+pub use messages::Message;
+pub use outbox::{Mail, enqueue, find, page, retry};
+pub use worker::empty_outbox;

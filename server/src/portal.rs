@@ -1,0 +1,58 @@
+//! What every request may use.
+
+use sqlx::PgPool;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::limits::Limit;
+use crate::mail::Mailer;
+use crate::storage::Folder;
+
+/// The portal's parts, made once at start and shared by every request and worker.
+pub struct Portal {
+    /// The database.
+    pub db: PgPool,
+    /// The weights.
+    pub objects: Folder,
+    /// The way mails leave.
+    pub mailer: Mailer,
+    /// The only source of now.
+    pub clock: Clock,
+    /// The settings.
+    pub config: Config,
+    /// How often somebody may try.
+    pub limits: Limits,
+}
+
+/// The limits on what is worth attacking. Each is a number of tries at once and the time until one comes back.
+pub struct Limits {
+    /// Signing in, by address of the account: a guesser is slowed down, its owner never locked out for good.
+    pub sign_in_account: Limit,
+    /// Signing in, by network address.
+    pub sign_in_client: Limit,
+    /// Signing up and asking for links, by network address.
+    pub sign_up_client: Limit,
+    /// Mails with links, by the address they go to.
+    pub link_address: Limit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let minute = std::time::Duration::from_secs(60);
+        Self {
+            sign_in_account: Limit::new(10, minute / 2),
+            sign_in_client: Limit::new(30, minute / 6),
+            sign_up_client: Limit::new(10, minute),
+            link_address: Limit::new(4, minute * 5),
+        }
+    }
+}
+
+impl Limits {
+    /// Forgets who has all tries again.
+    pub fn sweep(&self) {
+        for limit in [&self.sign_in_account, &self.sign_in_client, &self.sign_up_client, &self.link_address] {
+            limit.sweep();
+        }
+    }
+}
