@@ -10,11 +10,13 @@ pub mod audit;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod error;
 pub mod http;
 pub mod ids;
 pub mod mail;
 pub mod portal;
+pub mod postgres;
 pub mod storage;
 
 /// The database's schema, as steps; applied at start and by every test.
