@@ -148,9 +148,13 @@ impl Config {
                 raw.parse().map_err(|_| "not a number of bytes".into())
             }),
         };
-        let log = get("SLUICE_LOG").unwrap_or_else(|| "info,sqlx=warn".into());
+        let log = get("SLUICE_LOG").unwrap_or_else(|| "info,sqlx=warn,actix_server=warn".into());
         if log.parse::<tracing_subscriber::EnvFilter>().is_err() {
-            faults.push(Fault { variable: "SLUICE_LOG", problem: "not a list of log filters".into(), example: "info,sqlx=warn" });
+            faults.push(Fault {
+                variable: "SLUICE_LOG",
+                problem: "not a list of log filters".into(),
+                example: "info,sqlx=warn,actix_server=warn",
+            });
         }
 
         if !faults.is_empty() {

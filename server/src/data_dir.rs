@@ -45,10 +45,17 @@ impl fmt::Display for DataDirError {
             Self::Taken { folder, pid } => {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 let folder = folder.display();
-                write!(f, "another `sluice serve`{who} uses the data folder {folder}: stop it, or give this one a folder of its own with SLUICE_DATA_DIR")
+                write!(
+                    f,
+                    "another `sluice serve`{who} uses the data folder {folder}: stop it, or give this one a folder of its own with SLUICE_DATA_DIR"
+                )
             }
             Self::Io { folder, source } => {
-                write!(f, "cannot use the data folder {}: {source}; make it writable for this user, or choose another with SLUICE_DATA_DIR", folder.display())
+                write!(
+                    f,
+                    "cannot use the data folder {}: {source}; make it writable for this user, or choose another with SLUICE_DATA_DIR",
+                    folder.display()
+                )
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod audit;
 pub mod catalog;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod data_dir;
 pub mod error;
@@ -17,7 +18,10 @@ pub mod ids;
 pub mod mail;
 pub mod portal;
 pub mod postgres;
+pub mod routes;
+pub mod serve;
 pub mod storage;
+pub mod workers;
 
 /// The database's schema, as steps; applied at start and by every test.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

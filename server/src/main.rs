@@ -1,1 +1,11 @@
-fn main() {}
+//! Parses the command line and calls one file of `commands/`; nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use server::commands::{Cli, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    ExitCode::from(run(Cli::parse()).await as u8)
+}

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::Error;
 use crate::http::limits::Limit;
 use crate::mail::Mailer;
 use crate::storage::Folder;
@@ -54,5 +55,22 @@ impl Limits {
         for limit in [&self.sign_in_account, &self.sign_in_client, &self.sign_up_client, &self.link_address] {
             limit.sweep();
         }
+    }
+}
+
+impl Portal {
+    /// A portal on this database with these settings; opens the store and the way mails leave.
+    pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
+        let objects = Folder::open(&config.objects_dir)?;
+        let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
+        Ok(Self { db, objects, mailer, clock, config, limits: Limits::default() })
+    }
+
+    /// Whether database and store answer. Errors: `Unavailable`, saying which does not.
+    pub async fn ready(&self) -> Result<(), Error> {
+        sqlx::Connection::ping(&mut *self.db.acquire().await.map_err(|_| Error::Unavailable("the database does not answer".into()))?)
+            .await
+            .map_err(|_| Error::Unavailable("the database does not answer".into()))?;
+        self.objects.writable().map_err(|cause| Error::Unavailable(format!("the object store cannot be written: {cause}").into()))
     }
 }

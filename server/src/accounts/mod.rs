@@ -2,14 +2,23 @@
 //! Never decides who may have which model; that is `access`.
 
 mod account;
-
+mod routes;
 mod secret;
 mod session;
-
+mod sign_in;
+mod signup;
 mod store;
 mod token;
 
 pub use account::{Account, Email, Password, Role};
+pub use routes::configure;
 pub use session::{Admin, Reviewer, SignedIn, Via, Visitor, identify};
-pub use store::{any_admin, find as find_account, find_by_email, list as list_accounts, reviewers, set_role, sweep};
-pub use token::{Scope, Token, make_token};
+pub use signup::{SIGN_IN_LINK_HOURS, add_account, sign_in_link};
+pub use store::{any_admin, find as find_account, find_by_email, list as list_accounts, never_entered_admin, reviewers, set_role};
+pub use token::{Scope, TOKEN_DAYS_DEFAULT, Token, make_token};
+
+/// Removes sessions and links that have ended.
+pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
+    let now = portal.clock.now();
+    store::sweep(&mut *portal.db.acquire().await?, now, now - session::SESSION_IDLE).await
+}

@@ -451,3 +451,16 @@ pub async fn sweep(db: &mut PgConnection, now: Timestamp, idle_since: Timestamp)
     sqlx::query!("delete from one_time_link where expires_at <= $1", now).execute(db).await?;
     Ok(())
 }
+
+/// An admin without a password and without a live session: the one that the first start made, until somebody moves in.
+pub async fn never_entered_admin(db: &mut PgConnection) -> Result<Option<AccountId>, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select id as "id: AccountId" from account a
+         where role = 'admin' and password_hash is null and disabled_at is null
+           and not exists (select 1 from session s where s.account_id = a.id)
+         order by id limit 1"#
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found)
+}

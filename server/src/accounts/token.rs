@@ -6,11 +6,13 @@ use sqlx::PgConnection;
 use time::Duration;
 
 use super::secret::Secret;
+use super::session::SignedIn;
 use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::ids::{AccountId, TokenId};
+use crate::portal::Portal;
 
 /// How every token begins, so that leaked ones are found by scanners.
 pub const TOKEN_PREFIX: &str = "slc_";
@@ -109,4 +111,16 @@ pub async fn make_token(
     store::insert_token(tx, account, &token, &secret.hash()).await?;
     audit::record(tx, now, by, &Event::TokenMade { account, token: token.id, scopes: scopes.iter().map(|s| s.as_str()).collect() }).await?;
     Ok(secret.reveal().to_owned())
+}
+
+/// Revokes one's own token, at once.
+pub(super) async fn revoke_token(portal: &Portal, who: &SignedIn, id: TokenId) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    if !store::revoke_token(&mut tx, who.account.id, id, now).await? {
+        return Err(Error::NotFound("token"));
+    }
+    audit::record(&mut tx, now, Some(who.account.id), &Event::TokenRevoked { account: who.account.id, token: id }).await?;
+    tx.commit().await?;
+    Ok(())
 }

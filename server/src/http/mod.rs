@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod csrf;
+pub mod filters;
 pub mod limits;
 pub mod page;
 pub mod problem;

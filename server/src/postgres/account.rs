@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::process::{getgid, geteuid};
+use rustix::process::{geteuid, getgid};
 
 use super::error::{ClusterError, io_error};
 use super::layout::Layout;
@@ -75,7 +75,13 @@ impl Account {
         folders.reverse();
         folders.into_iter().find(|folder| {
             fs::metadata(folder).is_ok_and(|found| {
-                let pass = if found.uid() == self.uid { 0o100 } else if found.gid() == self.gid { 0o010 } else { 0o001 };
+                let pass = if found.uid() == self.uid {
+                    0o100
+                } else if found.gid() == self.gid {
+                    0o010
+                } else {
+                    0o001
+                };
                 found.is_dir() && found.mode() & pass == 0
             })
         })

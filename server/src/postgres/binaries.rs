@@ -54,7 +54,9 @@ pub(super) fn find(given: Option<&Path>, layout: &Layout, account: &Account) -> 
     }
     Err(match (first, wanted) {
         (None, _) => ClusterError::NoBinaries { searched: candidates },
-        (Some(found), Some(cluster)) => ClusterError::Version { data: layout.data.clone(), cluster, binaries: found.folder, found: found.major },
+        (Some(found), Some(cluster)) => {
+            ClusterError::Version { data: layout.data.clone(), cluster, binaries: found.folder, found: found.major }
+        }
         (Some(found), None) => ClusterError::BinariesTooOld { folder: found.folder, major: found.major },
     })
 }

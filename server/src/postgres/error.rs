@@ -130,10 +130,16 @@ impl fmt::Display for ClusterError {
                 binaries.display()
             ),
             Self::NoAccount => {
-                write!(f, "PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to run it as: make one (`useradd --system postgres`), or start as an ordinary user")
+                write!(
+                    f,
+                    "PostgreSQL does not run as root, and there is no account `postgres` or `nobody` to run it as: make one (`useradd --system postgres`), or start as an ordinary user"
+                )
             }
             Self::Nameless { uid } => {
-                write!(f, "user id {uid} has no name in /etc/passwd, and PostgreSQL refuses to run without: add an entry, or use DATABASE_URL")
+                write!(
+                    f,
+                    "user id {uid} has no name in /etc/passwd, and PostgreSQL refuses to run without: add an entry, or use DATABASE_URL"
+                )
             }
             Self::Unreachable { account, path, closed } => {
                 let closed = closed.as_deref().unwrap_or(path).display();
@@ -145,10 +151,18 @@ impl fmt::Display for ClusterError {
                 )
             }
             Self::OtherOwner { data, owner } => {
-                write!(f, "the database in {} belongs to user id {owner}: run as that user or as root, or choose another folder with SLUICE_DATA_DIR", data.display())
+                write!(
+                    f,
+                    "the database in {} belongs to user id {owner}: run as that user or as root, or choose another folder with SLUICE_DATA_DIR",
+                    data.display()
+                )
             }
             Self::NotACluster { data } => {
-                write!(f, "{} is not empty and holds no database (no PG_VERSION): restore it from a backup, or move it away to begin anew", data.display())
+                write!(
+                    f,
+                    "{} is not empty and holds no database (no PG_VERSION): restore it from a backup, or move it away to begin anew",
+                    data.display()
+                )
             }
             Self::Busy { folder, pid } => {
                 let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
@@ -158,7 +172,9 @@ impl fmt::Display for ClusterError {
             Self::NotReady { waited_s, log } => {
                 write!(f, "PostgreSQL is not ready after {waited_s} s; {} says what it is doing", log.display())
             }
-            Self::DidNotStop { pid } => write!(f, "PostgreSQL (process {pid}) does not end: look at it, then `kill -9 {pid}`; nothing committed is lost by that"),
+            Self::DidNotStop { pid } => {
+                write!(f, "PostgreSQL (process {pid}) does not end: look at it, then `kill -9 {pid}`; nothing committed is lost by that")
+            }
             Self::Refused(error) => write!(f, "PostgreSQL runs but refuses the connection: {error}"),
             Self::Io { doing, path, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
         }

@@ -76,7 +76,8 @@ fn end(pid: Pid, folder: &Path, steps: &[(Signal, Duration)]) -> Result<(), Clus
 /// The living server processes of a folder. Zombies show neither program nor folder, so they do not count.
 fn processes_in(folder: &Path) -> Vec<Pid> {
     let Ok(folder) = fs::metadata(folder) else { return Vec::new() };
-    let is_here = |process: &Path| fs::metadata(process.join("cwd")).is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (folder.dev(), folder.ino()));
+    let is_here =
+        |process: &Path| fs::metadata(process.join("cwd")).is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (folder.dev(), folder.ino()));
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
     named.filter(|(_, process)| is_server(process) && is_here(process)).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()

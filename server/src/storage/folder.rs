@@ -40,6 +40,12 @@ impl Folder {
         Ok(Self { root: std::fs::canonicalize(root)? })
     }
 
+    /// Whether new objects can be staged; an error says why not.
+    pub fn writable(&self) -> std::io::Result<()> {
+        rustix::fs::access(self.root.join("staging"), rustix::fs::Access::WRITE_OK)?;
+        Ok(())
+    }
+
     /// Where the object lies on this disk. The engine maps it, downloads stream it.
     pub fn path(&self, key: &ObjectKey) -> PathBuf {
         self.root.join(key.path())

@@ -1,0 +1,58 @@
+//! Begin and end sessions.
+
+use super::account::{Account, Email, Password};
+use super::secret::Secret;
+use super::session::{SESSION_LIFE, SignedIn};
+use super::store;
+use crate::audit::{self, Event};
+use crate::error::Error;
+use crate::ids::SessionId;
+use crate::portal::Portal;
+
+/// The longest description of a browser that we keep.
+const USER_AGENT_CHARS_MAX: usize = 300;
+
+/// Whose password this is. `None` for a wrong password, an unknown address, and an account that is closed or not confirmed, all alike.
+pub async fn check_password(portal: &Portal, email: &Email, password: String) -> Result<Option<Account>, Error> {
+    let mut db = portal.db.acquire().await?;
+    let account = store::find_by_email(&mut db, email).await?;
+    let stored = match &account {
+        Some(account) => store::password_hash(&mut db, account.id).await?,
+        None => None,
+    };
+    let right = Password::typed(password).matches(stored).await?;
+    let Some(account) = account else { return Ok(None) };
+    if right && account.disabled_at.is_none() && account.email_verified_at.is_some() {
+        return Ok(Some(account));
+    }
+    audit::record(&mut db, portal.clock.now(), None, &Event::SignInFailed { account: account.id }).await?;
+    Ok(None)
+}
+
+/// Begins a session and returns its secret, for the cookie alone.
+pub async fn begin_session(portal: &Portal, account: &Account, user_agent: &str) -> Result<String, Error> {
+    let now = portal.clock.now();
+    let secret = Secret::fresh("");
+    let browser: String = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
+    let mut tx = portal.db.begin().await?;
+    store::insert_session(&mut tx, SessionId::fresh(), account.id, &secret.hash(), &browser, now, now + SESSION_LIFE).await?;
+    audit::record(&mut tx, now, Some(account.id), &Event::SignedIn { account: account.id }).await?;
+    tx.commit().await?;
+    Ok(secret.reveal().to_owned())
+}
+
+/// Ends one session of the person, or with `None` all but the present one.
+pub async fn end_session(portal: &Portal, who: &SignedIn, session: Option<SessionId>) -> Result<(), Error> {
+    let mut tx = portal.db.begin().await?;
+    match session {
+        Some(session) => {
+            if !store::end_session(&mut tx, who.account.id, session).await? {
+                return Err(Error::NotFound("session"));
+            }
+        }
+        None => store::end_other_sessions(&mut tx, who.account.id, Some(who.session)).await?,
+    }
+    audit::record(&mut tx, portal.clock.now(), Some(who.account.id), &Event::SessionEnded { account: who.account.id }).await?;
+    tx.commit().await?;
+    Ok(())
+}

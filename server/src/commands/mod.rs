@@ -1,0 +1,127 @@
+//! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
+
+pub mod serve;
+pub mod token;
+pub mod user;
+
+use clap::{Parser, Subcommand};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::portal::Portal;
+use crate::{MIGRATOR, clock::Clock, postgres};
+
+/// How a command ended, for the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Bytes do not match their digest or signature.
+    Mismatch = 3,
+    /// Not allowed; the message says which condition is missing.
+    Refused = 4,
+}
+
+/// Releases model weights responsibly: apply, decide, download, try.
+#[derive(Parser)]
+#[command(name = "sluice", version, about, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the portal: pages, downloads, playground, mails and the engine, in one process
+    #[command(
+        after_help = "Example:\n  sluice serve\n  SLUICE_LISTEN=0.0.0.0:8080 SLUICE_PUBLIC_URL=https://weights.example.org sluice serve"
+    )]
+    Serve,
+    /// Makes accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Makes access tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+/// Runs one command and says how it ended.
+pub async fn run(cli: Cli) -> Exit {
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(faults) => {
+            say("These settings cannot be used:");
+            faults.iter().for_each(|fault| say(&format!("  {fault}")));
+            return Exit::Usage;
+        }
+    };
+    let done = match cli.command {
+        Command::Serve => serve::run(config).await,
+        Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
+        Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            say(&format!("sluice: {error}"));
+            match error {
+                Error::Forbidden(_) | Error::SignedOut => Exit::Refused,
+                Error::Invalid(_) => Exit::Usage,
+                Error::NotFound(_) | Error::Conflict(_) | Error::Limited { .. } | Error::Unavailable(_) | Error::Internal(_) => {
+                    Exit::Failed
+                }
+            }
+        }
+    }
+}
+
+/// One line of talk, on stderr.
+#[expect(clippy::print_stderr, reason = "talk of the commands goes to stderr, here")]
+pub fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// One line of result, on stdout.
+#[expect(clippy::print_stdout, reason = "results of the commands go to stdout, here")]
+pub fn result(line: &str) {
+    println!("{line}");
+}
+
+/// Opens the portal's data for the length of one command, whether the portal runs or not.
+async fn with_portal(config: Config, work: impl AsyncFnOnce(&Portal) -> Result<(), Error>) -> Result<(), Error> {
+    if let Some(url) = &config.database_url {
+        let portal = open(config.clone(), url.parse().map_err(Error::internal)?).await?;
+        return work(&portal).await;
+    }
+    let settings = postgres::Settings { binaries: config.postgres_bin.clone(), ..Default::default() };
+    let cluster = postgres::attach(&config.data_dir.join("postgres"), &settings).await.map_err(Error::internal)?;
+    let done = match open(config, cluster.connect_options()).await {
+        Ok(portal) => {
+            let done = work(&portal).await;
+            portal.db.close().await;
+            done
+        }
+        Err(error) => Err(error),
+    };
+    cluster.release().await.map_err(Error::internal)?;
+    done
+}
+
+/// Connections of one process to the database.
+const CONNECTIONS_MAX: u32 = 24;
+
+/// Connects, brings the schema up to date, opens store and mail.
+async fn open(config: Config, database: PgConnectOptions) -> Result<Portal, Error> {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(std::time::Duration::from_secs(5));
+    let db = pool
+        .connect_with(database.application_name("sluice"))
+        .await
+        .map_err(|cause| Error::internal(format!("the database cannot be reached: {cause}")))?;
+    MIGRATOR.run(&db).await.map_err(|cause| Error::internal(format!("the database's schema cannot be brought up to date: {cause}")))?;
+    Portal::open(db, config, Clock::System)
+}

@@ -1,0 +1,103 @@
+//! `sluice serve`: the portal, its background work and the embedded engine, in one process.
+
+use std::net::TcpListener;
+
+use actix_web::web::Data;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{open, result, say};
+use crate::accounts::{self, Email, Role};
+use crate::config::Config;
+use crate::error::Error;
+use crate::portal::Portal;
+use crate::workers::Workers;
+use crate::{data_dir, postgres, serve};
+
+/// The account of the first start; its holder changes nothing but the password, or makes others with `sluice user add`.
+const FIRST_ADMIN: &str = "admin@localhost";
+
+/// Serves until SIGTERM or Ctrl-C, then ends cleanly.
+pub async fn run(config: Config) -> Result<(), Error> {
+    tracing_subscriber::fmt().with_env_filter(&config.log).with_writer(std::io::stderr).init();
+    let _lock = data_dir::lock(&config.data_dir).await.map_err(|taken| Error::Conflict(taken.to_string().into()))?;
+    let listener = TcpListener::bind(config.listen).map_err(|cause| {
+        Error::Conflict(format!("cannot listen on {}: {cause}; choose another with SLUICE_LISTEN", config.listen).into())
+    })?;
+    if let Some(url) = config.database_url.clone() {
+        let portal = open(config, url.parse().map_err(Error::internal)?).await?;
+        return until_told(Data::new(portal), listener, "the database of DATABASE_URL", std::future::pending::<()>()).await;
+    }
+    let settings = postgres::Settings { binaries: config.postgres_bin.clone(), ..Default::default() };
+    let cluster = postgres::Cluster::start(&config.data_dir.join("postgres"), &settings)
+        .await
+        .map_err(|cause| Error::Unavailable(cause.to_string().into()))?;
+    let done = match open(config, cluster.connect_options()).await {
+        Ok(portal) => until_told(Data::new(portal), listener, "a private PostgreSQL", cluster.exited()).await,
+        Err(error) => Err(error),
+    };
+    cluster.stop().await.map_err(Error::internal)?;
+    done
+}
+
+/// Runs server and workers until a signal comes or the database goes away.
+async fn until_told<E>(
+    portal: Data<Portal>,
+    listener: TcpListener,
+    database: &str,
+    database_gone: impl Future<Output = E>,
+) -> Result<(), Error> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let link = first_start(&portal).await?;
+    let workers = Workers::start(&portal);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let server = serve::server(portal.clone(), listener, threads)?;
+    let handle = server.handle();
+    let running = tokio::spawn(server);
+    greet(&portal, database, link.as_deref());
+    let lost = tokio::select! {
+        _ = interrupt.recv() => false,
+        _ = terminate.recv() => false,
+        _ = database_gone => true,
+    };
+    say("Stopping: no new requests, running ones have 10 seconds.");
+    handle.stop(true).await;
+    running.await.map_err(Error::internal)??;
+    workers.stop().await;
+    portal.db.close().await;
+    if lost { Err(Error::Unavailable("the private PostgreSQL ended by itself; its log is under the data folder".into())) } else { Ok(()) }
+}
+
+/// Makes the first admin if there is none, and the link for as long as nobody has moved in.
+async fn first_start(portal: &Portal) -> Result<Option<String>, Error> {
+    let mut db = portal.db.acquire().await?;
+    if !accounts::any_admin(&mut db).await? {
+        let email = Email::parse(FIRST_ADMIN)?;
+        accounts::add_account(portal, &email, "Admin", Role::Admin, None).await?;
+    }
+    match accounts::never_entered_admin(&mut db).await? {
+        Some(admin) => Ok(Some(accounts::sign_in_link(portal, admin).await?)),
+        None => Ok(None),
+    }
+}
+
+fn greet(portal: &Portal, database: &str, link: Option<&str>) {
+    let config = &portal.config;
+    result(&format!("Sluice is ready at {}", config.url_of("/")));
+    result(&format!("  data      {}", config.data_dir.display()));
+    result(&format!("  database  {database}"));
+    result(&format!("  weights   {}", config.objects_dir.display()));
+    let mail = if portal.mailer.keeps_mails() {
+        format!("kept, to be read at {}", config.url_of("/admin/mail"))
+    } else {
+        "sent by SLUICE_SMTP_URL".into()
+    };
+    result(&format!("  mail      {mail}"));
+    if let Some(link) = link {
+        result("");
+        result(&format!("Sign in as the admin with this link, once, within {} hours:", accounts::SIGN_IN_LINK_HOURS));
+        result(&format!("  {link}"));
+    }
+    result("");
+    result("Stop with Ctrl-C.");
+}

@@ -1,0 +1,69 @@
+//! `sluice user add`: makes an account.
+
+use std::io::Read;
+
+use clap::{Args, Subcommand};
+
+use super::{result, say};
+use crate::accounts::{self, Email, Password, Role};
+use crate::error::{Error, FieldError};
+use crate::portal::Portal;
+
+/// `sluice user …`
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Makes an account; without a password it prints a one-time sign-in link
+    #[command(after_help = "Example:\n  sluice user add grace@lab.example --name 'Grace Hopper' --role reviewer")]
+    Add(Add),
+}
+
+/// `sluice user add EMAIL`
+#[derive(Args)]
+pub struct Add {
+    /// Their e-mail address; you vouch that it is theirs
+    email: String,
+    /// Their name; the part before the @ unless told
+    #[arg(long)]
+    name: Option<String>,
+    /// What they may do: researcher, reviewer or admin
+    #[arg(long, default_value = "researcher")]
+    role: String,
+    /// Read the password from stdin (its first line)
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Runs `sluice user …`
+pub async fn run(portal: &Portal, command: UserCommand) -> Result<(), Error> {
+    let UserCommand::Add(add) = command;
+    let email = Email::parse(&add.email)?;
+    let role: Role = add.role.parse()?;
+    let name = add.name.unwrap_or_else(|| email.as_str().split('@').next().unwrap_or_default().to_owned());
+    let password = if add.password_stdin { Some(read_password(&email)?) } else { None };
+    let has_password = password.is_some();
+    let account = accounts::add_account(portal, &email, &name, role, password).await?;
+    if has_password {
+        say(&format!("{email} has an account ({}).", role.as_str()));
+        return Ok(());
+    }
+    let link = accounts::sign_in_link(portal, account.id).await?;
+    say(&format!(
+        "{email} has an account ({}). This link signs them in, once, within {} hours:",
+        role.as_str(),
+        accounts::SIGN_IN_LINK_HOURS
+    ));
+    result(&link);
+    Ok(())
+}
+
+/// More than any password; a wrong file on stdin is not read to its end.
+const STDIN_BYTES_MAX: u64 = 4096;
+
+fn read_password(email: &Email) -> Result<Password, Error> {
+    let mut text = String::new();
+    std::io::stdin()
+        .take(STDIN_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|cause| FieldError::new("--password-stdin", cause.to_string()))?;
+    Ok(Password::parse_new(text.lines().next().unwrap_or_default(), email)?)
+}

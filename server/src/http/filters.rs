@@ -1,0 +1,25 @@
+//! What templates say in one word: the fault of a field, a moment.
+#![expect(missing_docs, reason = "the macro makes types of these functions and gives them no docs")]
+
+use askama::{Result, Values};
+
+use crate::clock::Timestamp;
+use crate::error::FieldError;
+
+/// Whether `field` has a fault.
+#[askama::filter_fn]
+pub fn has(faults: &Vec<FieldError>, _: &dyn Values, field: &str) -> Result<bool> {
+    Ok(faults.iter().any(|fault| fault.field == field))
+}
+
+/// What is wrong with `field`.
+#[askama::filter_fn]
+pub fn of(faults: &Vec<FieldError>, _: &dyn Values, field: &str) -> Result<String> {
+    Ok(faults.iter().filter(|fault| fault.field == field).map(|fault| fault.message.to_string()).collect::<Vec<_>>().join("; "))
+}
+
+/// A moment to the minute, UTC.
+#[askama::filter_fn]
+pub fn minute(at: &Timestamp, _: &dyn Values) -> Result<String> {
+    Ok(format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
+}

@@ -1,0 +1,43 @@
+//! Every URL of the portal: what belongs to no room, then each room's own table (`<room>/routes.rs`).
+//! The model's pages come last, because `/{org}/{name}` would take everything with two parts.
+
+use actix_web::web::{Data, ServiceConfig, get, head};
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::accounts;
+use crate::error::Error;
+use crate::http::assets;
+use crate::portal::Portal;
+
+/// Wires every URL.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/healthz", get().to(healthz))
+        .route("/readyz", get().to(readyz))
+        .route("/robots.txt", get().to(robots))
+        .route("/static/{bundle}/{name}", get().to(assets::serve))
+        .route("/static/{bundle}/{name}", head().to(assets::serve))
+        .configure(accounts::configure)
+        .default_service(actix_web::web::to(nothing_here));
+}
+
+/// `GET /healthz`: the process lives.
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+/// `GET /readyz`: database and store answer.
+async fn readyz(portal: Data<Portal>) -> Result<HttpResponse, Error> {
+    portal.ready().await?;
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"))
+}
+
+/// `GET /robots.txt`: crawlers have no business with files and forms.
+async fn robots() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .body("User-agent: *\nDisallow: /api/\nDisallow: /v1/\nDisallow: /account\nDisallow: /review\nDisallow: /admin\n")
+}
+
+async fn nothing_here(_: HttpRequest) -> Result<HttpResponse, Error> {
+    Err(Error::NotFound("page"))
+}

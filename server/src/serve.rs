@@ -1,0 +1,62 @@
+//! Builds the portal's HTTP server: middleware in order, listener, shutdown.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpServer};
+
+use crate::portal::Portal;
+use crate::{accounts, http, routes};
+
+/// After the signal to stop, running answers have so long; then they are cut.
+pub const SHUTDOWN_S: u64 = 10;
+/// A client that has not sent its headers by then is let go.
+const HEADERS_WAIT: Duration = Duration::from_secs(15);
+/// JSON bodies: the longest is a prompt of token ids.
+const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+/// The policy every answer carries: nothing but our own files, no inline script or style, no frame around us.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+                                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// The server on `listener`, not yet polled. `workers`: threads that answer requests.
+pub fn server(portal: Data<Portal>, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        let https = portal.config.is_https();
+        App::new()
+            .app_data(portal.clone())
+            .app_data(web::FormConfig::default().limit(http::csrf::FORM_BYTES_MAX))
+            .app_data(web::JsonConfig::default().limit(JSON_BYTES_MAX))
+            .app_data(web::PathConfig::default().error_handler(|_, _| crate::error::Error::NotFound("page").into()))
+            .app_data(
+                web::QueryConfig::default()
+                    .error_handler(|cause, _| crate::error::Error::from(crate::error::FieldError::new("query", cause.to_string())).into()),
+            )
+            .configure(routes::configure)
+            // The last named is the first to see a request.
+            .wrap(from_fn(accounts::identify))
+            .wrap(from_fn(http::problem::pages_for_people))
+            .wrap(headers(https))
+    })
+    .workers(workers)
+    .keep_alive(KeepAlive::Timeout(Duration::from_secs(60)))
+    .client_request_timeout(HEADERS_WAIT)
+    .shutdown_timeout(SHUTDOWN_S)
+    .disable_signals()
+    .listen(listener)?;
+    Ok(server.run())
+}
+
+fn headers(https: bool) -> DefaultHeaders {
+    let headers = DefaultHeaders::new()
+        .add(("Content-Security-Policy", CONTENT_SECURITY_POLICY))
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("Referrer-Policy", "same-origin"))
+        .add(("Cross-Origin-Opener-Policy", "same-origin"))
+        .add(("Permissions-Policy", "camera=(), microphone=(), geolocation=()"));
+    if https { headers.add(("Strict-Transport-Security", "max-age=31536000")) } else { headers }
+}

@@ -1,0 +1,62 @@
+//! Background loops: empty the outbox, sweep what has ended.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::accounts;
+use crate::error::Error;
+use crate::mail;
+use crate::portal::Portal;
+
+const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// The loops of one portal.
+pub struct Workers {
+    loops: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// Starts every loop.
+    pub fn start(portal: &Data<Portal>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", |portal| async move {
+            mail::empty_outbox(&portal.db, &portal.mailer, &portal.clock).await.map(drop)
+        }));
+        loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
+            portal.limits.sweep();
+            accounts::sweep(&portal).await
+        }));
+        Self { loops, stop }
+    }
+
+    /// Lets each loop finish what it is at, and waits for it.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+/// Does `work` again and again, `pause` apart, until told to stop. A failure is logged and tried again.
+async fn every<F: Future<Output = Result<(), Error>>>(
+    pause: Duration,
+    portal: Data<Portal>,
+    mut stopped: watch::Receiver<bool>,
+    name: &'static str,
+    work: impl Fn(Data<Portal>) -> F,
+) {
+    loop {
+        if let Err(error) = work(portal.clone()).await {
+            tracing::warn!(worker = name, %error, "will be tried again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
