@@ -1,1 +1,11 @@
-//! harness
+//! The real thing, started small: a real server on a random port, a real Postgres with a database of its own,
+//! a folder as object store, a toy OPT through the real engine, a clock in the test's hand.
+#![allow(clippy::unwrap_used, missing_docs, reason = "in tests a failure is a panic, and gestures are named for what they do")]
+
+mod page;
+mod people;
+mod portal;
+
+pub use page::Page;
+pub use people::Person;
+pub use portal::TestPortal;

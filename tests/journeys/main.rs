@@ -1,1 +1,4 @@
-fn main() {}
+//! Stories through the real server, and the rules of the house.
+#![allow(clippy::unwrap_used, reason = "in tests a failure is a panic")]
+
+mod accounts;

@@ -1,0 +1,114 @@
+//! `TestPortal::start(db)`: the portal as it is served, on a port of its own.
+
+use std::net::TcpListener;
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use server::accounts::{self, Email, Role};
+use server::clock::Clock;
+use server::config::Config;
+use server::mail;
+use server::portal::Portal;
+use sqlx::PgPool;
+use time::Duration;
+use time::macros::datetime;
+
+use crate::Person;
+
+/// A running portal. It ends with the test.
+pub struct TestPortal {
+    pub portal: Data<Portal>,
+    /// `http://127.0.0.1:port`
+    pub base: String,
+    handle: ServerHandle,
+    _data: tempfile::TempDir,
+}
+
+impl TestPortal {
+    /// Starts the portal on this database, with nobody and nothing in it, on a Monday morning.
+    pub async fn start(db: PgPool) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let config = Config::from_lookup(|variable| match variable {
+            "SLUICE_DATA_DIR" => Some(data.path().to_str().unwrap().to_owned()),
+            "SLUICE_PUBLIC_URL" => Some(base.clone()),
+            "SLUICE_ENGINE_MEMORY_BYTES" => Some("500000000".into()),
+            _ => None,
+        })
+        .unwrap();
+        let portal = Data::new(Portal::open(db, config, Clock::held(datetime!(2026-03-02 09:00 UTC))).unwrap());
+        let server = server::serve::server(portal.clone(), listener, 2).unwrap();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { portal, base, handle, _data: data }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, time: Duration) {
+        self.portal.clock.advance(time);
+    }
+
+    /// Somebody who has not signed in.
+    pub fn visitor(&self) -> Person {
+        Person::new(&self.base, "")
+    }
+
+    /// Somebody who signed up through the pages and confirmed the address: `name@university.edu`.
+    pub async fn researcher(&self, name: &str) -> Person {
+        let email = format!("{name}@university.edu");
+        let person = Person::new(&self.base, &email);
+        let page = person.post("/sign-up", &[("name", name), ("email", &email)]).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let key = self.key_mailed_to(&email, "verify_address").await;
+        let page = person.post("/verify", &[("key", &key), ("password", Person::PASSWORD)]).await;
+        assert_eq!(page.status, 303, "{}", page.text);
+        person
+    }
+
+    /// A reviewer the operator made, signed in by the printed link.
+    pub async fn reviewer(&self, name: &str) -> Person {
+        self.staff(name, Role::Reviewer).await
+    }
+
+    /// An admin the operator made, signed in by the printed link.
+    pub async fn admin(&self, name: &str) -> Person {
+        self.staff(name, Role::Admin).await
+    }
+
+    async fn staff(&self, name: &str, role: Role) -> Person {
+        let email = format!("{name}@lab.example");
+        let account = accounts::add_account(&self.portal, &Email::parse(&email).unwrap(), name, role, None).await.unwrap();
+        let link = accounts::sign_in_link(&self.portal, account.id).await.unwrap();
+        let person = Person::new(&self.base, &email);
+        let page = person.post("/sign-in/link", &[("key", key_of(&link))]).await;
+        assert_eq!(page.status, 303, "{}", page.text);
+        person
+    }
+
+    /// The bodies of the mails of one kind to one address, newest first.
+    pub async fn mails_to(&self, email: &str, kind: &str) -> Vec<String> {
+        let mut db = self.portal.db.acquire().await.unwrap();
+        let mails = mail::page(&mut db, None, 1_000).await.unwrap();
+        mails.into_iter().filter(|mail| mail.recipient == email && mail.kind == kind).map(|mail| mail.body.unwrap_or_default()).collect()
+    }
+
+    /// The key in the link of the newest mail of one kind to one address.
+    pub async fn key_mailed_to(&self, email: &str, kind: &str) -> String {
+        let mails = self.mails_to(email, kind).await;
+        let body = mails.first().unwrap_or_else(|| panic!("no mail {kind} to {email}"));
+        let link = body.lines().find(|line| line.contains("?key=")).unwrap();
+        key_of(link).to_owned()
+    }
+}
+
+impl Drop for TestPortal {
+    fn drop(&mut self) {
+        // Not awaited: the listener closes now, and the threads end with it.
+        drop(self.handle.stop(false));
+    }
+}
+
+fn key_of(link: &str) -> &str {
+    link.split_once("?key=").unwrap().1.trim()
+}

@@ -1,0 +1,146 @@
+//! Becoming somebody, staying somebody, and not becoming somebody else.
+
+use reqwest::Method;
+use sqlx::PgPool;
+use tests::{Page, Person, TestPortal};
+use time::Duration;
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_researcher_signs_up_confirms_the_address_and_comes_back(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    ada.get("/account").await.says("ada@university.edu").says("confirmed");
+    assert_eq!(ada.post("/sign-out", &[]).await.location(), "/");
+    assert_eq!(ada.get("/account").await.location(), "/sign-in?then=%2Faccount");
+
+    let page = ada.post("/sign-in", &[("email", "Ada@University.edu"), ("password", Person::PASSWORD), ("then", "/account")]).await;
+    assert_eq!((page.status, page.location()), (303, "/account"));
+    ada.get("/account").await.says("Your account");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn known_and_unknown_addresses_get_the_same_answers(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    portal.researcher("ada").await;
+    let stranger = portal.visitor();
+    let without_address = |page: Page, email: &str| (page.status, page.text.replace(email, "").replace(char::is_whitespace, ""));
+
+    for path in ["/sign-up", "/forgot"] {
+        let known = stranger.post(path, &[("name", "X"), ("email", "ada@university.edu")]).await;
+        let unknown = stranger.post(path, &[("name", "X"), ("email", "bob@university.edu")]).await;
+        assert_eq!(without_address(known, "ada@university.edu"), without_address(unknown, "bob@university.edu"), "{path}");
+    }
+    let known = stranger.post("/sign-in", &[("email", "ada@university.edu"), ("password", "not the right one")]).await;
+    let unknown = stranger.post("/sign-in", &[("email", "eve@university.edu"), ("password", "not the right one")]).await;
+    assert_eq!(without_address(known, "ada@university.edu"), without_address(unknown, "eve@university.edu"));
+    assert_eq!(portal.mails_to("ada@university.edu", "already_registered").await.len(), 1);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_link_works_once_and_not_for_ever(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    ada.post("/forgot", &[("email", "ada@university.edu")]).await;
+    let first = portal.key_mailed_to("ada@university.edu", "reset_password").await;
+    ada.post("/forgot", &[("email", "ada@university.edu")]).await;
+    let second = portal.key_mailed_to("ada@university.edu", "reset_password").await;
+
+    assert_eq!(ada.get(&format!("/reset?key={first}")).await.status, 409, "a newer link replaces the older one");
+    assert_eq!(ada.get(&format!("/reset?key={second}")).await.status, 200, "looking does not use it up");
+    let fields = [("key", second.as_str()), ("password", "another fine sentence")];
+    let stranger = portal.visitor();
+    assert_eq!(stranger.post("/reset", &fields).await.status, 303);
+    assert_eq!(stranger.post("/reset", &fields).await.status, 409);
+    assert_eq!(ada.get("/account").await.status, 303, "the sessions from before have ended");
+
+    stranger.post("/forgot", &[("email", "ada@university.edu")]).await;
+    let late = portal.key_mailed_to("ada@university.edu", "reset_password").await;
+    portal.wait(Duration::minutes(31));
+    assert_eq!(stranger.get(&format!("/reset?key={late}")).await.status, 409);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn sessions_are_listed_ended_and_run_out(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let laptop = portal.researcher("ada").await;
+    let phone = Person::clone(&portal.visitor());
+    assert_eq!(phone.post("/sign-in", &[("email", "ada@university.edu"), ("password", Person::PASSWORD)]).await.status, 303);
+    laptop.get("/account/sessions").await.says("this one").says("End all others");
+    laptop.post("/account/sessions/end-others", &[]).await;
+    assert_eq!(phone.get("/account").await.status, 303);
+    assert_eq!(laptop.get("/account").await.status, 200);
+
+    portal.wait(Duration::days(6));
+    assert_eq!(laptop.get("/account").await.status, 200);
+    portal.wait(Duration::days(8));
+    assert_eq!(laptop.get("/account").await.status, 303, "nobody used it for a week");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_form_from_elsewhere_changes_nothing(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    for fields in [vec![("name", "Mallory")], vec![("name", "Mallory"), ("csrf", "AAAAAAAAAAAAAAAAAAAAAAAAAAA")]] {
+        let answer = ada.request(Method::POST, "/account/name").form(&fields).send().await.unwrap();
+        assert_eq!(answer.status(), 409);
+    }
+    ada.get("/account").await.says("value=\"ada\"");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn guessing_passwords_is_slowed_down(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    portal.researcher("ada").await;
+    let guesser = portal.visitor();
+    let mut last = 0;
+    for _ in 0..12 {
+        let page = guesser.post("/sign-in", &[("email", "ada@university.edu"), ("password", "a wrong password")]).await;
+        last = page.status;
+        if last == 429 {
+            assert!(page.header("retry-after").parse::<u32>().unwrap() > 0);
+            break;
+        }
+    }
+    assert_eq!(last, 429);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_password_is_changed_only_by_who_knows_it(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let new = "a completely new sentence";
+    ada.post("/account/password", &[("current", "wrong wrong wrong"), ("password", new)]).await.says("is not your present password");
+    ada.post("/account/password", &[("current", Person::PASSWORD), ("password", "short")]).await.says("needs 15 to 256 characters");
+    assert_eq!(ada.post("/account/password", &[("current", Person::PASSWORD), ("password", new)]).await.status, 303);
+    assert_eq!(portal.mails_to("ada@university.edu", "password_changed").await.len(), 1);
+    let elsewhere = portal.visitor();
+    assert_eq!(elsewhere.post("/sign-in", &[("email", "ada@university.edu"), ("password", Person::PASSWORD)]).await.status, 422);
+    assert_eq!(elsewhere.post("/sign-in", &[("email", "ada@university.edu"), ("password", new)]).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_token_is_shown_once_and_stored_as_a_hash(db: PgPool) {
+    let portal = TestPortal::start(db.clone()).await;
+    let ada = portal.researcher("ada").await;
+    let token = ada.makes_token(&["download"]).await;
+    assert!(token.starts_with("slc_") && token.len() == 52, "{token}");
+    let page = ada.get("/account/tokens").await;
+    assert!(!page.says("laptop").text.contains(&token), "it is shown only once");
+    let everything: String = sqlx::query_scalar("select coalesce(string_agg(t::text, ' '), '') from token t").fetch_one(&db).await.unwrap();
+    assert!(!everything.contains(&token[4..]));
+
+    ada.post("/account/tokens", &[("name", ""), ("days", "9000")]).await.says("give the token a name");
+    ada.post("/account/tokens", &[("name", "x"), ("days", "9000"), ("api", "on")]).await.says("a token lives 1 to 366 days");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn an_operator_reads_mails_as_files_when_there_is_no_mail_server(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    portal.researcher("ada").await;
+    let sent = server::mail::empty_outbox(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap();
+    assert_eq!(sent, 1);
+    let folder = portal.portal.config.data_dir.join("mail");
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    assert!(text.contains("Subject: Confirm your address") && text.contains("Auto-Submitted: auto-generated"), "{text}");
+}
