@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod accounts;
+mod house;

@@ -1,0 +1,228 @@
+//! The rules of the house, checked on the source: who may import whom, and what lives only in one place.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The floors, from the ground up. A room may import what stands on a lower floor, never a neighbour on its own.
+/// What is not named here (`serve`, `routes`, `workers`, `commands`, `main`, `lib`) is the roof and may import everything.
+const FLOORS: &[&[&str]] = &[
+    &["error", "ids", "clock", "config", "data_dir"],
+    &["http", "audit", "mail", "storage", "integrity", "postgres"],
+    &["portal"],
+    &["accounts"],
+    &["catalog"],
+    &["access"],
+    &["downloads", "playground", "models"],
+    &["admin"],
+];
+const ROOF: &[&str] = &["serve", "routes", "workers", "commands", "main", "lib"];
+/// Most files are far shorter; at this length two things share a bed.
+const LINES_MAX: usize = 600;
+
+struct Source {
+    path: PathBuf,
+    /// The first folder or file below `src`, without `.rs`.
+    room: String,
+    /// Without comment lines and without the test module at the end.
+    code: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("target") && !path.ends_with("node_modules") && !path.ends_with("fixtures") {
+                files(&path, ending, found);
+            }
+        } else if path.to_str().unwrap().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let base = root().join(folder);
+    let mut paths = Vec::new();
+    files(&base, ".rs", &mut paths);
+    assert!(paths.len() > 3, "{folder} has sources");
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let shipped = text.split("#[cfg(test)]").next().unwrap();
+            let code = shipped.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            let first = path.strip_prefix(&base).unwrap().iter().next().unwrap().to_str().unwrap();
+            Source { room: first.trim_end_matches(".rs").to_owned(), path, code, text }
+        })
+        .collect()
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// Every room named behind `crate::` in this code, `use crate::{a, b}` included.
+fn imports(code: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for part in code.split("crate::").skip(1) {
+        let names: Vec<&str> = match part.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap().split(',').collect(),
+            None => vec![part],
+        };
+        for name in names {
+            found.insert(name.trim().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect());
+        }
+    }
+    found.remove("");
+    found
+}
+
+#[test]
+fn imports_run_down() {
+    let mut faults = Vec::new();
+    for source in sources("server/src") {
+        if ROOF.contains(&source.room.as_str()) {
+            continue;
+        }
+        let Some(here) = floor(&source.room) else {
+            faults.push(format!("{}: the room {:?} stands on no floor; give it one in FLOORS", source.path.display(), source.room));
+            continue;
+        };
+        for name in imports(&source.code) {
+            match floor(&name) {
+                _ if name == source.room => faults.push(format!("{}: imports its own face", source.path.display())),
+                Some(there) if there < here => {}
+                Some(_) => faults.push(format!("{}: {} may not import {name}", source.path.display(), source.room)),
+                None if name == "MIGRATOR" => faults.push(format!("{}: the migrations are the roof's", source.path.display())),
+                None if ROOF.contains(&name.as_str()) => {
+                    faults.push(format!("{}: {} may not import {name}", source.path.display(), source.room))
+                }
+                None => {}
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_store_knows_no_pages_and_a_noun_no_database() {
+    for source in sources("server/src") {
+        if source.path.ends_with("store.rs") {
+            assert!(!source.code.contains("super::routes"), "{}: a store knows no pages", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_engine_knows_nothing_of_the_web() {
+    for source in sources("inference/src") {
+        for stranger in ["actix", "sqlx", "reqwest", "server::", "tokio::runtime", "tokio::spawn", "tokio::task", "tokio::net", "tokio::fs"]
+        {
+            assert!(!source.code.contains(stranger), "{} names {stranger}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn some_things_live_in_one_place_only() {
+    let mut faults = Vec::new();
+    for source in sources("server/src") {
+        let file = source.path.file_name().unwrap().to_str().unwrap();
+        let mut only = |what: &str, allowed: bool| {
+            if source.code.contains(what) && !allowed {
+                faults.push(format!("{} has {what:?}", source.path.display()));
+            }
+        };
+        only("sqlx::query", matches!(file, "store.rs" | "outbox.rs") || source.path.parent().unwrap().ends_with("store"));
+        only("StatusCode", source.room == "http");
+        only("web::Form<", source.path.ends_with("http/csrf.rs"));
+        only("println!", source.path.ends_with("commands/mod.rs"));
+        only("unsafe ", source.path.ends_with("postgres/child.rs"));
+        only(".unwrap()", false);
+    }
+    for source in sources("inference/src") {
+        let file = source.path.file_name().unwrap().to_str().unwrap();
+        if source.code.contains("unsafe ") && !matches!(file, "simd.rs" | "cuda.rs" | "mmap.rs") {
+            faults.push(format!("{} has unsafe code", source.path.display()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn each_table_belongs_to_one_room() {
+    let mut migrations = Vec::new();
+    files(&root().join("migrations"), ".sql", &mut migrations);
+    let mut owners = Vec::new();
+    for path in migrations {
+        let text = fs::read_to_string(&path).unwrap();
+        let room = text.lines().find_map(|line| line.split("Room: ").nth(1)).unwrap_or_else(|| panic!("{} names no room", path.display()));
+        let room = room.split('.').next().unwrap().to_owned();
+        for line in text.lines() {
+            if let Some(table) = line.strip_prefix("create table ") {
+                owners.push((table.split_whitespace().next().unwrap().to_owned(), room.clone()));
+            }
+        }
+    }
+    assert!(owners.len() > 10);
+    let mut faults = Vec::new();
+    for source in sources("server/src") {
+        let words: Vec<&str> =
+            source.code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let (verb, table) = (pair[0], pair[1]);
+            let owner = owners.iter().find(|(name, _)| name == table).map(|(_, room)| room);
+            if matches!(verb, "from" | "join" | "into" | "update")
+                && source.code.contains("sqlx::query")
+                && owner.is_some_and(|owner| *owner != source.room)
+            {
+                faults.push(format!("{}: touches the table {table} of {}", source.path.display(), owner.unwrap()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn templates_are_escaped_and_carry_nothing_inline() {
+    let mut templates = Vec::new();
+    files(&root().join("templates"), ".html", &mut templates);
+    assert!(templates.len() > 5);
+    for path in templates {
+        let text = fs::read_to_string(&path).unwrap();
+        for wrong in ["|safe", "| safe", "<script>", " style=\"", " onclick=", "javascript:", "https://fonts.", "//cdn"] {
+            assert!(!text.contains(wrong), "{} has {wrong:?}", path.display());
+        }
+        let posts = text.matches("method=\"post\"").count();
+        let tokens = text.matches("name=\"csrf\"").count();
+        assert!(tokens >= posts, "{}: {posts} forms that change something, {tokens} form tokens", path.display());
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_example() {
+    let example = fs::read_to_string(root().join("deploy/env.example")).unwrap();
+    let named: BTreeSet<&str> = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches(['#', ' ']).split_once('=').map(|(name, _)| name))
+        .filter(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+        .collect();
+    let read: BTreeSet<&str> = server::config::VARIABLES.iter().copied().collect();
+    assert_eq!(named, read, "deploy/env.example and config.rs name the same variables");
+}
+
+#[test]
+fn no_file_is_a_burden() {
+    for folder in ["server/src", "inference/src", "tests/harness", "tests/journeys"] {
+        for source in sources(folder) {
+            let lines = source.text.lines().count();
+            assert!(lines <= LINES_MAX, "{} has {lines} lines", source.path.display());
+        }
+    }
+}
