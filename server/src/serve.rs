@@ -40,6 +40,7 @@ pub fn server(portal: Data<Portal>, listener: TcpListener, workers: usize) -> st
             // The last named is the first to see a request.
             .wrap(from_fn(accounts::identify))
             .wrap(from_fn(http::problem::pages_for_people))
+            .wrap(from_fn(http::page::head_like_get))
             .wrap(headers(https))
     })
     .workers(workers)

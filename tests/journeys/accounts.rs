@@ -144,3 +144,32 @@ async fn an_operator_reads_mails_as_files_when_there_is_no_mail_server(db: PgPoo
     let text = std::fs::read_to_string(file.path()).unwrap();
     assert!(text.contains("Subject: Confirm your address") && text.contains("Auto-Submitted: auto-generated"), "{text}");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn head_tells_what_get_would(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let stranger = portal.visitor();
+    let head = stranger.request(Method::HEAD, "/sign-in").send().await.unwrap();
+    assert_eq!(head.status(), 200);
+    assert!(head.headers()["content-length"].to_str().unwrap().parse::<usize>().unwrap() > 500);
+    assert_eq!(head.headers()["content-security-policy"].to_str().unwrap().matches("unsafe").count(), 0);
+    assert!(head.text().await.unwrap().is_empty());
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_revoked_token_is_refused_at_once(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let token = ada.makes_token(&["download"]).await;
+    let terminal = ada.with_token(&token);
+    assert_eq!(terminal.fetch("/api/whoami-v2").await.status, 200);
+    let page = ada.get("/account/tokens").await;
+    let id = page.text.split("/account/tokens/").nth(1).unwrap().split('/').next().unwrap();
+    assert_eq!(ada.post(&format!("/account/tokens/{id}/revoke"), &[]).await.status, 303);
+    assert_eq!(terminal.fetch("/api/whoami-v2").await.status, 401);
+    assert_eq!(
+        portal.researcher("bob").await.post(&format!("/account/tokens/{id}/revoke"), &[]).await.status,
+        404,
+        "another's token does not exist"
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::cookie::Cookie;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
@@ -100,9 +100,15 @@ pub async fn identify(
     portal: Data<Portal>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.path().starts_with("/static/") || request.path() == "/healthz" {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
     let secure = portal.config.is_https();
-    let visitor = find(&portal, request.request()).await?;
+    let visitor = match find(&portal, request.request()).await {
+        Ok(visitor) => visitor,
+        Err(error) => return Ok(request.error_response(error)),
+    };
     if let Visitor::Known { account, via: Via::Session(_) } = &visitor {
         request.extensions_mut().insert(Viewer {
             name: account.name.clone(),
@@ -117,7 +123,7 @@ pub async fn identify(
     request.extensions_mut().insert(seed.clone());
     let had_flash = request.cookie(FLASH_COOKIE).is_some();
 
-    let mut answer = next.call(request).await?;
+    let mut answer = next.call(request).await?.map_into_boxed_body();
 
     let is_page = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page && sent_seed.is_none() {

@@ -1,8 +1,10 @@
 //! A page in its frame. The viewer, the flash and the form token come as plain values.
 
+use actix_web::body::MessageBody;
 use actix_web::cookie::time::Duration;
-use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
 use std::future::{Ready, ready};
@@ -99,4 +101,17 @@ pub fn see_other(path: &str, flash: Option<&str>) -> HttpResponse {
         response.cookie(csrf::own_cookie(FLASH_COOKIE, value, false).max_age(Duration::minutes(1)).finish());
     }
     response.finish()
+}
+
+/// Lets `HEAD` of a page do what `GET` does; the protocol layer leaves the body out. Files answer `HEAD` themselves, without opening anything.
+pub async fn head_like_get(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let path = request.path();
+    let answers_itself = path.starts_with("/static/") || path.starts_with("/api/") || path.contains("/resolve/") || path.contains("/raw/");
+    if request.method() == Method::HEAD && !answers_itself {
+        request.head_mut().method = Method::GET;
+    }
+    next.call(request).await
 }
