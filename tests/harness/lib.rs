@@ -5,7 +5,9 @@
 mod page;
 mod people;
 mod portal;
+mod process;
 
 pub use page::Page;
 pub use people::Person;
 pub use portal::TestPortal;
+pub use process::{Installation, Serving};

@@ -18,7 +18,8 @@ impl Person {
     /// What everybody in the tests chooses.
     pub const PASSWORD: &str = "correct horse battery staple";
 
-    pub(crate) fn new(base: &str, email: &str) -> Self {
+    /// Somebody with an empty browser.
+    pub fn new(base: &str, email: &str) -> Self {
         let browser = Client::builder().cookie_store(true).redirect(Policy::none()).build().unwrap();
         Self { email: email.to_owned(), base: base.to_owned(), browser, token: None }
     }

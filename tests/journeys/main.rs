@@ -3,3 +3,4 @@
 
 mod accounts;
 mod house;
+mod serve;
