@@ -1,1 +1,40 @@
-//! inference
+//! The OPT engine: text and limits in, a stream of events out. No HTTP, no SQL, no accounts, no async runtime.
+//!
+//! [`Checkpoint`] names a model's files; [`Engine`] loads them and answers [`Request`]s, each as a [`Generation`] of [`Event`]s; a
+//! [`ModelPool`] keeps several engines within a budget of memory. [`checkpoint`] also checks, reads and rewrites such files for publishing.
+//!
+//! What always holds:
+//! * A token is computed the same, bit for bit, whatever else runs beside it, however its prompt is cut into steps, and with any number of threads.
+//! * `submit` never waits; a sequence that runs has room for all it may come to hold; a dropped `Generation` is gone within one step.
+//! * Files are hostile until checked: nothing in them is run, and what is not understood is refused by name.
+
+pub mod checkpoint;
+mod device;
+mod engine;
+mod error;
+mod kv_cache;
+mod line;
+mod mmap;
+mod ops;
+mod opt;
+mod options;
+mod pool;
+mod request;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod stops;
+mod tokenizer;
+mod worker;
+
+pub use checkpoint::Checkpoint;
+pub use engine::{Engine, Generation, ModelInfo};
+pub use error::Error;
+pub use line::EngineStats;
+pub use opt::{Activation, Footprint, Kv, Model, OptConfig, Span};
+pub use options::{Kernels, LoadOptions};
+pub use pool::{LoadedModel, ModelPool};
+pub use request::{
+    Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling, Usage,
+};
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,87 @@
+//! From `pytorch_model*.bin` to safetensors: the same numbers bit for bit, in a container that holds nothing to run.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::files::Checkpoint;
+use super::index::{Format, tensors};
+use super::safetensors;
+use super::tensor::Tensor;
+use crate::error::Error;
+
+/// One file that a conversion wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Its name in the Hugging Face layout.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// Rewrites the checkpoint's `.bin` weights into `out` as `model.safetensors`, or, past `shard_bytes_max` bytes of tensors, as
+/// `model-00001-of-0000n.safetensors` with their index. Types and bytes are kept, equal input gives equal files, and memory
+/// stays at a buffer: tensors go from the mapped file to the new one. Other files are not touched. A checkpoint that is safetensors already
+/// gives `Unsupported`; whatever `tensors` finds wrong is passed on. On an error, files already written stay: give an empty folder.
+pub fn convert(checkpoint: &Checkpoint, out: &Path, shard_bytes_max: u64) -> Result<Vec<Converted>, Error> {
+    let index = tensors(checkpoint)?;
+    match index.format() {
+        Format::Torch => {}
+        Format::Safetensors => {
+            return Err(Error::unsupported("model.safetensors", "is there already; only pytorch_model.bin is converted"));
+        }
+    }
+    let shards = shards(index.tensors(), shard_bytes_max);
+    if let [only] = shards.as_slice() {
+        return Ok(vec![write_shard("model.safetensors".to_owned(), only, out)?]);
+    }
+    let mut written = Vec::with_capacity(shards.len() + 1);
+    let mut weight_map = BTreeMap::new();
+    for (number, shard) in shards.iter().enumerate() {
+        let name = format!("model-{:05}-of-{:05}.safetensors", number + 1, shards.len());
+        weight_map.extend(shard.iter().map(|tensor| (tensor.name().to_owned(), name.clone())));
+        written.push(write_shard(name, shard, out)?);
+    }
+    let body = serde_json::json!({ "metadata": { "total_size": index.bytes() }, "weight_map": weight_map });
+    let body = format!("{body:#}\n");
+    written.push(write("model.safetensors.index.json".to_owned(), out, |file| file.write_all(body.as_bytes()))?);
+    Ok(written)
+}
+
+/// Tensors in checkpoint order, cut where the next would not fit; a tensor is never split. At least one shard.
+fn shards(tensors: &[Tensor], shard_bytes_max: u64) -> Vec<Vec<&Tensor>> {
+    let mut shards = vec![Vec::new()];
+    let mut used_bytes = 0;
+    for tensor in tensors {
+        let size_bytes = tensor.bytes().len() as u64;
+        if used_bytes > 0 && used_bytes + size_bytes > shard_bytes_max {
+            shards.push(Vec::new());
+            used_bytes = 0;
+        }
+        used_bytes += size_bytes;
+        shards.last_mut().expect("there is always one shard").push(tensor);
+    }
+    for shard in &mut shards {
+        // Wider numbers first, so that each lies aligned; otherwise in order.
+        shard.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bytes()));
+    }
+    shards
+}
+
+fn write_shard(name: String, shard: &[&Tensor], out: &Path) -> Result<Converted, Error> {
+    write(name, out, |file| safetensors::write(file, shard))
+}
+
+fn write(name: String, out: &Path, body: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<Converted, Error> {
+    let path = out.join(&name);
+    let failed = |source| Error::io(&path, source);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).map_err(failed)?);
+    body(&mut file).map_err(failed)?;
+    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    let size_bytes = file.metadata().map_err(failed)?.len();
+    Ok(Converted { name, path, size_bytes })
+}

@@ -1,0 +1,169 @@
+//! All tensors of a checkpoint, over one file or shards, safetensors or PyTorch's `.bin`.
+
+use std::collections::BTreeMap;
+
+use super::files::{Checkpoint, is_plain};
+use super::tensor::Tensor;
+use super::{Fault, safetensors, torch};
+use crate::error::Error;
+
+/// The tensors of a checkpoint, in the order of its files and their headers.
+#[derive(Debug)]
+pub struct TensorIndex {
+    tensors: Vec<Tensor>,
+    files: Vec<String>,
+    format: Format,
+}
+
+/// How the weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Safetensors,
+    Torch,
+}
+
+impl TensorIndex {
+    /// The tensors, in order.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The tensor of this name, as the files spell it.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// The files the tensors are in.
+    pub fn weight_files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.range.len() as u64).sum()
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+}
+
+/// Finds the weights of a checkpoint: `model.safetensors`, or shards with their index, or the same as `pytorch_model.bin`.
+/// Maps the files and reads their headers, not the numbers. Fails with the first fault.
+pub fn tensors(checkpoint: &Checkpoint) -> Result<TensorIndex, Error> {
+    let mut first = None;
+    let index = collect(checkpoint, &mut |error| {
+        first.get_or_insert(error);
+    });
+    match (first, index) {
+        (Some(error), _) => Err(error),
+        (None, Some(index)) => Ok(index),
+        (None, None) => Err(no_weights()),
+    }
+}
+
+/// The same, going on after a fault as far as it can. `None` if there is nothing to read at all.
+pub(super) fn collect(checkpoint: &Checkpoint, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
+    let layouts = [("model.safetensors", Format::Safetensors), ("pytorch_model.bin", Format::Torch)];
+    for (single, format) in layouts {
+        let index_file = format!("{single}.index.json");
+        if checkpoint.path(single).is_some() {
+            let files = vec![single.to_owned()];
+            let tensors = read_files(checkpoint, &files, format, fault);
+            return Some(TensorIndex { tensors, files, format });
+        }
+        if checkpoint.path(&index_file).is_some() {
+            let weight_map = match read_weight_map(checkpoint, &index_file) {
+                Ok(weight_map) => weight_map,
+                Err(error) => {
+                    fault(error);
+                    return None;
+                }
+            };
+            let mut files: Vec<String> = weight_map.values().cloned().collect();
+            files.sort();
+            files.dedup();
+            let tensors = read_files(checkpoint, &files, format, fault);
+            check_weight_map(&index_file, &weight_map, &tensors, fault);
+            return Some(TensorIndex { tensors, files, format });
+        }
+    }
+    fault(no_weights());
+    None
+}
+
+fn no_weights() -> Error {
+    Error::Missing { file: "model.safetensors (or pytorch_model.bin, or shards of either with their index)".to_owned() }
+}
+
+fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap<String, String>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let index: Index = serde_json::from_slice(&checkpoint.read(index_file)?)
+        .map_err(|problem| Error::corrupt(index_file, format!("not an index of weights: {problem}")))?;
+    match index.weight_map.values().find(|file| !is_plain(file)) {
+        Some(file) => Err(Error::corrupt(index_file, format!("names {file:?}, which is not a plain file name"))),
+        None => Ok(index.weight_map),
+    }
+}
+
+fn read_files(checkpoint: &Checkpoint, files: &[String], format: Format, fault: &mut dyn FnMut(Error)) -> Vec<Tensor> {
+    let mut tensors: Vec<Tensor> = Vec::new();
+    let mut home: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let read = match checkpoint.path(file) {
+            None => Err(Error::Missing { file: file.clone() }),
+            Some(path) => match format {
+                Format::Safetensors => safetensors::read(file, path),
+                Format::Torch => torch::read(file, path),
+            },
+        };
+        match read {
+            Err(error) => fault(error),
+            Ok(found) => {
+                for tensor in found {
+                    match home.insert(tensor.name.clone(), file.clone()) {
+                        Some(other) => fault(Error::corrupt(file, format!("tensor `{}` is in {other} already", tensor.name))),
+                        None => tensors.push(tensor),
+                    }
+                }
+            }
+        }
+    }
+    tensors
+}
+
+/// The index must say of every tensor where it is, and nothing else.
+fn check_weight_map(index_file: &str, weight_map: &BTreeMap<String, String>, tensors: &[Tensor], fault: &mut dyn FnMut(Error)) {
+    let present: BTreeMap<&str, &str> = tensors.iter().map(|tensor| (tensor.name(), tensor.file())).collect();
+    for (name, file) in weight_map {
+        if present.get(name.as_str()) != Some(&file.as_str()) {
+            fault(Error::corrupt(index_file, format!("says that tensor `{name}` is in {file}, and it is not")));
+        }
+    }
+    for tensor in tensors {
+        if !weight_map.contains_key(&tensor.name) {
+            fault(Error::corrupt(index_file, format!("does not know tensor `{}`, which is in {}", tensor.name, tensor.file)));
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Corrupt { file, problem } => Fault { place: file, problem },
+            Error::Missing { file } => Fault { place: file, problem: "is missing".to_owned() },
+            Error::Unsupported { field, problem } => Fault { place: field, problem },
+            Error::Io { path, source } => Fault { place: path.display().to_string(), problem: source.to_string() },
+            other @ (Error::Busy { .. }
+            | Error::Invalid { .. }
+            | Error::PromptTooLong { .. }
+            | Error::NoRoom { .. }
+            | Error::TooLarge { .. }
+            | Error::Closed { .. }
+            | Error::Internal { .. }) => Fault { place: "checkpoint".to_owned(), problem: other.to_string() },
+        }
+    }
+}

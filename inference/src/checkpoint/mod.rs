@@ -1,0 +1,20 @@
+//! Reading, checking and rewriting the files of a model in the Hugging Face layout. Everything here treats the files as
+//! hostile: headers, pickles and sizes are checked before they are believed, nothing in a file is ever run, and a fault names
+//! the file and the tensor. Knows the names and shapes OPT needs; computes nothing.
+
+mod convert;
+mod files;
+mod index;
+mod pickle;
+mod safetensors;
+mod tensor;
+mod tokenizer_json;
+mod torch;
+mod verify;
+
+pub use convert::{Converted, convert};
+pub use files::Checkpoint;
+pub use index::{TensorIndex, tensors};
+pub use tensor::{Dtype, Tensor};
+pub use tokenizer_json::build_tokenizer_json;
+pub use verify::{Fault, verify};

@@ -1,0 +1,147 @@
+//! The safetensors container: eight bytes of header length, a JSON header, the tensors' bytes without gaps. Read with every
+//! field checked before it is believed; written so that equal tensors give equal bytes. (huggingface/safetensors, README "Format".)
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::tensor::{Dtype, Tensor, size_bytes};
+use crate::error::Error;
+use crate::mmap::Mapped;
+
+/// The longest header the format allows.
+const HEADER_BYTES_MAX: u64 = 100_000_000;
+
+/// The tensors of one file. `Corrupt` names what is wrong; `Unsupported` names a tensor stored in a type we do not read.
+pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
+    let map = Mapped::open(path)?;
+    let corrupt = |problem: String| Error::corrupt(file, problem);
+    let Some((length, rest)) = map.split_first_chunk::<8>() else {
+        return Err(corrupt(format!("has {} bytes, too few for a safetensors header", map.len())));
+    };
+    let header_bytes = u64::from_le_bytes(*length);
+    let header = usize::try_from(header_bytes)
+        .ok()
+        .filter(|_| header_bytes <= HEADER_BYTES_MAX)
+        .and_then(|header_bytes| rest.get(..header_bytes))
+        .ok_or_else(|| corrupt(format!("claims a header of {header_bytes} bytes in a file of {}", map.len())))?;
+    let header_end = 8 + header.len();
+    let data_bytes = map.len() - header_end;
+
+    let entries: Entries = serde_json::from_slice(header).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
+    let mut seen = HashSet::new();
+    let mut tensors = Vec::with_capacity(entries.0.len());
+    for (name, entry) in entries.0 {
+        if !seen.insert(name.clone()) {
+            return Err(corrupt(format!("tensor `{name}` appears twice in the header")));
+        }
+        let dtype = match entry.dtype.as_str() {
+            "F32" => Dtype::F32,
+            "F16" => Dtype::F16,
+            "BF16" => Dtype::Bf16,
+            other => return Err(Error::unsupported(name, format!("is stored as {other}; F32, F16 and BF16 are understood"))),
+        };
+        let [begin, end] = entry.data_offsets;
+        if begin > end || end > data_bytes {
+            return Err(corrupt(format!("tensor `{name}` claims bytes {begin} to {end} of {data_bytes}")));
+        }
+        if size_bytes(dtype, &entry.shape) != Some(end - begin) {
+            return Err(corrupt(format!("tensor `{name}` claims shape {:?} of {} in {} bytes", entry.shape, entry.dtype, end - begin)));
+        }
+        tensors.push(Tensor {
+            name,
+            dtype,
+            shape: entry.shape,
+            file: file.to_owned(),
+            map: map.clone(),
+            range: header_end + begin..header_end + end,
+        });
+    }
+    check_tiling(file, &tensors, header_end, map.len())?;
+    Ok(tensors)
+}
+
+/// The tensors must follow each other without gap or overlap and fill the file: then nothing is hidden in it.
+fn check_tiling(file: &str, tensors: &[Tensor], data_begin: usize, data_end: usize) -> Result<(), Error> {
+    let mut by_place: Vec<&Tensor> = tensors.iter().collect();
+    by_place.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+    let mut reached = data_begin;
+    for tensor in by_place {
+        let (name, start) = (&tensor.name, tensor.range.start);
+        if start < reached {
+            return Err(Error::corrupt(file, format!("tensor `{name}` overlaps the one before it")));
+        }
+        if start > reached {
+            return Err(Error::corrupt(file, format!("{} bytes before tensor `{name}` belong to no tensor", start - reached)));
+        }
+        reached = tensor.range.end;
+    }
+    if reached != data_end {
+        return Err(Error::corrupt(file, format!("the last {} bytes belong to no tensor", data_end - reached)));
+    }
+    Ok(())
+}
+
+/// Writes the tensors in the given order. Equal input gives equal bytes.
+pub(super) fn write(out: &mut impl Write, tensors: &[&Tensor]) -> io::Result<()> {
+    let mut entries = serde_json::Map::new();
+    entries.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    let mut begin = 0;
+    for tensor in tensors {
+        let end = begin + tensor.range.len();
+        entries.insert(
+            tensor.name.clone(),
+            serde_json::json!({ "dtype": tensor.dtype.name(), "shape": tensor.shape, "data_offsets": [begin, end] }),
+        );
+        begin = end;
+    }
+    let mut header = serde_json::to_vec(&entries)?;
+    // Padded to eight bytes, so that the numbers lie aligned.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for tensor in tensors {
+        out.write_all(tensor.bytes())?;
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [usize; 2],
+}
+
+/// The header's entries in their order, with duplicates still visible (a map would silently keep the last).
+struct Entries(Vec<(String, Entry)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Entries;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        entries.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}

@@ -1,0 +1,105 @@
+//! One tensor of a checkpoint: its name, type, shape and bytes, wherever they are stored.
+
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use crate::mmap::Mapped;
+
+/// How a weight is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision: what OPT is published in.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+}
+
+impl Dtype {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::Bf16 => 2,
+        }
+    }
+
+    /// Its name in a safetensors header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::Bf16 => "BF16",
+        }
+    }
+}
+
+/// One tensor, its bytes little-endian and row-major in a mapped file.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) file: String,
+    pub(super) map: Mapped,
+    /// Invariant: within `map`, and as long as `shape` and `dtype` say (checked by whoever read the header).
+    pub(super) range: Range<usize>,
+}
+
+impl Tensor {
+    /// Its name as the file gives it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it is stored.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Its dimensions, slowest first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The file it is in, by its name in the checkpoint.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Its bytes: little-endian, row-major, without gaps.
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+
+    /// The place of the first number that is NaN or infinite.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
+            bytes.as_chunks::<N>().0.iter().position(|number| !is_finite(*number))
+        }
+        match self.dtype {
+            Dtype::F32 => first(self.bytes(), |number| f32::from_le_bytes(number).is_finite()),
+            Dtype::F16 => first(self.bytes(), |number| f16::from_le_bytes(number).is_finite()),
+            Dtype::Bf16 => first(self.bytes(), |number| bf16::from_le_bytes(number).is_finite()),
+        }
+    }
+
+    /// All its numbers, widened to f32 without loss.
+    pub fn to_f32(&self) -> Vec<f32> {
+        fn widen<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
+        }
+        match self.dtype {
+            Dtype::F32 => widen(self.bytes(), f32::from_le_bytes),
+            Dtype::F16 => widen(self.bytes(), |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::Bf16 => widen(self.bytes(), |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        }
+    }
+}
+
+/// Bytes a tensor of this shape takes, or `None` past what fits a `usize`.
+pub(super) fn size_bytes(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(dtype.bytes(), |bytes, dim| bytes.checked_mul(*dim))
+}

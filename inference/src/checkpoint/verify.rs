@@ -1,0 +1,80 @@
+//! Is this checkpoint whole and fit to run? Every fault is named, not only the first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rayon::prelude::*;
+
+use super::files::Checkpoint;
+use super::index;
+use super::tensor::Tensor;
+use crate::opt::{OptConfig, expected_tensors, plain_name};
+use crate::tokenizer::Tokenizer;
+
+/// Something wrong with a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, tensor or field.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.place, self.problem)
+    }
+}
+
+/// All that is wrong with a checkpoint: config, index, headers, names and shapes against the config, numbers that are not
+/// finite, the tokenizer. Reads every byte of the weights. Empty means fit to publish and to load.
+pub fn verify(checkpoint: &Checkpoint) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let config = checkpoint.config().map_err(|error| faults.push(error.into())).ok();
+    if let Some(index) = index::collect(checkpoint, &mut |error| faults.push(error.into())) {
+        if let Some(config) = &config {
+            check_names_and_shapes(config, index.tensors(), &mut faults);
+        }
+        faults.par_extend(index.tensors().par_iter().filter_map(not_finite));
+    }
+    if let Err(error) = check_tokenizer(checkpoint, config.as_ref()) {
+        faults.push(error);
+    }
+    faults
+}
+
+fn check_names_and_shapes(config: &OptConfig, tensors: &[Tensor], faults: &mut Vec<Fault>) {
+    let mut found: BTreeMap<&str, &Tensor> = BTreeMap::new();
+    for tensor in tensors {
+        let name = plain_name(tensor.name());
+        if let Some(other) = found.insert(name, tensor) {
+            faults.push(fault(tensor, format!("stands for the same weight as `{}` in {}", other.name(), other.file())));
+        }
+    }
+    for expected in expected_tensors(config) {
+        match found.remove(expected.name.as_str()) {
+            None if expected.required => faults.push(Fault { place: expected.name, problem: "is missing from the weights".to_owned() }),
+            None => {}
+            Some(tensor) if tensor.shape() != expected.shape => {
+                faults.push(fault(tensor, format!("has shape {:?}; config.json asks for {:?}", tensor.shape(), expected.shape)));
+            }
+            Some(_) => {}
+        }
+    }
+    faults.extend(found.values().map(|tensor| fault(tensor, "is no weight of the model config.json describes".to_owned())));
+}
+
+fn not_finite(tensor: &Tensor) -> Option<Fault> {
+    let place = tensor.first_not_finite()?;
+    Some(fault(tensor, format!("number {place} is NaN or infinite")))
+}
+
+fn check_tokenizer(checkpoint: &Checkpoint, config: Option<&OptConfig>) -> Result<(), Fault> {
+    let Some(json) = checkpoint.tokenizer_json()? else { return Ok(()) };
+    Tokenizer::from_json(&json, config.map(|config| config.vocab_size))?;
+    Ok(())
+}
+
+fn fault(tensor: &Tensor, problem: String) -> Fault {
+    Fault { place: format!("{}: tensor `{}`", tensor.file(), tensor.name()), problem }
+}

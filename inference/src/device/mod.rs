@@ -1,0 +1,6 @@
+//! Where the numbers lie and who computes: threads, buffers and the choice of kernels. Each operation is one line into `ops`.
+//! One device today, the CPU; a second one gets a file beside it and the trait both then share.
+
+mod cpu;
+
+pub(crate) use cpu::{Cpu, LayerKv, Matrix};

@@ -1,0 +1,158 @@
+//! What can go wrong, as a closed list. Each variant says what to do next; the server turns them into its own refusals.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why the engine refused or failed. Cloneable, so that one failure can be told to every request it hits.
+#[derive(Debug, Clone)]
+pub enum Error {
+    /// The waiting line is full. Try again shortly.
+    Busy {
+        /// How many requests are waiting already, which is as many as may.
+        waiting: usize,
+    },
+    /// A field of the request cannot be honoured.
+    Invalid {
+        /// The field, as `Request` or `Sampling` names it.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The prompt leaves no room in the model's context.
+    PromptTooLong {
+        /// Tokens of the prompt, the leading `</s>` included. `None` if the text was too long even to be tokenised.
+        prompt_tokens: Option<usize>,
+        /// Tokens the model's context holds, prompt and answer together.
+        context_tokens_max: usize,
+    },
+    /// The request may never run, as it alone needs more KV cache than this engine owns.
+    NoRoom {
+        /// Tokens the request may come to hold.
+        tokens: usize,
+        /// Tokens the engine's KV cache holds in all.
+        kv_tokens_max: usize,
+    },
+    /// The model needs more memory than may be used.
+    TooLarge {
+        /// Bytes of weights, KV cache and working buffers.
+        needed_bytes: u64,
+        /// Bytes the pool may use in all.
+        budget_bytes: u64,
+        /// Bytes held by other models that are in use and cannot be dropped now.
+        held_bytes: u64,
+    },
+    /// The checkpoint asks for something this engine does not do.
+    Unsupported {
+        /// The field, tensor or pickle global that asks for it.
+        field: String,
+        /// What it asks for and what would be understood.
+        problem: String,
+    },
+    /// A file of the checkpoint is damaged, incomplete or does not fit the others.
+    Corrupt {
+        /// The file, by its name in the checkpoint.
+        file: String,
+        /// Where in the file, and what is wrong.
+        problem: String,
+    },
+    /// A file the checkpoint must have is not there.
+    Missing {
+        /// The file, by its name in the checkpoint.
+        file: String,
+    },
+    /// The disk said no.
+    Io {
+        /// What was being read or written.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The engine has been shut down, or its thread has died. Load the model again.
+    Closed {
+        /// Why it closed.
+        reason: String,
+    },
+    /// The numbers went wrong while computing: a fault of the weights or of ours.
+    Internal {
+        /// What was seen.
+        problem: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn corrupt(file: &str, problem: impl Into<String>) -> Self {
+        Error::Corrupt { file: file.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn unsupported(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Unsupported { field: field.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Error::Invalid { field, problem: problem.into() }
+    }
+
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Busy { waiting } => write!(out, "the model is busy: {waiting} requests are waiting already; try again shortly"),
+            Error::Invalid { field, problem } => write!(out, "`{field}` {problem}"),
+            Error::PromptTooLong { prompt_tokens: Some(prompt_tokens), context_tokens_max } => write!(
+                out,
+                "the prompt is {prompt_tokens} tokens long, and the model holds {context_tokens_max} for prompt and answer together; shorten the prompt"
+            ),
+            Error::PromptTooLong { prompt_tokens: None, context_tokens_max } => {
+                write!(out, "the prompt is far longer than the {context_tokens_max} tokens the model holds; shorten it")
+            }
+            Error::NoRoom { tokens, kv_tokens_max } => write!(
+                out,
+                "prompt and answer may come to {tokens} tokens, and this engine keeps at most {kv_tokens_max} in memory; ask for fewer tokens or raise kv_tokens_max"
+            ),
+            Error::TooLarge { needed_bytes, budget_bytes, held_bytes } => {
+                write!(out, "the model needs {} of memory and the budget is {}", gib(*needed_bytes), gib(*budget_bytes))?;
+                if *held_bytes > 0 {
+                    write!(out, ", of which models in use hold {}; try again when they are idle", gib(*held_bytes))
+                } else {
+                    write!(out, "; raise the budget or choose a smaller model")
+                }
+            }
+            Error::Unsupported { field, problem } => write!(out, "`{field}` {problem}"),
+            Error::Corrupt { file, problem } => write!(out, "{file}: {problem}; fetch or make the file again"),
+            Error::Missing { file } => write!(out, "{file} is missing from the checkpoint; add it and try again"),
+            Error::Io { path, source } => write!(out, "{}: {source}", path.display()),
+            Error::Closed { reason } => write!(out, "the engine is closed: {reason}; load the model again"),
+            Error::Internal { problem } => write!(out, "the engine failed: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source.as_ref()),
+            Error::Busy { .. }
+            | Error::Invalid { .. }
+            | Error::PromptTooLong { .. }
+            | Error::NoRoom { .. }
+            | Error::TooLarge { .. }
+            | Error::Unsupported { .. }
+            | Error::Corrupt { .. }
+            | Error::Missing { .. }
+            | Error::Closed { .. }
+            | Error::Internal { .. } => None,
+        }
+    }
+}
+
+/// Bytes for people: GiB with two digits, MiB below one.
+fn gib(bytes: u64) -> String {
+    const MIB: f64 = 1024.0 * 1024.0;
+    let mib = bytes as f64 / MIB;
+    if mib >= 1024.0 { format!("{:.2} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
+}

@@ -1,0 +1,10 @@
+//! The OPT family: its shape, its weights and its forward pass. Knows no scheduling and no text.
+
+mod config;
+mod model;
+mod weights;
+
+pub(crate) use config::CONFIG_FILE;
+pub use config::{Activation, Footprint, OptConfig};
+pub use model::{Kv, Model, Span};
+pub(crate) use weights::{expected_tensors, plain_name};

@@ -1,0 +1,315 @@
+//! The forward pass of OPT, written once (Zhang et al., "OPT: Open Pre-trained Transformer Language Models", arXiv 2205.01068).
+
+use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
+use super::weights::{Layer, Linear, Norm, Weights};
+use crate::checkpoint::{Checkpoint, tensors};
+use crate::device::{Cpu, LayerKv};
+use crate::error::Error;
+use crate::ops::Tier;
+use crate::options::{Kernels, LoadOptions};
+
+/// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
+#[derive(Debug)]
+pub struct Model {
+    config: OptConfig,
+    weights: Weights,
+    cpu: Cpu,
+    buffers: Buffers,
+    step_tokens_max: usize,
+}
+
+/// The keys and values of one sequence: what the model remembers of the tokens it has read.
+#[derive(Debug)]
+pub struct Kv {
+    layers: Vec<LayerKv>,
+    tokens: usize,
+}
+
+impl Kv {
+    /// Tokens read so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+}
+
+/// The part of one sequence that takes part in a step.
+#[derive(Debug)]
+pub struct Span<'a> {
+    /// Tokens to read, following those in `kv`.
+    pub tokens: &'a [u32],
+    /// The sequence's memory; it grows by `tokens`.
+    pub kv: &'a mut Kv,
+    /// Logits are wanted after each of `tokens` from this one on.
+    pub logits_from: usize,
+}
+
+/// Where a step's numbers live, named for what they hold; sized for the largest step when the model loads.
+#[derive(Debug)]
+struct Buffers {
+    /// (tokens, embed)
+    embedded: Vec<f32>,
+    /// (tokens, hidden): the residual stream
+    x: Vec<f32>,
+    /// (tokens, hidden): its norm, where a block reads it
+    normed: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// (tokens, hidden): what the heads saw
+    attended: Vec<f32>,
+    /// (tokens, ffn)
+    inner: Vec<f32>,
+    /// (tokens, hidden): what a block adds to the stream
+    added: Vec<f32>,
+    /// (wanted, hidden) and (wanted, embed): the rows that go into the head
+    wanted: Vec<f32>,
+    projected: Vec<f32>,
+    /// (wanted, vocab): grows with what is asked for
+    logits: Vec<f32>,
+}
+
+impl Model {
+    /// Loads the weights. Errors are those of [`tensors`], and any tensor that does not fit config.json.
+    pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
+        let config = checkpoint.config()?;
+        let tier = match options.kernels {
+            Kernels::Reference => Tier::Plain,
+            Kernels::Fast => Tier::fastest(),
+        };
+        let cpu = Cpu::new(options.threads, tier)?;
+        let index = tensors(checkpoint)?;
+        let weights = cpu.run(|| Weights::load(&config, &index))?;
+        let step_tokens_max = options.step_tokens();
+        let buffers = Buffers::new(&config, step_tokens_max);
+        Ok(Self { config, weights, cpu, buffers, step_tokens_max })
+    }
+
+    /// Bytes a model will take beside its weights: the KV cache, which holds f32, and the buffers of a step.
+    pub(crate) fn working_bytes(config: &OptConfig, options: &LoadOptions) -> u64 {
+        let kv_tokens = options.kv_tokens(config) as u64;
+        kv_tokens * config.footprint(32).kv_bytes_per_token + Buffers::bytes(config, options.step_tokens())
+    }
+
+    /// Its shape.
+    pub fn config(&self) -> &OptConfig {
+        &self.config
+    }
+
+    /// An empty memory for a new sequence.
+    pub fn new_kv(&self) -> Kv {
+        Kv { layers: (0..self.config.num_hidden_layers).map(|_| LayerKv::default()).collect(), tokens: 0 }
+    }
+
+    /// Reads the spans' tokens in one step, and gives the logits (wanted, vocab), span after span. A token's logits are the same
+    /// bits whatever else is in the step and however its sequence was cut into steps. `Invalid` if a token is out of the
+    /// vocabulary, a sequence past the context, or the step past `step_tokens_max`; nothing has been read then.
+    pub fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<&[f32], Error> {
+        self.check(spans)?;
+        let Self { config, weights, cpu, buffers, .. } = self;
+        cpu.run(|| {
+            let mut pass = Pass { config, weights, cpu };
+            pass.embed(spans, buffers);
+            for (number, layer) in weights.layers.iter().enumerate() {
+                pass.layer(number, layer, spans, buffers);
+            }
+            pass.head(spans, buffers);
+        });
+        for span in spans {
+            span.kv.tokens += span.tokens.len();
+        }
+        Ok(&self.buffers.logits)
+    }
+
+    fn check(&self, spans: &[Span<'_>]) -> Result<(), Error> {
+        let context = self.config.max_position_embeddings;
+        let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
+        if tokens > self.step_tokens_max {
+            return Err(Error::invalid("tokens", format!("are {tokens} in one step; at most {} fit", self.step_tokens_max)));
+        }
+        for span in spans {
+            if let Some(token) = span.tokens.iter().find(|token| **token as usize >= self.config.vocab_size) {
+                return Err(Error::invalid("tokens", format!("contain {token}; the model's ids end at {}", self.config.vocab_size - 1)));
+            }
+            if span.kv.tokens + span.tokens.len() > context {
+                return Err(Error::PromptTooLong { prompt_tokens: Some(span.kv.tokens + span.tokens.len()), context_tokens_max: context });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        self.weights.bytes
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.cpu.threads()
+    }
+
+    pub(crate) fn kernels(&self) -> &'static str {
+        self.cpu.tier().name()
+    }
+
+    /// Equal for equal weights, shape, kernels and version: then equal seeds give equal text.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.weights.digest.as_bytes());
+        hasher.update(format!("{:?} {} {}", self.config, self.kernels(), env!("CARGO_PKG_VERSION")).as_bytes());
+        format!("fp_{}", &hasher.finalize().to_hex()[..16])
+    }
+}
+
+/// One forward pass over a step of T tokens.
+struct Pass<'a> {
+    config: &'a OptConfig,
+    weights: &'a Weights,
+    cpu: &'a Cpu,
+}
+
+impl Pass<'_> {
+    fn embed(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
+        let (cpu, weights) = (self.cpu, self.weights);
+        b.resize(self.config, spans.iter().map(|span| span.tokens.len()).sum());
+        let ids = spans.iter().flat_map(|span| span.tokens.iter().map(|id| *id as usize));
+        let positions = spans.iter().flat_map(|span| (span.kv.tokens..).take(span.tokens.len())).map(|position| position + POSITION_OFFSET);
+
+        match &weights.projection {
+            None => cpu.embed(&weights.embed_tokens, ids, &mut b.x), //                            (T, hidden)
+            Some((project_in, _)) => {
+                cpu.embed(&weights.embed_tokens, ids, &mut b.embedded); //                         (T, embed)
+                cpu.linear(project_in, &b.embedded, &[], &mut b.x); //                             (T, hidden)
+            }
+        }
+        cpu.embed(&weights.embed_positions, positions, &mut b.added); //                           (T, hidden)
+        cpu.add(&b.added, &mut b.x); //                                                            (T, hidden)
+    }
+
+    fn layer(&mut self, number: usize, layer: &Layer, spans: &mut [Span<'_>], b: &mut Buffers) {
+        self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //               (T, hidden)
+        self.linear(&layer.q_proj, &b.normed, &mut b.q); //                                        (T, hidden)
+        self.linear(&layer.k_proj, &b.normed, &mut b.k); //                                        (T, hidden)
+        self.linear(&layer.v_proj, &b.normed, &mut b.v); //                                        (T, hidden)
+        self.cpu.scale((self.config.head_dim() as f32).powf(-0.5), &mut b.q); //                   (T, hidden)
+        self.attend(number, spans, b); //                                                          (T, hidden)
+        self.linear(&layer.out_proj, &b.attended, &mut b.added); //                                (T, hidden)
+        self.cpu.add(&b.added, &mut b.x); //                                                       (T, hidden)
+        self.norm_after(&layer.self_attn_layer_norm, b); //                                (T, hidden)
+
+        self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                   (T, hidden)
+        self.linear(&layer.fc1, &b.normed, &mut b.inner); //                                       (T, ffn)
+        match self.config.activation {
+            Activation::Relu => self.cpu.relu(&mut b.inner), //                                    (T, ffn)
+            Activation::Gelu => self.cpu.gelu(&mut b.inner), //                                    (T, ffn)
+        }
+        self.linear(&layer.fc2, &b.inner, &mut b.added); //                                        (T, hidden)
+        self.cpu.add(&b.added, &mut b.x); //                                                       (T, hidden)
+        self.norm_after(&layer.final_layer_norm, b); //                                    (T, hidden)
+    }
+
+    /// Each sequence remembers its new keys and values, then attends to all it remembers.
+    fn attend(&mut self, number: usize, spans: &mut [Span<'_>], b: &mut Buffers) {
+        let hidden = self.config.hidden_size;
+        let mut first = 0;
+        for span in spans {
+            let rows = first * hidden..(first + span.tokens.len()) * hidden;
+            let kv = &mut span.kv.layers[number];
+            kv.keys.extend_from_slice(&b.k[rows.clone()]);
+            kv.values.extend_from_slice(&b.v[rows.clone()]);
+            self.cpu.attention(&b.q[rows.clone()], hidden, self.config.num_attention_heads, kv, &mut b.attended[rows]);
+            first += span.tokens.len();
+        }
+    }
+
+    fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
+        let (config, cpu, weights) = (self.config, self.cpu, self.weights);
+        self.gather_wanted(spans, b); //                                                           (W, hidden)
+        let wanted = b.wanted.len() / config.hidden_size;
+        if let Some(norm) = &weights.final_layer_norm {
+            b.normed.resize(b.wanted.len(), 0.0);
+            cpu.layer_norm(&b.wanted, config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, &mut b.normed);
+            b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
+        }
+        let lm_head = weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens);
+        b.logits.resize(wanted * lm_head.rows(), 0.0);
+        match &weights.projection {
+            None => cpu.linear(lm_head, &b.wanted, &[], &mut b.logits), //                         (W, vocab)
+            Some((_, project_out)) => {
+                b.projected.resize(wanted * project_out.rows(), 0.0);
+                cpu.linear(project_out, &b.wanted, &[], &mut b.projected); //                      (W, embed)
+                cpu.linear(lm_head, &b.projected, &[], &mut b.logits); //                          (W, vocab)
+            }
+        }
+    }
+
+    /// Only the rows whose logits are wanted go on: the head is the largest matrix of all.
+    fn gather_wanted(&self, spans: &[Span<'_>], b: &mut Buffers) {
+        let hidden = self.config.hidden_size;
+        b.wanted.clear();
+        let mut first = 0;
+        for span in spans {
+            let end = first + span.tokens.len();
+            b.wanted.extend_from_slice(&b.x[(first + span.logits_from).min(end) * hidden..end * hidden]);
+            first = end;
+        }
+    }
+
+    fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32]) {
+        self.cpu.linear(&linear.weight, x, &linear.bias, y);
+    }
+
+    /// What a block reads: the norm of the stream, or in post-norm models the stream itself.
+    fn norm_before(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
+        if self.config.do_layer_norm_before {
+            self.cpu.layer_norm(x, self.config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, normed);
+        } else {
+            normed.copy_from_slice(x);
+        }
+    }
+
+    /// In post-norm models the stream is normed after each block.
+    fn norm_after(&self, norm: &Norm, b: &mut Buffers) {
+        if !self.config.do_layer_norm_before {
+            self.cpu.layer_norm(&b.x, self.config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, &mut b.normed);
+            b.x.copy_from_slice(&b.normed);
+        }
+    }
+}
+
+impl Buffers {
+    fn new(config: &OptConfig, tokens_max: usize) -> Self {
+        let none = Vec::new;
+        let mut buffers = Self {
+            embedded: none(),
+            x: none(),
+            normed: none(),
+            q: none(),
+            k: none(),
+            v: none(),
+            attended: none(),
+            inner: none(),
+            added: none(),
+            wanted: Vec::with_capacity(tokens_max * config.hidden_size),
+            projected: none(),
+            logits: none(),
+        };
+        buffers.resize(config, tokens_max);
+        buffers
+    }
+
+    /// Makes every buffer exactly as long as a step of `tokens` needs. Never more than at load, so nothing is allocated.
+    fn resize(&mut self, config: &OptConfig, tokens: usize) {
+        let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended, &mut self.added];
+        for buffer in hidden {
+            buffer.resize(tokens * config.hidden_size, 0.0);
+        }
+        self.inner.resize(tokens * config.ffn_dim, 0.0);
+        if config.has_projection() {
+            self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
+        }
+    }
+
+    /// Bytes of all buffers for steps of `tokens` all of which want logits.
+    fn bytes(config: &OptConfig, tokens: usize) -> u64 {
+        let token = 8 * config.hidden_size + config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
+        (size_of::<f32>() * tokens * token) as u64
+    }
+}

@@ -1,0 +1,213 @@
+//! Models that stay loaded, are shared, and make room for each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::checkpoint::{Checkpoint, tensors};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::line::EngineStats;
+use crate::opt::Model;
+use crate::options::LoadOptions;
+
+/// Loaded models within a budget of memory. When one more needs room, those that nobody uses are dropped, least recently used first.
+#[derive(Debug)]
+pub struct ModelPool {
+    budget_bytes: u64,
+    options: LoadOptions,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    models: BTreeMap<String, Place>,
+    /// Counts uses; a model's last one tells how recently it was used.
+    uses: u64,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Somebody is loading it; its memory is spoken for.
+    Loading {
+        bytes: u64,
+    },
+    Loaded {
+        engine: Engine,
+        bytes: u64,
+        last_use: u64,
+    },
+}
+
+impl Place {
+    fn bytes(&self) -> u64 {
+        match self {
+            Place::Loading { bytes } | Place::Loaded { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// A model in the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedModel {
+    /// The key it was asked for by.
+    pub key: String,
+    /// Memory it may take: weights, KV cache when full, buffers.
+    pub memory_bytes: u64,
+    /// What it is doing.
+    pub stats: EngineStats,
+}
+
+impl ModelPool {
+    /// An empty pool. Every model is loaded with the same options.
+    pub fn new(budget_bytes: u64, options: LoadOptions) -> Self {
+        Self { budget_bytes, options, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// The model of this key, loading it from what `checkpoint` gives if it is not there. Blocks while loading; who asks for a model
+    /// that is being loaded waits for that. `TooLarge`, with the numbers, if it does not fit beside the models in use.
+    pub fn get_or_load(&self, key: &str, checkpoint: impl FnOnce() -> Result<Checkpoint, Error>) -> Result<Engine, Error> {
+        let mut state = self.lock();
+        loop {
+            let use_number = state.uses + 1;
+            state.uses = use_number;
+            match state.models.get_mut(key) {
+                Some(Place::Loaded { engine, last_use, .. }) => {
+                    *last_use = use_number;
+                    return Ok(engine.clone());
+                }
+                Some(Place::Loading { .. }) => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => break,
+            }
+        }
+        // Nothing is spoken for until its size is known.
+        state.models.insert(key.to_owned(), Place::Loading { bytes: 0 });
+        drop(state);
+        let mut loading = Loading { pool: self, key, outcome: None };
+        let checkpoint = checkpoint()?;
+        let needed_bytes = self.memory_bytes(&checkpoint)?;
+        let dropped = self.make_room(key, needed_bytes)?;
+        for (key, engine) in dropped {
+            tracing::info!(key, "model dropped to make room");
+            engine.shutdown();
+        }
+        let engine = Engine::load(&checkpoint, &self.options)?;
+        loading.outcome = Some((engine.clone(), needed_bytes));
+        Ok(engine)
+    }
+
+    /// The models that are loaded, in the order of their keys.
+    pub fn loaded(&self) -> Vec<LoadedModel> {
+        self.lock()
+            .models
+            .iter()
+            .filter_map(|(key, place)| match place {
+                Place::Loading { .. } => None,
+                Place::Loaded { engine, bytes, .. } => Some(LoadedModel { key: key.clone(), memory_bytes: *bytes, stats: engine.stats() }),
+            })
+            .collect()
+    }
+
+    /// Drops the models nobody uses. Gives how many.
+    pub fn unload_idle(&self) -> usize {
+        let idle = take_idle(&mut self.lock());
+        for engine in &idle {
+            engine.shutdown();
+        }
+        idle.len()
+    }
+
+    /// Breaks off everything and drops all models. Blocks until their threads have ended.
+    pub fn shutdown(&self) {
+        let models = std::mem::take(&mut self.lock().models);
+        for place in models.into_values() {
+            match place {
+                Place::Loading { .. } => {}
+                Place::Loaded { engine, .. } => engine.shutdown(),
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// The memory a checkpoint will take when loaded with this pool's options.
+    pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
+        let config = checkpoint.config()?;
+        Ok(tensors(checkpoint)?.bytes() + Model::working_bytes(&config, &self.options))
+    }
+
+    /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it.
+    fn make_room(&self, key: &str, needed_bytes: u64) -> Result<Vec<(String, Engine)>, Error> {
+        let mut state = self.lock();
+        let used: u64 = state.models.values().map(Place::bytes).sum();
+        let mut free_bytes = self.budget_bytes.saturating_sub(used);
+        let mut idle: Vec<(u64, String, u64)> = Vec::new();
+        for (key, place) in &state.models {
+            if let Place::Loaded { engine, bytes, last_use } = place
+                && engine.is_idle()
+            {
+                idle.push((*last_use, key.clone(), *bytes));
+            }
+        }
+        idle.sort();
+        let mut leaving = Vec::new();
+        for (_, key, bytes) in idle {
+            if free_bytes >= needed_bytes {
+                break;
+            }
+            free_bytes += bytes;
+            leaving.push(key);
+        }
+        if free_bytes < needed_bytes {
+            let idle_bytes = free_bytes - self.budget_bytes.saturating_sub(used);
+            return Err(Error::TooLarge { needed_bytes, budget_bytes: self.budget_bytes, held_bytes: used - idle_bytes });
+        }
+        state.models.insert(key.to_owned(), Place::Loading { bytes: needed_bytes });
+        let dropped = leaving.into_iter().filter_map(|key| match state.models.remove(&key) {
+            Some(Place::Loaded { engine, .. }) => Some((key, engine)),
+            Some(Place::Loading { .. }) | None => None,
+        });
+        Ok(dropped.collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_idle(state: &mut State) -> Vec<Engine> {
+    let idle: Vec<String> = state
+        .models
+        .iter()
+        .filter(|(_, place)| matches!(place, Place::Loaded { engine, .. } if engine.is_idle()))
+        .map(|(key, _)| key.clone())
+        .collect();
+    idle.iter()
+        .filter_map(|key| match state.models.remove(key) {
+            Some(Place::Loaded { engine, .. }) => Some(engine),
+            Some(Place::Loading { .. }) | None => None,
+        })
+        .collect()
+}
+
+/// Whoever loads holds this. However it ends, by success, error or panic, those who wait hear of it.
+struct Loading<'a> {
+    pool: &'a ModelPool,
+    key: &'a str,
+    outcome: Option<(Engine, u64)>,
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        let last_use = state.uses;
+        match self.outcome.take() {
+            Some((engine, bytes)) => {
+                state.models.insert(self.key.to_owned(), Place::Loaded { engine, bytes, last_use });
+            }
+            None => {
+                state.models.remove(self.key);
+            }
+        }
+        self.pool.changed.notify_all();
+    }
+}
