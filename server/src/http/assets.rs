@@ -20,6 +20,8 @@ macro_rules! assets {
 const ASSETS: &[Asset] = assets![
     "style.css": "text/css; charset=utf-8",
     "mark.svg": "image/svg+xml",
+    "instrument-sans.woff2": "font/woff2",
+    "instrument-sans-ext.woff2": "font/woff2",
 ];
 
 /// One name for all of them together, so that a style sheet may point at its fonts by relative names.
