@@ -12,6 +12,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod data_dir;
+pub mod downloads;
 pub mod error;
 pub mod http;
 pub mod ids;

@@ -9,6 +9,7 @@ use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 
+use crate::downloads::Ledger;
 use crate::portal::Portal;
 use crate::{accounts, http, routes};
 
@@ -24,11 +25,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
                                        form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The server on `listener`, not yet polled. `workers`: threads that answer requests.
-pub fn server(portal: Data<Portal>, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
+pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
         let https = portal.config.is_https();
         App::new()
             .app_data(portal.clone())
+            .app_data(ledger.clone())
             .app_data(web::FormConfig::default().limit(http::csrf::FORM_BYTES_MAX))
             .app_data(web::JsonConfig::default().limit(JSON_BYTES_MAX))
             .app_data(web::PathConfig::default().error_handler(|_, _| crate::error::Error::NotFound("page").into()))

@@ -1,4 +1,4 @@
-//! Background loops: empty the outbox, sweep what has ended.
+//! Background loops: empty the outbox, write the download ledger, sweep what has ended.
 
 use std::time::Duration;
 
@@ -7,10 +7,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accounts;
+use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::mail;
 use crate::portal::Portal;
 
+/// How much of the download ledger a crash may lose.
+const LEDGER_EVERY: Duration = Duration::from_secs(1);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -22,11 +25,16 @@ pub struct Workers {
 
 impl Workers {
     /// Starts every loop.
-    pub fn start(portal: &Data<Portal>) -> Self {
+    pub fn start(portal: &Data<Portal>, ledger: &Data<Ledger>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
         loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", |portal| async move {
             mail::empty_outbox(&portal.db, &portal.mailer, &portal.clock).await.map(drop)
+        }));
+        let ledger = ledger.clone();
+        loops.spawn(every(LEDGER_EVERY, portal.clone(), stopped.clone(), "ledger", move |portal| {
+            let ledger = ledger.clone();
+            async move { ledger.write(&portal.db).await }
         }));
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep();

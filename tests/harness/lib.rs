@@ -2,11 +2,13 @@
 //! a folder as object store, a toy OPT through the real engine, a clock in the test's hand.
 #![allow(clippy::unwrap_used, missing_docs, reason = "in tests a failure is a panic, and gestures are named for what they do")]
 
+mod offers;
 mod page;
 mod people;
 mod portal;
 mod process;
 
+pub use offers::Offer;
 pub use page::Page;
 pub use people::Person;
 pub use portal::TestPortal;

@@ -10,7 +10,8 @@ pub struct Page {
 }
 
 impl Page {
-    pub(crate) async fn of(response: reqwest::Response) -> Self {
+    /// What came back.
+    pub async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -7,6 +7,7 @@ use actix_web::web::Data;
 use server::accounts::{self, Email, Role};
 use server::clock::Clock;
 use server::config::Config;
+use server::downloads::Ledger;
 use server::mail;
 use server::portal::Portal;
 use sqlx::PgPool;
@@ -18,6 +19,7 @@ use crate::Person;
 /// A running portal. It ends with the test.
 pub struct TestPortal {
     pub portal: Data<Portal>,
+    pub ledger: Data<Ledger>,
     /// `http://127.0.0.1:port`
     pub base: String,
     handle: ServerHandle,
@@ -38,10 +40,11 @@ impl TestPortal {
         })
         .unwrap();
         let portal = Data::new(Portal::open(db, config, Clock::held(datetime!(2026-03-02 09:00 UTC))).unwrap());
-        let server = server::serve::server(portal.clone(), listener, 2).unwrap();
+        let ledger = Data::new(Ledger::new(portal.clock.clone()));
+        let server = server::serve::server(portal.clone(), ledger.clone(), listener, 2).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        Self { portal, base, handle, _data: data }
+        Self { portal, ledger, base, handle, _data: data }
     }
 
     /// Lets time pass.

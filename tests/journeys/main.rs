@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod accounts;
+mod download;
 mod house;
 mod serve;

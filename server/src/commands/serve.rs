@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{open, result, say};
 use crate::accounts::{self, Email, Role};
 use crate::config::Config;
+use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::workers::Workers;
@@ -49,9 +50,10 @@ async fn until_told<E>(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let link = first_start(&portal).await?;
-    let workers = Workers::start(&portal);
+    let ledger = Data::new(Ledger::new(portal.clock.clone()));
+    let workers = Workers::start(&portal, &ledger);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let server = serve::server(portal.clone(), listener, threads)?;
+    let server = serve::server(portal.clone(), ledger.clone(), listener, threads)?;
     let handle = server.handle();
     let running = tokio::spawn(server);
     greet(&portal, database, link.as_deref());
@@ -64,6 +66,7 @@ async fn until_told<E>(
     handle.stop(true).await;
     running.await.map_err(Error::internal)??;
     workers.stop().await;
+    ledger.close(&portal.db).await?;
     portal.db.close().await;
     if lost { Err(Error::Unavailable("the private PostgreSQL ended by itself; its log is under the data folder".into())) } else { Ok(()) }
 }

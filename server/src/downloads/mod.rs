@@ -1,0 +1,23 @@
+//! Bytes to those who may have them, in the way the clients of the Hugging Face Hub ask for them, and the ledger of who fetched what.
+//! Never decides who may (`access` does) nor what is offered (`catalog` does); never changes a byte and never hashes one.
+//!
+//! What is open: a model's card, licence, file list, sizes and digests are readable by everybody, gated or not, because the portal's
+//! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
+
+mod describe;
+mod file;
+mod headers;
+mod hub;
+mod instead;
+mod ledger;
+mod lookup;
+mod query;
+mod range;
+mod routes;
+mod send;
+mod store;
+mod tree;
+
+pub use ledger::{Before, Download, Ledger};
+pub use routes::configure;
+pub use store::recent;

@@ -1,0 +1,168 @@
+//! What the Hub's clients and the holder of an account ask for. The Hub's paths stand here as its clients write them.
+
+use actix_web::web::{Bytes, Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+
+use super::instead::Instead;
+use super::ledger::{Before, Download, Ledger};
+use super::{describe, hub, lookup, send, store};
+use crate::accounts::{SignedIn, Visitor};
+use crate::error::Error;
+use crate::http::Frame;
+use crate::http::page::page;
+use crate::portal::Portal;
+
+/// The room's URLs. They stand before `/{org}/{name}`, which would take some of them for a model.
+pub fn configure(cfg: &mut ServiceConfig) {
+    let file = || web::get().to(file);
+    let file_head = || web::head().to(self::file);
+    cfg.service(web::resource("/account/downloads").route(web::get().to(mine)))
+        .service(web::resource("/api/agent-harnesses").route(web::get().to(agent_harnesses)))
+        .service(web::resource("/api/telemetry/{topic:.*}").route(web::head().to(telemetry)))
+        .service(web::resource("/api/whoami-v2").route(web::get().to(whoami)))
+        .service(web::resource("/api/models").route(web::get().to(models)))
+        .service(web::resource("/api/models/{org}/{name}").route(web::get().to(info)))
+        .service(web::resource("/api/models/{org}/{name}/revision/{revision}").route(web::get().to(info)))
+        .service(web::resource("/api/models/{org}/{name}/tree/{revision}").route(web::get().to(tree)))
+        .service(web::resource("/api/models/{org}/{name}/tree/{revision}/{path:.*}").route(web::get().to(tree)))
+        .service(web::resource("/api/models/{org}/{name}/paths-info/{revision}").route(web::post().to(paths)))
+        .service(web::resource("/api/models/{org}/{name}/refs").route(web::get().to(refs)))
+        .service(web::resource("/api/models/{org}/{name}/commits/{revision}").route(web::get().to(commits)))
+        .service(web::resource("/api/models/{org}/{name}/auth-check").route(web::get().to(auth_check)))
+        .service(web::resource("/{org}/{name}/resolve/{revision}/{path:.*}").route(file()).route(file_head()))
+        .service(web::resource("/{org}/{name}/raw/{revision}/{path:.*}").route(file()).route(file_head()));
+}
+
+/// `GET, HEAD /{org}/{name}/resolve/{revision}/{path}`
+async fn file(portal: Data<Portal>, ledger: Data<Ledger>, request: HttpRequest, names: Path<send::Names>) -> Result<HttpResponse, Instead> {
+    send::send(&portal, &ledger, &request, &names).await
+}
+
+/// `GET /api/models/{org}/{name}` and `…/revision/{revision}`
+async fn info(portal: Data<Portal>, request: HttpRequest, names: Path<describe::Names>) -> Result<HttpResponse, Instead> {
+    describe::info(&portal, &request, &names).await
+}
+
+/// `GET /api/models/{org}/{name}/tree/{revision}[/{path}]`
+async fn tree(portal: Data<Portal>, request: HttpRequest, names: Path<describe::Names>) -> Result<HttpResponse, Instead> {
+    describe::tree(&portal, &request, &names).await
+}
+
+/// `POST /api/models/{org}/{name}/paths-info/{revision}`: a question that does not fit into a URL; it changes nothing.
+async fn paths(portal: Data<Portal>, request: HttpRequest, names: Path<describe::Names>, body: Bytes) -> Result<HttpResponse, Instead> {
+    describe::paths(&portal, &request, &names, &body).await
+}
+
+/// `GET /api/models/{org}/{name}/refs`
+async fn refs(portal: Data<Portal>, request: HttpRequest, names: Path<describe::Names>) -> Result<HttpResponse, Instead> {
+    describe::refs(&portal, &request, &names).await
+}
+
+/// `GET /api/models/{org}/{name}/commits/{revision}`
+async fn commits(portal: Data<Portal>, request: HttpRequest, names: Path<describe::Names>) -> Result<HttpResponse, Instead> {
+    describe::commits(&portal, &request, &names).await
+}
+
+/// `GET /api/models`
+async fn models(portal: Data<Portal>, request: HttpRequest, visitor: Visitor) -> Result<HttpResponse, Instead> {
+    if matches!(visitor, Visitor::BadToken) {
+        return Err(Instead::bad_token(&portal.config));
+    }
+    describe::models(&portal, &request).await
+}
+
+/// `GET /api/models/{org}/{name}/auth-check`: may I have its bytes?
+async fn auth_check(
+    portal: Data<Portal>,
+    request: HttpRequest,
+    names: Path<describe::Names>,
+    visitor: Visitor,
+) -> Result<&'static str, Instead> {
+    let mut db = portal.db.acquire().await?;
+    let model = lookup::model(&mut db, &portal.config, &request, &names.org, &names.name).await?;
+    lookup::permit(&mut db, &portal, &visitor, &model).await?;
+    Ok("OK")
+}
+
+/// `GET /api/whoami-v2`
+async fn whoami(portal: Data<Portal>, visitor: Visitor) -> Result<HttpResponse, Instead> {
+    match &visitor {
+        Visitor::Known { account, via } => Ok(HttpResponse::Ok().json(hub::whoami(account, via))),
+        Visitor::BadToken => Err(Instead::bad_token(&portal.config)),
+        Visitor::Anonymous => Err(Instead::signed_out()),
+    }
+}
+
+/// `GET /api/agent-harnesses`: clients ask once a day which programs may be driving them; we do not want to know.
+async fn agent_harnesses() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "standardEnvVars": [], "harnesses": {} }))
+}
+
+/// `HEAD /api/telemetry/…`: heard, not kept.
+async fn telemetry() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+/// Rows on one page of downloads.
+const PAGE_ROWS: i64 = 50;
+
+#[derive(Template)]
+#[template(path = "downloads/mine.html")]
+struct MinePage {
+    frame: Frame,
+    downloads: Vec<Line>,
+    older: Option<Before>,
+}
+
+struct Line {
+    download: Download,
+    sent: String,
+    size: String,
+    at: String,
+}
+
+#[derive(serde::Deserialize)]
+struct From {
+    before: Option<String>,
+}
+
+/// `GET /account/downloads`
+async fn mine(portal: Data<Portal>, by: SignedIn, from: Query<From>, frame: Frame) -> Result<HttpResponse, Error> {
+    let before = from.before.as_deref().map(str::parse::<Before>).transpose()?;
+    let mut db = portal.db.acquire().await?;
+    let downloads = store::of_account(&mut db, by.account.id, before, PAGE_ROWS).await?;
+    let last = downloads.last().filter(|_| downloads.len() as i64 == PAGE_ROWS);
+    let older = last.map(|last| Before { at: last.last_at, id: last.id });
+    page(&MinePage { frame, downloads: downloads.into_iter().map(line).collect(), older })
+}
+
+fn line(download: Download) -> Line {
+    Line {
+        sent: bytes(download.sent_bytes),
+        size: bytes(download.size_bytes),
+        at: format!("{} {:02}:{:02}", download.last_at.date(), download.last_at.hour(), download.last_at.minute()),
+        download,
+    }
+}
+
+/// A number of bytes as people read it: 1.4 GB.
+fn bytes(count: i64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let power = (count.ilog10() / 3).min(4);
+    format!("{:.1} {}", count as f64 / 1000f64.powi(power.cast_signed()), UNITS[power as usize - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_are_told_as_people_read_them() {
+        let told: Vec<_> = [0, 999, 1000, 26_300_000, 5_000_000_000, 3_000_000_000_000_000].map(bytes).into();
+        assert_eq!(told, ["0 B", "999 B", "1.0 kB", "26.3 MB", "5.0 GB", "3000.0 TB"]);
+    }
+}

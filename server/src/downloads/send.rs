@@ -1,0 +1,119 @@
+//! The bytes of a file, or what is true about them: one path for HEAD, GET and every range.
+
+use actix_web::body::{None as NoBody, SizedStream};
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::instead::{Instead, X_HF_WARNING, ascii};
+use super::ledger::Ledger;
+use super::query::{Query, is_yes};
+use super::range::{self, Asked, Part};
+use super::{file, headers, lookup};
+use crate::accounts::Visitor;
+use crate::catalog::{Model, Release, ReleaseFile};
+use crate::error::Error;
+use crate::portal::Portal;
+use crate::storage::ObjectKey;
+
+/// The names in the URL.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Names {
+    pub org: String,
+    pub name: String,
+    pub revision: String,
+    pub path: String,
+}
+
+/// What the names mean, and that this visitor may have it.
+struct Found {
+    model: Model,
+    release: Release,
+    file: ReleaseFile,
+    warning: Option<String>,
+}
+
+/// Answers a request for a file. A name that may move (a branch, a tag, a short commit) is answered with the commit it means now,
+/// so that a client never mixes two releases.
+pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest, names: &Names) -> Result<HttpResponse, Instead> {
+    let visitor = Visitor::of(request);
+    let found = find(portal, &visitor, request, names).await?;
+    let (model, release, file) = (&found.model, &found.release, &found.file);
+    if names.revision != release.revision {
+        let mut response = HttpResponse::TemporaryRedirect();
+        headers::identify(&mut response, release, file);
+        let location = headers::location(model, release, &file.path, request.query_string());
+        response.insert_header((header::LOCATION, location)).insert_header((header::CACHE_CONTROL, "no-cache"));
+        return Ok(with_warning(response.finish(), &found));
+    }
+
+    let size = u64::try_from(file.size_bytes).expect("object_size_ck allows no negative size");
+    let stored = file::open(portal.objects.path(&ObjectKey::file(&file.sha256)), size).await.map_err(Error::from)?;
+    let is_head = request.method() == Method::HEAD;
+    let part = if is_head { range::of_head } else { range::of_get }(asked(request), headers::etag(file), size);
+    let (mut response, start, len) = match part {
+        Part::NotModified => {
+            let mut response = HttpResponse::NotModified();
+            headers::identify(&mut response, release, file);
+            return Ok(with_warning(response.body(NoBody::new()), &found));
+        }
+        Part::Unsatisfiable => {
+            let mut response = HttpResponse::RangeNotSatisfiable();
+            headers::identify(&mut response, release, file);
+            let body = serde_json::json!({ "error": format!("the range begins behind the end of the file, which has {size} bytes") });
+            return Ok(response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}"))).json(body));
+        }
+        Part::Full => (HttpResponse::Ok(), 0, size),
+        Part::Slice { start, len } => {
+            let mut response = HttpResponse::PartialContent();
+            response.insert_header((header::CONTENT_RANGE, format!("bytes {start}-{}/{size}", start + len - 1)));
+            (response, start, len)
+        }
+    };
+    headers::identify(&mut response, release, file);
+    headers::describe(&mut response, model, file, Query::parse(request.query_string().as_bytes()).get("download").is_some_and(is_yes));
+    let response = if is_head {
+        // Only a body of known size makes actix tell that size; of a HEAD it sends none of it.
+        response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>()))
+    } else {
+        let client = text(request, header::USER_AGENT).unwrap_or_default();
+        let bytes = ledger.begin(&visitor, model, release, file, client).measure(file::slice(stored, start, len));
+        response.body(SizedStream::new(len, bytes))
+    };
+    Ok(with_warning(response, &found))
+}
+
+/// Looks everything up and asks the gate, with one connection that is given back before the first byte is sent.
+async fn find(portal: &Portal, visitor: &Visitor, request: &HttpRequest, names: &Names) -> Result<Found, Instead> {
+    let mut db = portal.db.acquire().await?;
+    let model = lookup::model(&mut db, &portal.config, request, &names.org, &names.name).await?;
+    let warning = if lookup::is_readable_by_all(&names.path) {
+        None
+    } else {
+        let permit = lookup::permit(&mut db, portal, visitor, &model).await?;
+        lookup::ends_soon(&portal.config, &model, &permit, portal.clock.now())
+    };
+    let release = lookup::release(&mut db, &model, &names.revision).await?;
+    let file = lookup::file(&mut db, &release, &names.path).await?;
+    Ok(Found { model, release, file, warning })
+}
+
+fn asked(request: &HttpRequest) -> Asked<'_> {
+    Asked {
+        range: text(request, header::RANGE),
+        if_range: text(request, header::IF_RANGE),
+        if_none_match: text(request, header::IF_NONE_MATCH),
+    }
+}
+
+fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+fn with_warning(mut response: HttpResponse, found: &Found) -> HttpResponse {
+    if let Some(warning) = &found.warning {
+        response.headers_mut().insert(X_HF_WARNING, ascii(warning));
+    }
+    response
+}

@@ -1,0 +1,112 @@
+//! What the database keeps of downloads.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use time::Date;
+
+use super::ledger::{Before, Download, Key, Tally};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, DownloadId, ModelId};
+
+/// Adds a tally to the row of its account, file and day. A row is complete once as many bytes left as the file has:
+/// for a client that asks for each byte once, in however many ranges, that is when it has them all. One that begins again
+/// from the start is called complete too early, and never too late.
+pub(super) async fn add(tx: &mut PgConnection, key: &Key, tally: &Tally) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into download (id, account_id, model_id, model_name, release_id, revision, path, day, size_bytes,
+                               sent_bytes, requests, started_at, last_at, completed_at, client)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint, $10::bigint, $11, $12, $13::timestamptz, case when $10::bigint >= $9::bigint then $13::timestamptz end, $14)
+         on conflict (account_id, release_id, path, day) do update
+         set sent_bytes = download.sent_bytes + excluded.sent_bytes,
+             requests = download.requests + excluded.requests,
+             last_at = greatest(download.last_at, excluded.last_at),
+             completed_at = coalesce(download.completed_at,
+                 case when download.sent_bytes + excluded.sent_bytes >= download.size_bytes then excluded.last_at end),
+             client = excluded.client",
+        DownloadId::fresh().uuid(),
+        key.account.map(AccountId::uuid),
+        tally.model.uuid(),
+        tally.model_name,
+        key.release.uuid(),
+        tally.revision,
+        key.path,
+        key.day,
+        tally.size_bytes,
+        tally.sent_bytes,
+        tally.requests,
+        tally.started_at,
+        tally.last_at,
+        tally.client,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The latest downloads of one account, newest first, from before `before` if given.
+pub(super) async fn of_account(
+    db: &mut PgConnection,
+    account: AccountId,
+    before: Option<Before>,
+    limit: i64,
+) -> Result<Vec<Download>, Error> {
+    let rows = sqlx::query_as!(
+        Download,
+        r#"select id as "id: DownloadId", account_id as "account: AccountId", model_name, revision, path, size_bytes, sent_bytes, requests,
+                started_at, last_at, completed_at, client
+         from download
+         where account_id = $1 and ($2::timestamptz is null or (last_at, id) < ($2, $3))
+         order by last_at desc, id desc
+         limit $4"#,
+        account.uuid(),
+        before.map(|before| before.at),
+        before.map(|before| before.id.uuid()),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// The latest downloads of everybody, newest first, from before `before` if given.
+pub async fn recent(db: &mut PgConnection, before: Option<Before>, limit: i64) -> Result<Vec<Download>, Error> {
+    let rows = sqlx::query_as!(
+        Download,
+        r#"select id as "id: DownloadId", account_id as "account: AccountId", model_name, revision, path, size_bytes, sent_bytes, requests,
+                started_at, last_at, completed_at, client
+         from download
+         where $1::timestamptz is null or (last_at, id) < ($1, $2)
+         order by last_at desc, id desc
+         limit $3"#,
+        before.map(|before| before.at),
+        before.map(|before| before.id.uuid()),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// For each of `models`, how often it was downloaded since `day`: as on the Hub, its `config.json` stands for the whole.
+/// A model nobody fetched is not in the answer.
+pub(super) async fn counts(db: &mut PgConnection, models: &[ModelId], day: Date) -> Result<HashMap<ModelId, i64>, Error> {
+    let models: Vec<_> = models.iter().map(|model| model.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"select model_id as "model: ModelId", count(*) as "count!"
+         from download
+         where model_id = any($1) and path = 'config.json' and day >= $2
+         group by model_id"#,
+        &models,
+        day,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.model, row.count)).collect())
+}
+
+/// The moment since which downloads are counted for listings.
+pub(super) fn counted_since(now: Timestamp) -> Date {
+    (now - time::Duration::days(30)).date()
+}
