@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
 mod accounts;
+mod cluster;
 mod download;
 mod house;
 mod serve;

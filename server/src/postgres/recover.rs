@@ -67,6 +67,7 @@ fn end(pid: Pid, folder: &Path, steps: &[(Signal, Duration)]) -> Result<(), Clus
             if !processes_in(folder).contains(&pid) {
                 return Ok(());
             }
+            #[expect(clippy::disallowed_methods, reason = "recovery has a blocking thread of its own")]
             sleep(POLL);
         }
     }
