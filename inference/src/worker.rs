@@ -144,3 +144,46 @@ impl Worker {
         self.running = goes_on;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use std::path::Path;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::request::{Event, Prompt, Request};
+    use crate::sequence::Waiting;
+    use crate::{Checkpoint, LoadOptions};
+
+    #[test]
+    fn a_panic_is_told_to_everybody_who_waits() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
+        let options = LoadOptions { threads: 1, ..LoadOptions::default() };
+        let line = Arc::new(Line::new(4, 100));
+        let worker = Worker {
+            model: Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap(),
+            tokenizer: None,
+            line: Arc::clone(&line),
+            ledger: KvLedger::new(100),
+            running: Vec::new(),
+            running_max: 1,
+            step_tokens_max: 8,
+            // No such row: masking it panics in the first step.
+            rows_without_token: vec![usize::MAX],
+        };
+        let join = || {
+            let (events, received) = mpsc::unbounded_channel();
+            line.join(Waiting { prompt: vec![2], request: Request::new(Prompt::Ids(Vec::new())), events }).map(|()| received)
+        };
+        // The first is being answered when it happens, the second is in the line.
+        let mut readers = [join().unwrap(), join().unwrap()];
+        worker.run();
+        for reader in &mut readers {
+            let last = std::iter::from_fn(|| reader.blocking_recv()).last();
+            assert!(matches!(last, Some(Event::Failed(Error::Closed { reason })) if reason.contains("panicked")));
+        }
+        assert!(matches!(join(), Err(Error::Closed { .. })));
+    }
+}

@@ -1,0 +1,332 @@
+//! Checkpoints that lie, break, or want to run something: each is refused, and the message names the place. And what is sound is
+//! converted without losing a bit.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use inference::checkpoint::{Fault, TensorIndex, convert, tensors, verify};
+use inference::{Checkpoint, Error, LoadOptions, Model};
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt")
+}
+
+/// A copy of a fixture that a test may spoil.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn of(name: &str) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(fixtures().join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+        Self(copy)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn change(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) -> &Self {
+        let mut bytes = fs::read(self.path(file)).unwrap();
+        change(&mut bytes);
+        fs::write(self.path(file), bytes).unwrap();
+        self
+    }
+
+    fn change_json(&self, file: &str, change: impl FnOnce(&mut Value)) -> &Self {
+        self.change(file, |bytes| {
+            let mut json = serde_json::from_slice(bytes).unwrap();
+            change(&mut json);
+            *bytes = serde_json::to_vec(&json).unwrap();
+        })
+    }
+
+    /// Rewrites the JSON header of a safetensors file, leaving the numbers.
+    fn change_header(&self, file: &str, change: impl FnOnce(&mut Value)) -> &Self {
+        self.change(file, |bytes| {
+            let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            let mut header = serde_json::from_slice(&bytes[8..end]).unwrap();
+            change(&mut header);
+            let header = serde_json::to_vec(&header).unwrap();
+            *bytes = [&(header.len() as u64).to_le_bytes(), &header[..], &bytes[end..]].concat();
+        })
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::open_dir(self.0.path()).unwrap()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        verify(&self.checkpoint()).iter().map(Fault::to_string).collect()
+    }
+
+    /// The one fault, which must also keep the model from loading.
+    fn only_fault(&self) -> String {
+        let faults = self.faults();
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+        assert!(Model::load(&self.checkpoint(), &LoadOptions::default()).is_err(), "loaded in spite of: {faults:?}");
+        faults.into_iter().next().unwrap()
+    }
+}
+
+#[track_caller]
+fn assert_names(message: &str, places: &[&str]) {
+    assert!(places.iter().all(|place| message.contains(place)), "{message:?} should name {places:?}");
+}
+
+#[test]
+fn every_fixture_is_without_fault() {
+    let mut seen = 0;
+    for entry in fs::read_dir(fixtures()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        // Beside the weights lie the recorded answers, which are no part of the checkpoint.
+        assert_eq!(verify(&Checkpoint::open_dir(&entry.path()).unwrap()), [], "{:?}", entry.path());
+        seen += 1;
+    }
+    assert_eq!(seen, 10);
+}
+
+const ONE: &str = "model.safetensors";
+
+#[test]
+fn a_header_that_lies_is_refused_by_the_tensors_name() {
+    let name = "model.decoder.layers.0.fc1.bias";
+    let spoiled = |change: &dyn Fn(&mut Value)| Copy::of("preln-fp32").change_header(ONE, change).faults().join("\n");
+    assert_names(&spoiled(&|header| header[name]["data_offsets"] = json!([0, 1u64 << 40])), &[ONE, name]);
+    assert_names(&spoiled(&|header| header[name]["data_offsets"] = json!([8, 4])), &[ONE, name]);
+    assert_names(&spoiled(&|header| header[name]["data_offsets"] = json!([0, 512])), &[ONE, "overlaps"]);
+    assert_names(&spoiled(&|header| header[name]["shape"] = json!([1u64 << 62, 8])), &[ONE, name]);
+    assert_names(&spoiled(&|header| header[name]["shape"] = json!([-1])), &[ONE, "header"]);
+    assert_names(&spoiled(&|header| header[name]["dtype"] = json!("I64")), &[name, "I64"]);
+    assert_names(&spoiled(&|header| header[name]["run"] = json!("me")), &[ONE, "run"]);
+    assert_names(&spoiled(&|header| _ = header.as_object_mut().unwrap().remove(name)), &[ONE, "belong to no tensor"]);
+}
+
+#[test]
+fn a_container_that_lies_about_its_size_is_refused() {
+    let spoiled = |change: &dyn Fn(&mut Vec<u8>)| Copy::of("preln-fp32").change(ONE, change).only_fault_of_weights();
+    assert_names(&spoiled(&|bytes| bytes.truncate(5)), &[ONE, "5 bytes"]);
+    assert_names(&spoiled(&|bytes| bytes.clear()), &[ONE]);
+    assert_names(&spoiled(&|bytes| bytes[..8].fill(0xff)), &[ONE, "18446744073709551615"]);
+    assert_names(&spoiled(&|bytes| bytes.truncate(bytes.len() - 1)), &[ONE]);
+    assert_names(&spoiled(&|bytes| bytes.push(0)), &[ONE, "last 1 bytes"]);
+    assert_names(&spoiled(&|bytes| bytes[8] = b'['), &[ONE, "header"]);
+    let twice = Copy::of("preln-fp32")
+        .change(ONE, |bytes| {
+            let header = br#"{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},"w":{"dtype":"F16","shape":[1],"data_offsets":[2,4]}}"#;
+            *bytes = [&(header.len() as u64).to_le_bytes(), &header[..], &[0; 4]].concat();
+        })
+        .only_fault_of_weights();
+    assert_names(&twice, &["`w`", "twice"]);
+}
+
+impl Copy {
+    /// The first fault of the weight file itself; what then is missing from the model follows from it.
+    fn only_fault_of_weights(&self) -> String {
+        tensors(&self.checkpoint()).unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_place() {
+    for (name, bits) in [
+        ("preln-fp32", f32::NAN.to_le_bytes().to_vec()),
+        ("preln-hd80-fp16", vec![0x00, 0x7c]),
+        ("preln-hd64-outlier-bf16", vec![0x80, 0xff]),
+    ] {
+        let copy = Copy::of(name);
+        copy.change(ONE, |bytes| {
+            let end = bytes.len() - bits.len();
+            bytes[end..].copy_from_slice(&bits);
+        });
+        assert_names(&copy.only_fault(), &[ONE, "NaN or infinite"]);
+    }
+}
+
+#[test]
+fn every_fault_is_named_not_only_the_first() {
+    let copy = Copy::of("preln-fp32");
+    copy.change_json("config.json", |config| {
+        config["num_hidden_layers"] = json!(3);
+        config["ffn_dim"] = json!(130);
+    });
+    let faults = copy.faults();
+    // Sixteen tensors of the third layer are missing, and fc1's weight and bias and fc2's weight are of another width in two.
+    assert_eq!(faults.len(), 16 + 2 * 3, "{faults:#?}");
+    assert_names(&faults.join("\n"), &["layers.2.fc1.weight", "layers.1.fc2.weight", "[64, 130]"]);
+}
+
+#[test]
+fn tensors_the_model_has_no_use_for_are_refused() {
+    let no_bias = Copy::of("preln-fp32");
+    no_bias.change_json("config.json", |config| config["enable_bias"] = json!(false));
+    assert_eq!(no_bias.faults().len(), 12);
+    assert_names(&no_bias.faults()[0], &["bias", "no weight"]);
+    assert!(matches!(Model::load(&no_bias.checkpoint(), &LoadOptions::default()), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn an_untied_head_is_used_and_must_be_there() {
+    let with = Copy::of("preln-fp16-sharded");
+    with.change_json("config.json", |config| config["tie_word_embeddings"] = json!(false));
+    // The stored head equals the embedding, so the answers are the same.
+    let logits = |checkpoint: &Checkpoint| {
+        let mut model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
+        let mut kv = model.new_kv();
+        model.forward(&mut [inference::Span { tokens: &[2, 3], kv: &mut kv, logits_from: 1 }]).unwrap().to_vec()
+    };
+    assert_eq!(logits(&with.checkpoint()), logits(&Copy::of("preln-fp16-sharded").checkpoint()));
+    let without = Copy::of("preln-fp32");
+    without.change_json("config.json", |config| config["tie_word_embeddings"] = json!(false));
+    assert_names(&without.only_fault(), &["lm_head.weight", "missing"]);
+}
+
+#[test]
+fn an_index_that_does_not_fit_its_shards_is_refused() {
+    let index = "model.safetensors.index.json";
+    let name = "model.decoder.layers.0.fc1.weight";
+    let spoiled = |change: &dyn Fn(&mut Value)| Copy::of("postln-proj-bf16-sharded").change_json(index, change).only_fault();
+    assert_names(&spoiled(&|json| json["weight_map"][name] = json!("model-00002-of-00002.safetensors")), &[index, name]);
+    assert_names(&spoiled(&|json| _ = json["weight_map"].as_object_mut().unwrap().remove(name)), &[index, name]);
+    assert_names(&spoiled(&|json| json["weight_map"]["extra"] = json!("model-00002-of-00002.safetensors")), &[index, "extra"]);
+    let outside = Copy::of("postln-proj-bf16-sharded");
+    outside.change_json(index, |json| json["weight_map"][name] = json!("../../etc/passwd"));
+    assert_names(&outside.only_fault(), &[index, "etc/passwd"]);
+    let gone = Copy::of("postln-proj-bf16-sharded");
+    fs::remove_file(gone.path("model-00002-of-00002.safetensors")).unwrap();
+    assert_names(&gone.faults().join("\n"), &["model-00002-of-00002.safetensors: is missing"]);
+    assert!(matches!(tensors(&gone.checkpoint()), Err(Error::Missing { .. })));
+}
+
+#[test]
+fn a_folder_without_config_or_weights_says_what_to_add() {
+    let empty = tempfile::tempdir().unwrap();
+    assert_names(&Checkpoint::open_dir(empty.path()).unwrap_err().to_string(), &["config.json", "add it"]);
+    fs::write(empty.path().join("config.json"), r#"{"model_type": "opt"}"#).unwrap();
+    let checkpoint = Checkpoint::open_dir(empty.path()).unwrap();
+    assert_names(&tensors(&checkpoint).unwrap_err().to_string(), &["model.safetensors", "pytorch_model.bin"]);
+    let names = BTreeMap::from([("../config.json".to_owned(), PathBuf::from("/dev/null"))]);
+    assert!(Checkpoint::from_files(names).is_err());
+}
+
+const BIN: &str = "pytorch_model.bin";
+
+/// A `.bin` with this pickle and one storage of eight bytes.
+fn archive(pickle: &[u8]) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut archive = zip::ZipWriter::new(&mut bytes);
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, body) in [("m/data.pkl", pickle), ("m/data/0", &[0; 8])] {
+        archive.start_file(name, stored).unwrap();
+        archive.write_all(body).unwrap();
+    }
+    archive.finish().unwrap();
+    bytes.into_inner()
+}
+
+fn refusal_of_bin(bytes: &[u8]) -> String {
+    let copy = Copy::of("postln-proj-fp16-bin");
+    fs::write(copy.path(BIN), bytes).unwrap();
+    tensors(&copy.checkpoint()).unwrap_err().to_string()
+}
+
+/// `{'w': tensor}` of halves in storage '0', with this offset, shape and stride.
+fn tensor_pickle(offset: u32, shape: [u32; 2], stride: [u32; 2]) -> Vec<u8> {
+    let number = |n: u32| [b"J".as_slice(), &n.to_le_bytes()].concat();
+    let pair = |[a, b]: [u32; 2]| [number(a), number(b), vec![0x86]].concat();
+    let storage = b"((X\x07\x00\x00\x00storagectorch\nHalfStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ".to_vec();
+    let head = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n".to_vec();
+    [head, storage, number(offset), pair(shape), pair(stride), b"\x89NtRs.".to_vec()].concat()
+}
+
+#[test]
+fn a_pickle_that_would_run_something_is_refused_by_name() {
+    let message = refusal_of_bin(&archive(b"\x80\x02cos\nsystem\nX\x09\x00\x00\x00rm -rf ~/\x85R."));
+    assert_names(&message, &[BIN, "os.system", "nothing is run"]);
+    assert_names(&refusal_of_bin(&archive(b"\x80\x02ctorch\nload\n.")), &["torch.load"]);
+}
+
+#[test]
+fn a_tensor_outside_its_storage_is_refused() {
+    assert_names(&refusal_of_bin(&archive(&tensor_pickle(0, [2, 3], [3, 1]))), &["`w`", "past the end"]);
+    assert_names(&refusal_of_bin(&archive(&tensor_pickle(1, [2, 2], [2, 1]))), &["`w`", "past the end"]);
+    assert_names(&refusal_of_bin(&archive(&tensor_pickle(0, [2, 2], [1, 2]))), &["`w`", "not contiguous"]);
+    assert_names(&refusal_of_bin(&archive(&tensor_pickle(0, [i32::MAX as u32; 2], [i32::MAX as u32, 1]))), &["`w`"]);
+    assert_names(&refusal_of_bin(&archive(&tensor_pickle(0, [u32::MAX, 1], [1, 1]))), &["negative"]);
+}
+
+#[test]
+fn a_damaged_archive_is_refused() {
+    let whole = fs::read(fixtures().join("postln-proj-fp16-bin").join(BIN)).unwrap();
+    for length in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
+        assert_names(&refusal_of_bin(&whole[..length]), &[BIN]);
+    }
+    // One flipped bit in the numbers: nothing but the checksum sees it.
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    assert_names(&refusal_of_bin(&flipped), &[BIN, "damaged"]);
+    assert_names(&refusal_of_bin(b"\x80\x02\x8a\x0alFC\x9cF\xf9 j\xa8P\x19."), &["before 1.6"]);
+}
+
+fn by_name(index: &TensorIndex) -> BTreeMap<String, (Vec<usize>, Vec<u8>)> {
+    index.tensors().iter().map(|tensor| (tensor.name().to_owned(), (tensor.shape().to_vec(), tensor.bytes().to_vec()))).collect()
+}
+
+#[test]
+fn a_conversion_keeps_every_bit_and_comes_out_the_same_each_time() {
+    for name in ["postln-proj-fp16-bin", "preln-fp16-bin-sharded"] {
+        let source = Checkpoint::open_dir(&fixtures().join(name)).unwrap();
+        for shard_bytes_max in [u64::MAX, 50_000, 1] {
+            let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let written = convert(&source, first.path(), shard_bytes_max).unwrap();
+            let again = convert(&source, second.path(), shard_bytes_max).unwrap();
+            for (one, other) in written.iter().zip(&again) {
+                let bytes = fs::read(&one.path).unwrap();
+                assert_eq!((&one.name, one.size_bytes), (&other.name, bytes.len() as u64));
+                assert!(bytes == fs::read(&other.path).unwrap(), "{} differs between two runs", one.name);
+                if one.name.ends_with(".safetensors") {
+                    SafeTensors::deserialize(&bytes).unwrap();
+                }
+            }
+            match shard_bytes_max {
+                u64::MAX => assert_eq!(written.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), [ONE]),
+                _ => assert!(written.len() > 3 && written.last().unwrap().name == "model.safetensors.index.json"),
+            }
+            fs::copy(source.path("config.json").unwrap(), first.path().join("config.json")).unwrap();
+            let converted = Checkpoint::open_dir(first.path()).unwrap();
+            assert_eq!(verify(&converted), []);
+            assert!(by_name(&tensors(&converted).unwrap()) == by_name(&tensors(&source).unwrap()), "{name}");
+        }
+    }
+    let already = Checkpoint::open_dir(&fixtures().join("preln-fp32")).unwrap();
+    assert!(matches!(convert(&already, Path::new("/nonexistent"), 1), Err(Error::Unsupported { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_changed_bytes_make_reading_panic(bin: bool, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), near_the_end: bool) {
+        let (fixture, file) = if bin { ("postln-proj-fp16-bin", BIN) } else { ("preln-fp32", ONE) };
+        let mut bytes = fs::read(fixtures().join(fixture).join(file)).unwrap();
+        // Headers stand at the front of one format and at the end of the other.
+        let from = if near_the_end { bytes.len().saturating_sub(4000) } else { 0 };
+        let to = if near_the_end { bytes.len() } else { 4000 };
+        for (place, byte) in changes {
+            bytes[from + place.index(to - from)] = byte;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join(file), bytes).unwrap();
+        fs::copy(fixtures().join(fixture).join("config.json"), scratch.path().join("config.json")).unwrap();
+        let _ = verify(&Checkpoint::open_dir(scratch.path()).unwrap());
+    }
+}
