@@ -17,6 +17,7 @@ pub mod error;
 pub mod http;
 pub mod ids;
 pub mod mail;
+pub mod playground;
 pub mod portal;
 pub mod postgres;
 pub mod routes;

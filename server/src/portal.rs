@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::http::limits::Limit;
+use crate::http::places::Places;
 use crate::mail::Mailer;
 use crate::storage::Folder;
 
@@ -15,6 +16,8 @@ pub struct Portal {
     pub db: PgPool,
     /// The weights.
     pub objects: Folder,
+    /// The models in memory, and the engines that run them.
+    pub engine: inference::ModelPool,
     /// The way mails leave.
     pub mailer: Mailer,
     /// The only source of now.
@@ -35,6 +38,8 @@ pub struct Limits {
     pub sign_up_client: Limit,
     /// Mails with links, by the address they go to.
     pub link_address: Limit,
+    /// Generations, by account: so many run at once, so many more requests wait.
+    pub generations: Places,
 }
 
 impl Default for Limits {
@@ -45,6 +50,7 @@ impl Default for Limits {
             sign_in_client: Limit::new(30, minute / 6),
             sign_up_client: Limit::new(10, minute),
             link_address: Limit::new(4, minute * 5),
+            generations: Places::new(4, 12),
         }
     }
 }

@@ -5,7 +5,9 @@ pub mod csrf;
 pub mod filters;
 pub mod limits;
 pub mod page;
+pub mod places;
 pub mod problem;
+pub mod sse;
 
 pub use csrf::Form;
 pub use page::{Frame, Viewer, see_other};

@@ -1,0 +1,10 @@
+//! From a prompt to tokens: the playground's page and the OpenAI interface, both by `complete`.
+//! Never decides who may use a model (that is `access`), and keeps counts, never texts.
+
+mod complete;
+mod fault;
+mod prompt;
+mod quota;
+mod store;
+
+pub use store::{Generated, close_interrupted, recent};
