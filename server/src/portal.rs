@@ -69,7 +69,8 @@ impl Portal {
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Folder::open(&config.objects_dir)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
-        Ok(Self { db, objects, mailer, clock, config, limits: Limits::default() })
+        let engine = inference::ModelPool::new(config.engine.memory_bytes, inference::LoadOptions::default());
+        Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
     }
 
     /// Whether database and store answer. Errors: `Unavailable`, saying which does not.

@@ -3,8 +3,12 @@
 
 mod complete;
 mod fault;
+mod openai;
 mod prompt;
 mod quota;
 mod store;
+mod usable;
 
 pub use store::{Generated, close_interrupted, recent};
+/// x
+pub fn configure(cfg: &mut actix_web::web::ServiceConfig) { openai::configure(cfg); }

@@ -1,0 +1,205 @@
+//! From events to `text_completion` objects: whole, or piece by piece as a stream.
+
+use actix_web::web::Data;
+use bytes::Bytes;
+use futures_util::Stream;
+use inference::{Event, FinishReason};
+use serde_json::{Value, json};
+
+use super::ask::Ask;
+use super::logprobs::{Logprobs, Offset};
+use super::refusal;
+use crate::clock::Timestamp;
+use crate::http::sse;
+use crate::ids::GenerationId;
+use crate::playground::complete::Run;
+use crate::playground::fault::Fault;
+use crate::portal::Portal;
+
+/// What every object of one answer carries.
+pub(super) struct Heading {
+    pub(super) id: GenerationId,
+    pub(super) created: Timestamp,
+    pub(super) model: String,
+    pub(super) engine: inference::Engine,
+}
+
+impl Heading {
+    fn object(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
+        let mut object = json!({
+            "id": format!("cmpl-{}", self.id),
+            "object": "text_completion",
+            "created": self.created.unix_timestamp(),
+            "model": self.model,
+            "system_fingerprint": self.engine.fingerprint(),
+            "choices": choices,
+        });
+        if let Some(usage) = usage {
+            object["usage"] = usage;
+        }
+        object
+    }
+}
+
+/// Tokens read and made so far. A prompt counts once, whatever the number of its choices.
+#[derive(Default)]
+struct Count {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl Count {
+    fn json(&self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        })
+    }
+}
+
+/// One candidate as it grows.
+#[derive(Default)]
+struct Candidate {
+    text: String,
+    offset: Offset,
+    logprobs: Logprobs,
+    logprob_sum: f64,
+    tokens: usize,
+    finish_reason: Option<&'static str>,
+}
+
+impl Candidate {
+    /// Takes an event in; says whether there is something to show.
+    fn take(&mut self, event: Event, heading: &Heading) -> bool {
+        let tokenizer = heading.engine.tokenizer();
+        match event {
+            Event::Started { prompt_logprobs, .. } => {
+                let prompt = prompt_logprobs.unwrap_or_default();
+                self.text.extend(prompt.iter().map(|token| token.text.as_str()));
+                self.logprobs.push_prompt(tokenizer, &mut self.offset, &prompt);
+                !prompt.is_empty()
+            }
+            Event::Token { id, text, logprob, top } => {
+                self.text.push_str(&text);
+                self.tokens += 1;
+                self.logprob_sum += logprob.map_or(0.0, f64::from);
+                if logprob.is_some() {
+                    self.logprobs.push(tokenizer, &mut self.offset, id, logprob, &top);
+                }
+                logprob.is_some() || !text.is_empty()
+            }
+            Event::Finished { reason, text_tail, .. } => {
+                self.text.push_str(&text_tail);
+                self.finish_reason = Some(finish_reason(reason));
+                true
+            }
+            Event::Failed(_) => false,
+        }
+    }
+
+    fn mean_logprob(&self) -> f64 {
+        if self.tokens == 0 { f64::NEG_INFINITY } else { self.logprob_sum / self.tokens as f64 }
+    }
+
+    /// The choice as it stands, and begins anew behind it (the offset goes on).
+    fn hand_out(&mut self, index: usize, with_logprobs: bool) -> Value {
+        let logprobs = std::mem::take(&mut self.logprobs);
+        json!({
+            "index": index,
+            "text": std::mem::take(&mut self.text),
+            "logprobs": with_logprobs.then_some(logprobs),
+            "finish_reason": self.finish_reason,
+        })
+    }
+}
+
+fn finish_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}
+
+/// The whole answer, when all candidates are finished.
+pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<Value, Fault> {
+    let mut candidates: Vec<Candidate> = (0..ask.prompts.len() * ask.best_of).map(|_| Candidate::default()).collect();
+    let mut count = Count::default();
+    while let Some((index, event)) = run.next().await {
+        match &event {
+            Event::Failed(cause) => return Err(cause.clone().into()),
+            Event::Finished { usage, .. } => {
+                count.completion_tokens += usage.completion_tokens;
+                count.prompt_tokens += if index % ask.best_of == 0 { usage.prompt_tokens } else { 0 };
+            }
+            Event::Started { .. } | Event::Token { .. } => {}
+        }
+        candidates[index].take(event, heading);
+    }
+    let mut choices = Vec::with_capacity(ask.prompts.len() * ask.n);
+    for of_one_prompt in candidates.chunks_mut(ask.best_of) {
+        if ask.best_of > ask.n {
+            of_one_prompt.sort_by(|a, b| b.mean_logprob().total_cmp(&a.mean_logprob()));
+        }
+        for candidate in &mut of_one_prompt[..ask.n] {
+            choices.push(candidate.hand_out(choices.len(), ask.settings.logprobs.is_some()));
+        }
+    }
+    Ok(heading.object(choices, Some(count.json())))
+}
+
+/// The answer piece by piece. An engine that fails on the way ends the stream with an error that clients raise.
+pub(super) fn pieces(portal: Data<Portal>, heading: Heading, ask: Ask, run: Run) -> impl Stream<Item = Bytes> {
+    let candidates = (0..ask.prompts.len() * ask.n).map(|_| Candidate::default()).collect();
+    let streaming = Streaming { portal, heading, ask, run, candidates, count: Count::default(), ended: false };
+    futures_util::stream::unfold(streaming, |mut streaming| async {
+        let piece = streaming.next().await?;
+        Some((piece, streaming))
+    })
+}
+
+struct Streaming {
+    portal: Data<Portal>,
+    heading: Heading,
+    ask: Ask,
+    run: Run,
+    candidates: Vec<Candidate>,
+    count: Count,
+    ended: bool,
+}
+
+impl Streaming {
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.ended {
+            let Some((index, event)) = self.run.next().await else {
+                self.ended = true;
+                return Some(self.last());
+            };
+            match &event {
+                Event::Failed(cause) => {
+                    self.ended = true;
+                    return Some(sse::event(&refusal::body(&cause.clone().into(), &self.portal.config).to_string()));
+                }
+                Event::Finished { usage, .. } => {
+                    self.count.completion_tokens += usage.completion_tokens;
+                    self.count.prompt_tokens += if index % self.ask.n == 0 { usage.prompt_tokens } else { 0 };
+                }
+                Event::Started { .. } | Event::Token { .. } => {}
+            }
+            if self.candidates[index].take(event, &self.heading) {
+                let choice = self.candidates[index].hand_out(index, self.ask.settings.logprobs.is_some());
+                let usage = self.ask.include_usage.then_some(Value::Null);
+                return Some(sse::event(&self.heading.object(vec![choice], usage).to_string()));
+            }
+        }
+        None
+    }
+
+    fn last(&self) -> Bytes {
+        let done = sse::event("[DONE]");
+        if !self.ask.include_usage {
+            return done;
+        }
+        let usage = sse::event(&self.heading.object(vec![], Some(self.count.json())).to_string());
+        Bytes::from([usage, done].concat())
+    }
+}

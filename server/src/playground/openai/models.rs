@@ -1,0 +1,42 @@
+//! `GET /v1/models`: the models the token's owner may use.
+
+use serde_json::{Value, json};
+
+use crate::access::{Action, Verdict, authorize};
+use crate::accounts::{Via, Visitor};
+use crate::catalog::{self, Model};
+use crate::error::Error;
+use crate::playground::usable::{self, Usable};
+use crate::portal::Portal;
+
+/// The visitor, if they showed a token at all. Cookies count for nothing on these routes. Errors: `SignedOut`.
+pub(super) fn by_token(visitor: Visitor) -> Result<Visitor, Error> {
+    match &visitor {
+        Visitor::BadToken | Visitor::Known { via: Via::Token { .. }, .. } => Ok(visitor),
+        Visitor::Anonymous | Visitor::Known { via: Via::Session(_), .. } => Err(Error::SignedOut),
+    }
+}
+
+/// The models the visitor may use. Errors: what is wrong with the token, if it opens none at all because of itself.
+pub(super) async fn list(portal: &Portal, visitor: &Visitor) -> Result<Vec<Model>, Error> {
+    let Usable { models, refused } = usable::models(portal, visitor).await?;
+    match refused.into_iter().find(|(_, refusal)| refusal.code.starts_with("token_")) {
+        Some((_, about_the_token)) => Err(about_the_token.into()),
+        None => Ok(models),
+    }
+}
+
+/// One model that the visitor may use.
+pub(super) async fn find(portal: &Portal, visitor: &Visitor, org: &str, name: &str) -> Result<Model, Error> {
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
+    match authorize(&mut db, visitor, &model, Action::Generate, portal.clock.now()).await? {
+        Verdict::Allowed(_) => Ok(model),
+        Verdict::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// A model as the interface shows it.
+pub(super) fn object(model: &Model) -> Value {
+    json!({ "id": model.full_name(), "object": "model", "created": model.created_at.unix_timestamp(), "owned_by": model.org })
+}

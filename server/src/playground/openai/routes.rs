@@ -1,0 +1,133 @@
+//! The URLs that programs ask.
+
+use actix_web::web::{Bytes, Data, Path, PayloadConfig, Query, ServiceConfig, resource};
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{self, Heading};
+use super::ask::Ask;
+use super::models::{self, by_token};
+use super::refusal::refuse;
+use super::tokenize;
+use crate::accounts::Visitor;
+use crate::error::{Error, FieldError};
+use crate::http::sse;
+use crate::playground::complete::{admit, prompt_tokens};
+use crate::playground::fault::Fault;
+use crate::playground::store::Source;
+use crate::portal::Portal;
+
+/// The largest body: token ids of a whole batch, written out.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+pub(in crate::playground) fn configure(cfg: &mut ServiceConfig) {
+    let body = || PayloadConfig::new(BODY_BYTES_MAX);
+    cfg.service(resource("/v1/completions").app_data(body()).route(web::post().to(completions)))
+        .service(resource("/v1/models").route(web::get().to(list_models)))
+        .service(resource("/v1/models/{org}/{name}").route(web::get().to(show_model)))
+        .service(resource("/tokenize").app_data(body()).route(web::post().to(post_tokenize)))
+        .service(resource("/detokenize").app_data(body()).route(web::post().to(post_detokenize)))
+        .service(resource("/tokenizer_info").route(web::get().to(tokenizer_info)));
+}
+
+type Body = Result<Bytes, actix_web::Error>;
+
+/// `POST /v1/completions`
+async fn completions(portal: Data<Portal>, visitor: Visitor, body: Body) -> HttpResponse {
+    complete(&portal, visitor, body).await.unwrap_or_else(|fault| refuse(&fault, &portal.config))
+}
+
+async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result<HttpResponse, Fault> {
+    let visitor = by_token(visitor)?;
+    let ask = Ask::parse(&read(body)?)?;
+    let requests = ask.requests()?;
+    let admitted = admit(portal, &visitor, &ask.model).await?;
+    let requests = admitted.tokenise(requests).await?;
+    let context_tokens_max = admitted.engine.context_tokens_max();
+    for request in &requests {
+        room_for(prompt_tokens(&request.prompt), ask.asked_tokens(), context_tokens_max)?;
+    }
+    let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
+    let run = admitted.run(Source::Api, requests).await?;
+    let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
+    let mut response = HttpResponse::Ok();
+    if !ask.ignored.is_empty() {
+        response.insert_header(("x-sluice-warning", format!("these fields mean nothing here and were ignored: {}", listed(&ask.ignored))));
+    }
+    if ask.stream {
+        return Ok(sse::answer(response, answer::pieces(portal.clone(), heading, ask, run)));
+    }
+    Ok(response.json(answer::whole(&heading, &ask, run).await?))
+}
+
+/// As the contract has it: who says how many tokens they want is not given fewer because the context ends.
+fn room_for(prompt_tokens: usize, asked_tokens: Option<usize>, context_tokens_max: usize) -> Result<(), Fault> {
+    match asked_tokens {
+        Some(asked) if prompt_tokens + asked > context_tokens_max => Err(Fault::ContextExceeded(format!(
+            "This model's maximum context length is {context_tokens_max} tokens, and you asked for {} ({prompt_tokens} in the prompt, {asked} to be made). \
+             Shorten the prompt or ask for fewer tokens.",
+            prompt_tokens + asked
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Field names for a header: ASCII letters, digits and underscores of the first few.
+fn listed(fields: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let plain = |field: &String| field.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(40).collect::<String>();
+    fields.iter().take(SHOWN).map(plain).collect::<Vec<_>>().join(", ")
+}
+
+fn read(body: Body) -> Result<Bytes, Error> {
+    body.map_err(|cause| FieldError::new("body", format!("cannot be read: {cause}; at most {BODY_BYTES_MAX} bytes")).into())
+}
+
+/// `GET /v1/models`
+async fn list_models(portal: Data<Portal>, visitor: Visitor) -> HttpResponse {
+    let listed = async {
+        let models = models::list(&portal, &by_token(visitor)?).await?;
+        Ok(json!({ "object": "list", "data": models.iter().map(models::object).collect::<Vec<_>>() }))
+    };
+    answer(listed.await, &portal)
+}
+
+/// `GET /v1/models/{org}/{name}`
+async fn show_model(portal: Data<Portal>, visitor: Visitor, path: Path<(String, String)>) -> HttpResponse {
+    let found = async {
+        let model = models::find(&portal, &by_token(visitor)?, &path.0, &path.1).await?;
+        Ok(models::object(&model))
+    };
+    answer(found.await, &portal)
+}
+
+/// `POST /tokenize`
+async fn post_tokenize(portal: Data<Portal>, visitor: Visitor, body: Body) -> HttpResponse {
+    let tokenised = async { tokenize::tokenize(&portal, &by_token(visitor)?, &read(body)?).await };
+    answer(tokenised.await, &portal)
+}
+
+/// `POST /detokenize`
+async fn post_detokenize(portal: Data<Portal>, visitor: Visitor, body: Body) -> HttpResponse {
+    let text = async { tokenize::detokenize(&portal, &by_token(visitor)?, &read(body)?).await };
+    answer(text.await, &portal)
+}
+
+#[derive(Deserialize)]
+struct Which {
+    model: Option<String>,
+}
+
+/// `GET /tokenizer_info`
+async fn tokenizer_info(portal: Data<Portal>, visitor: Visitor, which: Query<Which>) -> HttpResponse {
+    let info = async { tokenize::info(&portal, &by_token(visitor)?, which.into_inner().model).await };
+    answer(info.await, &portal)
+}
+
+fn answer(outcome: Result<Value, Fault>, portal: &Portal) -> HttpResponse {
+    match outcome {
+        Ok(value) => HttpResponse::Ok().json(value),
+        Err(fault) => refuse(&fault, &portal.config),
+    }
+}

@@ -1,0 +1,32 @@
+//! Which models a visitor may use, and what is missing for the others.
+
+use crate::access::{Action, Verdict, authorize};
+use crate::accounts::Visitor;
+use crate::catalog::{self, Model};
+use crate::error::{Error, Refusal};
+use crate::portal::Portal;
+
+/// More models than any portal offers to choose from in one list.
+const MODELS_MAX: i64 = 500;
+
+/// The models on offer, from one visitor's point of view.
+pub(super) struct Usable {
+    /// Those they may use, by name.
+    pub(super) models: Vec<Model>,
+    /// Those they may not, each with what is missing.
+    pub(super) refused: Vec<(Model, Refusal)>,
+}
+
+/// Asks of every model on offer.
+pub(super) async fn models(portal: &Portal, visitor: &Visitor) -> Result<Usable, Error> {
+    let mut db = portal.db.acquire().await?;
+    let now = portal.clock.now();
+    let mut usable = Usable { models: Vec::new(), refused: Vec::new() };
+    for model in catalog::list_models(&mut db, "", None, MODELS_MAX).await? {
+        match authorize(&mut db, visitor, &model, Action::Generate, now).await? {
+            Verdict::Allowed(_) => usable.models.push(model),
+            Verdict::Refused(refusal) => usable.refused.push((model, refusal)),
+        }
+    }
+    Ok(usable)
+}
