@@ -48,6 +48,8 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
     .workers(workers)
     .keep_alive(KeepAlive::Timeout(Duration::from_secs(60)))
     .client_request_timeout(HEADERS_WAIT)
+    // A client that closes its side has left: what it asked for stops, a generation included.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(SHUTDOWN_S)
     .disable_signals()
     .listen(listener)?;

@@ -12,7 +12,7 @@ use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::workers::Workers;
-use crate::{data_dir, postgres, serve};
+use crate::{data_dir, playground, postgres, serve};
 
 /// The account of the first start; its holder changes nothing but the password, or makes others with `sluice user add`.
 const FIRST_ADMIN: &str = "admin@localhost";
@@ -50,6 +50,7 @@ async fn until_told<E>(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let link = first_start(&portal).await?;
+    playground::close_interrupted(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
     let ledger = Data::new(Ledger::new(portal.clock.clone()));
     let workers = Workers::start(&portal, &ledger);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);

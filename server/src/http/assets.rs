@@ -22,6 +22,8 @@ const ASSETS: &[Asset] = assets![
     "mark.svg": "image/svg+xml",
     "instrument-sans.woff2": "font/woff2",
     "instrument-sans-ext.woff2": "font/woff2",
+    "playground.css": "text/css; charset=utf-8",
+    "playground.js": "text/javascript; charset=utf-8",
 ];
 
 /// One name for all of them together, so that a style sheet may point at its fonts by relative names.

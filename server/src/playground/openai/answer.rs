@@ -12,8 +12,8 @@ use super::refusal;
 use crate::clock::Timestamp;
 use crate::http::sse;
 use crate::ids::GenerationId;
-use crate::playground::complete::Run;
-use crate::playground::fault::Fault;
+use super::super::complete::Run;
+use super::super::fault::Fault;
 use crate::portal::Portal;
 
 /// What every object of one answer carries.

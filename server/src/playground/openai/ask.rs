@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use crate::error::{Error, FieldError};
-use crate::playground::prompt::Settings;
+use super::super::prompt::Settings;
 
 /// The most choices for one prompt.
 const CHOICES_MAX: i64 = 4;

@@ -6,7 +6,7 @@ use crate::access::{Action, Verdict, authorize};
 use crate::accounts::{Via, Visitor};
 use crate::catalog::{self, Model};
 use crate::error::Error;
-use crate::playground::usable::{self, Usable};
+use super::super::usable::{self, Usable};
 use crate::portal::Portal;
 
 /// The visitor, if they showed a token at all. Cookies count for nothing on these routes. Errors: `SignedOut`.

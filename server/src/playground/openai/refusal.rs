@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::playground::fault::Fault;
+use super::super::fault::Fault;
 
 /// What a fault is in OpenAI's words.
 struct Words {

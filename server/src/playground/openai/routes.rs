@@ -13,15 +13,15 @@ use super::tokenize;
 use crate::accounts::Visitor;
 use crate::error::{Error, FieldError};
 use crate::http::sse;
-use crate::playground::complete::{admit, prompt_tokens};
-use crate::playground::fault::Fault;
-use crate::playground::store::Source;
+use super::super::complete::{admit, prompt_tokens};
+use super::super::fault::Fault;
+use super::super::store::Source;
 use crate::portal::Portal;
 
 /// The largest body: token ids of a whole batch, written out.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-pub(in crate::playground) fn configure(cfg: &mut ServiceConfig) {
+pub(in super::super) fn configure(cfg: &mut ServiceConfig) {
     let body = || PayloadConfig::new(BODY_BYTES_MAX);
     cfg.service(resource("/v1/completions").app_data(body()).route(web::post().to(completions)))
         .service(resource("/v1/models").route(web::get().to(list_models)))

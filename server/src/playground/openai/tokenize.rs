@@ -11,9 +11,9 @@ use super::models;
 use crate::accounts::Visitor;
 use crate::catalog;
 use crate::error::{Error, FieldError};
-use crate::playground::complete::{Admitted, NO_TOKENIZER, admit};
-use crate::playground::fault::Fault;
-use crate::playground::prompt::PROMPT_CHARS_MAX;
+use super::super::complete::{Admitted, NO_TOKENIZER, admit};
+use super::super::fault::Fault;
+use super::super::prompt::PROMPT_CHARS_MAX;
 use crate::portal::Portal;
 
 /// The most tokens turned into text at once.
