@@ -5,4 +5,5 @@ mod accounts;
 mod cluster;
 mod download;
 mod house;
+mod playground;
 mod serve;

@@ -44,8 +44,7 @@ impl Places {
     /// A place in the line of `key`, at once. Errors: [`Error::Limited`] if the line is full.
     pub fn enter(&self, key: &str) -> Result<Place, Error> {
         let mut lines = self.lock();
-        let line =
-            lines.entry(key.to_owned()).or_insert_with(|| Line { admitted: 0, running: Arc::new(Semaphore::new(self.running)) });
+        let line = lines.entry(key.to_owned()).or_insert_with(|| Line { admitted: 0, running: Arc::new(Semaphore::new(self.running)) });
         if line.admitted >= self.admitted {
             return Err(Error::Limited { retry_after_s: RETRY_AFTER_S });
         }

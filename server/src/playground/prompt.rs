@@ -65,11 +65,8 @@ impl Settings {
         if self.logit_bias.len() > LOGIT_BIAS_MAX {
             faults.add("logit_bias", format!("moves at most {LOGIT_BIAS_MAX} tokens"));
         }
-        let logit_bias = self
-            .logit_bias
-            .iter()
-            .map(|(token, bias)| (*token, faults.number("logit_bias", Some(*bias), 0.0, -100.0, 100.0)))
-            .collect();
+        let logit_bias =
+            self.logit_bias.iter().map(|(token, bias)| (*token, faults.number("logit_bias", Some(*bias), 0.0, -100.0, 100.0))).collect();
         faults.note(check_stops(&self.stop));
         faults.none_or(Request {
             prompt,
@@ -190,9 +187,18 @@ mod tests {
             ..Settings::default()
         };
         let fields = faulty_fields(&settings, Prompt::Ids(vec![]));
-        for field in
-            ["prompt", "max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "stop"]
-        {
+        for field in [
+            "prompt",
+            "max_tokens",
+            "temperature",
+            "top_p",
+            "top_k",
+            "presence_penalty",
+            "frequency_penalty",
+            "logit_bias",
+            "logprobs",
+            "stop",
+        ] {
             assert!(fields.iter().any(|f| f == field), "{field} passed: {fields:?}");
         }
     }

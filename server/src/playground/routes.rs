@@ -87,23 +87,13 @@ impl PlaygroundPage {
 }
 
 /// `GET /playground`
-async fn show(
-    portal: Data<Portal>,
-    visitor: Visitor,
-    frame: Frame,
-    form: Option<Query<PlaygroundForm>>,
-) -> Result<HttpResponse, Error> {
+async fn show(portal: Data<Portal>, visitor: Visitor, frame: Frame, form: Option<Query<PlaygroundForm>>) -> Result<HttpResponse, Error> {
     let form = form.map(Query::into_inner).unwrap_or_default().tidied();
     page(&PlaygroundPage::of(&portal, &visitor, frame, form).await?)
 }
 
 /// `POST /playground`: the form without script. Whatever goes wrong, the text comes back.
-async fn continued(
-    portal: Data<Portal>,
-    visitor: Visitor,
-    frame: Frame,
-    Form(form): Form<PlaygroundForm>,
-) -> Result<HttpResponse, Error> {
+async fn continued(portal: Data<Portal>, visitor: Visitor, frame: Frame, Form(form): Form<PlaygroundForm>) -> Result<HttpResponse, Error> {
     let mut form = form.tidied();
     let outcome = continue_text(&portal, &visitor, &form).await;
     if let Ok(continued) = &outcome {

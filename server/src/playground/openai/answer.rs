@@ -6,14 +6,14 @@ use futures_util::Stream;
 use inference::{Event, FinishReason};
 use serde_json::{Value, json};
 
+use super::super::complete::Run;
+use super::super::fault::Fault;
 use super::ask::Ask;
 use super::logprobs::{Logprobs, Offset};
 use super::refusal;
 use crate::clock::Timestamp;
 use crate::http::sse;
 use crate::ids::GenerationId;
-use super::super::complete::Run;
-use super::super::fault::Fault;
 use crate::portal::Portal;
 
 /// What every object of one answer carries.

@@ -3,9 +3,9 @@
 use inference::{Prompt, Request};
 use serde_json::Value;
 
+use super::super::prompt::Settings;
 use super::fields::Fields;
 use crate::error::{Error, FieldError};
-use super::super::prompt::Settings;
 
 /// The most choices for one prompt.
 const CHOICES_MAX: i64 = 4;
@@ -225,7 +225,18 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
-        for prompt in [json!([]), json!([[]]), json!([[2], []]), json!(["a", 1]), json!([1, "a"]), json!([1.5]), json!([-1]), json!({}), json!(7), json!([[["a"]]])] {
+        for prompt in [
+            json!([]),
+            json!([[]]),
+            json!([[2], []]),
+            json!(["a", 1]),
+            json!([1, "a"]),
+            json!([1.5]),
+            json!([-1]),
+            json!({}),
+            json!(7),
+            json!([[["a"]]]),
+        ] {
             assert_eq!(faulty_fields(&json!({ "model": "a/b", "prompt": prompt })), ["prompt"], "{prompt}");
         }
     }
@@ -247,7 +258,9 @@ mod tests {
     fn unknown_fields_are_remembered_and_faults_told_together() {
         let known = ask(&json!({ "model": "a/b", "prompt": "x", "min_p": 0.1, "frobnicate": true })).expect("unknown fields are ignored");
         assert_eq!(known.ignored, ["min_p", "frobnicate"]);
-        let fields = faulty_fields(&json!({ "prompt": 1, "temperature": "hot", "stream": 1, "suffix": "end", "n": 5, "stop": [1], "logit_bias": {"a": 1} }));
+        let fields = faulty_fields(
+            &json!({ "prompt": 1, "temperature": "hot", "stream": 1, "suffix": "end", "n": 5, "stop": [1], "logit_bias": {"a": 1} }),
+        );
         for field in ["model", "prompt", "temperature", "stream", "suffix", "n", "stop", "logit_bias"] {
             assert!(fields.iter().any(|f| f == field), "{field} passed: {fields:?}");
         }

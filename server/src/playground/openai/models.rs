@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::super::usable::{self, Usable};
 use crate::access::{Action, Verdict, authorize};
 use crate::accounts::{Via, Visitor};
 use crate::catalog::{self, Model};
 use crate::error::Error;
-use super::super::usable::{self, Usable};
 use crate::portal::Portal;
 
 /// The visitor, if they showed a token at all. Cookies count for nothing on these routes. Errors: `SignedOut`.

@@ -3,9 +3,9 @@
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, http::header};
 use serde_json::{Value, json};
 
+use super::super::fault::Fault;
 use crate::config::Config;
 use crate::error::Error;
-use super::super::fault::Fault;
 
 /// What a fault is in OpenAI's words.
 struct Words {

@@ -5,6 +5,9 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::complete::{admit, prompt_tokens};
+use super::super::fault::Fault;
+use super::super::store::Source;
 use super::answer::{self, Heading};
 use super::ask::Ask;
 use super::models::{self, by_token};
@@ -13,9 +16,6 @@ use super::tokenize;
 use crate::accounts::Visitor;
 use crate::error::{Error, FieldError};
 use crate::http::sse;
-use super::super::complete::{admit, prompt_tokens};
-use super::super::fault::Fault;
-use super::super::store::Source;
 use crate::portal::Portal;
 
 /// The largest body: token ids of a whole batch, written out.

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 use actix_web::web::Data;
 use serde_json::{Value, json};
 
+use super::super::complete::{Admitted, NO_TOKENIZER, admit};
+use super::super::fault::Fault;
+use super::super::prompt::PROMPT_CHARS_MAX;
 use super::fields::Fields;
 use super::models;
 use crate::accounts::Visitor;
 use crate::catalog;
 use crate::error::{Error, FieldError};
-use super::super::complete::{Admitted, NO_TOKENIZER, admit};
-use super::super::fault::Fault;
-use super::super::prompt::PROMPT_CHARS_MAX;
 use crate::portal::Portal;
 
 /// The most tokens turned into text at once.
@@ -37,7 +37,9 @@ pub(super) async fn tokenize(portal: &Data<Portal>, visitor: &Visitor, body: &[u
         // What an empty text becomes is what the tokenizer puts in front of every text.
         tokens.drain(..tokenizer.encode("")?.len());
     }
-    Ok(json!({ "count": tokens.len(), "max_model_len": admitted.engine.context_tokens_max(), "tokens": tokens, "model": admitted.model.full_name() }))
+    Ok(
+        json!({ "count": tokens.len(), "max_model_len": admitted.engine.context_tokens_max(), "tokens": tokens, "model": admitted.model.full_name() }),
+    )
 }
 
 /// `POST /detokenize` `{tokens, model}`
