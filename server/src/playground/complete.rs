@@ -130,7 +130,7 @@ pub(super) fn prompt_tokens(prompt: &Prompt) -> usize {
 pub struct Run {
     /// Its id in the ledger.
     pub id: GenerationId,
-    sequences: SelectAll<Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>>,
+    sequences: SelectAll<Events>,
     tab: Tab,
     ending: Ending,
     _place: Arc<Place>,
@@ -155,6 +155,9 @@ impl Run {
     }
 }
 
+/// The events of one request, each with the request's place among those of the run.
+type Events = Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>;
+
 /// One request on its way through the engine.
 enum Sequence {
     Waiting(Box<Waiting>),
@@ -168,7 +171,7 @@ struct Waiting {
     place: Arc<Place>,
 }
 
-fn sequence(index: usize, begin: Sequence) -> Pin<Box<dyn Stream<Item = (usize, Event)> + Send>> {
+fn sequence(index: usize, begin: Sequence) -> Events {
     Box::pin(stream::unfold(begin, move |state| async move {
         let (mut generation, turn) = match state {
             Sequence::Done => return None,

@@ -25,7 +25,7 @@ pub(super) struct Heading {
 }
 
 impl Heading {
-    fn object(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
+    fn object(&self, choices: &[Value], usage: Option<Value>) -> Value {
         let mut object = json!({
             "id": format!("cmpl-{}", self.id),
             "object": "text_completion",
@@ -144,7 +144,7 @@ pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<
             choices.push(candidate.hand_out(choices.len(), ask.settings.logprobs.is_some()));
         }
     }
-    Ok(heading.object(choices, Some(count.json())))
+    Ok(heading.object(&choices, Some(count.json())))
 }
 
 /// The answer piece by piece. An engine that fails on the way ends the stream with an error that clients raise.
@@ -188,7 +188,7 @@ impl Streaming {
             if self.candidates[index].take(event, &self.heading) {
                 let choice = self.candidates[index].hand_out(index, self.ask.settings.logprobs.is_some());
                 let usage = self.ask.include_usage.then_some(Value::Null);
-                return Some(sse::event(&self.heading.object(vec![choice], usage).to_string()));
+                return Some(sse::event(&self.heading.object(&[choice], usage).to_string()));
             }
         }
         None
@@ -199,7 +199,7 @@ impl Streaming {
         if !self.ask.include_usage {
             return done;
         }
-        let usage = sse::event(&self.heading.object(vec![], Some(self.count.json())).to_string());
+        let usage = sse::event(&self.heading.object(&[], Some(self.count.json())).to_string());
         Bytes::from([usage, done].concat())
     }
 }

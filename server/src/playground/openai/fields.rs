@@ -60,9 +60,14 @@ impl Fields {
         }
     }
 
-    /// Ends the reading: the faults, or the names of the fields nobody asked for.
+    /// Ends the reading: the faults, or the names of the fields nobody asked for, in order.
     pub(super) fn finish(self) -> Result<Vec<String>, Error> {
-        if self.faults.is_empty() { Ok(self.rest.into_iter().map(|(field, _)| field).collect()) } else { Err(Error::Invalid(self.faults)) }
+        if !self.faults.is_empty() {
+            return Err(Error::Invalid(self.faults));
+        }
+        let mut rest: Vec<String> = self.rest.into_iter().map(|(field, _)| field).collect();
+        rest.sort_unstable();
+        Ok(rest)
     }
 
     fn wrong<T>(&mut self, field: &'static str, message: &'static str) -> Option<T> {
