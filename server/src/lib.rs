@@ -16,6 +16,7 @@ pub mod downloads;
 pub mod error;
 pub mod http;
 pub mod ids;
+pub mod integrity;
 pub mod mail;
 pub mod playground;
 pub mod portal;

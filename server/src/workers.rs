@@ -38,6 +38,7 @@ impl Workers {
         }));
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep();
+            portal.objects.sweep()?;
             accounts::sweep(&portal).await
         }));
         Self { loops, stop }

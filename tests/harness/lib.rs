@@ -7,9 +7,11 @@ mod page;
 mod people;
 mod portal;
 mod process;
+mod weights;
 
 pub use offers::Offer;
 pub use page::Page;
 pub use people::Person;
 pub use portal::TestPortal;
 pub use process::{Installation, Serving};
+pub use weights::Weights;

@@ -77,7 +77,7 @@ impl TestPortal {
     async fn keeps(&self, bytes: &[u8]) -> String {
         let sha256 = HEXLOWER.encode(&sha2::Sha256::digest(bytes));
         let objects = &self.portal.objects;
-        let staged = objects.stage();
+        let staged = objects.stage().unwrap();
         std::fs::write(staged.path(), bytes).unwrap();
         objects.keep(staged, &ObjectKey::file(&sha256)).unwrap();
         let blob = sha1::Sha1::new().chain_update(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize();

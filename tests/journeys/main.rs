@@ -6,4 +6,5 @@ mod cluster;
 mod download;
 mod house;
 mod playground;
+mod publish;
 mod serve;

@@ -1,8 +1,25 @@
 //! What is offered: models, their immutable releases, and how a folder of weights becomes one.
 //! Never decides who may have it; that is `access`.
 
+mod card;
+mod check;
+mod demo;
+mod derive;
+mod keep;
+mod meter;
 mod model;
+mod model_name;
+mod publish;
+mod size;
 mod store;
+mod survey;
 
-pub use model::{Gate, Model, Release, ReleaseFile, ReleaseName};
-pub use store::{file, files, find_model, find_model_by_id, list_models, names, release, resolve};
+pub use card::{SafeHtml, render as render_markdown};
+pub use check::Fault;
+pub use demo::publish_if_empty as publish_demo_if_empty;
+pub use meter::{Meter, Phase};
+pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, parse_tag};
+pub use model_name::{ModelName, RESERVED_ORGS};
+pub use publish::{Order, Outcome, Published, publish};
+pub use size::human_bytes;
+pub use store::{file, files, find_model, find_model_by_id, licence, list_models, names, release, releases, resolve};

@@ -66,6 +66,17 @@ impl Model {
     }
 }
 
+/// The text of a licence. It never changes: another text is another licence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Licence {
+    /// SHA-256 of the text, 64 hex digits.
+    pub sha256: String,
+    /// Its first heading, or its file's name.
+    pub name: String,
+    /// The whole text, Markdown.
+    pub body: String,
+}
+
 /// One immutable release of a model.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -109,4 +120,39 @@ pub struct ReleaseName {
     pub is_tag: bool,
     /// The release's revision.
     pub revision: String,
+}
+
+/// The branch that every model has: the release people get who ask for none by name.
+pub const MAIN: &str = "main";
+
+/// What a tag may be called: letters, digits, `.`, `_`, `-`; not what a revision or the main branch is called.
+pub fn parse_tag(raw: &str) -> Result<String, FieldError> {
+    let is_revision = (7..=40).contains(&raw.len()) && raw.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_sane = (1..=96).contains(&raw.len())
+        && raw.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && raw.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !is_sane || is_revision || raw == MAIN {
+        return Err(FieldError::new(
+            "tag",
+            format!(
+                "{raw:?} cannot be a tag; take letters, digits, '.', '_' and '-', such as v1.0, and nothing that looks like a revision"
+            ),
+        ));
+    }
+    Ok(raw.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_never_taken_for_a_revision_or_for_main() {
+        for tag in ["v1.0", "2026-03", "stable", "abc"] {
+            assert_eq!(parse_tag(tag), Ok(tag.to_owned()));
+        }
+        for tag in ["", "main", "deadbee", "0123456789012345678901234567890123456789", "a/b", "-x", "a b", "refs/tags/x"] {
+            assert!(parse_tag(tag).is_err(), "{tag:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
 
+pub mod publish;
 pub mod serve;
 pub mod token;
 pub mod user;
@@ -42,6 +43,11 @@ enum Command {
         after_help = "Example:\n  sluice serve\n  SLUICE_LISTEN=0.0.0.0:8080 SLUICE_PUBLIC_URL=https://weights.example.org sluice serve"
     )]
     Serve,
+    /// Makes a folder of weights an immutable release, and prints its revision
+    #[command(
+        after_help = "Example:\n  sluice publish ./opt-125m acme/opt-125m --gate application --tag v1.0\n\nSafe to repeat and to interrupt: nobody sees half a release, and bytes the store has are not written again."
+    )]
+    Publish(publish::Publish),
     /// Makes accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -62,6 +68,7 @@ pub async fn run(cli: Cli) -> Exit {
     };
     let done = match cli.command {
         Command::Serve => serve::run(config).await,
+        Command::Publish(command) => with_portal(config, async |portal| publish::run(portal, command).await).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };

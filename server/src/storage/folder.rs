@@ -1,8 +1,14 @@
 //! The object store as a folder: staged beside, moved into place when complete, so that a half object is never seen.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ObjectKey;
+
+/// The file in `staging/` on which whoever stages something holds a shared lock: the kernel lets it go when a process dies,
+/// however it dies, and then the leftovers may be swept.
+const LOCK_FILE: &str = ".in-use";
 
 /// A folder of objects.
 #[derive(Debug, Clone)]
@@ -15,6 +21,7 @@ pub struct Folder {
 pub struct Staged {
     path: PathBuf,
     kept: bool,
+    _in_use: File,
 }
 
 impl Staged {
@@ -27,21 +34,42 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.kept {
-            // What cannot be removed now is removed by the sweep of `staging/` at the next start.
+            // What cannot be removed now is removed by the next `Folder::sweep`.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
+/// A folder for files on their way into the store, on its file system; disappears with what is left in it when dropped.
+#[derive(Debug)]
+pub struct StagedFolder {
+    path: PathBuf,
+    _in_use: File,
+}
+
+impl StagedFolder {
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StagedFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next `Folder::sweep`.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 impl Folder {
     /// Opens (and makes, if need be) the store at `root`.
-    pub fn open(root: &Path) -> std::io::Result<Self> {
+    pub fn open(root: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(root.join("staging"))?;
         Ok(Self { root: std::fs::canonicalize(root)? })
     }
 
     /// Whether new objects can be staged; an error says why not.
-    pub fn writable(&self) -> std::io::Result<()> {
+    pub fn writable(&self) -> io::Result<()> {
         rustix::fs::access(self.root.join("staging"), rustix::fs::Access::WRITE_OK)?;
         Ok(())
     }
@@ -52,27 +80,153 @@ impl Folder {
     }
 
     /// The object's size in bytes, or nothing if it is not here.
-    pub fn size(&self, key: &ObjectKey) -> std::io::Result<Option<u64>> {
+    pub fn size(&self, key: &ObjectKey) -> io::Result<Option<u64>> {
         match std::fs::metadata(self.path(key)) {
             Ok(metadata) => Ok(Some(metadata.len())),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(cause),
         }
     }
 
     /// A place to write a new object, on the same file system.
-    pub fn stage(&self) -> Staged {
-        Staged { path: self.root.join("staging").join(crate::ids::DownloadId::fresh().to_string()), kept: false }
+    pub fn stage(&self) -> io::Result<Staged> {
+        let in_use = self.in_use()?;
+        Ok(Staged { path: self.staging_path(), kept: false, _in_use: in_use })
+    }
+
+    /// A place to write several files that become objects by [`Folder::adopt`].
+    pub fn stage_folder(&self) -> io::Result<StagedFolder> {
+        let in_use = self.in_use()?;
+        let path = self.staging_path();
+        std::fs::create_dir(&path)?;
+        Ok(StagedFolder { path, _in_use: in_use })
     }
 
     /// Makes the staged file the object `key`: synced, moved, the folder synced. Keeping what is there already is no error.
-    pub fn keep(&self, mut staged: Staged, key: &ObjectKey) -> std::io::Result<()> {
+    pub fn keep(&self, mut staged: Staged, key: &ObjectKey) -> io::Result<()> {
+        self.move_in(&staged.path, key)?;
+        staged.kept = true;
+        Ok(())
+    }
+
+    /// Makes a file of a staged folder the object `key`, without copying it.
+    pub fn adopt(&self, staged: &StagedFolder, name: &str, key: &ObjectKey) -> io::Result<()> {
+        self.move_in(&staged.path.join(name), key)
+    }
+
+    /// Removes what interrupted writers left behind; returns how many things. Does nothing while anybody is writing, in this
+    /// process or another.
+    pub fn sweep(&self) -> io::Result<usize> {
+        let lock = File::create(self.staging().join(LOCK_FILE))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(0),
+            Err(TryLockError::Error(cause)) => return Err(cause),
+        }
+        let mut swept = 0;
+        for entry in std::fs::read_dir(self.staging())? {
+            let entry = entry?;
+            if entry.file_name() == LOCK_FILE {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    fn move_in(&self, from: &Path, key: &ObjectKey) -> io::Result<()> {
         let target = self.path(key);
         let parent = target.parent().expect("an object's path has folders");
         std::fs::create_dir_all(parent)?;
-        std::fs::File::open(&staged.path)?.sync_all()?;
-        std::fs::rename(&staged.path, &target)?;
-        staged.kept = true;
-        std::fs::File::open(parent)?.sync_all()
+        File::open(from)?.sync_all()?;
+        std::fs::rename(from, &target)?;
+        // The folders above may be new too: each must know its child before the object counts as there.
+        for folder in parent.ancestors().take_while(|folder| folder.starts_with(&self.root)) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    fn staging_path(&self) -> PathBuf {
+        self.staging().join(crate::ids::DownloadId::fresh().to_string())
+    }
+
+    /// Waits out a sweep that is going on, then says that somebody is writing for as long as the file is open.
+    fn in_use(&self) -> io::Result<File> {
+        let lock = File::create(self.staging().join(LOCK_FILE))?;
+        lock.lock_shared()?;
+        Ok(lock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Folder, ObjectKey) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Folder::open(&home.path().join("objects")).unwrap();
+        (home, store, ObjectKey::file(&"ab".repeat(32)))
+    }
+
+    fn staged_things(store: &Folder) -> usize {
+        std::fs::read_dir(store.staging()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != LOCK_FILE).count()
+    }
+
+    #[test]
+    fn an_object_is_seen_when_it_is_complete_and_not_before() {
+        let (_home, store, key) = store();
+        let staged = store.stage().unwrap();
+        std::fs::write(staged.path(), "weights").unwrap();
+        assert_eq!(store.size(&key).unwrap(), None);
+        store.keep(staged, &key).unwrap();
+        assert_eq!(store.size(&key).unwrap(), Some(7));
+        assert_eq!(std::fs::read(store.path(&key)).unwrap(), b"weights");
+        assert_eq!(staged_things(&store), 0);
+    }
+
+    #[test]
+    fn what_is_given_up_leaves_nothing() {
+        let (_home, store, _) = store();
+        let staged = store.stage().unwrap();
+        std::fs::write(staged.path(), "half").unwrap();
+        let folder = store.stage_folder().unwrap();
+        std::fs::write(folder.path().join("half"), "half").unwrap();
+        drop((staged, folder));
+        assert_eq!(staged_things(&store), 0);
+    }
+
+    #[test]
+    fn a_file_of_a_staged_folder_moves_into_the_store() {
+        let (_home, store, key) = store();
+        let folder = store.stage_folder().unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), "weights").unwrap();
+        store.adopt(&folder, "model.safetensors", &key).unwrap();
+        assert_eq!(store.size(&key).unwrap(), Some(7));
+        assert!(!folder.path().join("model.safetensors").exists());
+    }
+
+    #[test]
+    fn leftovers_are_swept_and_live_writers_are_left_alone() {
+        let (_home, store, _) = store();
+        std::fs::write(store.staging().join("left-by-a-killed-process"), "half").unwrap();
+        std::fs::create_dir(store.staging().join("folder-left")).unwrap();
+        let staged = store.stage().unwrap();
+        std::fs::write(staged.path(), "half").unwrap();
+        assert_eq!(store.sweep().unwrap(), 0, "somebody is writing");
+        assert!(staged.path().exists());
+        drop(staged);
+        assert_eq!(store.sweep().unwrap(), 2);
+        assert_eq!(staged_things(&store), 0);
     }
 }

@@ -3,5 +3,5 @@
 mod folder;
 mod key;
 
-pub use folder::{Folder, Staged};
+pub use folder::{Folder, Staged, StagedFolder};
 pub use key::ObjectKey;

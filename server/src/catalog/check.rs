@@ -1,0 +1,144 @@
+//! Is this folder of weights fit to publish? Every fault is named, not only the first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use inference::{Checkpoint, checkpoint};
+
+use super::survey::{Found, Survey, survey};
+
+/// The licence's text, under the names people give it; the first that is there counts.
+const LICENCE_FILES: &[&str] = &["LICENSE.md", "LICENSE", "LICENSE.txt", "LICENCE.md", "LICENCE", "LICENCE.txt"];
+/// The model's card.
+pub(super) const CARD_FILE: &str = "README.md";
+/// How long card and licence may be: 1 MiB each, as both are shown on pages.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// Something that keeps a folder from being published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, tensor or field.
+    pub place: String,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.place, self.problem)
+    }
+}
+
+impl From<checkpoint::Fault> for Fault {
+    fn from(fault: checkpoint::Fault) -> Self {
+        Self { place: fault.place, problem: fault.problem }
+    }
+}
+
+/// A licence as it comes with a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LicenceText {
+    /// Its first heading, or the file's name.
+    pub(super) name: String,
+    /// The whole text.
+    pub(super) body: String,
+}
+
+/// A folder that may be published.
+#[derive(Debug)]
+pub(super) struct Fit {
+    /// What is published of it, by path in the release.
+    pub(super) files: BTreeMap<String, Found>,
+    /// The model's files, PyTorch's weights included.
+    pub(super) checkpoint: Checkpoint,
+    /// Whether the weights have to be rewritten as safetensors first.
+    pub(super) to_convert: bool,
+    /// `config.json`, parsed.
+    pub(super) config_json: serde_json::Value,
+    /// The card's Markdown.
+    pub(super) card: Option<String>,
+    /// The licence.
+    pub(super) licence: Option<LicenceText>,
+    /// What the publisher should know.
+    pub(super) notes: Vec<String>,
+}
+
+/// What came of looking at a folder.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
+pub(super) enum Checked {
+    /// It may be published.
+    Fit(Fit),
+    /// It may not, for these reasons.
+    Unfit(Vec<Fault>),
+}
+
+/// Looks at everything in `dir` and reads every weight. The error is only that the folder cannot be read.
+pub(super) fn check(dir: &Path) -> io::Result<Checked> {
+    let mut found = survey(dir)?;
+    let card = text_of(&mut found, CARD_FILE);
+    let licence_file = LICENCE_FILES.iter().find(|name| found.files.contains_key(**name));
+    let licence = licence_file.and_then(|name| Some(LicenceText::new(name, text_of(&mut found, name)?)));
+    let all = found.files.iter().chain(&found.foreign).filter(|(path, _)| !path.contains('/'));
+    let checkpoint = match Checkpoint::from_files(all.map(|(path, file)| (path.clone(), file.source.clone())).collect()) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            found.faults.push(checkpoint::Fault::from(error).into());
+            return Ok(Checked::Unfit(found.faults));
+        }
+    };
+    found.faults.extend(checkpoint::verify(&checkpoint).into_iter().map(Fault::from));
+    let config_json = checkpoint.read("config.json").ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let to_convert = set_aside_foreign_weights(&mut found);
+    match config_json {
+        Some(config_json) if found.faults.is_empty() => {
+            let Survey { files, notes, .. } = found;
+            Ok(Checked::Fit(Fit { files, checkpoint, to_convert, config_json, card, licence, notes }))
+        }
+        _ => Ok(Checked::Unfit(found.faults)),
+    }
+}
+
+/// Says of every foreign file why it is not published; returns whether the weights are only there in PyTorch's form.
+fn set_aside_foreign_weights(found: &mut Survey) -> bool {
+    let to_convert = !["model.safetensors", "model.safetensors.index.json"].iter().any(|name| found.files.contains_key(*name));
+    let foreign = std::mem::take(&mut found.foreign);
+    for path in foreign.keys() {
+        let weights = path.starts_with("pytorch_model") && path.ends_with(".bin");
+        found.notes.push(match (weights, to_convert) {
+            (true, true) => format!("{path}: rewritten as safetensors; the pickle itself is not published"),
+            (true, false) => format!("{path}: not published; the safetensors beside it are"),
+            (false, _) => format!("{path}: not published; it holds a pickle or another framework's weights"),
+        });
+    }
+    // It points at files that are not part of the release.
+    found.files.remove("pytorch_model.bin.index.json");
+    to_convert
+}
+
+/// The text of a file that pages show. What cannot be shown is a fault.
+fn text_of(found: &mut Survey, name: &str) -> Option<String> {
+    let file = found.files.get(name)?;
+    let problem = if file.size_bytes > TEXT_BYTES_MAX {
+        format!("has {} bytes; pages show at most {TEXT_BYTES_MAX}", file.size_bytes)
+    } else {
+        match std::fs::read_to_string(&file.source) {
+            Ok(text) if !text.contains('\0') => return Some(text),
+            Ok(_) => "contains a zero byte; it should be plain text".into(),
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => "is not UTF-8; save it as UTF-8 text".into(),
+            Err(cause) => format!("cannot be read: {cause}"),
+        }
+    };
+    found.faults.push(Fault { place: name.to_owned(), problem });
+    None
+}
+
+impl LicenceText {
+    fn new(file: &str, body: String) -> Self {
+        let heading = body.lines().find_map(|line| line.strip_prefix("# ")).map(str::trim).filter(|heading| !heading.is_empty());
+        let name = heading.unwrap_or(file).chars().take(120).collect();
+        Self { name, body }
+    }
+}

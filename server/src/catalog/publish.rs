@@ -1,0 +1,242 @@
+//! One folder becomes one immutable release: look, make what is missing, keep the bytes, and only then tell the world, in one
+//! transaction. Interrupted before that, nobody sees anything; repeated, nothing is done twice.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use super::check::{Checked, Fault, Fit, check};
+use super::derive::{Derived, derive};
+use super::keep::{Incoming, Kept, blocking, keep};
+use super::meter::{Meter, Phase};
+use super::model::{Gate, Licence, MAIN, Model, Release, ReleaseFile};
+use super::model_name::ModelName;
+use super::{card, store};
+use crate::audit::{self, Event};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, ModelId, ReleaseId};
+use crate::integrity::{Entry, Manifest, sha256_hex};
+use crate::portal::Portal;
+
+/// Files above this are large ones to clients of the Hub, whatever they hold: 10 MB.
+const LFS_BYTES_MIN: u64 = 10_000_000;
+
+/// What is to be published, and how.
+#[derive(Debug, Clone)]
+pub struct Order<'a> {
+    /// The folder, in the Hugging Face layout.
+    pub dir: &'a Path,
+    /// The model it is a release of.
+    pub name: &'a ModelName,
+    /// Who may have it. Not said: as it is, and by application for a new model, which gives nothing away by mistake.
+    pub gate: Option<Gate>,
+    /// A tag for the release (see [`super::parse_tag`]).
+    pub tag: Option<&'a str>,
+    /// What its publisher says about it.
+    pub notes: &'a str,
+    /// Who publishes; nobody if the operator does, on the command line.
+    pub by: Option<AccountId>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is on offer.
+    Published(Published),
+    /// The folder has to be mended first; nothing changed.
+    Unfit(Vec<Fault>),
+}
+
+/// A release that is on offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// 40 hex digits.
+    pub revision: String,
+    /// Whether it was not there before.
+    pub is_new: bool,
+    /// Who may have the model.
+    pub gate: Gate,
+    /// How many files it has.
+    pub files: usize,
+    /// How many bytes they are together.
+    pub size_bytes: u64,
+    /// How many of these had to be written; the store had the others.
+    pub written_bytes: u64,
+    /// What the publisher should know.
+    pub notes: Vec<String>,
+}
+
+/// Publishes a folder. Two publications of one model at once come one after the other. Errors: `Conflict` if the name is
+/// taken in another spelling, the tag by another release, or files change meanwhile; `Unavailable` if the disk is full.
+pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> Result<Outcome, Error> {
+    check_spelling(&mut *portal.db.acquire().await?, order.name).await?;
+    let objects = portal.objects.clone();
+    blocking(move || objects.sweep()).await?;
+
+    meter.begin(Phase::Checking, 0);
+    let dir = order.dir.to_owned();
+    let fit = match blocking(move || check(&dir)).await? {
+        Checked::Fit(fit) => Arc::new(fit),
+        Checked::Unfit(faults) => return Ok(Outcome::Unfit(faults)),
+    };
+    meter.begin(Phase::Converting, 0);
+    let (objects, given) = (portal.objects.clone(), fit.clone());
+    let derived = match blocking(move || derive(&objects, &given)).await? {
+        Ok(derived) => derived,
+        Err(faults) => return Ok(Outcome::Unfit(faults)),
+    };
+
+    let incoming = incoming(&fit, derived);
+    meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
+    let mut kept = Vec::with_capacity(incoming.len());
+    for file in incoming {
+        kept.push(keep(portal, meter, file).await?);
+    }
+    offer(portal, order, &fit, &kept).await.map(Outcome::Published)
+}
+
+/// The files of the release: those of the folder, and those made from them.
+fn incoming(fit: &Fit, derived: Option<Derived>) -> Vec<Incoming> {
+    let given = fit.files.iter().map(|(path, found)| Incoming { path: path.clone(), found: found.clone(), staged: None });
+    let mut incoming: Vec<Incoming> = given.collect();
+    if let Some(Derived { staged, files }) = derived {
+        let staged = Arc::new(staged);
+        incoming.retain(|file| !files.contains_key(&file.path));
+        incoming.extend(files.into_iter().map(|(path, found)| Incoming { path, found, staged: Some(staged.clone()) }));
+    }
+    incoming
+}
+
+/// Makes the release visible: model, release, files, names and record, all or nothing.
+async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept]) -> Result<Published, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    store::lock_publication(&mut tx, order.name).await?;
+    let model = offer_model(&mut tx, order, fit, now).await?;
+    let (release, is_new) = offer_release(&mut tx, order, fit, kept, model.id, now).await?;
+    name_release(&mut tx, order, &release, now).await?;
+    tx.commit().await?;
+
+    let mut notes = fit.notes.clone();
+    if model.gate == Gate::Application && model.licence_sha256.is_none() {
+        notes.push("there is no LICENSE.md: applicants will see no licence to agree to".into());
+    }
+    Ok(Published {
+        revision: release.revision,
+        is_new,
+        gate: model.gate,
+        files: kept.len(),
+        size_bytes: kept.iter().map(|file| file.digests.size_bytes).sum(),
+        written_bytes: kept.iter().map(|file| file.written_bytes).sum(),
+        notes,
+    })
+}
+
+/// The model with the gate, licence and summary of this publication; new if there was none.
+async fn offer_model(tx: &mut PgConnection, order: &Order<'_>, fit: &Fit, now: Timestamp) -> Result<Model, Error> {
+    let licence = fit.licence.as_ref().map(|text| Licence {
+        sha256: sha256_hex(text.body.as_bytes()),
+        name: text.name.clone(),
+        body: text.body.clone(),
+    });
+    if let Some(licence) = &licence {
+        store::insert_licence(tx, licence, now).await?;
+    }
+    let licence_sha256 = licence.map(|licence| licence.sha256);
+    let summary = fit.card.as_deref().map(card::summary).unwrap_or_default();
+    let Some(before) = check_spelling(tx, order.name).await? else {
+        let model = Model {
+            id: ModelId::fresh(),
+            org: order.name.org().to_owned(),
+            name: order.name.name().to_owned(),
+            gate: order.gate.unwrap_or(Gate::Application),
+            licence_sha256,
+            summary,
+            created_at: now,
+        };
+        store::insert_model(tx, &model).await?;
+        let event = Event::ModelOffered { model: model.id, name: model.full_name(), gate: model.gate.as_str() };
+        audit::record(tx, now, order.by, &event).await?;
+        return Ok(model);
+    };
+    let gate_before = before.gate;
+    let model = Model { gate: order.gate.unwrap_or(gate_before), licence_sha256, summary, ..before };
+    store::save_model(tx, &model).await?;
+    if model.gate != gate_before {
+        audit::record(tx, now, order.by, &Event::GateChanged { model: model.id, gate: model.gate.as_str() }).await?;
+    }
+    Ok(model)
+}
+
+/// The release with this content, and whether it is new. Content that was published before is the release it was then.
+async fn offer_release(
+    tx: &mut PgConnection,
+    order: &Order<'_>,
+    fit: &Fit,
+    kept: &[Kept],
+    model: ModelId,
+    now: Timestamp,
+) -> Result<(Release, bool), Error> {
+    let entries = kept.iter().map(|file| {
+        let entry = Entry { size_bytes: file.digests.size_bytes, sha256: file.digests.sha256.clone() };
+        (file.path.clone(), entry)
+    });
+    let revision = Manifest::new(entries).revision();
+    if let Some(release) = store::resolve(tx, model, &revision).await? {
+        return Ok((release, false));
+    }
+    let release = Release {
+        id: ReleaseId::fresh(),
+        model_id: model,
+        revision,
+        notes: order.notes.to_owned(),
+        config_json: Some(fit.config_json.clone()),
+        published_at: now,
+    };
+    store::insert_release(tx, &release, order.by).await?;
+    let files = kept.iter().map(release_file).collect::<Result<Vec<_>, _>>()?;
+    store::insert_files(tx, release.id, &files).await?;
+    audit::record(tx, now, order.by, &Event::ReleasePublished { model, revision: release.revision.clone() }).await?;
+    Ok((release, true))
+}
+
+/// Points `main` at the release, and the tag if one was asked for. Tags do not move: people cite them.
+async fn name_release(tx: &mut PgConnection, order: &Order<'_>, release: &Release, now: Timestamp) -> Result<(), Error> {
+    let names = store::names(tx, release.model_id).await?;
+    let points_at = |name: &str| names.iter().find(|known| known.name == name).map(|known| known.revision.as_str());
+    if points_at(MAIN) != Some(&release.revision) {
+        store::point(tx, release.model_id, MAIN, false, release.id, now).await?;
+    }
+    let Some(tag) = order.tag else { return Ok(()) };
+    match points_at(tag) {
+        None => store::point(tx, release.model_id, tag, true, release.id, now).await,
+        Some(revision) if revision == release.revision => Ok(()),
+        Some(revision) => {
+            Err(Error::Conflict(format!("the tag {tag} stands for {revision} already, and tags do not move; choose another").into()))
+        }
+    }
+}
+
+/// The model of this name, if there is one. `Conflict` if it is spelt with other capitals.
+async fn check_spelling(db: &mut PgConnection, name: &ModelName) -> Result<Option<Model>, Error> {
+    let found = store::find_model(db, name.org(), name.name()).await?;
+    match found {
+        Some(model) if model.full_name() != name.to_string() => {
+            Err(Error::Conflict(format!("this model is on offer as {}; publish under that spelling", model.full_name()).into()))
+        }
+        found => Ok(found),
+    }
+}
+
+fn release_file(kept: &Kept) -> Result<ReleaseFile, Error> {
+    Ok(ReleaseFile {
+        path: kept.path.clone(),
+        size_bytes: i64::try_from(kept.digests.size_bytes).map_err(Error::internal)?,
+        sha256: kept.digests.sha256.clone(),
+        blake3: kept.digests.blake3.clone(),
+        git_sha1: kept.digests.git_sha1.clone(),
+        is_lfs: kept.path.ends_with(".safetensors") || kept.digests.size_bytes > LFS_BYTES_MIN,
+    })
+}

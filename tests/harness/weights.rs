@@ -1,0 +1,132 @@
+//! Folders of weights to publish: copies of the engine's fixtures, to be spoilt at will.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use server::catalog::{self, Gate, Meter, Order, Outcome, Published};
+
+use crate::TestPortal;
+
+/// A folder of weights of one's own.
+pub struct Weights {
+    folder: tempfile::TempDir,
+}
+
+impl Weights {
+    /// A copy of a fixture of the engine (`inference/tests/fixtures/opt/NAME`), without the numbers expected of it.
+    pub fn of(fixture: &str) -> Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/fixtures/opt").join(fixture);
+        let weights = Self { folder: tempfile::tempdir().unwrap() };
+        for entry in fs::read_dir(&from).unwrap_or_else(|cause| panic!("{}: {cause}", from.display())) {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if !name.starts_with("expected") {
+                weights.write(&name, fs::read(entry.path()).unwrap());
+            }
+        }
+        weights
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds or replaces a file.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let target = self.at(path);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(target, content).unwrap();
+        self
+    }
+
+    /// The bytes of a file.
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        fs::read(self.at(path)).unwrap()
+    }
+
+    /// Changes a file.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) -> &Self {
+        let mut content = self.read(path);
+        change(&mut content);
+        self.write(path, content)
+    }
+
+    /// Changes `config.json`.
+    pub fn configure(&self, field: &str, value: impl Into<serde_json::Value>) -> &Self {
+        self.change("config.json", |content| {
+            let mut config: serde_json::Value = serde_json::from_slice(content).unwrap();
+            config[field] = value.into();
+            *content = config.to_string().into_bytes();
+        })
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+}
+
+impl TestPortal {
+    /// Publishes these weights as a release of `name`; panics unless they are fit.
+    pub async fn publishes(&self, name: &str, gate: Gate, weights: &Weights) -> Published {
+        match self.tries_to_publish(name, Some(gate), None, weights).await {
+            Ok(Outcome::Published(published)) => published,
+            Ok(Outcome::Unfit(faults)) => panic!("not fit: {faults:?}"),
+            Err(error) => panic!("not published: {error}"),
+        }
+    }
+
+    /// Tries to publish these weights.
+    pub async fn tries_to_publish(
+        &self,
+        name: &str,
+        gate: Option<Gate>,
+        tag: Option<&str>,
+        weights: &Weights,
+    ) -> Result<Outcome, server::error::Error> {
+        let name = name.parse().unwrap();
+        let order = Order { dir: weights.path(), name: &name, gate, tag, notes: "", by: None };
+        catalog::publish(&self.portal, &order, &Arc::new(Meter::default())).await
+    }
+
+    /// Every fault of these weights, by place.
+    pub async fn finds_fault_with(&self, weights: &Weights) -> BTreeMap<String, String> {
+        match self.tries_to_publish("acme/unfit", None, None, weights).await.unwrap() {
+            Outcome::Published(published) => panic!("published as {}", published.revision),
+            Outcome::Unfit(faults) => faults.into_iter().map(|fault| (fault.place, fault.problem)).collect(),
+        }
+    }
+
+    /// The files of a model's release: path → content, as the store has them.
+    pub async fn stored(&self, name: &str, revision: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut db = self.portal.db.acquire().await.unwrap();
+        let (org, model) = name.split_once('/').unwrap();
+        let model = catalog::find_model(&mut db, org, model).await.unwrap().expect("the model is on offer");
+        let release = catalog::resolve(&mut db, model.id, revision).await.unwrap().expect("the release is on offer");
+        let files = catalog::files(&mut db, release.id).await.unwrap();
+        let path = |sha256: &str| self.portal.objects.path(&server::storage::ObjectKey::file(sha256));
+        files.into_iter().map(|file| (file.path.clone(), fs::read(path(&file.sha256)).unwrap())).collect()
+    }
+
+    /// Every object in the store, by its digest.
+    pub fn objects(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(&self.portal.config.objects_dir.join("sha256"), &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            walk(&entry.path(), found);
+        } else {
+            found.push(entry.file_name().into_string().unwrap());
+        }
+    }
+}
