@@ -44,9 +44,8 @@ fn load(checkpoint: &Checkpoint) -> Engine {
 }
 
 /// An engine with a context of 512 tokens.
-fn long_engine(options: LoadOptions) -> Engine {
-    let options = LoadOptions { threads: 2, ..options };
-    Engine::load(&speaking("preln-fp16-sharded", &tempfile::tempdir().unwrap()), &options).unwrap()
+fn long_engine(options: &LoadOptions) -> Engine {
+    Engine::load(&speaking("preln-fp16-sharded", &tempfile::tempdir().unwrap()), options).unwrap()
 }
 
 fn text(prompt: &str) -> Request {
@@ -101,7 +100,7 @@ fn ask(engine: &Engine, request: Request) -> Answer {
 
 #[test]
 fn text_comes_in_whole_characters_and_joined_it_is_the_text_of_the_tokens() {
-    let engine = long_engine(LoadOptions::default());
+    let engine = long_engine(&LoadOptions::default());
     for seed in 0..20 {
         let answer = ask(&engine, seeded("naïve 😀", seed));
         assert_eq!(answer.text(), engine.tokenizer().unwrap().decode(&answer.ids));
@@ -111,7 +110,7 @@ fn text_comes_in_whole_characters_and_joined_it_is_the_text_of_the_tokens() {
 
 #[test]
 fn rows_of_the_vocabulary_without_a_token_are_never_drawn() {
-    let engine = long_engine(LoadOptions::default());
+    let engine = long_engine(&LoadOptions::default());
     assert!(engine.info().config.vocab_size > TOKENS as usize);
     let flat = Sampling { temperature: 100.0, ..Sampling::default() };
     let answer = ask(&engine, Request { max_tokens: 500, sampling: flat, logprobs: Some(20), ..text("a") });
@@ -123,7 +122,7 @@ fn rows_of_the_vocabulary_without_a_token_are_never_drawn() {
 
 #[test]
 fn a_seed_gives_the_same_tokens_alone_and_in_company() {
-    let engine = long_engine(LoadOptions { running_max: 8, step_tokens_max: 16, ..LoadOptions::default() });
+    let engine = long_engine(&LoadOptions { running_max: 8, step_tokens_max: 16, ..LoadOptions::default() });
     let alone: Vec<Answer> = (0..8).map(|seed| ask(&engine, seeded("the same prompt", seed))).collect();
     assert_ne!(alone[0], alone[1]);
     let together: Vec<Generation> = (0..8).map(|seed| engine.submit(seeded("the same prompt", seed)).unwrap()).collect();
@@ -134,7 +133,7 @@ fn a_seed_gives_the_same_tokens_alone_and_in_company() {
 
 #[test]
 fn a_stop_string_ends_the_answer_before_it() {
-    let engine = long_engine(LoadOptions::default());
+    let engine = long_engine(&LoadOptions::default());
     let whole = ask(&engine, seeded("stop", 3)).text();
     // Three characters from the middle: each a token of its own, or part of one.
     let middle: String = whole.chars().skip(20).take(3).collect();
@@ -147,7 +146,7 @@ fn a_stop_string_ends_the_answer_before_it() {
 
 #[test]
 fn echo_gives_the_prompt_and_with_no_tokens_wanted_that_is_all() {
-    let engine = long_engine(LoadOptions { step_tokens_max: 8, ..LoadOptions::default() });
+    let engine = long_engine(&LoadOptions { step_tokens_max: 8, ..LoadOptions::default() });
     let prompt = "día 日 and a longer text, to be read in several steps";
     for logprobs in [None, Some(2)] {
         let answer = ask(&engine, Request { echo: true, max_tokens: 0, logprobs, ..text(prompt) });
@@ -179,7 +178,7 @@ fn the_end_of_the_context_ends_the_answer() {
 
 #[test]
 fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
-    let engine = long_engine(LoadOptions::default());
+    let engine = long_engine(&LoadOptions::default());
     let with = |change: &dyn Fn(&mut Request)| {
         let mut request = text("a");
         change(&mut request);
@@ -204,7 +203,7 @@ fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
 
     let huge = engine.submit(text(&"word ".repeat(1 << 20))).unwrap_err();
     assert!(matches!(huge, Error::PromptTooLong { prompt_tokens: None, .. }), "{huge}");
-    let small = long_engine(LoadOptions { kv_tokens_max: 50, ..LoadOptions::default() });
+    let small = long_engine(&LoadOptions { kv_tokens_max: 50, ..LoadOptions::default() });
     assert!(matches!(small.submit(text("a")).unwrap_err(), Error::NoRoom { tokens: 62, kv_tokens_max: 50 }));
     let silent = load(&mute("preln-fp32"));
     assert!(matches!(silent.submit(text("a")).unwrap_err(), Error::Invalid { field: "prompt", .. }));
@@ -212,7 +211,7 @@ fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
 
 #[test]
 fn a_full_line_refuses_at_once_and_readers_who_leave_make_room() {
-    let engine = long_engine(LoadOptions { running_max: 1, waiting_max: 3, ..LoadOptions::default() });
+    let engine = long_engine(&LoadOptions { running_max: 1, waiting_max: 3, ..LoadOptions::default() });
     let long = || Request { max_tokens: 500, ..text("a") };
     let mut accepted = Vec::new();
     let refused = loop {
@@ -234,7 +233,7 @@ fn a_full_line_refuses_at_once_and_readers_who_leave_make_room() {
 
 #[test]
 fn nothing_is_left_behind_when_readers_leave_at_any_point() {
-    let engine = long_engine(LoadOptions { running_max: 4, waiting_max: 64, kv_tokens_max: 600, ..LoadOptions::default() });
+    let engine = long_engine(&LoadOptions { running_max: 4, waiting_max: 64, kv_tokens_max: 600, ..LoadOptions::default() });
     for round in 0..10 {
         let mut generations: Vec<Generation> =
             (0..12).map(|seed| engine.submit(Request { max_tokens: 100, ..seeded("leave", seed) }).unwrap()).collect();
@@ -251,7 +250,7 @@ fn nothing_is_left_behind_when_readers_leave_at_any_point() {
 
 #[test]
 fn shutting_down_breaks_off_with_a_reason_and_later_requests_hear_it() {
-    let engine = long_engine(LoadOptions { running_max: 1, waiting_max: 8, ..LoadOptions::default() });
+    let engine = long_engine(&LoadOptions { running_max: 1, waiting_max: 8, ..LoadOptions::default() });
     let generations: Vec<Generation> = (0..8).map(|_| engine.submit(Request { max_tokens: 500, ..text("a") }).unwrap()).collect();
     engine.shutdown();
     let broken = generations.into_iter().map(read).filter(|answer| matches!(answer, Err(Error::Closed { .. }))).count();
@@ -261,7 +260,7 @@ fn shutting_down_breaks_off_with_a_reason_and_later_requests_hear_it() {
 
 #[test]
 fn an_answer_is_completed_though_its_engine_has_been_let_go() {
-    let engine = long_engine(LoadOptions::default());
+    let engine = long_engine(&LoadOptions::default());
     let generation = engine.submit(text("a")).unwrap();
     drop(engine);
     assert_eq!(read(generation).unwrap().ids.len(), 60);

@@ -92,25 +92,43 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     unsafe fn tile_avx512<W: WideWeight, const R: usize, const M: usize>(w: *const W, x: *const f32, cols: usize) -> [[f32; R]; M] {
         const LANES: usize = 16;
-        let whole = cols - cols % LANES;
+        // The next vector of each row. Plain loops over arrays, so that the sums live in registers and nowhere else.
+        let mut w_next = [w; R];
+        for (r, next) in w_next.iter_mut().enumerate() {
+            *next = w.wrapping_add(r * cols);
+        }
+        let mut x_next = [x; M];
+        for (m, next) in x_next.iter_mut().enumerate() {
+            *next = x.wrapping_add(m * cols);
+        }
         let mut sums = [[_mm512_setzero_ps(); R]; M];
-        let mut c = 0;
-        while c < whole {
-            // SAFETY: c + LANES ≤ cols, in every row.
-            let weights: [__m512; R] = std::array::from_fn(|r| unsafe { W::load16(w.add(r * cols + c)) });
-            for (m, sums) in sums.iter_mut().enumerate() {
+        for _ in 0..cols / LANES {
+            let mut weights = [_mm512_setzero_ps(); R];
+            for (weight, next) in weights.iter_mut().zip(&mut w_next) {
+                // SAFETY: this is done cols / LANES times, so it stays within the row.
+                *weight = unsafe { W::load16(*next) };
+                *next = next.wrapping_add(LANES);
+            }
+            for (sums, next) in sums.iter_mut().zip(&mut x_next) {
                 // SAFETY: as above.
-                let x = unsafe { _mm512_loadu_ps(x.add(m * cols + c)) };
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = _mm512_fmadd_ps(weight, x, *sum);
+                let x = unsafe { _mm512_loadu_ps(*next) };
+                *next = next.wrapping_add(LANES);
+                for (sum, weight) in sums.iter_mut().zip(&weights) {
+                    *sum = _mm512_fmadd_ps(*weight, x, *sum);
                 }
             }
-            c += LANES;
         }
-        // SAFETY: whole ≤ cols, in every row.
-        std::array::from_fn(|m| {
-            std::array::from_fn(|r| _mm512_reduce_add_ps(sums[m][r]) + unsafe { tail(w.add(r * cols), x.add(m * cols), whole, cols) })
-        })
+        let mut totals = [[0.0; R]; M];
+        for (totals, sums) in totals.iter_mut().zip(&sums) {
+            for (total, sum) in totals.iter_mut().zip(sums) {
+                *total = _mm512_reduce_add_ps(*sum);
+            }
+        }
+        if !cols.is_multiple_of(LANES) {
+            // SAFETY: w and x hold these rows.
+            unsafe { add_tail(w, x, cols - cols % LANES, cols, &mut totals) };
+        }
+        totals
     }
 
     /// The same, eight lanes wide.
@@ -121,25 +139,43 @@ mod x86 {
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn tile_avx2<W: WideWeight, const R: usize, const M: usize>(w: *const W, x: *const f32, cols: usize) -> [[f32; R]; M] {
         const LANES: usize = 8;
-        let whole = cols - cols % LANES;
+        // The next vector of each row. Plain loops over arrays, so that the sums live in registers and nowhere else.
+        let mut w_next = [w; R];
+        for (r, next) in w_next.iter_mut().enumerate() {
+            *next = w.wrapping_add(r * cols);
+        }
+        let mut x_next = [x; M];
+        for (m, next) in x_next.iter_mut().enumerate() {
+            *next = x.wrapping_add(m * cols);
+        }
         let mut sums = [[_mm256_setzero_ps(); R]; M];
-        let mut c = 0;
-        while c < whole {
-            // SAFETY: c + LANES ≤ cols, in every row.
-            let weights: [__m256; R] = std::array::from_fn(|r| unsafe { W::load8(w.add(r * cols + c)) });
-            for (m, sums) in sums.iter_mut().enumerate() {
+        for _ in 0..cols / LANES {
+            let mut weights = [_mm256_setzero_ps(); R];
+            for (weight, next) in weights.iter_mut().zip(&mut w_next) {
+                // SAFETY: this is done cols / LANES times, so it stays within the row.
+                *weight = unsafe { W::load8(*next) };
+                *next = next.wrapping_add(LANES);
+            }
+            for (sums, next) in sums.iter_mut().zip(&mut x_next) {
                 // SAFETY: as above.
-                let x = unsafe { _mm256_loadu_ps(x.add(m * cols + c)) };
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = _mm256_fmadd_ps(weight, x, *sum);
+                let x = unsafe { _mm256_loadu_ps(*next) };
+                *next = next.wrapping_add(LANES);
+                for (sum, weight) in sums.iter_mut().zip(&weights) {
+                    *sum = _mm256_fmadd_ps(*weight, x, *sum);
                 }
             }
-            c += LANES;
         }
-        // SAFETY: whole ≤ cols, in every row.
-        std::array::from_fn(|m| {
-            std::array::from_fn(|r| sum_lanes(sums[m][r]) + unsafe { tail(w.add(r * cols), x.add(m * cols), whole, cols) })
-        })
+        let mut totals = [[0.0; R]; M];
+        for (totals, sums) in totals.iter_mut().zip(&sums) {
+            for (total, sum) in totals.iter_mut().zip(sums) {
+                *total = sum_lanes(*sum);
+            }
+        }
+        if !cols.is_multiple_of(LANES) {
+            // SAFETY: w and x hold these rows.
+            unsafe { add_tail(w, x, cols - cols % LANES, cols, &mut totals) };
+        }
+        totals
     }
 
     #[inline]
@@ -150,14 +186,24 @@ mod x86 {
         _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
     }
 
-    /// The last columns, which fill no vector.
+    /// Adds the last columns, which fill no vector.
     ///
     /// # Safety
-    /// `w` and `x` hold `to` numbers.
-    #[inline(always)]
-    unsafe fn tail<W: Weight>(w: *const W, x: *const f32, from: usize, to: usize) -> f32 {
-        // SAFETY: c < to.
-        (from..to).map(|c| unsafe { (*w.add(c)).widen() * *x.add(c) }).sum()
+    /// `w` holds R rows and `x` M rows of `to` numbers.
+    #[cold]
+    unsafe fn add_tail<W: Weight, const R: usize, const M: usize>(
+        w: *const W,
+        x: *const f32,
+        from: usize,
+        to: usize,
+        totals: &mut [[f32; R]; M],
+    ) {
+        for (m, totals) in totals.iter_mut().enumerate() {
+            for (r, total) in totals.iter_mut().enumerate() {
+                // SAFETY: r < R, m < M and c < to.
+                *total += (from..to).map(|c| unsafe { (*w.add(r * to + c)).widen() * *x.add(m * to + c) }).sum::<f32>();
+            }
+        }
     }
 
     macro_rules! linear {

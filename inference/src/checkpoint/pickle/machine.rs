@@ -1,132 +1,32 @@
-//! A pickle machine that knows the opcodes and the three globals a PyTorch state dict needs, and runs nothing: a "call" builds
-//! one of our own values, and every other global is refused by name. (CPython, Lib/pickletools.py; PyTorch, torch/_utils.py.)
-//!
-//! Values live in arenas and refer to each other by number, so that hostile nesting or cycles cannot exhaust the stack, and
-//! everything built is bounded by the length of the pickle.
+//! The machine: a stack, a memo, and the opcodes of a state dict.
 
 use std::collections::HashMap;
 
-use super::tensor::Dtype;
+use super::value::{Global, Heap, Storage, TensorValue, Value};
 use crate::error::Error;
 
-/// A tensor as the pickle describes it; nothing of it has been checked against the storage.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rebuilt {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
-    pub(super) storage_key: String,
-    /// In elements.
-    pub(super) storage_offset: usize,
-    pub(super) shape: Vec<usize>,
-    /// In elements.
-    pub(super) stride: Vec<usize>,
-}
-
-/// The most dimensions of a tensor.
+/// The longest text: names of tensors and modules are far shorter.
+const TEXT_BYTES_MAX: usize = 1024;
+/// The most dimensions of a tensor, and arguments of a call.
 const DIMENSIONS_MAX: usize = 8;
 
-/// Runs the pickle of a state dict: a dict from names to tensors.
-pub(super) fn state_dict(file: &str, pickled: &[u8]) -> Result<Vec<Rebuilt>, Error> {
-    let mut machine = Machine { file, rest: pickled, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), heap: Heap::default() };
-    let top = machine.run()?;
-    let Value::Dict(top) = top else { return Err(machine.corrupt("does not hold a dict of tensors")) };
-    let entries = std::mem::take(&mut machine.heap.dicts[top]);
-    entries
-        .into_iter()
-        .map(|(key, value)| match (key, value) {
-            (Value::Str(name), Value::Tensor(tensor)) => {
-                let tensor = &machine.heap.tensors[tensor];
-                let storage = &machine.heap.storages[tensor.storage];
-                Ok(Rebuilt {
-                    name: machine.heap.strings[name].clone(),
-                    dtype: storage.dtype,
-                    storage_key: storage.key.clone(),
-                    storage_offset: tensor.offset,
-                    shape: tensor.shape.clone(),
-                    stride: tensor.stride.clone(),
-                })
-            }
-            (Value::Str(name), _) => Err(machine
-                .corrupt(&format!("holds `{}`, which is not a tensor; save the model's state_dict() alone", machine.heap.strings[name]))),
-            _ => Err(machine.corrupt("holds an entry whose name is not text")),
-        })
-        .collect()
-}
-
-/// A value on the stack: small, and never the owner of another.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// Read and dropped: no float matters to a state dict.
-    Float,
-    Str(usize),
-    Tuple(usize),
-    List(usize),
-    Dict(usize),
-    Storage(usize),
-    Tensor(usize),
-    Global(Global),
-}
-
-/// All that a pickle may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    StorageType(Dtype),
-}
-
-impl Global {
-    fn named(module: &str, name: &str) -> Option<Self> {
-        match (module, name) {
-            ("collections", "OrderedDict") => Some(Global::OrderedDict),
-            ("torch._utils", "_rebuild_tensor_v2") => Some(Global::RebuildTensor),
-            ("torch", "FloatStorage") => Some(Global::StorageType(Dtype::F32)),
-            ("torch", "HalfStorage") => Some(Global::StorageType(Dtype::F16)),
-            ("torch", "BFloat16Storage") => Some(Global::StorageType(Dtype::Bf16)),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Heap {
-    strings: Vec<String>,
-    tuples: Vec<Vec<Value>>,
-    lists: Vec<Vec<Value>>,
-    dicts: Vec<Vec<(Value, Value)>>,
-    storages: Vec<Storage>,
-    tensors: Vec<TensorValue>,
-}
-
-#[derive(Debug)]
-struct Storage {
-    dtype: Dtype,
-    key: String,
-}
-
-#[derive(Debug)]
-struct TensorValue {
-    storage: usize,
-    offset: usize,
-    shape: Vec<usize>,
-    stride: Vec<usize>,
-}
-
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     file: &'a str,
     rest: &'a [u8],
     stack: Vec<Value>,
     /// Heights of the stack at which a MARK stands.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
-    heap: Heap,
+    pub(super) heap: Heap,
 }
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Result<Value, Error> {
+    pub(super) fn new(file: &'a str, pickled: &'a [u8]) -> Self {
+        Self { file, rest: pickled, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), heap: Heap::default() }
+    }
+
+    /// Runs to the end; gives the value on top of the stack.
+    pub(super) fn run(&mut self) -> Result<Value, Error> {
         loop {
             let opcode = self.byte()?;
             match opcode {
@@ -251,7 +151,6 @@ impl<'a> Machine<'a> {
         if self.heap.strings[kind] != "storage" {
             return Err(self.corrupt("points at something that is no storage"));
         }
-        let key = self.heap.strings[key].clone();
         self.heap.storages.push(Storage { dtype, key });
         self.stack.push(Value::Storage(self.heap.storages.len() - 1));
         Ok(())
@@ -344,6 +243,9 @@ impl<'a> Machine<'a> {
     }
 
     fn push_text(&mut self, length: usize) -> Result<(), Error> {
+        if length > TEXT_BYTES_MAX {
+            return Err(self.corrupt(&format!("holds a text of {length} bytes; at most {TEXT_BYTES_MAX} are read")));
+        }
         let bytes = self.take(length)?;
         let text = str::from_utf8(bytes).map_err(|_| self.corrupt("holds text that is not UTF-8"))?.to_owned();
         self.heap.strings.push(text);
@@ -438,91 +340,7 @@ impl<'a> Machine<'a> {
         Ok(line)
     }
 
-    fn corrupt(&self, problem: &str) -> Error {
+    pub(super) fn corrupt(&self, problem: &str) -> Error {
         Error::corrupt(self.file, format!("the pickle {problem}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-    use super::*;
-    use proptest::prelude::*;
-
-    /// `{'w': _rebuild_tensor_v2(storage '0' of halves, 0, (2, 3), (3, 1))}`, in protocol 2.
-    fn one_tensor() -> Vec<u8> {
-        let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-        [
-            b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(".to_vec(),
-            text("w"),
-            b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
-            text("storage"),
-            b"ctorch\nHalfStorage\n".to_vec(),
-            text("0"),
-            text("cpu"),
-            b"K\x06tQK\x00K\x02K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtRu.".to_vec(),
-        ]
-        .concat()
-    }
-
-    fn refusal(pickled: &[u8]) -> String {
-        state_dict("weights.bin", pickled).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_state_dict_is_read() {
-        let tensors = state_dict("weights.bin", &one_tensor()).unwrap();
-        let expected = Rebuilt {
-            name: "w".to_owned(),
-            dtype: Dtype::F16,
-            storage_key: "0".to_owned(),
-            storage_offset: 0,
-            shape: vec![2, 3],
-            stride: vec![3, 1],
-        };
-        assert_eq!(tensors, [expected]);
-    }
-
-    #[test]
-    fn a_global_that_could_run_something_is_refused_by_name() {
-        let message = refusal(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.");
-        assert!(message.contains("os.system"), "{message}");
-        let message = refusal(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.");
-        assert!(message.contains("builtins.eval"), "{message}");
-        let message = refusal(b"\x80\x02ctorch\nLongStorage\n.");
-        assert!(message.contains("torch.LongStorage"), "{message}");
-        let message = refusal(b"\x80\x02i__builtin__\nexec\n.");
-        assert!(message.contains("opcode 0x69"), "{message}");
-    }
-
-    #[test]
-    fn a_pickle_cut_short_anywhere_is_refused() {
-        let whole = one_tensor();
-        for length in 0..whole.len() {
-            assert!(state_dict("weights.bin", &whole[..length]).is_err(), "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn deep_nesting_and_cycles_are_only_numbers() {
-        let deep = [b")".as_slice(), &b"\x85".repeat(1 << 20), b"."].concat();
-        assert!(refusal(&deep).contains("dict of tensors"));
-        let cycle = b"}q\x00X\x01\x00\x00\x00ah\x00s.";
-        assert!(refusal(cycle).contains("not a tensor"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = state_dict("weights.bin", &bytes);
-        }
-
-        #[test]
-        fn no_changed_byte_makes_it_panic(place in 0usize..200, byte in any::<u8>()) {
-            let mut pickled = one_tensor();
-            let place = place % pickled.len();
-            pickled[place] = byte;
-            let _ = state_dict("weights.bin", &pickled);
-        }
     }
 }
