@@ -12,7 +12,7 @@ use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::workers::Workers;
-use crate::{data_dir, playground, postgres, serve};
+use crate::{catalog, data_dir, playground, postgres, serve};
 
 /// The account of the first start; its holder changes nothing but the password, or makes others with `sluice user add`.
 const FIRST_ADMIN: &str = "admin@localhost";
@@ -50,6 +50,7 @@ async fn until_told<E>(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let link = first_start(&portal).await?;
+    let demos = catalog::publish_demo_if_empty(&portal).await?;
     playground::close_interrupted(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
     let ledger = Data::new(Ledger::new(portal.clock.clone()));
     let workers = Workers::start(&portal, &ledger);
@@ -57,7 +58,7 @@ async fn until_told<E>(
     let server = serve::server(portal.clone(), ledger.clone(), listener, threads)?;
     let handle = server.handle();
     let running = tokio::spawn(server);
-    greet(&portal, database, link.as_deref());
+    greet(&portal, database, link.as_deref(), &demos);
     let lost = tokio::select! {
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
@@ -85,7 +86,7 @@ async fn first_start(portal: &Portal) -> Result<Option<String>, Error> {
     }
 }
 
-fn greet(portal: &Portal, database: &str, link: Option<&str>) {
+fn greet(portal: &Portal, database: &str, link: Option<&str>, demos: &[&str]) {
     let config = &portal.config;
     result(&format!("Sluice is ready at {}", config.url_of("/")));
     result(&format!("  data      {}", config.data_dir.display()));
@@ -97,6 +98,9 @@ fn greet(portal: &Portal, database: &str, link: Option<&str>) {
         "sent by SLUICE_SMTP_URL".into()
     };
     result(&format!("  mail      {mail}"));
+    if !demos.is_empty() {
+        result(&format!("  demo      {}", demos.join(", ")));
+    }
     if let Some(link) = link {
         result("");
         result(&format!("Sign in as the admin with this link, once, within {} hours:", accounts::SIGN_IN_LINK_HOURS));
