@@ -1,0 +1,24 @@
+# What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
+
+.PHONY: help run test lint fmt bench sqlx
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build and start the portal on http://127.0.0.1:8080
+	@exec bash deploy/dev/run.sh
+
+test: ## every check and every test, the browser's among them
+	@exec bash deploy/dev/test.sh
+
+lint: ## format, clippy, licences, shell scripts
+	@exec bash deploy/dev/lint.sh
+
+fmt: ## format the sources
+	cargo fmt --all
+
+bench: ## the engine's speed on this machine
+	@exec bash deploy/dev/bench.sh
+
+sqlx: ## write .sqlx anew, after a query or a migration has changed
+	@exec bash deploy/dev/sqlx.sh

