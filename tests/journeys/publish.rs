@@ -231,6 +231,7 @@ async fn a_portal_in_use_gets_no_demo(db: PgPool) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the thread is the test's own, and waits for another process")]
 fn killed_in_the_middle_it_leaves_nothing_visible_and_goes_on_where_it_was() {
     let place = Installation::fresh();
     let weights = Weights::of("preln-fp32");

@@ -30,6 +30,7 @@ pub(super) const SEEN_EVERY: Duration = Duration::minutes(1);
 
 /// Whoever sent a request.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each request")]
 pub enum Visitor {
     /// Nobody we know.
     Anonymous,

@@ -67,7 +67,6 @@ pub(super) struct Fit {
 
 /// What came of looking at a folder.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub(super) enum Checked {
     /// It may be published.
     Fit(Fit),

@@ -175,7 +175,7 @@ impl Pace {
 
 /// "Storing 1.2 GB of 2.6 GB (46 %), 410 MB/s, 4 s left"
 fn progress(done_bytes: u64, total_bytes: u64, elapsed_s: f64) -> String {
-    let share = if total_bytes == 0 { 100 } else { done_bytes.saturating_mul(100) / total_bytes };
+    let share = done_bytes.saturating_mul(100).checked_div(total_bytes).unwrap_or(100);
     let mut line = format!("Storing {} of {} ({share} %)", human_bytes(done_bytes), human_bytes(total_bytes));
     let rate = done_bytes as f64 / elapsed_s.max(0.001);
     // The first moments say nothing about the rate.

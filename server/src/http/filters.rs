@@ -8,13 +8,13 @@ use crate::error::FieldError;
 
 /// Whether `field` has a fault.
 #[askama::filter_fn]
-pub fn has(faults: &Vec<FieldError>, _: &dyn Values, field: &str) -> Result<bool> {
+pub fn has(faults: &[FieldError], _: &dyn Values, field: &str) -> Result<bool> {
     Ok(faults.iter().any(|fault| fault.field == field))
 }
 
 /// What is wrong with `field`.
 #[askama::filter_fn]
-pub fn of(faults: &Vec<FieldError>, _: &dyn Values, field: &str) -> Result<String> {
+pub fn of(faults: &[FieldError], _: &dyn Values, field: &str) -> Result<String> {
     Ok(faults.iter().filter(|fault| fault.field == field).map(|fault| fault.message.to_string()).collect::<Vec<_>>().join("; "))
 }
 
