@@ -27,11 +27,14 @@ create unique index application_one_open_uq on application (account_id, model_id
 create index application_queue_ix on application (submitted_at, id) where state = 'submitted';
 create index application_account_ix on application (account_id, created_at desc);
 create index application_model_ix on application (model_id);
+create index application_decided_ix on application (closed_at desc, id) where state in ('approved', 'declined');
 
--- One record for each clause agreed to, with the hash of the very text that was shown.
+-- One record for each clause agreed to: the words that were ticked, and the hash of the licence text that was shown with them
+-- (none for terms of this site, and for models without a licence text).
 create table attestation (
     application_id uuid not null constraint attestation_application_fk references application,
     clause text not null,
+    wording text not null,
     licence_sha256 text constraint attestation_licence_fk references licence,
     attested_at timestamptz not null,
     constraint attestation_pk primary key (application_id, clause)
@@ -52,6 +55,9 @@ create table access_grant (
     constraint access_grant_expiry_ck check (expires_at > granted_at),
     constraint access_grant_revoked_ck check ((revoked_at is null) = (revoke_reason is null))
 );
+-- A grant that had expired when another followed it is closed by setting `revoked_at`, which is then not before `expires_at`.
 create unique index access_grant_one_live_uq on access_grant (account_id, model_id) where revoked_at is null;
+create index access_grant_account_ix on access_grant (account_id, granted_at desc);
+create index access_grant_application_ix on access_grant (application_id);
 create index access_grant_model_ix on access_grant (model_id, granted_at desc);
 create index access_grant_expiry_ix on access_grant (expires_at) where revoked_at is null;

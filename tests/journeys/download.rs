@@ -221,6 +221,10 @@ async fn the_gate_is_the_same_for_head_get_and_every_range(db: PgPool) {
     portal.wait(Duration::days(3));
     closed(&ada, 403, "ended on 2026-03-22").await;
     portal.revokes(&offer).await;
+    closed(&ada, 403, "ended on 2026-03-22").await;
+    portal.grants(&offer, &browser.email, 20).await;
+    assert_eq!(head(&ada, &path, &[]).await.status, 200);
+    portal.revokes(&offer).await;
     closed(&ada, 403, "was revoked").await;
 }
 

@@ -1,8 +1,28 @@
-//! Who may have what: applications, decisions, grants, and the one question `authorize` that every path asks.
+//! Who may have what: applications, decisions, grants, and the one question [`authorize`] that every path asks.
+//! Never moves bytes and never sends a mail from inside a request.
 
+mod answers;
+mod application;
+mod apply;
 mod authorize;
+mod check;
+mod clause;
+mod country;
+mod decline;
+mod form;
 mod grant;
+mod held;
+mod operate;
+mod review;
 mod store;
 
+pub use answers::Answers;
+pub use application::{Application, State};
+pub use apply::{Sent, save_draft, submit, withdraw};
 pub use authorize::{Action, Permit, Verdict, authorize};
-pub use grant::Grant;
+pub use check::Attestation;
+pub use decline::DeclineReason;
+pub use grant::{Grant, HeldGrant, Standing};
+pub use held::{Counts, counts, grants_of, usable_models};
+pub use operate::{give, take_back};
+pub use review::{approve, decline, revoke};

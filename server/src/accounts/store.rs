@@ -83,6 +83,20 @@ pub async fn find_by_email(db: &mut PgConnection, email: &Email) -> Result<Optio
     Ok(row.map(AccountRow::account))
 }
 
+/// The accounts of these ids, in no order.
+pub async fn find_all(db: &mut PgConnection, ids: &[AccountId]) -> Result<Vec<Account>, Error> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        AccountRow,
+        r#"select id as "id: AccountId", email, name, role, email_verified_at, created_at, disabled_at
+         from account where id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(AccountRow::account).collect())
+}
+
 /// Accounts whose address or name contains `search`, newest first, `limit` of them before `before`.
 pub async fn list(db: &mut PgConnection, search: &str, before: Option<AccountId>, limit: i64) -> Result<Vec<Account>, Error> {
     let rows = sqlx::query_as!(
@@ -154,6 +168,25 @@ pub(super) async fn set_name(tx: &mut PgConnection, id: AccountId, name: &str) -
 pub async fn set_role(tx: &mut PgConnection, id: AccountId, role: Role) -> Result<(), Error> {
     sqlx::query!("update account set role = $2 where id = $1", id.uuid(), role.as_str()).execute(tx).await?;
     Ok(())
+}
+
+/// Closes an account (with the moment) or opens it again. Its sessions and tokens stop counting while it is closed.
+pub async fn set_disabled(tx: &mut PgConnection, id: AccountId, at: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query!("update account set disabled_at = $2 where id = $1", id.uuid(), at).execute(tx).await?;
+    Ok(())
+}
+
+/// Everybody who runs the portal, locked until the end of the transaction, so that the last two cannot remove each other.
+pub async fn lock_admins(tx: &mut PgConnection) -> Result<Vec<AccountId>, Error> {
+    let admins = sqlx::query_scalar!(
+        r#"select id as "id: AccountId" from account
+         where role = 'admin' and disabled_at is null
+         order by id
+         for update"#
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(admins)
 }
 
 /// A session as its owner sees it.

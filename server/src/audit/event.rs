@@ -14,6 +14,8 @@ pub enum Event {
     SignInFailed { account: AccountId },
     PasswordChanged { account: AccountId },
     RoleChanged { account: AccountId, role: &'static str },
+    AccountClosed { account: AccountId },
+    AccountReopened { account: AccountId },
     SessionEnded { account: AccountId },
     TokenMade { account: AccountId, token: TokenId, scopes: Vec<&'static str> },
     TokenRevoked { account: AccountId, token: TokenId },
@@ -38,6 +40,8 @@ impl Event {
             Event::SignInFailed { .. } => "account.sign_in_failed",
             Event::PasswordChanged { .. } => "account.password_changed",
             Event::RoleChanged { .. } => "account.role_changed",
+            Event::AccountClosed { .. } => "account.closed",
+            Event::AccountReopened { .. } => "account.reopened",
             Event::SessionEnded { .. } => "account.session_ended",
             Event::TokenMade { .. } => "token.made",
             Event::TokenRevoked { .. } => "token.revoked",
@@ -62,6 +66,8 @@ impl Event {
             | Event::SignInFailed { account }
             | Event::PasswordChanged { account }
             | Event::RoleChanged { account, .. }
+            | Event::AccountClosed { account }
+            | Event::AccountReopened { account }
             | Event::SessionEnded { account } => account.to_string(),
             Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
             Event::ModelOffered { model, .. } | Event::GateChanged { model, .. } | Event::ReleasePublished { model, .. } => {
@@ -83,6 +89,8 @@ impl Event {
             | Event::SignedIn { .. }
             | Event::SignInFailed { .. }
             | Event::PasswordChanged { .. }
+            | Event::AccountClosed { .. }
+            | Event::AccountReopened { .. }
             | Event::SessionEnded { .. } => json!({}),
             Event::TokenMade { account, scopes, .. } => json!({ "account": account, "scopes": scopes }),
             Event::TokenRevoked { account, .. } => json!({ "account": account }),

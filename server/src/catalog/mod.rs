@@ -5,6 +5,7 @@ mod card;
 mod check;
 mod demo;
 mod derive;
+mod gate;
 mod keep;
 mod meter;
 mod model;
@@ -17,9 +18,12 @@ mod survey;
 pub use card::{SafeHtml, render as render_markdown};
 pub use check::Fault;
 pub use demo::publish_if_empty as publish_demo_if_empty;
+pub use gate::change_gate;
 pub use meter::{Meter, Phase};
 pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use publish::{Order, Outcome, Published, publish};
 pub use size::human_bytes;
-pub use store::{file, files, find_model, find_model_by_id, licence, list_models, names, release, releases, resolve};
+pub use store::{
+    file, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, list_open_models, names, release, releases, resolve,
+};

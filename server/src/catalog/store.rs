@@ -61,6 +61,60 @@ pub async fn find_model_by_id(db: &mut PgConnection, id: ModelId) -> Result<Mode
     row.map(ModelRow::model).ok_or(Error::NotFound("model"))
 }
 
+/// The models of these ids, in no order.
+pub async fn find_models(db: &mut PgConnection, ids: &[ModelId]) -> Result<Vec<Model>, Error> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model where id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(ModelRow::model).collect())
+}
+
+/// The open models that have a release, and those of `also`, by name.
+pub async fn list_open_models(db: &mut PgConnection, also: &[ModelId], limit: i64) -> Result<Vec<Model>, Error> {
+    let also: Vec<uuid::Uuid> = also.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model m
+         where (gate = 'open' or id = any($1))
+           and exists (select 1 from release_name n where n.model_id = m.id and n.name = 'main')
+         order by lower(org), lower(name)
+         limit $2"#,
+        &also,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(ModelRow::model).collect())
+}
+
+/// Every model, with a release or without, by name.
+pub async fn list_all_models(db: &mut PgConnection, limit: i64) -> Result<Vec<Model>, Error> {
+    let rows = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model
+         order by lower(org), lower(name)
+         limit $1"#,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(ModelRow::model).collect())
+}
+
+/// Changes who may have a model; says whether that was a change.
+pub(super) async fn set_gate(tx: &mut PgConnection, id: ModelId, gate: Gate) -> Result<bool, Error> {
+    let done = sqlx::query!("update model set gate = $2 where id = $1 and gate <> $2", id.uuid(), gate.as_str()).execute(tx).await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Models that have a release and whose name contains `search`, of one gate if asked for, by name.
 pub async fn list_models(db: &mut PgConnection, search: &str, gate: Option<Gate>, limit: i64) -> Result<Vec<Model>, Error> {
     let rows = sqlx::query_as!(

@@ -8,6 +8,7 @@ pub mod page;
 pub mod places;
 pub mod problem;
 pub mod sse;
+pub mod when;
 
 pub use csrf::Form;
 pub use page::{Frame, Viewer, see_other};

@@ -1,0 +1,282 @@
+//! Whether the answers make an application: every fault by its field, or what follows from them.
+
+use super::answers::Answers;
+use super::clause::{CAPACITIES, CLAUSES, Source};
+use super::country;
+use super::form::{self, Field, Kind, MONTHS_MAX, Need};
+use crate::accounts::Email;
+use crate::clock::Timestamp;
+use crate::error::FieldError;
+
+/// One clause attested, to be kept as a record of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// The clause's stable id.
+    pub clause: String,
+    /// The words that were ticked.
+    pub wording: String,
+    /// The licence text that was shown with it; none for terms of this site.
+    pub licence_sha256: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Checks everything and returns what is attested. `licence`: the text in force now, which has to be the one that was shown.
+/// Errors: every fault there is, in the order of the form.
+pub(super) fn check(answers: &Answers, licence: Option<&str>, now: Timestamp) -> Result<Vec<Attestation>, Vec<FieldError>> {
+    let mut faults: Vec<FieldError> =
+        form::fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name, message))).collect();
+    if answers.get(form::LICENCE_SHOWN) != licence.unwrap_or_default() {
+        faults.push(FieldError::new(form::LICENCE_SHOWN, "changed while you were writing; read the new text and agree to its clauses"));
+    }
+    for clause in CLAUSES.iter().filter(|clause| !answers.is_ticked(clause.field)) {
+        faults.push(FieldError::new(clause.field, "has to be agreed to"));
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let capacity = CAPACITIES.iter().filter(|(value, _, _)| *value == answers.get("capacity"));
+    let clauses = CLAUSES.iter().map(|clause| (clause.id, clause.wording, clause.source));
+    Ok(clauses
+        .chain(capacity.map(|(_, id, wording)| (*id, *wording, Source::Licence)))
+        .map(|(id, wording, source)| Attestation {
+            clause: id.to_owned(),
+            wording: wording.to_owned(),
+            licence_sha256: match source {
+                Source::Licence => licence.map(str::to_owned),
+                Source::Site => None,
+            },
+            at: now,
+        })
+        .collect())
+}
+
+/// For how many months access is asked; `None` when the answer is no such number.
+pub(super) fn months(answers: &Answers) -> Option<u8> {
+    answers.get("months").parse().ok().filter(|months| (1..=MONTHS_MAX).contains(months))
+}
+
+/// Whether the question has to be answered, as the other answers stand.
+pub(super) fn is_needed(field: &Field, answers: &Answers) -> bool {
+    match field.need {
+        Need::Always => true,
+        Need::Optional => false,
+        Need::When(on, values) => values.contains(&answers.get(on)),
+    }
+}
+
+/// Whether the question has any answer.
+pub(super) fn is_answered(field: &Field, answers: &Answers) -> bool {
+    match field.kind {
+        Kind::Ticks(ticks) => ticks.iter().any(|(value, _)| answers.is_ticked(&format!("{}_{value}", field.name))),
+        Kind::Line { .. } | Kind::Text { .. } | Kind::Choice(_) | Kind::Country => !answers.get(field.name).is_empty(),
+        Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => !answers.get(field.name).is_empty(),
+    }
+}
+
+fn fault(field: &Field, answers: &Answers) -> Option<String> {
+    if !is_answered(field, answers) {
+        return is_needed(field, answers).then(|| match field.kind {
+            Kind::Ticks(_) => "tick at least one".into(),
+            Kind::Choice(_) | Kind::Country => "choose one".into(),
+            Kind::Line { .. } | Kind::Text { .. } | Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => "is needed".into(),
+        });
+    }
+    let answer = answers.get(field.name);
+    match field.kind {
+        Kind::Line { chars_max } => line_fault(answer, chars_max),
+        Kind::Text { chars_min, chars_max, words_min } => text_fault(answer, chars_min, chars_max, words_min),
+        Kind::Choice(values) => (!values.iter().any(|(value, _)| *value == answer)).then(|| "choose one of the list".into()),
+        Kind::Ticks(_) => None,
+        Kind::Country => country::name_of(answer).is_none().then(|| "choose one of the list".into()),
+        Kind::Email => Email::parse(answer).err().map(|fault| fault.message.into_owned()),
+        Kind::Url => (!is_web_page(answer)).then(|| "is not the address of a web page, such as https://uni.example/people/you".into()),
+        Kind::Orcid => (!is_orcid(answer)).then(|| "is not an ORCID: 16 digits such as 0000-0002-1825-0097, the last one a check".into()),
+        Kind::Months => months(answers).is_none().then(|| format!("is a whole number from 1 to {MONTHS_MAX}")),
+    }
+}
+
+fn line_fault(answer: &str, chars_max: usize) -> Option<String> {
+    let chars = answer.chars().count();
+    if answer.contains('\n') {
+        Some("is one line".into())
+    } else {
+        (chars > chars_max).then(|| format!("has {chars} characters; at most {chars_max} fit"))
+    }
+}
+
+fn text_fault(answer: &str, chars_min: usize, chars_max: usize, words_min: usize) -> Option<String> {
+    let (chars, words) = (answer.chars().count(), answer.split_whitespace().count());
+    if chars > chars_max {
+        Some(format!("has {chars} characters; at most {chars_max} fit"))
+    } else if chars < chars_min {
+        Some(format!("has {chars} characters; at least {chars_min} are needed to judge it"))
+    } else {
+        (words < words_min).then(|| format!("has {words} words; at least {words_min} are needed to judge it"))
+    }
+}
+
+fn is_web_page(answer: &str) -> bool {
+    let page = url::Url::parse(answer).ok();
+    page.is_some_and(|page| matches!(page.scheme(), "http" | "https") && page.host_str().is_some_and(|host| host.contains('.')))
+        && answer.chars().count() <= 500
+}
+
+/// Sixteen digits in groups of four, the last a check by ISO 7064 MOD 11-2 (ORCID's own documentation).
+fn is_orcid(answer: &str) -> bool {
+    let answer = answer.strip_prefix("https://orcid.org/").unwrap_or(answer);
+    let groups: Vec<&str> = answer.split('-').collect();
+    if groups.len() != 4 || groups.iter().any(|group| group.len() != 4 || !group.is_ascii()) {
+        return false;
+    }
+    let digits: String = groups.concat();
+    let (body, last) = digits.split_at(15);
+    if !body.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    let total = body.bytes().fold(0u32, |total, b| (total + u32::from(b - b'0')) * 2);
+    let expected = match (12 - total % 11) % 11 {
+        10 => "X".to_owned(),
+        digit => digit.to_string(),
+    };
+    last == expected
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: Timestamp = datetime!(2026-03-01 12:00 UTC);
+    pub(in crate::access) const LICENCE: &str = "11f55e1ab7e8aa6fd3b7ac0b7a1a6d30bd4f2a2c8a4f7d31c1a4d5a6b7c8d9e0";
+
+    /// A complete form: what an applicant who was prepared sends.
+    pub(in crate::access) fn complete(licence: Option<&str>) -> Vec<(String, String)> {
+        let summary = "We ask how the model's errors on negated statements change with its size. ".repeat(6);
+        let mut fields = vec![
+            ("role", "academic"),
+            ("organisation", "University of Turin"),
+            ("country", "IT"),
+            ("title", "Negation in language models"),
+            ("summary", summary.as_str()),
+            ("lay_summary", "Language models often overlook the word not. We measure when that happens, and what helps against it."),
+            ("areas", "interpretability"),
+            ("uses_evaluation", "on"),
+            ("months", "6"),
+            ("commercial", "no"),
+            ("derived_weights", "none"),
+            ("storage_kind", "institution"),
+            ("storage_location", "The university's cluster"),
+            ("controls_accounts", "on"),
+            ("security_contact", "security@unito.it"),
+            ("capacity", "self"),
+        ];
+        fields.extend(CLAUSES.iter().map(|clause| (clause.field, "on")));
+        if let Some(sha256) = licence {
+            fields.push((form::LICENCE_SHOWN, sha256));
+        }
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn with(changes: &[(&str, &str)]) -> Answers {
+        let mut fields = complete(Some(LICENCE));
+        for (name, value) in changes {
+            fields.retain(|(known, _)| known != name);
+            fields.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        Answers::from_fields(fields)
+    }
+
+    fn fields_at_fault(answers: &Answers) -> Vec<String> {
+        check(answers, Some(LICENCE), NOW).err().unwrap_or_default().into_iter().map(|fault| fault.field.into_owned()).collect()
+    }
+
+    #[test]
+    fn a_complete_form_attests_every_clause_with_the_licence_that_was_shown() {
+        let attestations = check(&with(&[]), Some(LICENCE), NOW).expect("the form is complete");
+        assert_eq!(attestations.len(), CLAUSES.len() + 1, "every clause, and the capacity");
+        for attestation in attestations {
+            let is_site = attestation.clause.starts_with("site-");
+            assert_eq!(attestation.licence_sha256.as_deref(), if is_site { None } else { Some(LICENCE) }, "{}", attestation.clause);
+            assert_eq!(attestation.at, NOW);
+        }
+    }
+
+    #[test]
+    fn an_empty_form_is_told_everything_that_is_missing_at_once() {
+        let missing = fields_at_fault(&Answers::default());
+        for field in form::fields() {
+            assert_eq!(missing.contains(&field.name.to_owned()), matches!(field.need, Need::Always), "{}", field.name);
+        }
+        for clause in CLAUSES {
+            assert!(missing.contains(&clause.field.to_owned()), "{}", clause.id);
+        }
+    }
+
+    #[test]
+    fn each_clause_left_out_is_named() {
+        for clause in CLAUSES {
+            assert_eq!(fields_at_fault(&with(&[(clause.field, "")])), [clause.field]);
+        }
+    }
+
+    #[test]
+    fn a_licence_that_changed_in_between_has_to_be_read_again() {
+        assert_eq!(fields_at_fault(&with(&[(form::LICENCE_SHOWN, &"0".repeat(64))])), [form::LICENCE_SHOWN]);
+        assert!(check(&Answers::from_fields(complete(None)), None, NOW).is_ok(), "a model without a licence text asks for none");
+    }
+
+    #[test]
+    fn students_name_a_sponsor_and_others_need_not() {
+        let names = ["sponsor_name", "sponsor_email", "sponsor_relation"];
+        assert_eq!(fields_at_fault(&with(&[("role", "graduate_student")])), names);
+        assert_eq!(fields_at_fault(&with(&[("role", "journalist")])), [""; 0]);
+    }
+
+    #[test]
+    fn an_answer_that_opens_a_question_needs_its_answer() {
+        assert_eq!(fields_at_fault(&with(&[("commercial", "yes")])), ["commercial_text"]);
+        assert_eq!(fields_at_fault(&with(&[("uses_other", "on")])), ["uses_text"]);
+        assert_eq!(fields_at_fault(&with(&[("uses_evaluation", "")])), ["uses"]);
+    }
+
+    #[test]
+    fn answers_that_are_none_are_told_so_by_field() {
+        let long = "x".repeat(201);
+        for (name, value) in [
+            ("role", "wizard"),
+            ("organisation", long.as_str()),
+            ("organisation", "two\nlines"),
+            ("country", "XX"),
+            ("country", "it"),
+            ("profile_url", "javascript:alert(1)"),
+            ("profile_url", "https://localhost/"),
+            ("orcid", "0000-0002-1825-0098"),
+            ("orcid", "0000-0002-1825-009"),
+            ("summary", "Too short."),
+            ("months", "0"),
+            ("months", "13"),
+            ("months", "-1"),
+            ("months", "six"),
+            ("commercial", "perhaps"),
+            ("security_contact", "not an address"),
+            ("capacity", "both"),
+        ] {
+            assert_eq!(fields_at_fault(&with(&[(name, value)])), [name], "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_summary_of_few_long_words_or_too_many_characters_is_refused() {
+        assert_eq!(fields_at_fault(&with(&[("summary", &format!("{} ", "x".repeat(30)).repeat(20))])), ["summary"]);
+        assert_eq!(fields_at_fault(&with(&[("summary", &"ä ".repeat(2_001))])), ["summary"]);
+        assert_eq!(fields_at_fault(&with(&[("summary", &"ä ".repeat(2_000))])), [""; 0], "4,000 characters fit, whatever their bytes");
+    }
+
+    #[test]
+    fn an_orcid_may_be_given_with_its_address_and_may_end_in_x() {
+        for orcid in ["0000-0002-1825-0097", "https://orcid.org/0000-0002-1825-0097", "0000-0002-1694-233X"] {
+            assert_eq!(fields_at_fault(&with(&[("orcid", orcid)])), [""; 0], "{orcid}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Grants given without an application: what an operator needs at night, on the record like every decision.
+
+use time::Duration;
+
+use super::grant::{Grant, Standing};
+use super::review::{access_granted, grant_made, make_room, parse_reason, revoke};
+use super::store::{self, GrantOrigin};
+use crate::accounts::Account;
+use crate::audit;
+use crate::catalog::Model;
+use crate::error::{Error, FieldError};
+use crate::ids::GrantId;
+use crate::mail;
+use crate::portal::Portal;
+
+/// Gives `account` access to `model` for so many days. Errors: `Conflict` if it has access, `Invalid` for days or reason.
+pub async fn give(portal: &Portal, account: &Account, model: &Model, reason: &str, days: u16) -> Result<Grant, Error> {
+    let now = portal.clock.now();
+    let reason = parse_reason(reason)?;
+    let grant = Grant::new(GrantId::fresh(), now, now + Duration::days(days.into()))
+        .map_err(|_| FieldError::new("days", "is a number from 1 to 366"))?;
+    let mut tx = portal.db.begin().await?;
+    make_room(&mut tx, account.id, model, now).await?;
+    let origin = GrantOrigin { account: account.id, model: model.id, application: None, by: None, reason: &reason };
+    store::insert_grant(&mut tx, &grant, &origin).await?;
+    audit::record(&mut tx, now, None, &grant_made(&grant, &origin)).await?;
+    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant)).await?;
+    tx.commit().await?;
+    Ok(grant)
+}
+
+/// Takes back the access of `account` to `model`, however it was given. Errors: `NotFound` if there is none that holds.
+pub async fn take_back(portal: &Portal, account: &Account, model: &Model, reason: &str) -> Result<(), Error> {
+    let mut db = portal.db.acquire().await?;
+    let (grant, _) = store::standing(&mut db, account.id, model.id).await?;
+    drop(db);
+    let holding = grant.filter(|grant| grant.standing(portal.clock.now()) == Standing::Holds);
+    revoke(portal, None, holding.ok_or(Error::NotFound("grant"))?.id, reason).await?;
+    Ok(())
+}

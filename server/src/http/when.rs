@@ -1,0 +1,65 @@
+//! How moments and spans of time are written on pages and in mails: always UTC, always said so.
+
+use time::Duration;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use crate::clock::Timestamp;
+
+const DAY: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year]");
+const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
+const DATE_FIELD: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+
+/// `23 November 2026`
+pub fn day(at: Timestamp) -> String {
+    at.format(DAY).expect("a day can always be written")
+}
+
+/// `23 November 2026, 14:05 UTC`
+pub fn minute(at: Timestamp) -> String {
+    at.format(MINUTE).expect("a minute can always be written")
+}
+
+/// `2026-11-23`, as date fields of forms send it and want it.
+pub fn date_field(date: time::Date) -> String {
+    date.format(DATE_FIELD).expect("a date can always be written")
+}
+
+/// The date that a date field sent.
+pub fn parse_date_field(text: &str) -> Option<time::Date> {
+    time::Date::parse(text.trim(), DATE_FIELD).ok()
+}
+
+/// The length of a wait in its largest whole unit: `3 days`, `1 hour`, `less than a minute`.
+pub fn span(length: Duration) -> String {
+    let counted = |count: i64, unit: &str| if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") };
+    match (length.whole_days(), length.whole_hours(), length.whole_minutes()) {
+        (days, _, _) if days > 0 => counted(days, "day"),
+        (_, hours, _) if hours > 0 => counted(hours, "hour"),
+        (_, _, minutes) if minutes > 0 => counted(minutes, "minute"),
+        _ => "less than a minute".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn moments_are_written_for_people_and_for_date_fields() {
+        let at = datetime!(2026-02-03 04:05:59 UTC);
+        assert_eq!(day(at), "3 February 2026");
+        assert_eq!(minute(at), "3 February 2026, 04:05 UTC");
+        assert_eq!(parse_date_field(&date_field(at.date())), Some(at.date()));
+        assert_eq!(parse_date_field("2026-02-30"), None);
+    }
+
+    #[test]
+    fn a_span_is_told_in_its_largest_whole_unit() {
+        assert_eq!(span(Duration::hours(49)), "2 days");
+        assert_eq!(span(Duration::hours(24)), "1 day");
+        assert_eq!(span(Duration::minutes(119)), "1 hour");
+        assert_eq!(span(Duration::seconds(59)), "less than a minute");
+    }
+}
