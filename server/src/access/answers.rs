@@ -20,8 +20,12 @@ impl Answers {
             .into_iter()
             .filter(|(name, _)| form::knows(name))
             .map(|(name, value)| {
-                let value: String =
-                    value.replace("\r\n", "\n").replace('\r', "\n").chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+                let value: String = value
+                    .replace("\r\n", "\n")
+                    .replace('\r', "\n")
+                    .chars()
+                    .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+                    .collect();
                 (name, value)
             })
             .filter(|(_, value)| !value.is_empty())

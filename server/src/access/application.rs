@@ -203,11 +203,7 @@ impl Application {
 
 /// Nobody decides on what they asked for themselves.
 pub(super) fn own_application() -> Refusal {
-    Refusal {
-        code: "own_application",
-        message: "This is your own application; another reviewer will decide on it.".into(),
-        mend: None,
-    }
+    Refusal { code: "own_application", message: "This is your own application; another reviewer will decide on it.".into(), mend: None }
 }
 
 fn decision_text(raw: &str) -> Result<String, FieldError> {
@@ -247,13 +243,9 @@ mod tests {
             "draft" => State::Draft,
             "submitted" => State::Submitted { at: BEFORE },
             "approved" => State::Approved { submitted_at: BEFORE, by: reviewer, at: BEFORE, note: String::new() },
-            "declined" => State::Declined {
-                submitted_at: BEFORE,
-                by: reviewer,
-                at: BEFORE,
-                reason: DeclineReason::Duplicate,
-                text: String::new(),
-            },
+            "declined" => {
+                State::Declined { submitted_at: BEFORE, by: reviewer, at: BEFORE, reason: DeclineReason::Duplicate, text: String::new() }
+            }
             "withdrawn" => State::Withdrawn { submitted_at: Some(BEFORE), at: BEFORE },
             other => panic!("{other} is no state"),
         };

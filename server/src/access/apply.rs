@@ -65,16 +65,12 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     };
     Ok(match latest.state {
         State::Submitted { .. } => Opening::Waiting(latest.id),
-        State::Draft => Opening::Form(Prefill {
-            answers: as_agreed_under(latest.answers, model),
-            saved_at: Some(latest.updated_at),
-            copied_from: None,
-        }),
-        State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => Opening::Form(Prefill {
-            answers: latest.answers.without_attestations(),
-            saved_at: None,
-            copied_from: Some(latest.id),
-        }),
+        State::Draft => {
+            Opening::Form(Prefill { answers: as_agreed_under(latest.answers, model), saved_at: Some(latest.updated_at), copied_from: None })
+        }
+        State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => {
+            Opening::Form(Prefill { answers: latest.answers.without_attestations(), saved_at: None, copied_from: Some(latest.id) })
+        }
     })
 }
 

@@ -116,7 +116,7 @@ fn text_fault(answer: &str, chars_min: usize, chars_max: usize, words_min: usize
     }
 }
 
-fn is_web_page(answer: &str) -> bool {
+pub(super) fn is_web_page(answer: &str) -> bool {
     let page = url::Url::parse(answer).ok();
     page.is_some_and(|page| matches!(page.scheme(), "http" | "https") && page.host_str().is_some_and(|host| host.contains('.')))
         && answer.chars().count() <= 500

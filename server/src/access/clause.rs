@@ -67,7 +67,12 @@ pub(super) const CLAUSES: &[Clause] = &[
         source: Source::Licence,
         wording: "Whatever I may pass on under the licence goes out for non-commercial research only, with the licence and the attribution it asks for.",
     },
-    Clause { id: "7", field: "agree_stop", source: Source::Licence, wording: "When the licence or my access ends, I stop using the model." },
+    Clause {
+        id: "7",
+        field: "agree_stop",
+        source: Source::Licence,
+        wording: "When the licence or my access ends, I stop using the model.",
+    },
     Clause {
         id: "site-deletion",
         field: "agree_deletion",

@@ -68,7 +68,9 @@ impl DeclineReason {
             DeclineReason::ProhibitedUse => "Read the licence's list of prohibited uses; a project outside it is welcome.",
             DeclineReason::Jurisdiction => "This cannot be mended by applying again from the same place.",
             DeclineReason::Duplicate => "Your other application or grant stands; nothing else is needed.",
-            DeclineReason::SafeguardsInsufficient => "Apply again and say where the weights will lie, who can reach them and how they are protected.",
+            DeclineReason::SafeguardsInsufficient => {
+                "Apply again and say where the weights will lie, who can reach them and how they are protected."
+            }
             DeclineReason::Other => "The reviewer's words below say what stood in the way.",
         }
     }

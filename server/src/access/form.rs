@@ -34,9 +34,15 @@ pub(super) enum Need {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// One line.
-    Line { chars_max: usize },
+    Line {
+        chars_max: usize,
+    },
     /// Paragraphs.
-    Text { chars_min: usize, chars_max: usize, words_min: usize },
+    Text {
+        chars_min: usize,
+        chars_max: usize,
+        words_min: usize,
+    },
     /// One of these values (first: stored, second: shown).
     Choice(&'static [(&'static str, &'static str)]),
     /// Any of these; each box is sent as `{name}_{value}`.
@@ -58,7 +64,12 @@ pub(super) const TICKED: &str = "on";
 /// Everything that is asked.
 pub(super) const SECTIONS: &[Section] = &[
     Section { id: "you", title: "You", intro: "Your name and address come from your account.", fields: YOU },
-    Section { id: "sponsor", title: "Sponsor", intro: "Students and postdocs name the person who answers for their work.", fields: SPONSOR },
+    Section {
+        id: "sponsor",
+        title: "Sponsor",
+        intro: "Students and postdocs name the person who answers for their work.",
+        fields: SPONSOR,
+    },
     Section { id: "project", title: "Your project", intro: "What you want to find out, and why with this model.", fields: PROJECT },
     Section { id: "outputs", title: "What comes of it", intro: "So that everybody knows what to expect.", fields: OUTPUTS },
     Section { id: "safeguards", title: "Safeguards", intro: "Where the weights will lie, and who can reach them.", fields: SAFEGUARDS },
@@ -206,7 +217,13 @@ const OUTPUTS: &[Field] = &[
             ("release", "Yes, to be released under the same terms"),
         ]),
     },
-    Field { name: "ethics", label: "Ethics approval", hint: "Its number and board, where one is needed.", need: Need::Optional, kind: LINE },
+    Field {
+        name: "ethics",
+        label: "Ethics approval",
+        hint: "Its number and board, where one is needed.",
+        need: Need::Optional,
+        kind: LINE,
+    },
 ];
 
 const SAFEGUARDS: &[Field] = &[

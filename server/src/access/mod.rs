@@ -2,6 +2,7 @@
 //! Never moves bytes and never sends a mail from inside a request.
 
 mod answers;
+mod answers_view;
 mod application;
 mod apply;
 mod authorize;
@@ -9,11 +10,15 @@ mod check;
 mod clause;
 mod country;
 mod decline;
+mod desk;
 mod form;
+mod form_view;
 mod grant;
 mod held;
 mod operate;
 mod review;
+mod routes;
+mod state_view;
 mod store;
 
 pub use answers::Answers;
@@ -26,3 +31,4 @@ pub use grant::{Grant, HeldGrant, Standing};
 pub use held::{Counts, counts, grants_of, usable_models};
 pub use operate::{give, take_back};
 pub use review::{approve, decline, revoke};
+pub use routes::configure;

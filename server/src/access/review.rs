@@ -112,7 +112,9 @@ pub(super) async fn make_room(
     match held.grant.standing(now) {
         Standing::Holds => {
             let until = when::day(held.grant.expires_at);
-            Err(Error::Conflict(format!("this person has access to {} until {until} already; nothing was changed", model.full_name()).into()))
+            Err(Error::Conflict(
+                format!("this person has access to {} until {until} already; nothing was changed", model.full_name()).into(),
+            ))
         }
         Standing::Expired | Standing::Revoked => store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await,
     }
@@ -145,7 +147,9 @@ pub(super) fn parse_reason(raw: &str) -> Result<String, FieldError> {
     let reason = raw.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
     match reason.chars().count() {
         0 => Err(FieldError::new("reason", "say why; it is kept on record and shown to the person")),
-        chars if chars > REASON_CHARS_MAX => Err(FieldError::new("reason", format!("has {chars} characters; at most {REASON_CHARS_MAX} fit"))),
+        chars if chars > REASON_CHARS_MAX => {
+            Err(FieldError::new("reason", format!("has {chars} characters; at most {REASON_CHARS_MAX} fit")))
+        }
         _ => Ok(reason),
     }
 }

@@ -74,7 +74,8 @@ impl ApplicationRow {
             ("submitted", Some(at), None, None, None) => State::Submitted { at },
             ("approved", Some(submitted_at), Some(at), Some(by), None) => State::Approved { submitted_at, by, at, note: text },
             ("declined", Some(submitted_at), Some(at), Some(by), Some(code)) => {
-                let reason = code.parse().map_err(|_| Error::internal(format!("{} was declined for the unknown reason {code}", self.id)))?;
+                let reason =
+                    code.parse().map_err(|_| Error::internal(format!("{} was declined for the unknown reason {code}", self.id)))?;
                 State::Declined { submitted_at, by, at, reason, text }
             }
             ("withdrawn", submitted_at, Some(at), None, None) => State::Withdrawn { submitted_at, at },
@@ -331,7 +332,10 @@ pub(super) async fn insert_grant(tx: &mut PgConnection, grant: &Grant, origin: &
     )
     .execute(tx)
     .await
-    .on_constraint("access_grant_one_live_uq", Error::Conflict("access to this model was granted at the same moment; nothing was changed".into()))?;
+    .on_constraint(
+        "access_grant_one_live_uq",
+        Error::Conflict("access to this model was granted at the same moment; nothing was changed".into()),
+    )?;
     Ok(())
 }
 
