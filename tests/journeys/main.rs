@@ -1,9 +1,12 @@
 //! Stories through the real server, and the rules of the house.
 #![allow(clippy::unwrap_used, reason = "in tests a failure is a panic")]
 
+mod access_rules;
 mod accounts;
+mod apply_and_review;
 mod cluster;
 mod download;
+mod gated;
 mod house;
 mod playground;
 mod publish;

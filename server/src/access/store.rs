@@ -25,10 +25,10 @@ pub(super) async fn standing(
          left join lateral (
              select id, granted_at, expires_at, revoked_at, revoke_reason
              from access_grant where account_id = $1 and model_id = $2
-             order by (revoked_at is null) desc, granted_at desc limit 1) g on true
+             order by (revoked_at is null) desc, granted_at desc, id desc limit 1) g on true
          left join lateral (
              select id, state from application where account_id = $1 and model_id = $2
-             order by created_at desc limit 1) a on true"#,
+             order by created_at desc, id desc limit 1) a on true"#,
         account.uuid(),
         model.uuid(),
     )
@@ -112,7 +112,7 @@ pub(super) async fn insert_unless_open(tx: &mut PgConnection, begun: &Applicatio
 }
 
 /// The open application of an account for a model, locked.
-pub(super) async fn lock_open(tx: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
+pub(super) async fn lock_open(tx: &mut PgConnection, applicant: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
@@ -120,7 +120,7 @@ pub(super) async fn lock_open(tx: &mut PgConnection, account: AccountId, model: 
          from application
          where account_id = $1 and model_id = $2 and state in ('draft', 'submitted')
          for update"#,
-        account.uuid(),
+        applicant.uuid(),
         model.uuid(),
     )
     .fetch_optional(tx)
@@ -164,7 +164,7 @@ pub(super) async fn of_applicant(db: &mut PgConnection, account: AccountId, limi
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
                 licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1
-         order by created_at desc
+         order by created_at desc, id desc
          limit $2"#,
         account.uuid(),
         limit,
@@ -181,7 +181,7 @@ pub(super) async fn latest(db: &mut PgConnection, account: AccountId, model: Mod
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
                 licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1 and model_id = $2
-         order by created_at desc
+         order by created_at desc, id desc
          limit 1"#,
         account.uuid(),
         model.uuid(),
@@ -385,14 +385,14 @@ pub(super) async fn lock_grant(tx: &mut PgConnection, id: GrantId) -> Result<Hel
 }
 
 /// The grant of an account for a model that was not closed or revoked, locked; it may have expired.
-pub(super) async fn lock_unrevoked(tx: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<HeldGrant>, Error> {
+pub(super) async fn lock_unrevoked(tx: &mut PgConnection, holder: AccountId, model: ModelId) -> Result<Option<HeldGrant>, Error> {
     let row = sqlx::query_as!(
         GrantRow,
         r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
                 application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
          from access_grant where account_id = $1 and model_id = $2 and revoked_at is null
          for update"#,
-        account.uuid(),
+        holder.uuid(),
         model.uuid(),
     )
     .fetch_optional(tx)
@@ -407,7 +407,7 @@ pub(super) async fn grants(db: &mut PgConnection, account: AccountId, limit: i64
         r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
                 application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
          from access_grant where account_id = $1
-         order by granted_at desc
+         order by granted_at desc, id desc
          limit $2"#,
         account.uuid(),
         limit,

@@ -1,5 +1,6 @@
 //! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
 
+pub mod grant;
 pub mod publish;
 pub mod serve;
 pub mod token;
@@ -51,6 +52,9 @@ enum Command {
     /// Makes accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Gives access to a model and takes it back
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
     /// Makes access tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -70,6 +74,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Serve => serve::run(config).await,
         Command::Publish(command) => with_portal(config, async |portal| publish::run(portal, command).await).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
+        Command::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };
     match done {
