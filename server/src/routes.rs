@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::error::Error;
 use crate::http::assets;
 use crate::portal::Portal;
-use crate::{access, accounts, downloads, playground};
+use crate::{access, accounts, admin, downloads, playground};
 
 /// Wires every URL.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -18,6 +18,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/static/{bundle}/{name}", head().to(assets::serve))
         .configure(accounts::configure)
         .configure(access::configure)
+        .configure(admin::configure)
         .configure(playground::configure)
         .configure(downloads::configure)
         .default_service(actix_web::web::to(nothing_here));

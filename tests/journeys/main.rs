@@ -3,6 +3,7 @@
 
 mod access_rules;
 mod accounts;
+mod admin;
 mod apply_and_review;
 mod cluster;
 mod download;

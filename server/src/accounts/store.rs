@@ -116,6 +116,12 @@ pub async fn list(db: &mut PgConnection, search: &str, before: Option<AccountId>
     Ok(rows.into_iter().map(AccountRow::account).collect())
 }
 
+/// How many accounts there are.
+pub async fn count(db: &mut PgConnection) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from account"#).fetch_one(db).await?;
+    Ok(count)
+}
+
 /// Everybody who decides on applications.
 pub async fn reviewers(db: &mut PgConnection) -> Result<Vec<Account>, Error> {
     let rows = sqlx::query_as!(

@@ -3,6 +3,7 @@
 
 use askama::{Result, Values};
 
+use super::when;
 use crate::clock::Timestamp;
 use crate::error::FieldError;
 
@@ -21,5 +22,5 @@ pub fn of(faults: &[FieldError], _: &dyn Values, field: &str) -> Result<String> 
 /// A moment to the minute, UTC.
 #[askama::filter_fn]
 pub fn minute(at: &Timestamp, _: &dyn Values) -> Result<String> {
-    Ok(format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
+    Ok(when::minute(*at))
 }

@@ -118,6 +118,17 @@ pub async fn page(db: &mut PgConnection, before: Option<MailId>, limit: i64) -> 
     Ok(mails)
 }
 
+/// How many mails wait to leave, and how many were given up.
+pub async fn counts(db: &mut PgConnection) -> Result<(i64, i64), Error> {
+    let row = sqlx::query!(
+        r#"select count(*) filter (where gave_up_at is null) as "waiting!", count(*) filter (where gave_up_at is not null) as "given_up!"
+         from mail where sent_at is null"#
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.waiting, row.given_up))
+}
+
 /// One mail.
 pub async fn find(db: &mut PgConnection, id: MailId) -> Result<Mail, Error> {
     sqlx::query_as!(

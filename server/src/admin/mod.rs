@@ -1,0 +1,11 @@
+//! What runs the portal looks at: people, models, the record, the outbox, usage. Reads through the faces of the rooms below
+//! and changes through their verbs; keeps nothing of its own.
+
+mod models;
+mod outbox;
+mod overview;
+mod people;
+mod record;
+mod routes;
+
+pub use routes::configure;

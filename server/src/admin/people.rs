@@ -1,0 +1,127 @@
+//! People: who has an account, what they may do, and closing an account.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use askama::Template;
+use serde::Deserialize;
+use sqlx::PgConnection;
+use url::form_urlencoded;
+
+use crate::accounts::{self, Account, Admin, Role};
+use crate::audit::{self, Event};
+use crate::error::Error;
+use crate::http::page::page;
+use crate::http::{Form, Frame, filters, see_other};
+use crate::ids::AccountId;
+use crate::portal::Portal;
+
+/// Accounts on one page.
+const PAGE: usize = 50;
+
+#[derive(Template)]
+#[template(path = "admin/people.html")]
+struct PeoplePage {
+    frame: Frame,
+    search: String,
+    people: Vec<Account>,
+    roles: [Role; 3],
+    own: AccountId,
+    older: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    q: String,
+    before: Option<AccountId>,
+}
+
+/// `GET /admin/people`
+pub(super) async fn people(portal: Data<Portal>, frame: Frame, by: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let search = search.into_inner();
+    let mut people = accounts::list_accounts(&mut db, search.q.trim(), search.before, PAGE as i64 + 1).await?;
+    let is_more = people.len() > PAGE;
+    people.truncate(PAGE);
+    let older = people.last().filter(|_| is_more).map(|last| {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("q", &search.q)
+            .append_pair("before", &last.id.to_string())
+            .finish();
+        format!("/admin/people?{query}")
+    });
+    page(&PeoplePage { frame, search: search.q, people, roles: [Role::Researcher, Role::Reviewer, Role::Admin], own: by.0.id, older })
+}
+
+#[derive(Deserialize)]
+pub(super) struct RoleForm {
+    role: String,
+}
+
+/// `POST /admin/people/{id}/role`
+pub(super) async fn role(portal: Data<Portal>, by: Admin, id: Path<AccountId>, Form(sent): Form<RoleForm>) -> Result<HttpResponse, Error> {
+    let role: Role = sent.role.parse()?;
+    let account = change_role(&portal, &by, *id, role).await?;
+    Ok(see_other("/admin/people", Some(&format!("{} is now: {}.", account.email, role.as_str()))))
+}
+
+/// Changes what somebody may do. It holds from their next request on. Errors: `Conflict` for one's own role.
+async fn change_role(portal: &Portal, by: &Admin, id: AccountId, role: Role) -> Result<Account, Error> {
+    let mut tx = portal.db.begin().await?;
+    let account = other_account(&mut tx, by, id).await?;
+    if account.role != role {
+        accounts::set_role(&mut tx, id, role).await?;
+        let event = Event::RoleChanged { account: id, role: role.as_str() };
+        audit::record(&mut tx, portal.clock.now(), Some(by.0.id), &event).await?;
+    }
+    tx.commit().await?;
+    Ok(account)
+}
+
+/// `POST /admin/people/{id}/close`
+pub(super) async fn close(
+    portal: Data<Portal>,
+    by: Admin,
+    id: Path<AccountId>,
+    _: Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let account = other_account(&mut tx, &by, *id).await?;
+    if account.disabled_at.is_none() {
+        accounts::set_disabled(&mut tx, *id, Some(now)).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &Event::AccountClosed { account: *id }).await?;
+    }
+    tx.commit().await?;
+    let told = format!("The account of {} is closed: sessions and tokens do not count any more.", account.email);
+    Ok(see_other("/admin/people", Some(&told)))
+}
+
+/// `POST /admin/people/{id}/reopen`
+pub(super) async fn reopen(
+    portal: Data<Portal>,
+    by: Admin,
+    id: Path<AccountId>,
+    _: Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let mut tx = portal.db.begin().await?;
+    let account = other_account(&mut tx, &by, *id).await?;
+    if account.disabled_at.is_some() {
+        accounts::set_disabled(&mut tx, *id, None).await?;
+        audit::record(&mut tx, portal.clock.now(), Some(by.0.id), &Event::AccountReopened { account: *id }).await?;
+    }
+    tx.commit().await?;
+    Ok(see_other("/admin/people", Some(&format!("The account of {} is open again.", account.email))))
+}
+
+/// The account of somebody else, while `by` runs the portal and goes on doing so.
+/// Invariant: an admin remains, because nobody changes their own account here and every change waits for the one before.
+async fn other_account(tx: &mut PgConnection, by: &Admin, id: AccountId) -> Result<Account, Error> {
+    if !accounts::lock_admins(tx).await?.contains(&by.0.id) {
+        return Err(Error::NotFound("page"));
+    }
+    if id == by.0.id {
+        return Err(Error::Conflict("your own role and account are changed by another admin, so that one always remains".into()));
+    }
+    accounts::find_account(tx, id).await
+}

@@ -1,0 +1,20 @@
+//! The room's URLs; each page stands in the file of its name.
+
+use actix_web::web::{ServiceConfig, get, post};
+
+use super::{models, outbox, overview, people, record};
+
+/// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/admin", get().to(overview::overview))
+        .route("/admin/people", get().to(people::people))
+        .route("/admin/people/{id}/role", post().to(people::role))
+        .route("/admin/people/{id}/close", post().to(people::close))
+        .route("/admin/people/{id}/reopen", post().to(people::reopen))
+        .route("/admin/models", get().to(models::models))
+        .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/audit", get().to(record::record))
+        .route("/admin/mail", get().to(outbox::mails))
+        .route("/admin/mail/{id}", get().to(outbox::mail))
+        .route("/admin/mail/{id}/retry", post().to(outbox::retry));
+}

@@ -1,0 +1,124 @@
+//! What runs the portal: people, gates, the record, the outbox.
+
+use sqlx::PgPool;
+use tests::{Person, TestPortal};
+
+use crate::gated::{applies_for, gated};
+
+async fn id_of(portal: &TestPortal, person: &Person) -> String {
+    let id: sqlx::types::Uuid =
+        sqlx::query_scalar("select id from account where email = $1").bind(&person.email).fetch_one(&portal.portal.db).await.unwrap();
+    server::ids::AccountId::from(id).to_string()
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_admins_pages_exist_for_admins_only(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, grace, ada) = (portal.admin("root").await, portal.reviewer("grace").await, portal.researcher("ada").await);
+    for path in ["/admin", "/admin/people", "/admin/models", "/admin/audit", "/admin/mail"] {
+        assert_eq!(root.get(path).await.status, 200, "{path}");
+        assert_eq!(grace.get(path).await.status, 404, "{path}");
+        assert_eq!(ada.get(path).await.status, 404, "{path}");
+        assert_eq!(portal.visitor().get(path).await.status, 303, "{path}");
+    }
+    let ada_id = id_of(&portal, &ada).await;
+    assert_eq!(ada.post(&format!("/admin/people/{ada_id}/role"), &[("role", "admin")]).await.status, 404);
+    assert_eq!(ada.get("/review").await.status, 404);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn roles_change_at_once_and_on_the_record_and_never_ones_own(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let (ada_id, root_id) = (id_of(&portal, &ada).await, id_of(&portal, &root).await);
+    root.get("/admin/people?q=ADA").await.says("ada@university.edu");
+    root.get("/admin/people?q=nobody").await.says("Nobody matches");
+
+    assert_eq!(root.post(&format!("/admin/people/{ada_id}/role"), &[("role", "reviewer")]).await.status, 303);
+    assert_eq!(ada.get("/review").await.status, 200);
+    root.get("/admin/audit?subject=ada%40university.edu&kind=account").await.says("account.role_changed").says("root@lab.example");
+
+    assert_eq!(root.post(&format!("/admin/people/{ada_id}/role"), &[("role", "emperor")]).await.status, 422);
+    assert_eq!(root.post(&format!("/admin/people/{root_id}/role"), &[("role", "researcher")]).await.status, 409);
+    assert_eq!(root.post(&format!("/admin/people/{root_id}/close"), &[]).await.status, 409);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn two_admins_removing_each_other_at_once_leave_one(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (anna, berta) = (portal.admin("anna").await, portal.admin("berta").await);
+    let (anna_id, berta_id) = (id_of(&portal, &anna).await, id_of(&portal, &berta).await);
+    for _ in 0..5 {
+        let (to_berta, to_anna) = (format!("/admin/people/{berta_id}/role"), format!("/admin/people/{anna_id}/role"));
+        let role = [("role", "researcher")];
+        let (first, second) = tokio::join!(anna.post(&to_berta, &role), berta.post(&to_anna, &role));
+        let admins: i64 =
+            sqlx::query_scalar("select count(*) from account where role = 'admin'").fetch_one(&portal.portal.db).await.unwrap();
+        assert_eq!(admins, 1, "{} {}", first.status, second.status);
+        sqlx::query("update account set role = 'admin'").execute(&portal.portal.db).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_closed_account_is_out_at_once_and_can_come_back(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let id = id_of(&portal, &ada).await;
+    assert_eq!(root.post(&format!("/admin/people/{id}/close"), &[]).await.status, 303);
+    root.get("/admin/people").await.says("Closed");
+    assert_eq!(ada.get("/account").await.status, 303, "signed out");
+    assert_ne!(ada.signs_in().await.status, 303, "and cannot come back");
+    assert_eq!(root.post(&format!("/admin/people/{id}/reopen"), &[]).await.status, 303);
+    assert_eq!(ada.signs_in().await.status, 303);
+    root.get("/admin/audit?kind=account").await.says("account.closed").says("account.reopened");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_gate_changes_on_the_record(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let model = gated(&portal, "tiny-opt").await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    root.get("/admin/models").await.says("demo/tiny-opt").says("selected>By application");
+    assert_eq!(root.post(&format!("/admin/models/{model}/gate"), &[("gate", "open")]).await.status, 303);
+    ada.get("/demo/tiny-opt/apply").await.says("no application is needed");
+    root.get("/admin/audit?subject=demo%2Ftiny-opt").await.says("model.gate_changed").says("gate: ");
+    assert_eq!(root.post(&format!("/admin/models/{model}/gate"), &[("gate", "ajar")]).await.status, 422);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_record_pages_back_to_its_beginning(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let mut tx = portal.portal.db.begin().await.unwrap();
+    let account = id_of(&portal, &ada).await.parse().unwrap();
+    for _ in 0..150 {
+        let event = server::audit::Event::SignInFailed { account };
+        server::audit::record(&mut tx, portal.portal.clock.now(), None, &event).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let first = root.get("/admin/audit?kind=account.sign_in_failed").await;
+    assert_eq!(first.text.matches("<tr><td class=\"num\">").count(), 100);
+    let (_, rest) = first.text.split_once("class=\"button\" href=\"/admin/audit?").unwrap();
+    let older = format!("/admin/audit?{}", rest.split('"').next().unwrap().replace("&#38;", "&"));
+    let second = root.get(&older).await;
+    assert_eq!(second.text.matches("<tr><td class=\"num\">").count(), 50);
+    assert!(!second.text.contains(">Older<"));
+    root.get("/admin/audit?subject=nothing").await.says("Nothing is on record for this");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn mails_that_stay_in_the_house_are_read_in_the_outbox(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let page = root.get("/admin/mail").await;
+    page.says("No mail server is set").says("Your application for demo/tiny-opt has arrived").says("Waiting");
+    let (before, _) = page.text.split_once("\">Your application for demo/tiny-opt has arrived").unwrap();
+    let path = &before[before.rfind("/admin/mail/").unwrap()..];
+    root.get(path).await.says("Hello ada").says(&application);
+
+    server::mail::empty_outbox(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap();
+    root.get(path).await.says("Sent").says("Hello ada");
+    assert_eq!(root.post(&format!("{path}/retry"), &[]).await.status, 409, "it has left");
+}
