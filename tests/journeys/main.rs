@@ -8,6 +8,7 @@ mod apply_and_review;
 mod cluster;
 mod download;
 mod gated;
+mod generate;
 mod house;
 mod playground;
 mod publish;

@@ -363,6 +363,20 @@ async fn who_leaves_a_stream_stops_it_and_is_counted_what_was_made(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_large_batch_does_not_keep_out_its_owners_next_request(db: PgPool) {
+    let (portal, _, program) = portal_with_verse(db).await;
+    let mut ask = a_long_ask();
+    ask["stream"] = json!(true);
+    let mut batch = asks(&program, &ask).await.bytes_stream();
+    assert!(batch.next().await.is_some());
+    let answer = completes(&program, json!({ "prompt": "A rose", "max_tokens": 2 })).await;
+    assert!(answer["usage"]["completion_tokens"].as_u64().unwrap() <= 2);
+    let mut db = portal.portal.db.acquire().await.unwrap();
+    let rows = server::playground::recent(&mut db, None, 2).await.unwrap();
+    assert!(rows[0].finished_at.is_some() && rows[1].finished_at.is_none(), "the batch is still running");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn who_leaves_before_the_whole_answer_stops_it_too(db: PgPool) {
     let (portal, _, program) = portal_with_verse(db).await;
     let asking = tokio::spawn(async move { asks(&program, &a_long_ask()).await });

@@ -1,5 +1,7 @@
 //! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
 
+pub mod convert;
+pub mod generate;
 pub mod grant;
 pub mod publish;
 pub mod serve;
@@ -49,6 +51,14 @@ enum Command {
         after_help = "Example:\n  sluice publish ./opt-125m acme/opt-125m --gate application --tag v1.0\n\nSafe to repeat and to interrupt: nobody sees half a release, and bytes the store has are not written again."
     )]
     Publish(publish::Publish),
+    /// Lets a model continue a text, in the terminal
+    #[command(
+        after_help = "Examples:\n  sluice generate ./opt-125m --prompt 'The sea was' --max-tokens 40 --seed 7\n  sluice generate sluice/opt-verse-6m --prompt 'The sea was' --temperature 0 --json"
+    )]
+    Generate(generate::Generate),
+    /// Rewrites pytorch_model*.bin as safetensors, running nothing from the pickle
+    #[command(after_help = "Example:\n  sluice convert ./opt-1.3b ./opt-1.3b-safetensors")]
+    Convert(convert::Convert),
     /// Makes accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -73,6 +83,8 @@ pub async fn run(cli: Cli) -> Exit {
     let done = match cli.command {
         Command::Serve => serve::run(config).await,
         Command::Publish(command) => with_portal(config, async |portal| publish::run(portal, command).await).await,
+        Command::Generate(command) => generate::run(config, command).await,
+        Command::Convert(command) => convert::run(command).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         Command::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,

@@ -1,6 +1,7 @@
 //! Access → quota → model → engine → events: the one way to a generation, for the page and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -48,14 +49,25 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str) ->
     Ok(Admitted { model, release, engine, account, place, portal: portal.clone() })
 }
 
+/// The files of `org/name` as `main` has them, for the operator: nobody is asked for permission.
+pub async fn checkpoint(portal: &Portal, full_name: &str) -> Result<Checkpoint, Fault> {
+    let (org, name) = full_name.split_once('/').ok_or(Error::NotFound("model"))?;
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
+    let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
+    let files = catalog::files(&mut db, release.id).await?;
+    Ok(Checkpoint::from_files(paths(portal, &files))?)
+}
+
+/// Where the files of a release lie. The engine knows files of one folder; what lies deeper is not its concern.
+fn paths(portal: &Portal, files: &[catalog::ReleaseFile]) -> BTreeMap<String, PathBuf> {
+    let plain = files.iter().filter(|file| !file.path.contains('/'));
+    plain.map(|file| (file.path.clone(), portal.objects.path(&ObjectKey::file(&file.sha256)))).collect()
+}
+
 /// The engine of a release: loaded if need be, off the async threads.
 async fn load(portal: &Data<Portal>, revision: &str, files: &[catalog::ReleaseFile]) -> Result<Engine, Fault> {
-    // The engine knows files of one folder; what lies deeper is not its concern.
-    let paths: BTreeMap<_, _> = files
-        .iter()
-        .filter(|file| !file.path.contains('/'))
-        .map(|file| (file.path.clone(), portal.objects.path(&ObjectKey::file(&file.sha256))))
-        .collect();
+    let paths = paths(portal, files);
     let (portal, revision) = (portal.clone(), revision.to_owned());
     let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || Checkpoint::from_files(paths)));
     Ok(loaded.await.map_err(Error::internal)??)
@@ -81,15 +93,11 @@ impl Admitted {
     pub async fn run(self, source: Source, requests: Vec<Request>) -> Result<Run, Fault> {
         let prompt_tokens = requests.iter().map(|request| prompt_tokens(&request.prompt)).sum::<usize>();
         let place = Arc::new(self.place);
-        let mut requests = requests.into_iter().enumerate();
+        let mut requests = requests.into_iter().enumerate().collect::<VecDeque<_>>();
         let mut sequences = SelectAll::new();
-        if let Some((index, request)) = requests.next() {
+        if let Some((index, request)) = requests.pop_front() {
             let turn = place.turn().await;
             sequences.push(sequence(index, Sequence::Running(self.engine.submit(request)?, turn)));
-        }
-        for (index, request) in requests {
-            let waiting = Waiting { engine: self.engine.clone(), request, place: place.clone() };
-            sequences.push(sequence(index, Sequence::Waiting(Box::new(waiting))));
         }
         let new = NewGeneration {
             id: GenerationId::fresh(),
@@ -101,7 +109,9 @@ impl Admitted {
             now: self.portal.clock.now(),
         };
         let tab = Tab::open(&self.portal, &new).await?;
-        Ok(Run { id: new.id, sequences, tab, ending: Ending::Stop, _place: place })
+        let mut run = Run { id: new.id, engine: self.engine, requests, sequences, tab, ending: Ending::Stop, place };
+        while run.sequences.len() < SEQUENCES_AT_ONCE && run.line_up_next() {}
+        Ok(run)
     }
 }
 
@@ -130,11 +140,17 @@ pub(super) fn prompt_tokens(prompt: &Prompt) -> usize {
 pub struct Run {
     /// Its id in the ledger.
     pub id: GenerationId,
+    engine: Engine,
+    /// Those that are not in line yet.
+    requests: VecDeque<(usize, Request)>,
     sequences: SelectAll<Events>,
     tab: Tab,
     ending: Ending,
-    _place: Arc<Place>,
+    place: Arc<Place>,
 }
+
+/// Of one generation so many sequences stand in the account's line at once: a large batch does not keep its owner's next request out.
+const SEQUENCES_AT_ONCE: usize = 4;
 
 impl Run {
     /// What happens next, and to which request; nothing when all are finished and settled. After `Failed` nothing follows.
@@ -143,15 +159,28 @@ impl Run {
         match &next {
             Some((_, Event::Started { .. })) => {}
             Some((_, Event::Token { .. })) => self.tab.count_token(),
-            Some((_, Event::Finished { reason: FinishReason::Stop, .. })) => {}
-            Some((_, Event::Finished { reason: FinishReason::Length, .. })) => self.ending = Ending::Length,
+            Some((_, Event::Finished { reason, .. })) => {
+                if *reason == FinishReason::Length {
+                    self.ending = Ending::Length;
+                }
+                self.line_up_next();
+            }
             Some((_, Event::Failed(_))) => {
+                self.requests.clear();
                 self.sequences.clear();
                 self.tab.settle(Ending::Failed).await;
             }
             None => self.tab.settle(self.ending).await,
         }
         next
+    }
+
+    /// Puts the next request in line; says whether there was one.
+    fn line_up_next(&mut self) -> bool {
+        let Some((index, request)) = self.requests.pop_front() else { return false };
+        let waiting = Waiting { engine: self.engine.clone(), request, place: self.place.clone() };
+        self.sequences.push(sequence(index, Sequence::Waiting(Box::new(waiting))));
+        true
     }
 }
 

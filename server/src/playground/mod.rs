@@ -12,5 +12,8 @@ mod routes;
 mod store;
 mod usable;
 
+pub use complete::checkpoint;
+pub use fault::Fault;
+pub use prompt::Settings;
 pub use routes::configure;
 pub use store::{Generated, close_interrupted, recent};

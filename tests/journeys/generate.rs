@@ -1,0 +1,90 @@
+//! `sluice generate` and `sluice convert`: the engine in a terminal, without a portal.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tests::Installation;
+
+fn folder(path: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    path.to_str().unwrap().to_owned()
+}
+
+/// `sluice generate … --json` on a folder, parsed.
+fn generated(here: &Installation, dir: &str, arguments: &[&str]) -> Value {
+    let mut all = vec!["generate", dir, "--json", "--temperature", "0"];
+    all.extend(arguments);
+    serde_json::from_str(&here.run(&all)).unwrap()
+}
+
+fn ids(list: &Value) -> String {
+    list.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn a_folder_without_tokenizer_continues_ids_as_was_recorded() {
+    let here = Installation::fresh();
+    let dir = folder("inference/tests/fixtures/opt/preln-fp32");
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(format!("{dir}/expected.json")).unwrap()).unwrap();
+    let (_, prompt) = expected["prompts"].as_object().unwrap().iter().next().unwrap();
+    let greedy = prompt["greedy_ids"].as_array().unwrap();
+    let length = greedy.len().to_string();
+    let answer =
+        generated(&here, &dir, &["--prompt-ids", &ids(&prompt["input_ids"]), "--max-tokens", &length, "--ignore-eos", "--logprobs", "1"]);
+    assert_eq!(answer["token_ids"], prompt["greedy_ids"]);
+    for (own, recorded) in answer["token_logprobs"].as_array().unwrap().iter().zip(prompt["greedy_logprobs"].as_array().unwrap()) {
+        assert!((own.as_f64().unwrap() - recorded.as_f64().unwrap()).abs() < 1e-3, "{own} and {recorded}");
+    }
+    assert_eq!(answer["top_logprobs"][0], json!([[answer["token_ids"][0], answer["token_logprobs"][0]]]));
+}
+
+#[test]
+fn text_comes_as_it_is_made_and_is_what_json_tells() {
+    let here = Installation::fresh();
+    let dir = folder("deploy/demo/opt-verse-6m");
+    let answer = generated(&here, &dir, &["--prompt", "The sea was", "--max-tokens", "20", "--echo", "--logprobs", "0"]);
+    let plain = here.run(&["generate", &dir, "--prompt", "The sea was", "--max-tokens", "20", "--temperature", "0", "--echo"]);
+    assert_eq!(plain, answer["text"].as_str().unwrap().trim_end());
+    assert!(plain.starts_with("The sea was"));
+    assert_eq!(answer["prompt_logprobs"].as_array().unwrap().len() as u64, answer["usage"]["prompt_tokens"].as_u64().unwrap());
+    assert!(answer["prompt_logprobs"][0].is_null() && answer["prompt_logprobs"][1].as_f64().unwrap() < 0.0);
+    assert_eq!((&answer["finish_reason"], &answer["usage"]["completion_tokens"]), (&json!("length"), &json!(20)));
+}
+
+#[test]
+fn converted_weights_say_the_same() {
+    let here = Installation::fresh();
+    let from = folder("inference/tests/fixtures/opt/preln-fp16-bin-sharded");
+    let target = tempfile::tempdir().unwrap();
+    let out = target.path().join("converted");
+    let out = out.to_str().unwrap();
+    let names = here.run(&["convert", &from, out]);
+    assert!(names.lines().any(|name| name == "model.safetensors") && !names.contains(".bin"), "{names}");
+    let ask = ["--prompt-ids", "2,17,5", "--max-tokens", "12", "--ignore-eos", "--logprobs", "2"];
+    assert_eq!(generated(&here, &from, &ask), generated(&here, out, &ask));
+
+    let again = here.output(&["convert", &from, out]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
+}
+
+#[test]
+fn what_cannot_be_is_said_with_the_field() {
+    let here = Installation::fresh();
+    let demo = folder("deploy/demo/opt-verse-6m");
+    let bare = folder("inference/tests/fixtures/opt/preln-fp32");
+    for (arguments, status, words) in [
+        (vec!["generate", &demo, "--prompt", "x", "--temperature", "5"], 2, "temperature"),
+        (vec!["generate", &demo, "--prompt-ids", "999999"], 2, "999999"),
+        (vec!["generate", &demo], 2, "--prompt"),
+        (vec!["generate", &bare, "--prompt", "x"], 2, "token ids"),
+        (vec!["generate", "nowhere", "--prompt", "x"], 2, "neither a folder nor a model"),
+        (vec!["generate", "/tmp", "--prompt", "x"], 1, "config.json"),
+    ] {
+        let output = here.output(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
