@@ -128,7 +128,15 @@ async fn checkpoint(config: Config, target: &str) -> Result<Checkpoint, Error> {
 struct Heard {
     prompt: Vec<PromptToken>,
     text: String,
-    tokens: Vec<(u32, Option<f32>, Vec<(u32, f32)>)>,
+    tokens: Vec<Made>,
+}
+
+/// One token that was made.
+struct Made {
+    id: u32,
+    logprob: Option<f32>,
+    /// The likeliest tokens at its place, and their log-probabilities.
+    top: Vec<(u32, f32)>,
 }
 
 /// What came, all of it.
@@ -160,7 +168,7 @@ async fn answer(engine: &Engine, request: Request, quiet: bool) -> Result<Answer
             Event::Token { id, text, logprob, top } => {
                 heard.text.push_str(&text);
                 show(&text, id)?;
-                heard.tokens.push((id, logprob, top));
+                heard.tokens.push(Made { id, logprob, top });
             }
             Event::Finished { reason, usage, text_tail } => {
                 heard.text.push_str(&text_tail);
@@ -186,9 +194,9 @@ impl Answer {
     fn json(&self, echo: bool) -> Value {
         let mut body = json!({
             "text": self.heard.text,
-            "token_ids": self.heard.tokens.iter().map(|(id, ..)| id).collect::<Vec<_>>(),
-            "token_logprobs": self.heard.tokens.iter().map(|(_, logprob, _)| logprob).collect::<Vec<_>>(),
-            "top_logprobs": self.heard.tokens.iter().map(|(_, _, top)| top).collect::<Vec<_>>(),
+            "token_ids": self.heard.tokens.iter().map(|token| token.id).collect::<Vec<_>>(),
+            "token_logprobs": self.heard.tokens.iter().map(|token| token.logprob).collect::<Vec<_>>(),
+            "top_logprobs": self.heard.tokens.iter().map(|token| &token.top).collect::<Vec<_>>(),
         });
         if echo {
             body["prompt_logprobs"] = json!(self.heard.prompt.iter().map(|token| token.logprob).collect::<Vec<_>>());
