@@ -82,19 +82,19 @@ need_downloaders() {
     apt_install "${missing[@]}"
 }
 
-# Leaves the browser's path in CHROME_PATH.
+# Leaves the browser's path in SLUICE_TEST_BROWSER.
 need_browser() {
     local name
     find_browser() {
-        for name in "${CHROME_PATH:-}" chromium chromium-browser google-chrome google-chrome-stable; do
-            [ -n "$name" ] && have "$name" && { CHROME_PATH=$(command -v "$name"); export CHROME_PATH; return; }
+        for name in "${SLUICE_TEST_BROWSER:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+            [ -n "$name" ] && have "$name" && { SLUICE_TEST_BROWSER=$(command -v "$name"); export SLUICE_TEST_BROWSER; return; }
         done
         return 1
     }
     find_browser && return
-    can_apt || fail "The browser tests need Chromium: sudo apt-get install chromium (or name one in CHROME_PATH)"
+    can_apt || fail "The browser tests need Chromium: sudo apt-get install chromium (or name one in SLUICE_TEST_BROWSER)"
     apt_install chromium
-    find_browser || fail "Chromium was installed and is not on PATH: name it in CHROME_PATH"
+    find_browser || fail "Chromium was installed and is not on PATH: name it in SLUICE_TEST_BROWSER"
 }
 
 # need_node_modules FOLDER: what its lock file says, with no package's own install scripts.

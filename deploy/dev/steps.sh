@@ -15,7 +15,8 @@ step() { printf '\n== %s\n' "$*" >&2; }
 # fail MESSAGE: what is missing, and what to type.
 fail() { printf '\n!! %s\n' "$*" >&2; exit 1; }
 
-have() { command -v "$1" >/dev/null 2>&1; }
+# By -x, since bash also names a file that it could not run.
+have() { [ -x "$(command -v "$1")" ]; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 

