@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
 //! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
-//! → `accounts` → `catalog` → `access` → `downloads`, `playground` → `admin` → `serve`, `routes`, `workers`, `commands`.
+//! → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `workers`, `commands`.
 
 pub mod access;
 pub mod accounts;
@@ -19,6 +19,7 @@ pub mod http;
 pub mod ids;
 pub mod integrity;
 pub mod mail;
+pub mod models;
 pub mod playground;
 pub mod portal;
 pub mod postgres;

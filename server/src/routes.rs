@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::error::Error;
 use crate::http::assets;
 use crate::portal::Portal;
-use crate::{access, accounts, admin, downloads, playground};
+use crate::{access, accounts, admin, downloads, models, playground};
 
 /// Wires every URL.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -21,6 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(admin::configure)
         .configure(playground::configure)
         .configure(downloads::configure)
+        .configure(models::configure)
         .default_service(actix_web::web::to(nothing_here));
 }
 

@@ -10,6 +10,7 @@ mod download;
 mod gated;
 mod generate;
 mod house;
+mod models;
 mod playground;
 mod publish;
 mod serve;

@@ -11,8 +11,8 @@ use super::survey::{Found, Survey, survey};
 
 /// The licence's text, under the names people give it; the first that is there counts.
 const LICENCE_FILES: &[&str] = &["LICENSE.md", "LICENSE", "LICENSE.txt", "LICENCE.md", "LICENCE", "LICENCE.txt"];
-/// The model's card.
-pub(super) const CARD_FILE: &str = "README.md";
+/// The file that holds the model's card.
+pub const CARD_FILE: &str = "README.md";
 /// How long card and licence may be: 1 MiB each, as both are shown on pages.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 

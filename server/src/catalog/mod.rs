@@ -16,7 +16,7 @@ mod store;
 mod survey;
 
 pub use card::{SafeHtml, render as render_markdown};
-pub use check::Fault;
+pub use check::{CARD_FILE, Fault};
 pub use demo::publish_if_empty as publish_demo_if_empty;
 pub use gate::change_gate;
 pub use meter::{Meter, Phase};

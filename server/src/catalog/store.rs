@@ -9,6 +9,11 @@ use crate::error::Error;
 use crate::ids::{AccountId, ModelId, ReleaseId};
 use crate::integrity::Digests;
 
+/// Whether the database can be asked for these: its texts hold no zero byte, addresses may.
+fn is_text<const N: usize>(parts: [&str; N]) -> bool {
+    parts.iter().all(|part| !part.contains('\0'))
+}
+
 struct ModelRow {
     id: ModelId,
     org: String,
@@ -36,6 +41,9 @@ impl ModelRow {
 
 /// The model `org/name`, whatever the case of the letters; compare with [`Model::full_name`] to redirect to the right spelling.
 pub async fn find_model(db: &mut PgConnection, org: &str, name: &str) -> Result<Option<Model>, Error> {
+    if !is_text([org, name]) {
+        return Ok(None);
+    }
     let row = sqlx::query_as!(
         ModelRow,
         r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
@@ -137,6 +145,9 @@ pub async fn list_models(db: &mut PgConnection, search: &str, gate: Option<Gate>
 
 /// The release that `revision` means for a model: a branch, a tag, or at least 7 digits of a revision that no other begins with.
 pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> Result<Option<Release>, Error> {
+    if !is_text([revision]) {
+        return Ok(None);
+    }
     let is_hex = (7..=40).contains(&revision.len()) && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut found = sqlx::query_as!(
         Release,
@@ -185,6 +196,9 @@ pub async fn files(db: &mut PgConnection, release: ReleaseId) -> Result<Vec<Rele
 
 /// One file of a release.
 pub async fn file(db: &mut PgConnection, release: ReleaseId, path: &str) -> Result<Option<ReleaseFile>, Error> {
+    if !is_text([path]) {
+        return Ok(None);
+    }
     let file = sqlx::query_as!(
         ReleaseFile,
         r#"select f.path, o.size_bytes, o.sha256, o.blake3, o.git_sha1, f.is_lfs

@@ -1,0 +1,95 @@
+//! Commands to copy, with this portal's real address and this release's real files.
+
+use crate::catalog::{Gate, Model, Release, ReleaseFile};
+use crate::config::Config;
+
+/// One way to fetch a model.
+pub(super) struct Way {
+    /// What it is done with.
+    pub(super) tool: &'static str,
+    /// When one would choose it.
+    pub(super) remark: &'static str,
+    /// What to paste.
+    pub(super) commands: String,
+}
+
+/// Every way, the usual first.
+pub(super) fn ways(config: &Config, model: &Model, release: &Release, files: &[ReleaseFile]) -> Vec<Way> {
+    let endpoint = config.url_of("").trim_end_matches('/').to_owned();
+    let name = model.full_name();
+    let gated = model.gate != Gate::Open;
+    let token = if gated { "export HF_TOKEN=slc_…   # your token\n" } else { "" };
+    let header = if gated { " \\\n  -H \"Authorization: Bearer $HF_TOKEN\"" } else { "" };
+    let mut ways = vec![
+        Way {
+            tool: "hf download",
+            remark: "Fetches everything into the cache that transformers reads; repeat it to go on after a break.",
+            commands: format!("export HF_ENDPOINT={endpoint}\n{token}hf download {name}"),
+        },
+        Way {
+            tool: "transformers",
+            remark: "Loads the model by name, with HF_ENDPOINT (and HF_TOKEN) set as above.",
+            commands: format!(
+                "from transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(\"{name}\")\n\
+                 model = AutoModelForCausalLM.from_pretrained(\"{name}\", dtype=\"auto\")"
+            ),
+        },
+    ];
+    // Plain files by their revision: a name such as `main` could move between two halves of a download.
+    if let Some(file) = files.iter().max_by_key(|file| file.size_bytes) {
+        let url = format!("{endpoint}/{name}/resolve/{}/{}", release.revision, file.path);
+        let target = file.path.rsplit('/').next().unwrap_or(&file.path);
+        ways.push(Way {
+            tool: "curl",
+            remark: "One file; the same line goes on where it broke off.",
+            commands: format!("curl -fL -C - -o {target}{header} \\\n  {url}"),
+        });
+        let header = if gated { " \\\n  --header=\"Authorization: Bearer $HF_TOKEN\"" } else { "" };
+        ways.push(Way {
+            tool: "aria2c",
+            remark: "One file over eight connections, checked against its digest at the end.",
+            commands: format!("aria2c -c -x8 -o {target} --checksum=sha-256={}{header} \\\n  {url}", file.sha256),
+        });
+    }
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+    use crate::ids::{ModelId, ReleaseId};
+
+    fn commands(gate: Gate) -> String {
+        let config = Config::from_lookup(|name| (name == "SLUICE_PUBLIC_URL").then(|| "https://weights.example.org/".to_owned())).unwrap();
+        let at = time::OffsetDateTime::UNIX_EPOCH;
+        let (id, org, name) = (ModelId::fresh(), "acme".to_owned(), "tiny".to_owned());
+        let model = Model { id, org, name, gate, licence_sha256: None, summary: String::new(), created_at: at };
+        let (revision, notes) = ("0f".repeat(20), String::new());
+        let release = Release { id: ReleaseId::fresh(), model_id: id, revision, notes, config_json: None, published_at: at };
+        let file = |path: &str, size_bytes| ReleaseFile {
+            path: path.into(),
+            size_bytes,
+            sha256: "ab".repeat(32),
+            blake3: String::new(),
+            git_sha1: String::new(),
+            is_lfs: true,
+        };
+        let files = [file("config.json", 600), file("model.safetensors", 1_000_000)];
+        ways(&config, &model, &release, &files).into_iter().map(|way| way.commands).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_commands_carry_the_public_address_and_the_revision() {
+        let commands = commands(Gate::Application);
+        assert!(commands.contains("HF_ENDPOINT=https://weights.example.org\n"), "{commands}");
+        let url = format!("https://weights.example.org/acme/tiny/resolve/{}/model.safetensors", "0f".repeat(20));
+        assert_eq!(commands.matches(&url).count(), 2, "{commands}");
+        assert_eq!(commands.matches("$HF_TOKEN").count(), 2, "{commands}");
+    }
+
+    #[test]
+    fn an_open_model_needs_no_token() {
+        assert!(!commands(Gate::Open).contains("TOKEN"));
+    }
+}
