@@ -28,7 +28,7 @@ pub(super) fn ways(config: &Config, model: &Model, release: &Release, files: &[R
         },
         Way {
             tool: "transformers",
-            remark: "Loads the model by name, with HF_ENDPOINT (and HF_TOKEN) set as above.",
+            remark: "Loads the model by name, with the variables above set.",
             commands: format!(
                 "from transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(\"{name}\")\n\
                  model = AutoModelForCausalLM.from_pretrained(\"{name}\", dtype=\"auto\")"
