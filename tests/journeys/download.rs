@@ -5,7 +5,7 @@ use std::time::{Duration as Wait, Instant};
 use reqwest::Method;
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{Offer, Page, Person, TestPortal};
+use tests::{Installation, Offer, Page, Person, TestPortal};
 use time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -365,7 +365,7 @@ async fn a_slow_client_holds_up_nobody_and_a_gone_one_leaves_nothing(db: PgPool)
     let offer = portal.offers("acme/large", Gate::Open, &[("model.safetensors", &large), ("config.json", CONFIG)]).await;
     let mut slow = Vec::new();
     for _ in 0..8 {
-        slow.push(begin_download(&portal, &offer.url("model.safetensors")).await);
+        slow.push(begin_download(&portal.base, &offer.url("model.safetensors")).await);
     }
     assert_eq!(portal.ledger.running(), 8);
     let begun = Instant::now();
@@ -396,9 +396,63 @@ async fn a_damaged_object_is_never_sent_as_if_it_were_whole(db: PgPool) {
     assert_eq!(get(&nobody, &offer.url("sub/model.safetensors"), &[]).await.status, 500);
 }
 
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_rust_client_of_the_hub_downloads_what_its_token_may(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (offer, weights) = tiny(&portal, Gate::Application).await;
+    let browser = portal.researcher("ada").await;
+    let token = browser.makes_token(&["download"]).await;
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, base) = (cache.path().to_owned(), portal.base.clone());
+    let fetch = move || {
+        let builder = hf_hub::api::sync::ApiBuilder::new().with_endpoint(base.clone()).with_cache_dir(folder.clone());
+        let model = builder.with_token(Some(token.clone())).with_progress(false).build().unwrap().model("acme/tiny".into());
+        assert_eq!(model.info().unwrap().siblings.len(), 5);
+        model.get("sub/model.safetensors").map(|path| std::fs::read(path).unwrap()).map_err(|error| error.to_string())
+    };
+    let refused = tokio::task::spawn_blocking(fetch.clone()).await.unwrap();
+    assert!(refused.as_ref().is_err_and(|error| error.contains("403")), "{refused:?}");
+    portal.grants(&offer, &browser.email, 30).await;
+    assert!(tokio::task::spawn_blocking(fetch).await.unwrap().unwrap() == weights);
+}
+
+#[tokio::test]
+async fn a_download_survives_the_portal_s_end_and_is_remembered() {
+    const WEIGHTS: &str = "model.safetensors";
+    let published = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/demo/opt-verse-6m/model.safetensors")).unwrap();
+    let installation = Installation::fresh();
+    let serving = installation.serve().await;
+    let ada = installation.person("ada@university.edu", "researcher").await;
+    let moving = head(&ada, &format!("/sluice/opt-verse-6m/resolve/main/{WEIGHTS}"), &[]).await;
+    let (path, etag) = (moving.location().to_owned(), moving.header("etag").to_owned());
+
+    // Killed in the middle: what came is the beginning, and the rest comes from the portal that was started again.
+    let mut answer = ada.request(Method::GET, &path).send().await.unwrap();
+    let mut came = answer.chunk().await.unwrap().unwrap().to_vec();
+    serving.kill();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        came.extend_from_slice(&chunk);
+    }
+    assert!(came.len() < published.len() && published.starts_with(&came));
+    let serving = installation.serve().await;
+    let rest = get(&ada, &path, &[("range", &format!("bytes={}-", came.len())), ("if-range", &etag)]).await;
+    assert_eq!(rest.status, 206);
+    assert!([came, rest.bytes.to_vec()].concat() == published);
+
+    // Told to stop in the middle of another: it is cut, and what was sent of it stands in the ledger.
+    let bob = installation.person("bob@university.edu", "researcher").await;
+    let mut slow = bob.request(Method::GET, &path).send().await.unwrap();
+    slow.chunk().await.unwrap();
+    serving.stop();
+    drop(slow);
+    let _serving = installation.serve().await;
+    ada.get("/account/downloads").await.says(WEIGHTS);
+    bob.get("/account/downloads").await.says(WEIGHTS).says("in part");
+}
+
 /// Sends a request on a socket of its own, and reads one byte of the answer.
-async fn begin_download(portal: &TestPortal, path: &str) -> TcpStream {
-    let mut client = TcpStream::connect(portal.base.trim_start_matches("http://")).await.unwrap();
+async fn begin_download(base: &str, path: &str) -> TcpStream {
+    let mut client = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
     client.write_all(format!("GET {path} HTTP/1.1\r\nHost: portal\r\n\r\n").as_bytes()).await.unwrap();
     client.read_exact(&mut [0; 1]).await.unwrap();
     client

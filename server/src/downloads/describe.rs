@@ -8,18 +8,18 @@ use super::instead::{Instead, X_REPO_COMMIT};
 use super::query::{Query, is_yes};
 use super::tree::{self, Entry};
 use super::{headers, hub, lookup, store};
-use crate::catalog::{self, Gate, Model, Release};
+use crate::catalog::{self, Gate, MAIN, Model, Release};
 use crate::error::FieldError;
 use crate::portal::Portal;
 
-/// The name of the release that everybody gets who does not ask for another.
-pub(super) const MAIN: &str = "main";
 /// Entries in one answer about a tree: more than any release has, because some clients read the first page only.
 const TREE_PAGE_MAX: usize = 10_000;
 /// Models in one answer unless fewer are asked for.
 const MODELS_PAGE_MAX: usize = 500;
 /// Models looked through in one listing.
 const MODELS_MAX: i64 = 5_000;
+/// Releases in one history.
+const COMMITS_MAX: i64 = 1_000;
 /// Paths in one question about paths.
 const PATHS_MAX: usize = 1_000;
 
@@ -95,12 +95,14 @@ pub(super) async fn refs(portal: &Portal, request: &HttpRequest, names: &Names) 
     Ok(json(&hub::refs(&names, query(request).flag("include_prs"))))
 }
 
-/// The release as the one commit it is: releases do not build on each other.
+/// The release and those published before it, newest first: each is one commit.
 pub(super) async fn commits(portal: &Portal, request: &HttpRequest, names: &Names) -> Result<HttpResponse, Instead> {
     let mut db = portal.db.acquire().await?;
     let model = lookup::model(&mut db, &portal.config, request, &names.org, &names.name).await?;
     let release = lookup::release(&mut db, &model, &names.revision).await?;
-    Ok(of_release(&release, &Value::Array(vec![hub::commit(&model, &release)])))
+    let all = catalog::releases(&mut db, model.id, COMMITS_MAX).await?;
+    let history = all.iter().skip_while(|other| other.id != release.id).map(|release| hub::commit(&model, release));
+    Ok(of_release(&release, &history.collect()))
 }
 
 /// The models on offer: `author`, `search`, `filter` (tags, all of them), `gated`, `sort`, `limit`, `cursor`.

@@ -8,7 +8,7 @@ use time::Duration;
 use super::instead::Instead;
 use crate::access::{self, Action, Permit, Verdict};
 use crate::accounts::Visitor;
-use crate::catalog::{self, Model, Release, ReleaseFile};
+use crate::catalog::{self, Model, ModelName, Release, ReleaseFile};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::portal::Portal;
@@ -25,7 +25,8 @@ pub(super) async fn model(db: &mut PgConnection, config: &Config, request: &Http
     if matches!(visitor, Visitor::BadToken) {
         return Err(Instead::bad_token(config));
     }
-    let model = if is_name(org) && is_name(name) { catalog::find_model(db, org, name).await? } else { None };
+    let is_name = format!("{org}/{name}").parse::<ModelName>().is_ok();
+    let model = if is_name { catalog::find_model(db, org, name).await? } else { None };
     let model = model.ok_or_else(|| Instead::no_model(&visitor))?;
     let asked = format!("/{org}/{name}");
     if asked != model.path() {
@@ -68,11 +69,6 @@ pub(super) fn ends_soon(config: &Config, model: &Model, permit: &Permit, now: Ti
     let until = permit.until.filter(|until| *until - now < ENDS_SOON)?;
     let again = config.url_of(&format!("{}/apply", model.path()));
     Some(format!("access-ends; Your access to {} ends on {}. Apply again: {again}", model.full_name(), until.date()))
-}
-
-/// What could be the name of an organisation or a model; anything else need not be looked up.
-fn is_name(text: &str) -> bool {
-    (1..=96).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// Whether the database could keep this text at all.

@@ -8,6 +8,7 @@ use super::instead::Instead;
 use super::ledger::{Before, Download, Ledger};
 use super::{describe, hub, lookup, send, store};
 use crate::accounts::{SignedIn, Visitor};
+use crate::catalog::human_bytes;
 use crate::error::Error;
 use crate::http::Frame;
 use crate::http::page::page;
@@ -139,30 +140,9 @@ async fn mine(portal: Data<Portal>, by: SignedIn, from: Query<From>, frame: Fram
 
 fn line(download: Download) -> Line {
     Line {
-        sent: bytes(download.sent_bytes),
-        size: bytes(download.size_bytes),
+        sent: human_bytes(download.sent_bytes.unsigned_abs()),
+        size: human_bytes(download.size_bytes.unsigned_abs()),
         at: format!("{} {:02}:{:02}", download.last_at.date(), download.last_at.hour(), download.last_at.minute()),
         download,
-    }
-}
-
-/// A number of bytes as people read it: 1.4 GB.
-fn bytes(count: i64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if count < 1000 {
-        return format!("{count} B");
-    }
-    let power = (count.ilog10() / 3).min(4);
-    format!("{:.1} {}", count as f64 / 1000f64.powi(power.cast_signed()), UNITS[power as usize - 1])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn bytes_are_told_as_people_read_them() {
-        let told: Vec<_> = [0, 999, 1000, 26_300_000, 5_000_000_000, 3_000_000_000_000_000].map(bytes).into();
-        assert_eq!(told, ["0 B", "999 B", "1.0 kB", "26.3 MB", "5.0 GB", "3000.0 TB"]);
     }
 }

@@ -1,0 +1,68 @@
+"""A TCP relay before the portal: it writes down the request lines and, told to, stops passing bytes on."""
+
+import re
+import socket
+import threading
+
+REQUEST_LINE = re.compile(rb"^(GET|HEAD|POST) (\S+) HTTP/1\.1\r?$", re.MULTILINE)
+
+
+class Relay:
+    def __init__(self, port):
+        self.target = port
+        self.requests = []
+        self.stalled = threading.Event()
+        self._room = None
+        self._go_on = threading.Condition()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stall_after(self, count):
+        """Passes `count` more bytes of answers on, and then none; None: as many as come."""
+        with self._go_on:
+            self._room = count
+            self.stalled.clear()
+            self._go_on.notify_all()
+
+    def asked(self, method, part=""):
+        """The paths asked for by `method` that contain `part`."""
+        return [path for verb, path in self.requests if verb == method and part in path]
+
+    def close(self):
+        self.stall_after(None)
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            threading.Thread(target=self._pass, args=(client, server, self._write_down), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, self._wait_for_room), daemon=True).start()
+
+    def _pass(self, source, sink, look):
+        try:
+            while data := source.recv(65536):
+                look(data)
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _write_down(self, data):
+        self.requests += [(verb.decode(), path.decode()) for verb, path in REQUEST_LINE.findall(data)]
+
+    def _wait_for_room(self, data):
+        with self._go_on:
+            while self._room is not None and self._room < len(data):
+                self.stalled.set()
+                self._go_on.wait()
+            if self._room is not None:
+                self._room -= len(data)

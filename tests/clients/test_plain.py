@@ -1,0 +1,78 @@
+"""curl, wget and aria2c: resumed, in parallel, verified."""
+
+import hashlib
+import subprocess
+import time
+
+import pytest
+
+from conftest import GATED, OPEN, tool
+
+
+@pytest.fixture
+def weights(demo):
+    return hashlib.sha256((demo / "model.safetensors").read_bytes()).hexdigest()
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run(*command, cwd, status=0):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_curl_goes_on_where_it_was_cut(portal, token, weights, tmp_path):
+    url, bearer = f"{portal.url}/{GATED}/resolve/main/model.safetensors", f"Authorization: Bearer {token}"
+    cut = run(tool("curl"), "-fsSL", "--limit-rate", "4M", "--max-time", "1", "-H", bearer, "-O", url, cwd=tmp_path, status=28)
+    part = (tmp_path / "model.safetensors").stat().st_size
+    assert part > 100_000, cut
+    said = run(tool("curl"), "-fsSL", "-C", "-", "-D", "-", "-H", bearer, "-O", url, cwd=tmp_path)
+    assert f"content-range: bytes {part}-" in said.lower(), said
+    assert sha256(tmp_path / "model.safetensors") == weights
+    # Complete already: the portal says that nothing is left (416); curl calls that an error only because of -f, and keeps the file.
+    said = run(tool("curl"), "-fsSL", "-C", "-", "-H", bearer, "-O", url, cwd=tmp_path, status=22)
+    assert "416" in said and sha256(tmp_path / "model.safetensors") == weights
+    run(tool("curl"), "-sSL", "-C", "-", "-H", bearer, "-O", url, cwd=tmp_path)
+    assert sha256(tmp_path / "model.safetensors") == weights
+
+
+def test_curl_goes_on_after_the_portal_was_killed(portal, weights, tmp_path):
+    url = f"{portal.url}/{OPEN}/resolve/main/model.safetensors"
+    running = subprocess.Popen([tool("curl"), "-fsSL", "--limit-rate", "3M", "-O", url], cwd=tmp_path, stderr=subprocess.PIPE)
+    file = tmp_path / "model.safetensors"
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.stat().st_size > 1_000_000):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.01)
+    portal.kill()
+    assert running.wait(timeout=30) in (18, 56), "curl sees that the transfer was cut"
+    running.stderr.close()
+    assert 1_000_000 < file.stat().st_size < 11_849_536
+    portal.start()
+    run(tool("curl"), "-fsSL", "-C", "-", "-O", url, cwd=tmp_path)
+    assert sha256(file) == weights
+
+
+def test_curl_leaves_no_file_behind_a_closed_gate(portal, stranger, tmp_path):
+    url = f"{portal.url}/{GATED}/resolve/main/model.safetensors"
+    said = run(tool("curl"), "-fL", "-H", f"Authorization: Bearer {stranger}", "-O", url, cwd=tmp_path, status=22)
+    assert "403" in said and not (tmp_path / "model.safetensors").exists()
+
+
+def test_wget_goes_on_where_it_was_cut(portal, weights, tmp_path, demo):
+    (tmp_path / "model.safetensors").write_bytes((demo / "model.safetensors").read_bytes()[:5_000_000])
+    said = run(tool("wget"), "-c", "-nv", "-S", f"{portal.url}/{OPEN}/resolve/main/model.safetensors", cwd=tmp_path)
+    assert "206 Partial Content" in said, said
+    assert sha256(tmp_path / "model.safetensors") == weights
+
+
+def test_aria2_fetches_in_parallel_and_verifies(portal, relay, token, weights, tmp_path):
+    # Asking for the checksum is aria2's own doing: it sends Want-Digest and compares when the answer carries one.
+    parallel = ("-x8", "-s8", "-k1M", "--console-log-level=info", "--check-integrity=true", f"--header=Authorization: Bearer {token}")
+    said = run(tool("aria2c"), *parallel, f"{relay.url}/{GATED}/resolve/main/model.safetensors", cwd=tmp_path)
+    assert sha256(tmp_path / "model.safetensors") == weights
+    assert len(relay.asked("GET", "/resolve/")) > 4, "in several ranges"
+    assert "sha-256" in said.lower(), said
