@@ -19,4 +19,4 @@ step "Licences, bans and sources of the dependencies"
 cargo deny --log-level error check licenses bans sources
 
 step "Shell scripts"
-shellcheck --external-sources deploy/dev/*.sh .ci/run
+shellcheck --external-sources deploy/dev/*.sh deploy/bench/*.sh .ci/run
