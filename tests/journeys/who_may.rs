@@ -1,0 +1,253 @@
+//! Every route × every kind of visitor, and who may pass. A route without a row fails, and so does a row without a route.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::Parser;
+use reqwest::Method;
+use serde_json::json;
+use server::accounts::{self, Email};
+use server::catalog::Gate;
+use server::commands::grant::{self, GrantCommand};
+use sqlx::PgPool;
+use tests::{Page, Person, TestPortal};
+use time::Duration;
+
+use crate::gated::{LICENCE, applies_for, relicense};
+
+/// The columns: nobody · a researcher with nothing · one with a grant · with one that has ended · with one that was revoked · a reviewer
+/// · an admin · the grant holder's token for downloads · the grant holder's token for the API · a token that is none.
+const VISITORS: [&str; 10] =
+    ["nobody", "plain", "granted", "expired", "revoked", "reviewer", "admin", "download token", "api token", "bad token"];
+
+/// A letter for each visitor: `y` passes (whatever the form then says) · `s` has to sign in (401, or sent to the page)
+/// · `n` it does not exist for them (404) · `f` told what is missing (403). `TRY` posts the playground's form, `JSON` a request of `/v1`,
+/// which takes tokens alone: a browser's cookies open nothing there, so no other site can spend them.
+///
+/// `{app}` is the application that the grant holder once sent; `{gated}` and `{open}` are models; other placeholders are filled in below.
+const TABLE: &[(&str, &str, &str, &str)] = &[
+    // What everybody sees.
+    ("GET", "/", "/", "yyyyyyyyyy"),
+    ("GET", "/healthz", "/healthz", "yyyyyyyyyy"),
+    ("GET", "/readyz", "/readyz", "yyyyyyyyyy"),
+    ("GET", "/robots.txt", "/robots.txt", "yyyyyyyyyy"),
+    ("GET", "/static/{bundle}/{name}", "/static/x/style.css", "yyyyyyyyyy"),
+    ("GET", "/models", "/models", "yyyyyyyyyy"),
+    ("GET", "/{org}/{name}", "/{gated}", "yyyyyyyyyy"),
+    ("GET", "/{org}/{name}/files", "/{gated}/files", "yyyyyyyyyy"),
+    ("GET", "/{org}/{name}/licence", "/{gated}/licence", "yyyyyyyyyy"),
+    ("GET", "/{org}/{name}", "/lab/nothing", "nnnnnnnnnn"),
+    // The way in.
+    ("GET", "/sign-up", "/sign-up", "yyyyyyyyyy"),
+    ("POST", "/sign-up", "/sign-up", "yyyyyyyyyy"),
+    ("GET", "/sign-in", "/sign-in", "yyyyyyyyyy"),
+    ("POST", "/sign-in", "/sign-in", "yyyyyyyyyy"),
+    ("GET", "/sign-in/link", "/sign-in/link", "yyyyyyyyyy"),
+    ("POST", "/sign-in/link", "/sign-in/link", "yyyyyyyyyy"),
+    ("GET", "/verify", "/verify", "yyyyyyyyyy"),
+    ("POST", "/verify", "/verify", "yyyyyyyyyy"),
+    ("GET", "/forgot", "/forgot", "yyyyyyyyyy"),
+    ("POST", "/forgot", "/forgot", "yyyyyyyyyy"),
+    ("GET", "/reset", "/reset", "yyyyyyyyyy"),
+    ("POST", "/reset", "/reset", "yyyyyyyyyy"),
+    // One's own account: browsers only.
+    ("GET", "/account", "/account", "syyyyyysss"),
+    ("POST", "/account/name", "/account/name", "syyyyyysss"),
+    ("POST", "/account/password", "/account/password", "syyyyyysss"),
+    ("GET", "/account/sessions", "/account/sessions", "syyyyyysss"),
+    ("POST", "/account/sessions/end-others", "/account/sessions/end-others", "syyyyyysss"),
+    ("POST", "/account/sessions/{id}/end", "/account/sessions/{session}/end", "snnnnnnsss"),
+    ("GET", "/account/tokens", "/account/tokens", "syyyyyysss"),
+    ("POST", "/account/tokens", "/account/tokens", "syyyyyysss"),
+    ("POST", "/account/tokens/{id}/revoke", "/account/tokens/{token}/revoke", "snnnnnnsss"),
+    ("GET", "/account/downloads", "/account/downloads", "syyyyyysss"),
+    // Applying: one's own cases, and nobody else's.
+    ("GET", "/applications", "/applications", "syyyyyysss"),
+    ("GET", "/applications/{id}", "/applications/{app}", "snynnnnsss"),
+    ("POST", "/applications/{id}/withdraw", "/applications/{app}/withdraw", "snynnnnsss"),
+    ("GET", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
+    ("POST", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
+    ("POST", "/{org}/{name}/apply/draft", "/{gated}/apply/draft", "syyyyyysss"),
+    // Deciding.
+    ("GET", "/review", "/review", "snnnnyysss"),
+    ("GET", "/review/{id}", "/review/{app}", "snnnnyysss"),
+    ("POST", "/review/{id}/approve", "/review/{app}/approve", "snnnnyysss"),
+    ("POST", "/review/{id}/decline", "/review/{app}/decline", "snnnnyysss"),
+    ("POST", "/review/{id}/revoke", "/review/{app}/revoke", "snnnnyysss"),
+    // Running the portal.
+    ("GET", "/admin", "/admin", "snnnnnysss"),
+    ("GET", "/admin/people", "/admin/people", "snnnnnysss"),
+    ("POST", "/admin/people/{id}/role", "/admin/people/{account}/role", "snnnnnysss"),
+    ("POST", "/admin/people/{id}/close", "/admin/people/{account}/close", "snnnnnysss"),
+    ("POST", "/admin/people/{id}/reopen", "/admin/people/{account}/reopen", "snnnnnysss"),
+    ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
+    ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
+    ("GET", "/admin/audit", "/admin/audit", "snnnnnysss"),
+    ("GET", "/admin/mail", "/admin/mail", "snnnnnysss"),
+    ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
+    ("POST", "/admin/mail/{id}/retry", "/admin/mail/{mail}/retry", "snnnnnysss"),
+    ("GET", "/admin/usage", "/admin/usage", "snnnnnysss"),
+    // The Hub's interface: what is on offer is public, the bytes are not.
+    ("GET", "/api/agent-harnesses", "/api/agent-harnesses", "yyyyyyyyyy"),
+    ("HEAD", "/api/telemetry/{topic:.*}", "/api/telemetry/x", "yyyyyyyyyy"),
+    ("GET", "/api/whoami-v2", "/api/whoami-v2", "syyyyyyyys"),
+    ("GET", "/api/models", "/api/models", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}", "/api/models/{gated}", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/revision/{revision}", "/api/models/{gated}/revision/main", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/tree/{revision}", "/api/models/{gated}/tree/main", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/tree/{revision}/{path:.*}", "/api/models/{gated}/tree/main/nothing", "nnnnnnnnns"),
+    ("POST", "/api/models/{org}/{name}/paths-info/{revision}", "/api/models/{gated}/paths-info/main", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/refs", "/api/models/{gated}/refs", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/commits/{revision}", "/api/models/{gated}/commits/main", "yyyyyyyyys"),
+    ("GET", "/api/models/{org}/{name}/auth-check", "/api/models/{gated}/auth-check", "sfyfffyyfs"),
+    ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/model.safetensors", "sfyfffyyfs"),
+    ("HEAD", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/model.safetensors", "sfyfffyyfs"),
+    ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/config.json", "sfyfffyyfs"),
+    ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/README.md", "yyyyyyyyys"),
+    ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{open}/resolve/main/model.safetensors", "yyyyyyyyfs"),
+    ("GET", "/{org}/{name}/raw/{revision}/{path:.*}", "/{gated}/raw/{revision}/config.json", "sfyfffyyfs"),
+    // Trying.
+    ("GET", "/playground", "/playground", "yyyyyyyyyy"),
+    ("TRY", "/playground", "/playground", "yyyyyyyyyy"),
+    ("TRY", "/playground/complete", "/playground/complete", "ffyfffyfyf"),
+    ("GET", "/v1/models", "/v1/models", "sssssssfys"),
+    ("GET", "/v1/models/{org}/{name}", "/v1/models/{gated}", "sssssssfys"),
+    ("JSON", "/v1/completions", "/v1/completions", "sssssssfys"),
+    ("JSON", "/tokenize", "/tokenize", "sssssssfys"),
+    ("JSON", "/detokenize", "/detokenize", "sssssssfys"),
+    ("GET", "/tokenizer_info", "/tokenizer_info?model={gated}", "sssssssfys"),
+    // Last, because it ends the sessions of those who may.
+    ("POST", "/sign-out", "/sign-out", "syyyyyysss"),
+];
+
+const OPEN: &str = "lab/open";
+const GATED: &str = "lab/gated";
+
+fn letter(page: &Page) -> char {
+    match page.status {
+        401 => 's',
+        403 => 'f',
+        404 => 'n',
+        303 if page.location().starts_with("/sign-in") => 's',
+        status if status < 500 => 'y',
+        status => panic!("{status}: {}", page.text),
+    }
+}
+
+async fn knocks(person: &Person, method: &str, path: &str) -> Page {
+    match method {
+        "GET" => person.get(path).await,
+        "HEAD" => Page::of(person.request(Method::HEAD, path).send().await.unwrap()).await,
+        "POST" => person.post(path, &[]).await,
+        "TRY" => person.post(path, &[("model", GATED), ("text", "In the"), ("max_tokens", "1")]).await,
+        "JSON" => {
+            let body = json!({ "model": GATED, "prompt": "a", "tokens": [4], "max_tokens": 1 });
+            Page::of(person.request(Method::POST, path).json(&body).send().await.unwrap()).await
+        }
+        other => panic!("{other} is no method of this table"),
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn every_route_lets_through_whom_it_should_and_nobody_else(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (visitors, fill) = everybody(&portal).await;
+    let mut faults = Vec::new();
+    for (method, pattern, path, expected) in TABLE {
+        let path = fill.iter().fold((*path).to_owned(), |path, (name, value)| path.replace(name, value));
+        let mut got = String::new();
+        for person in &visitors {
+            got.push(letter(&knocks(person, method, &path).await));
+        }
+        for (place, (got, expected)) in got.chars().zip(expected.chars()).enumerate() {
+            if got != expected {
+                faults.push(format!("{method} {pattern} as {}: {got}, should be {expected}", VISITORS[place]));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// One person of each kind, in the order of [`VISITORS`], and what stands for the placeholders.
+async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, String)>) {
+    let toy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo/opt-verse-6m");
+    let files: Vec<(&str, Vec<u8>)> = ["config.json", "model.safetensors", "tokenizer.json", "README.md"]
+        .map(|name| (name, std::fs::read(toy.join(name)).unwrap()))
+        .into();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    portal.offers(OPEN, Gate::Open, &files).await;
+    let gated = portal.offers(GATED, Gate::Application, &files).await;
+    relicense(portal, Some(gated.model), LICENCE, portal.portal.clock.now()).await;
+
+    let reviewer = portal.reviewer("grace").await;
+    let admin = portal.admin("root").await;
+    let (expired, granted) = (portal.researcher("emmy").await, portal.researcher("ada").await);
+    operator(portal, &["add", &expired.email, GATED, "--reason", "a test", "--days", "1"]).await;
+    portal.wait(Duration::days(2));
+    let (plain, revoked) = (portal.researcher("bob").await, portal.researcher("rosa").await);
+    operator(portal, &["add", &revoked.email, GATED, "--reason", "a test"]).await;
+    operator(portal, &["revoke", &revoked.email, GATED, "--reason", "a test"]).await;
+
+    let application = applies_for(&granted, &format!("/{GATED}")).await;
+    let application = application.rsplit('/').next().unwrap().to_owned();
+    let page = reviewer.post(&format!("/review/{application}/approve"), &[("until", "2026-06-30"), ("note", "")]).await;
+    assert_eq!(page.status, 303, "{}", page.text);
+    let download = granted.with_token(&granted.makes_token(&["download"]).await);
+    let api = granted.with_token(&granted.makes_token(&["api"]).await);
+    let bad = granted.with_token(&format!("slc_{}", "a".repeat(48)));
+
+    portal.researcher("spare").await;
+    let mut db = portal.portal.db.acquire().await.unwrap();
+    let spare = accounts::find_by_email(&mut db, &Email::parse("spare@university.edu").unwrap()).await.unwrap().unwrap().id;
+    let mail = server::mail::page(&mut db, None, 1).await.unwrap()[0].id;
+    let fill = vec![
+        ("{open}", OPEN.to_owned()),
+        ("{gated}", GATED.to_owned()),
+        ("{revision}", gated.revision.clone()),
+        ("{app}", application),
+        ("{account}", spare.to_string()),
+        ("{model}", gated.model.to_string()),
+        ("{mail}", mail.to_string()),
+        ("{session}", server::ids::SessionId::fresh().to_string()),
+        ("{token}", server::ids::TokenId::fresh().to_string()),
+    ];
+    (vec![portal.visitor(), plain, granted, expired, revoked, reviewer, admin, download, api, bad], fill)
+}
+
+/// What an operator types behind `sluice grant`.
+async fn operator(portal: &TestPortal, words: &[&str]) {
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: GrantCommand,
+    }
+    let line = Line::parse_from(["grant"].iter().chain(words));
+    grant::run(&portal.portal, line.command).await.unwrap();
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src");
+    let mut patterns = BTreeSet::new();
+    collect(&source, &mut patterns);
+    assert!(patterns.len() > 40, "the routes are found: {patterns:?}");
+    let rows: BTreeSet<String> = TABLE.iter().map(|(_, pattern, _, _)| (*pattern).to_owned()).collect();
+    let missing: Vec<_> = patterns.difference(&rows).collect();
+    let extra: Vec<_> = rows.difference(&patterns).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "routes without a row: {missing:?}; rows without a route: {extra:?}");
+}
+
+/// Every pattern given to `route(` or `resource(` anywhere in the server.
+fn collect(folder: &Path, patterns: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, patterns);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in [".route(\"", "resource(\""] {
+                patterns.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+            }
+        }
+    }
+}
