@@ -8,7 +8,7 @@ use crate::accounts::{Role, Scope, Via, Visitor};
 use crate::catalog::{Gate, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, Mend, Refusal};
-use crate::ids::{ApplicationId, GrantId};
+use crate::ids::{AccountId, ApplicationId, GrantId};
 
 /// What somebody wants to do with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,22 +71,62 @@ pub(super) enum LatestApplication {
 
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
 pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, action: Action, now: Timestamp) -> Result<Verdict, Error> {
+    match at_the_door(visitor, model, action) {
+        Door::Settled(verdict) => Ok(verdict),
+        Door::Gated(account) => {
+            let (grant, application) = store::standing(db, account, model.id).await?;
+            Ok(judge(model, grant.as_ref(), application, now))
+        }
+    }
+}
+
+/// The same question about many models, in one query: the verdicts in the order of `models`.
+pub async fn authorize_each(
+    db: &mut PgConnection,
+    visitor: &Visitor,
+    models: &[Model],
+    action: Action,
+    now: Timestamp,
+) -> Result<Vec<Verdict>, Error> {
+    let gated = models.iter().filter(|model| matches!(at_the_door(visitor, model, action), Door::Gated(_))).map(|model| model.id).collect();
+    let standings = match visitor.account_id() {
+        Some(account) => store::standings(db, account, gated).await?,
+        None => Default::default(),
+    };
+    let verdicts = models.iter().map(|model| match at_the_door(visitor, model, action) {
+        Door::Settled(verdict) => verdict,
+        Door::Gated(_) => {
+            let (grant, application) = standings.get(&model.id).cloned().unwrap_or_default();
+            judge(model, grant.as_ref(), application, now)
+        }
+    });
+    Ok(verdicts.collect())
+}
+
+/// What can be said before the database is asked.
+enum Door {
+    /// All of it.
+    Settled(Verdict),
+    /// It depends on where this account stands with the model.
+    Gated(AccountId),
+}
+
+fn at_the_door(visitor: &Visitor, model: &Model, action: Action) -> Door {
     let (account, via) = match visitor {
-        Visitor::BadToken => return Ok(Verdict::Refused(bad_token())),
-        Visitor::Anonymous if model.gate == Gate::Open && action == Action::Download => return Ok(allowed(None)),
-        Visitor::Anonymous => return Ok(Verdict::Refused(signed_out(model))),
+        Visitor::BadToken => return Door::Settled(Verdict::Refused(bad_token())),
+        Visitor::Anonymous if model.gate == Gate::Open && action == Action::Download => return Door::Settled(allowed(None)),
+        Visitor::Anonymous => return Door::Settled(Verdict::Refused(signed_out(model))),
         Visitor::Known { account, via } => (account, via),
     };
     if let Via::Token { scopes, .. } = via
         && !scopes.contains(&action.scope())
     {
-        return Ok(Verdict::Refused(scope_missing(action.scope())));
+        return Door::Settled(Verdict::Refused(scope_missing(action.scope())));
     }
     if model.gate == Gate::Open || account.role == Role::Admin {
-        return Ok(allowed(None));
+        return Door::Settled(allowed(None));
     }
-    let (grant, application) = store::standing(db, account.id, model.id).await?;
-    Ok(judge(model, grant.as_ref(), application, now))
+    Door::Gated(account.id)
 }
 
 /// The rule for a gated model, without a database: a grant that holds, or the reason why there is none.

@@ -1,5 +1,7 @@
 //! What the database keeps of applications, attestations and grants.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
@@ -12,41 +14,57 @@ use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
-/// The latest grant and the latest application of an account for a model, in one query.
-pub(super) async fn standing(
+/// The latest grant and the latest application of an account for one model.
+pub(super) type Standings = (Option<Grant>, Option<LatestApplication>);
+
+/// Where an account stands with a model.
+pub(super) async fn standing(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Standings, Error> {
+    Ok(standings(db, account, vec![model]).await?.remove(&model).unwrap_or_default())
+}
+
+/// Where an account stands with each of these models, in one query.
+pub(super) async fn standings(
     db: &mut PgConnection,
     account: AccountId,
-    model: ModelId,
-) -> Result<(Option<Grant>, Option<LatestApplication>), Error> {
-    let row = sqlx::query!(
-        r#"select g.id as "grant_id?: GrantId", g.granted_at as "granted_at?", g.expires_at as "expires_at?", g.revoked_at, g.revoke_reason,
+    models: Vec<ModelId>,
+) -> Result<HashMap<ModelId, Standings>, Error> {
+    if models.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let models: Vec<uuid::Uuid> = models.into_iter().map(ModelId::uuid).collect();
+    let rows = sqlx::query!(
+        r#"select asked.model_id as "model_id!: ModelId",
+                g.id as "grant_id?: GrantId", g.granted_at as "granted_at?", g.expires_at as "expires_at?", g.revoked_at, g.revoke_reason,
                 a.id as "application_id?: ApplicationId", a.state as "state?"
-         from (select 1) one
+         from unnest($2::uuid[]) asked(model_id)
          left join lateral (
              select id, granted_at, expires_at, revoked_at, revoke_reason
-             from access_grant where account_id = $1 and model_id = $2
+             from access_grant where account_id = $1 and model_id = asked.model_id
              order by (revoked_at is null) desc, granted_at desc, id desc limit 1) g on true
          left join lateral (
-             select id, state from application where account_id = $1 and model_id = $2
+             select id, state from application where account_id = $1 and model_id = asked.model_id
              order by created_at desc, id desc limit 1) a on true"#,
         account.uuid(),
-        model.uuid(),
+        &models,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    let grant = match (row.grant_id, row.granted_at, row.expires_at) {
-        (Some(id), Some(granted_at), Some(expires_at)) => {
-            Some(Grant { id, granted_at, expires_at, revoked_at: row.revoked_at, revoke_reason: row.revoke_reason })
-        }
-        _ => None,
-    };
-    let application = row.application_id.zip(row.state).map(|(id, state)| match state.as_str() {
-        "draft" => LatestApplication::Draft,
-        "submitted" => LatestApplication::Submitted(id),
-        "declined" => LatestApplication::Declined(id),
-        _ => LatestApplication::Closed,
+    let standings = rows.into_iter().map(|row| {
+        let grant = match (row.grant_id, row.granted_at, row.expires_at) {
+            (Some(id), Some(granted_at), Some(expires_at)) => {
+                Some(Grant { id, granted_at, expires_at, revoked_at: row.revoked_at, revoke_reason: row.revoke_reason })
+            }
+            _ => None,
+        };
+        let application = row.application_id.zip(row.state).map(|(id, state)| match state.as_str() {
+            "draft" => LatestApplication::Draft,
+            "submitted" => LatestApplication::Submitted(id),
+            "declined" => LatestApplication::Declined(id),
+            _ => LatestApplication::Closed,
+        });
+        (row.model_id, (grant, application))
     });
-    Ok((grant, application))
+    Ok(standings.collect())
 }
 
 /// The columns of an application, as they lie in the table.
@@ -415,19 +433,6 @@ pub(super) async fn grants(db: &mut PgConnection, account: AccountId, limit: i64
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(GrantRow::held).collect())
-}
-
-/// The models for which an account has a grant that holds now.
-pub(super) async fn models_granted(db: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Vec<ModelId>, Error> {
-    let models = sqlx::query_scalar!(
-        r#"select model_id as "model_id: ModelId"
-         from access_grant where account_id = $1 and revoked_at is null and expires_at > $2"#,
-        account.uuid(),
-        now,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(models)
 }
 
 /// How many grants hold now.

@@ -83,25 +83,6 @@ pub async fn find_models(db: &mut PgConnection, ids: &[ModelId]) -> Result<Vec<M
     Ok(rows.into_iter().map(ModelRow::model).collect())
 }
 
-/// The open models that have a release, and those of `also`, by name.
-pub async fn list_open_models(db: &mut PgConnection, also: &[ModelId], limit: i64) -> Result<Vec<Model>, Error> {
-    let also: Vec<uuid::Uuid> = also.iter().map(|id| id.uuid()).collect();
-    let rows = sqlx::query_as!(
-        ModelRow,
-        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
-         from model m
-         where (gate = 'open' or id = any($1))
-           and exists (select 1 from release_name n where n.model_id = m.id and n.name = 'main')
-         order by lower(org), lower(name)
-         limit $2"#,
-        &also,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(ModelRow::model).collect())
-}
-
 /// Every model, with a release or without, by name.
 pub async fn list_all_models(db: &mut PgConnection, limit: i64) -> Result<Vec<Model>, Error> {
     let rows = sqlx::query_as!(

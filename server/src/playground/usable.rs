@@ -1,6 +1,6 @@
 //! Which models a visitor may use, and what is missing for the others.
 
-use crate::access::{Action, Verdict, authorize};
+use crate::access::{Action, Verdict, authorize_each};
 use crate::accounts::Visitor;
 use crate::catalog::{self, Model};
 use crate::error::{Error, Refusal};
@@ -21,9 +21,11 @@ pub(super) struct Usable {
 pub(super) async fn models(portal: &Portal, visitor: &Visitor) -> Result<Usable, Error> {
     let mut db = portal.db.acquire().await?;
     let now = portal.clock.now();
+    let models = catalog::list_models(&mut db, "", None, MODELS_MAX).await?;
+    let verdicts = authorize_each(&mut db, visitor, &models, Action::Generate, now).await?;
     let mut usable = Usable { models: Vec::new(), refused: Vec::new() };
-    for model in catalog::list_models(&mut db, "", None, MODELS_MAX).await? {
-        match authorize(&mut db, visitor, &model, Action::Generate, now).await? {
+    for (model, verdict) in models.into_iter().zip(verdicts) {
+        match verdict {
             Verdict::Allowed(_) => usable.models.push(model),
             Verdict::Refused(refusal) => usable.refused.push((model, refusal)),
         }
