@@ -15,7 +15,7 @@ async fn id_of(portal: &TestPortal, person: &Person) -> String {
 async fn the_admins_pages_exist_for_admins_only(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (root, grace, ada) = (portal.admin("root").await, portal.reviewer("grace").await, portal.researcher("ada").await);
-    for path in ["/admin", "/admin/people", "/admin/models", "/admin/audit", "/admin/mail"] {
+    for path in ["/admin", "/admin/people", "/admin/models", "/admin/audit", "/admin/usage", "/admin/usage/generations", "/admin/mail"] {
         assert_eq!(root.get(path).await.status, 200, "{path}");
         assert_eq!(grace.get(path).await.status, 404, "{path}");
         assert_eq!(ada.get(path).await.status, 404, "{path}");
@@ -121,4 +121,43 @@ async fn mails_that_stay_in_the_house_are_read_in_the_outbox(db: PgPool) {
     server::mail::empty_outbox(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap();
     root.get(path).await.says("Sent").says("Hello ada");
     assert_eq!(root.post(&format!("{path}/retry"), &[]).await.status, 409, "it has left");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_was_downloaded_and_generated_is_seen(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    root.get("/admin/usage").await.says("Nothing was downloaded yet");
+    root.get("/admin/usage/generations").await.says("Nothing was generated yet");
+
+    let offer =
+        portal.offers("acme/tiny", server::catalog::Gate::Open, &[("config.json", b"{}"), ("model.safetensors", &[7; 5_000])]).await;
+    assert_eq!(ada.get(&offer.url("model.safetensors")).await.bytes.len(), 5_000);
+    crate::download::until(|| portal.ledger.running() == 0).await;
+    portal.ledger.write(&portal.portal.db).await.unwrap();
+    root.get("/admin/usage").await.says("ada@university.edu").says("acme/tiny").says("model.safetensors").says("Complete").says("5.0 kB");
+
+    let release: sqlx::types::Uuid = sqlx::query_scalar("select id from release").fetch_one(&portal.portal.db).await.unwrap();
+    let account: server::ids::AccountId = id_of(&portal, &ada).await.parse().unwrap();
+    for generation in 0..60 {
+        sqlx::query(
+            "insert into generation (id, account_id, model_id, release_id, via, prompt_tokens, completion_tokens, started_at, finished_at, finish_reason)
+             values ($1, $2, $3, $4, 'api', $5, 20, $6, $6, 'length')",
+        )
+        .bind(server::ids::GenerationId::fresh().uuid())
+        .bind(account.uuid())
+        .bind(offer.model.uuid())
+        .bind(release)
+        .bind(1_000 + generation)
+        .bind(portal.portal.clock.now())
+        .execute(&portal.portal.db)
+        .await
+        .unwrap();
+    }
+    let first = root.get("/admin/usage/generations").await;
+    first.says("acme/tiny").says("1059").says("1010");
+    let (_, rest) = first.text.split_once("href=\"/admin/usage/generations?before=").unwrap();
+    let second = root.get(&format!("/admin/usage/generations?before={}", rest.split('"').next().unwrap())).await;
+    second.says("1009").says("1000");
+    assert!(!second.text.contains("Older"));
 }

@@ -459,7 +459,7 @@ async fn begin_download(base: &str, path: &str) -> TcpStream {
 }
 
 /// Waits until something is so, at most ten seconds.
-async fn until(so: impl Fn() -> bool) {
+pub async fn until(so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < Wait::from_secs(10), "it did not come to pass");

@@ -7,5 +7,6 @@ mod overview;
 mod people;
 mod record;
 mod routes;
+mod usage;
 
 pub use routes::configure;

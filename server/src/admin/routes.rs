@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{models, outbox, overview, people, record};
+use super::{models, outbox, overview, people, record, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -14,6 +14,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
         .route("/admin/audit", get().to(record::record))
+        .route("/admin/usage", get().to(usage::downloaded))
+        .route("/admin/usage/generations", get().to(usage::generated))
         .route("/admin/mail", get().to(outbox::mails))
         .route("/admin/mail/{id}", get().to(outbox::mail))
         .route("/admin/mail/{id}/retry", post().to(outbox::retry));
