@@ -73,7 +73,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section { id: "project", title: "Your project", intro: "What you want to find out, and why with this model.", fields: PROJECT },
     Section { id: "outputs", title: "What comes of it", intro: "So that everybody knows what to expect.", fields: OUTPUTS },
     Section { id: "safeguards", title: "Safeguards", intro: "Where the weights will lie, and who can reach them.", fields: SAFEGUARDS },
-    Section { id: "capacity", title: "In whose name", intro: "", fields: CAPACITY },
+    Section { id: "in-whose-name", title: "In whose name", intro: "", fields: CAPACITY },
 ];
 
 const LINE: Kind = Kind::Line { chars_max: 200 };
@@ -301,6 +301,13 @@ pub(super) fn knows(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sections_and_questions_do_not_share_an_id_on_the_page() {
+        for section in SECTIONS {
+            assert!(!knows(section.id), "{} is a section and a question: a label would point at the wrong one", section.id);
+        }
+    }
 
     #[test]
     fn no_two_questions_share_a_name() {
