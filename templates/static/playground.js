@@ -13,6 +13,7 @@
   let runs = 0;
   let known = text.value;
   let reader = null; // the AbortController of the stream being read
+  let due = 0; // the frame in which what came is shown
 
   // The characters from `start` to `end` have become `length` others: nothing of those is the model's.
   function moved(start, end, length) {
@@ -56,11 +57,19 @@
   function append(piece, number) {
     if (!piece) return;
     const start = known.length;
-    const follows = paper.scrollHeight - paper.scrollTop - paper.clientHeight < 40;
     const last = added.at(-1);
-    text.value = known = known + piece;
+    known += piece;
     if (last && last.run === number && last.end === start) last.end = known.length;
     else added.push({ run: number, start, end: known.length });
+    due ||= requestAnimationFrame(show);
+  }
+
+  // Puts what came onto the paper, once a frame: a fast model makes many tokens in one.
+  function show() {
+    cancelAnimationFrame(due);
+    due = 0;
+    const follows = paper.scrollHeight - paper.scrollTop - paper.clientHeight < 40;
+    if (text.value !== known) text.value = known;
     paint();
     if (follows) paper.scrollTop = paper.scrollHeight;
   }
@@ -72,8 +81,7 @@
       moved(start, end, 0);
       known = known.slice(0, start) + known.slice(end);
     }
-    text.value = known;
-    paint();
+    show();
     say("The last continuation was taken back.");
     text.focus();
   }
@@ -129,8 +137,8 @@
     reader = controller;
     run.disabled = text.readOnly = controller !== null;
     halt.hidden = controller === null;
-    form.toggleAttribute("aria-busy", controller !== null);
-    paint();
+    form.setAttribute("aria-busy", String(controller !== null));
+    show();
   }
 
   async function generate() {
