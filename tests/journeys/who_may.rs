@@ -87,6 +87,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
     ("POST", "/admin/mail/{id}/retry", "/admin/mail/{mail}/retry", "snnnnnysss"),
     ("GET", "/admin/usage", "/admin/usage", "snnnnnysss"),
+    ("GET", "/admin/usage/generations", "/admin/usage/generations", "snnnnnysss"),
     // The Hub's interface: what is on offer is public, the bytes are not.
     ("GET", "/api/agent-harnesses", "/api/agent-harnesses", "yyyyyyyyyy"),
     ("HEAD", "/api/telemetry/{topic:.*}", "/api/telemetry/x", "yyyyyyyyyy"),
