@@ -242,6 +242,8 @@ async fn one_lists_the_models_one_may_use(db: PgPool) {
     portal.grants(&gated, &ada.email, 30).await;
     assert_eq!(listed().await, ["sluice/gated", VERSE]);
     assert_eq!(program.fetch("/v1/models/sluice/gated").await.json()["owned_by"], "sluice");
+    assert_eq!(program.fetch("/v1/models/sluice%2Fgated").await.json()["id"], "sluice/gated", "as the openai package writes it");
+    assert_eq!(program.fetch("/v1/models/nothing").await.json()["error"]["code"], "model_not_found");
     portal.revokes(&gated).await;
     assert_eq!(listed().await, [VERSE]);
     assert_eq!(portal.visitor().fetch("/v1/models").await.status, 401);

@@ -26,6 +26,7 @@ pub(in super::super) fn configure(cfg: &mut ServiceConfig) {
     cfg.service(resource("/v1/completions").app_data(body()).route(web::post().to(completions)))
         .service(resource("/v1/models").route(web::get().to(list_models)))
         .service(resource("/v1/models/{org}/{name}").route(web::get().to(show_model)))
+        .service(resource("/v1/models/{full_name}").route(web::get().to(show_encoded_model)))
         .service(resource("/tokenize").app_data(body()).route(web::post().to(post_tokenize)))
         .service(resource("/detokenize").app_data(body()).route(web::post().to(post_detokenize)))
         .service(resource("/tokenizer_info").route(web::get().to(tokenizer_info)));
@@ -95,11 +96,22 @@ async fn list_models(portal: Data<Portal>, visitor: Visitor) -> HttpResponse {
 
 /// `GET /v1/models/{org}/{name}`
 async fn show_model(portal: Data<Portal>, visitor: Visitor, path: Path<(String, String)>) -> HttpResponse {
+    let (org, name) = path.into_inner();
+    show(&portal, visitor, &org, &name).await
+}
+
+/// `GET /v1/models/{org}%2F{name}`: clients that take a name for one part of a path encode its slash.
+async fn show_encoded_model(portal: Data<Portal>, visitor: Visitor, path: Path<String>) -> HttpResponse {
+    let (org, name) = path.split_once('/').unwrap_or((&path, ""));
+    show(&portal, visitor, org, name).await
+}
+
+async fn show(portal: &Portal, visitor: Visitor, org: &str, name: &str) -> HttpResponse {
     let found = async {
-        let model = models::find(&portal, &by_token(visitor)?, &path.0, &path.1).await?;
+        let model = models::find(portal, &by_token(visitor)?, org, name).await?;
         Ok(models::object(&model))
     };
-    answer(found.await, &portal)
+    answer(found.await, portal)
 }
 
 /// `POST /tokenize`
