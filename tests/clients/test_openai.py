@@ -98,23 +98,27 @@ def test_a_full_line_is_a_rate_limit_and_empties_when_readers_leave(portal, grac
     portal.sluice("user", "add", "busy@university.edu", "--name", "Busy")
     token = portal.sluice("token", "add", "busy@university.edu", "--scope", "api")
     short = {"model": OPEN, "prompt": "The sea", "max_tokens": 4}
-    # Each of these would take minutes; sixteen of one account may run and wait.
-    long = {"model": OPEN, "prompt": ["The sea was"] * 32, "n": 4, "max_tokens": 480, "extra_body": {"ignore_eos": True}}
+    # Each of these would take minutes; sixteen requests of one account may run and wait.
+    long = {"model": OPEN, "prompt": ["The sea was"] * 32, "n": 4, "max_tokens": 480, "ignore_eos": True}
     sent = []
-    for _ in range(16):
+
+    def send_and_not_read():
         connection = http.client.HTTPConnection("127.0.0.1", portal.port)
-        body = json.dumps({**long, **long["extra_body"]})
-        connection.request("POST", "/v1/completions", body, {"authorization": f"Bearer {token}", "content-type": "application/json"})
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        connection.request("POST", "/v1/completions", json.dumps(long), headers)
         sent.append(connection)
+
+    for _ in range(15):
+        send_and_not_read()
     refused = None
-    for _ in range(20):
+    while refused is None and len(sent) < 40:
+        send_and_not_read()
         try:
-            client(portal, token).with_options(timeout=1).completions.create(**short)
+            client(portal, token).with_options(timeout=2).completions.create(**short)
         except openai.RateLimitError as problem:
             refused = problem
-            break
         except openai.APITimeoutError:
-            pass  # one of the sixteen had not arrived yet
+            pass  # it waited in line: not all that was sent has arrived yet
     assert refused is not None and refused.code == "rate_limit_exceeded"
     assert int(refused.response.headers["retry-after"]) > 0
     assert grace.completions.create(**short).usage.completion_tokens <= 4, "others are not held up"

@@ -113,6 +113,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("TRY", "/playground/complete", "/playground/complete", "ffyfffyfyf"),
     ("GET", "/v1/models", "/v1/models", "sssssssfys"),
     ("GET", "/v1/models/{org}/{name}", "/v1/models/{gated}", "sssssssfys"),
+    ("GET", "/v1/models/{full_name}", "/v1/models/lab%2Fgated", "sssssssfys"),
     ("JSON", "/v1/completions", "/v1/completions", "sssssssfys"),
     ("JSON", "/tokenize", "/tokenize", "sssssssfys"),
     ("JSON", "/detokenize", "/detokenize", "sssssssfys"),
