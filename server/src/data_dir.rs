@@ -92,6 +92,11 @@ pub async fn lock(folder: &Path) -> Result<DataDirLock, DataDirError> {
     }
 }
 
+/// Makes a folder, if it is not there, that nobody but this user may enter: mails carry one-time links, objects are what gates guard.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// An advisory lock (`flock`) on a small file, which may carry a line about its holder.
 #[derive(Debug)]
 pub(crate) struct FileLock {

@@ -19,6 +19,11 @@ async fn the_first_start_lets_the_admin_in_once_and_the_second_is_quick() {
     assert_eq!(Person::new(&portal.base, "").post("/sign-in/link", &[("key", key)]).await.status, 409, "it works once");
     assert_eq!(admin.get("/account").await.status, 200);
 
+    for private in ["mail", "objects"] {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(place.data().join(private)).unwrap().permissions());
+        assert_eq!(mode & 0o077, 0, "{private} is for the portal alone");
+    }
+
     assert!(portal.stop() < Duration::from_secs(10));
     let asked = Instant::now();
     let again = place.serve().await;

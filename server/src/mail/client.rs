@@ -8,6 +8,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use super::outbox::Mail;
 use crate::config::MailConfig;
+use crate::data_dir;
 use crate::error::Error;
 
 /// The way mails leave.
@@ -36,7 +37,7 @@ impl Mailer {
                 Delivery::Smtp(builder.timeout(Some(std::time::Duration::from_secs(30))).build())
             }
             None => {
-                std::fs::create_dir_all(folder)?;
+                data_dir::make_private(folder)?;
                 Delivery::Folder(folder.to_owned())
             }
         };

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ObjectKey;
+use crate::data_dir;
 
 /// The file in `staging/` on which whoever stages something holds a shared lock: the kernel lets it go when a process dies,
 /// however it dies, and then the leftovers may be swept.
@@ -64,7 +65,8 @@ impl Drop for StagedFolder {
 impl Folder {
     /// Opens (and makes, if need be) the store at `root`.
     pub fn open(root: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(root.join("staging"))?;
+        data_dir::make_private(root)?;
+        data_dir::make_private(&root.join("staging"))?;
         Ok(Self { root: std::fs::canonicalize(root)? })
     }
 
