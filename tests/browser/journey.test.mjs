@@ -1,0 +1,176 @@
+// The whole way: sign up, apply, be approved, download with `hf`, watch the model write. Every page is looked at on the way.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+
+import { assertCalm, launch, look, personIn } from "./browser.mjs";
+import { ANSWERS, GATED_MODEL, OPEN_MODEL, addPerson, agree, answer, inDays, signIn, signUp } from "./people.mjs";
+import { Portal, ROOT } from "./portal.mjs";
+
+const HF = join(ROOT, ".tools/clients/bin/hf");
+let portal, browser;
+
+before(async () => {
+  [portal, browser] = [await Portal.start(), await launch()];
+});
+after(async () => {
+  await browser?.close();
+  await portal?.stop();
+});
+
+test("a newcomer goes the whole way", async (t) => {
+  const ada = await personIn(browser, portal.base);
+  const grace = await personIn(browser, portal.base);
+  let token;
+
+  await t.test("looks around without an account", async () => {
+    for (const [path, name] of [
+      ["/", "01-start"],
+      ["/models", "02-models"],
+      [`/${OPEN_MODEL}`, "03-model-open"],
+      [`/${GATED_MODEL}`, "04-model-gated"],
+      [`/${GATED_MODEL}/files`, "05-files"],
+      ["/playground", "06-playground-signed-out"],
+      ["/sign-in", "07-sign-in"],
+      ["/sign-up", "08-sign-up"],
+      ["/forgot", "09-forgot"],
+    ]) {
+      assert.equal((await ada.goto(path)).status(), 200, path);
+      await look(ada, name);
+    }
+    assert.equal((await ada.goto("/no-such-page")).status(), 404);
+    await look(ada, "10-not-found");
+  });
+
+  await t.test("signs up and confirms the address", async () => {
+    await signUp(portal, ada, "Ada Lovelace", "ada@canal.example");
+    await ada.getByRole("button", { name: "Sign out" }).click();
+    await signIn(ada, "ada@canal.example");
+    await ada.goto("/applications");
+    await look(ada, "11-applications-empty");
+  });
+
+  await t.test("applies: saves a draft, comes back, sends it", async () => {
+    await ada.goto(`/${GATED_MODEL}`);
+    await ada.getByRole("link", { name: "Apply for access" }).first().click();
+    await ada.getByRole("heading", { level: 1, name: `Apply for ${GATED_MODEL}` }).waitFor();
+    await look(ada, "12-apply-empty");
+
+    await answer(ada, ANSWERS.slice(0, 4));
+    await ada.getByRole("button", { name: "Save draft" }).click();
+    await ada.goto(`/${GATED_MODEL}/apply`);
+    assert.equal(await ada.getByLabel("Organisation", { exact: true }).inputValue(), "University of the Canal");
+    await look(ada, "13-apply-draft");
+
+    await ada.getByRole("button", { name: "Send application" }).click();
+    await ada.getByRole("alert").waitFor();
+    await look(ada, "14-apply-faults");
+
+    await answer(ada, ANSWERS);
+    await agree(ada);
+    await ada.getByRole("button", { name: "Send application" }).click();
+    await ada.getByRole("heading", { level: 1, name: "Application for" }).waitFor();
+    await look(ada, "15-application-sent");
+    await portal.mailTo("ada@canal.example", /Do small models|received|application/i);
+  });
+
+  await t.test("a reviewer approves it with an end date", async () => {
+    await addPerson(portal, "grace@lab.example", "Grace Hopper", "reviewer");
+    await signIn(grace, "grace@lab.example");
+    await grace.getByRole("link", { name: "Review", exact: true }).click();
+    await look(grace, "16-review-queue");
+    await grace.getByRole("link", { name: "Ada Lovelace" }).click();
+    await look(grace, "17-review-case");
+    await grace.getByLabel("Access ends on").fill(inDays(60));
+    await grace.getByRole("button", { name: "Approve" }).click();
+    await grace.getByRole("status").waitFor();
+    await grace.goto("/review");
+    await look(grace, "18-review-decided");
+  });
+
+  await t.test("the applicant reads of it and makes a token", async () => {
+    await portal.mailTo("ada@canal.example", /approved|access to|now open/i);
+    await ada.goto("/applications");
+    await look(ada, "19-applications");
+    await ada.getByRole("link", { name: GATED_MODEL }).last().click();
+    await look(ada, "20-application-approved");
+
+    await ada.goto("/account/tokens");
+    await ada.getByRole("textbox", { name: "Name" }).fill("laptop");
+    await ada.getByRole("checkbox", { name: /^download/ }).check();
+    await ada.getByRole("button", { name: "Make token" }).click();
+    token = (await ada.getByLabel("The token").innerText()).trim();
+    assert.match(token, /^slc_/);
+    await look(ada, "21-token-made");
+  });
+
+  await t.test("hf downloads the weights", async () => {
+    assert.ok(existsSync(HF), `${HF} is missing: make test installs it`);
+    const home = await mkdtemp(join(portal.folder, "hf-"));
+    const weights = join(home, "weights");
+    const environment = { ...process.env, HF_ENDPOINT: portal.base, HF_TOKEN: token, HF_HOME: home, HF_HUB_DISABLE_TELEMETRY: "1", HF_HUB_DISABLE_XET: "1" };
+    await promisify(execFile)(HF, ["download", GATED_MODEL, "--local-dir", weights], { env: environment });
+    const files = await readdir(weights);
+    assert.ok(files.includes("config.json") && files.includes("model.safetensors"), files.join(", "));
+    assert.ok((await stat(join(weights, "model.safetensors"))).size > 1_000_000);
+    await ada.goto("/account/downloads");
+    await ada.getByRole("cell", { name: "model.safetensors" }).first().waitFor();
+    await look(ada, "22-downloads");
+  });
+
+  await t.test("the model answers in the playground", async () => {
+    await ada.goto(`/${GATED_MODEL}`);
+    await look(ada, "23-model-granted");
+    await ada.goto("/playground");
+    await ada.getByLabel("Model", { exact: true }).selectOption(GATED_MODEL);
+    await ada.getByLabel("Your text").fill("The water in the lock was");
+    await ada.getByLabel("Most tokens to add").fill("48");
+    await ada.getByRole("button", { name: "Continue the text" }).click();
+    await ada.getByRole("status").filter({ hasText: /\d+ tokens? added/ }).waitFor();
+    const written = await ada.getByLabel("Your text").inputValue();
+    assert.ok(written.startsWith("The water in the lock was") && written.length > 40, written);
+    await ada.getByText(/\d tokens\/s/).waitFor();
+    await look(ada, "24-playground");
+
+    await ada.getByLabel("Most tokens to add").fill("400");
+    await ada.getByRole("button", { name: "Continue the text" }).click();
+    await ada.getByRole("button", { name: "Stop" }).click();
+    await ada.getByRole("status").filter({ hasText: /Stopped/ }).waitFor();
+  });
+
+  await t.test("the account has its pages", async () => {
+    await ada.goto("/account");
+    await look(ada, "25-account");
+    await ada.goto("/account/sessions");
+    await look(ada, "26-sessions");
+    assert.equal((await ada.goto("/review")).status(), 404, "what is not hers to see is not there");
+    await look(ada, "27-not-hers");
+  });
+
+  assertCalm(ada, /404|403|422/);
+  assertCalm(grace);
+});
+
+test("the admin comes in by the printed link and sees everything", async () => {
+  const admin = await personIn(browser, portal.base);
+  await admin.goto(portal.adminLink);
+  await look(admin, "30-sign-in-link");
+  await admin.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await admin.getByRole("button", { name: "Sign out" }).waitFor();
+  for (const [path, name] of [
+    ["/admin", "31-admin"],
+    ["/admin/models", "32-admin-models"],
+    ["/admin/people", "33-admin-people"],
+    ["/admin/audit", "34-admin-audit"],
+    ["/admin/mail", "35-admin-mail"],
+  ]) {
+    assert.equal((await admin.goto(path)).status(), 200, path);
+    await look(admin, name);
+  }
+  assertCalm(admin);
+});

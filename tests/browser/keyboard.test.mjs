@@ -1,0 +1,100 @@
+// Signing in, applying and the playground with the keyboard alone: no pointer is used anywhere here.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { assertCalm, launch, personIn } from "./browser.mjs";
+import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson } from "./people.mjs";
+import { Portal } from "./portal.mjs";
+
+const TABS_MAX = 150;
+let portal, browser;
+
+before(async () => {
+  [portal, browser] = [await Portal.start(), await launch()];
+  await addPerson(portal, "emmy@lab.example", "Emmy Noether", "researcher");
+});
+after(async () => {
+  await browser?.close();
+  await portal?.stop();
+});
+
+// Presses Tab until the element has the focus, and says that one sees where the focus is.
+async function reach(page, target) {
+  for (let tabs = 0; tabs < TABS_MAX; tabs++) {
+    if (await target.evaluate((element) => element === document.activeElement)) {
+      const seen = await target.evaluate((element) => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(element);
+        return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+      });
+      assert.ok(seen, `the focus on ${target} cannot be seen`);
+      return;
+    }
+    await page.keyboard.press("Tab");
+  }
+  assert.fail(`${target} cannot be reached by Tab`);
+}
+
+async function give(page, [kind, label, value]) {
+  if (kind === "tick") {
+    await reach(page, page.getByRole("checkbox", { name: label }));
+    return page.keyboard.press("Space");
+  }
+  if (kind === "select") {
+    await reach(page, page.getByRole("combobox", { name: label }));
+    return page.keyboard.type(value);
+  }
+  await reach(page, page.getByLabel(label, { exact: true }));
+  return page.keyboard.insertText(value);
+}
+
+async function signInByKeyboard(page) {
+  await page.goto("/sign-in");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+  await page.keyboard.press("Enter");
+  await give(page, ["text", "E-mail address", "emmy@lab.example"]);
+  await give(page, ["text", "Password", PASSWORD]);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+test("by keyboard: sign in, apply, continue a text", async (t) => {
+  const emmy = await personIn(browser, portal.base);
+
+  await t.test("signs in over the skip link", () => signInByKeyboard(emmy));
+
+  await t.test("applies", async () => {
+    await emmy.goto(`/${GATED_MODEL}`);
+    await reach(emmy, emmy.getByRole("link", { name: "Apply for access" }).first());
+    await emmy.keyboard.press("Enter");
+    await emmy.getByRole("heading", { level: 1, name: "Apply for" }).waitFor();
+    for (const one of ANSWERS) await give(emmy, one);
+    for (const terms of ["Under the licence", "Under the terms of this portal"]) {
+      for (const clause of await emmy.getByRole("group", { name: terms }).getByRole("checkbox").all()) {
+        await reach(emmy, clause);
+        await emmy.keyboard.press("Space");
+      }
+    }
+    await reach(emmy, emmy.getByRole("button", { name: "Send application" }));
+    await emmy.keyboard.press("Enter");
+    await emmy.getByRole("heading", { level: 1, name: "Application for" }).waitFor();
+  });
+
+  await t.test("continues a text and stops it", async () => {
+    await emmy.goto("/playground");
+    await reach(emmy, emmy.getByLabel("Your text"));
+    await emmy.keyboard.type("Down the canal there came a");
+    await reach(emmy, emmy.getByLabel("Model", { exact: true }));
+    await emmy.keyboard.type(OPEN_MODEL);
+    await reach(emmy, emmy.getByLabel("Most tokens to add"));
+    await emmy.keyboard.press("ControlOrMeta+A");
+    await emmy.keyboard.type("400");
+    await emmy.keyboard.press("Control+Enter");
+    await emmy.getByRole("button", { name: "Stop" }).waitFor();
+    await emmy.keyboard.press("Escape");
+    await emmy.getByRole("status").filter({ hasText: /Stopped/ }).waitFor();
+  });
+
+  assertCalm(emmy);
+});
