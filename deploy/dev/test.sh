@@ -38,7 +38,8 @@ unset DATABASE_URL
 run "Format, clippy, licences, scripts" bash deploy/dev/lint.sh
 
 step "Building"
-cargo build --workspace --bins
+# With the tests, so that the dependencies are compiled once: without them they would have other features.
+cargo build --workspace --bins --tests
 export SLUICE_BIN=$TARGET/debug/sluice
 
 CLUSTER=$TARGET/test-postgres
