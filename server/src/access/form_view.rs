@@ -150,6 +150,6 @@ fn fault_of(name: &str, faults: &[FieldError]) -> Option<String> {
 fn fault_view(fault: &FieldError) -> FaultView {
     let field = super::form::fields().find(|field| field.name == fault.field);
     let clause = CLAUSES.iter().find(|clause| clause.field == fault.field);
-    let label = field.map(|field| field.label).or(clause.map(|clause| clause.wording)).unwrap_or("The licence");
+    let label = field.map(|field| field.label).or(clause.map(|clause| clause.wording.trim_end_matches('.'))).unwrap_or("The licence");
     FaultView { anchor: fault.field.to_string(), label, message: fault.message.to_string() }
 }
