@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 import { assertCalm, launch, look, personIn } from "./browser.mjs";
 import { ANSWERS, GATED_MODEL, OPEN_MODEL, addPerson, agree, answer, inDays, signIn, signUp } from "./people.mjs";
-import { Portal, ROOT } from "./portal.mjs";
+import { Portal, ROOT, until } from "./portal.mjs";
 
 const HF = join(ROOT, ".tools/clients/bin/hf");
 let portal, browser;
@@ -118,8 +118,11 @@ test("a newcomer goes the whole way", async (t) => {
     const files = await readdir(weights);
     assert.ok(files.includes("config.json") && files.includes("model.safetensors"), files.join(", "));
     assert.ok((await stat(join(weights, "model.safetensors"))).size > 1_000_000);
-    await ada.goto("/account/downloads");
-    await ada.getByRole("cell", { name: "model.safetensors" }).first().waitFor();
+    // The ledger is written when the last byte has left, which may be a moment after the client has it.
+    await until("the download is in the ledger", 20_000, async () => {
+      await ada.goto("/account/downloads");
+      return (await ada.getByRole("row", { name: /model\.safetensors.*complete/ }).count()) > 0;
+    });
     await look(ada, "22-downloads");
   });
 
