@@ -1,19 +1,27 @@
 //! A slice of a stored file as a stream, in constant memory.
 //!
 //! The stream is pulled: a chunk is read on the blocking pool only when the connection has room for it, with one read ahead.
-//! A slow client therefore holds two chunks and a file handle, a gone one nothing: when the connection is dropped the stream is.
+//! A slow client therefore holds two small chunks and a file handle, a gone one nothing: when the connection is dropped the stream is.
 //! Nothing is hashed here; digests were taken when the file was published.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes in one read. Measured: less costs throughput on a fast link, more only memory.
-const CHUNK_BYTES: u64 = 256 * 1024;
+/// Bytes in one read, at first and for clients that pause: what a slow client costs is twice this.
+const CHUNK_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes in one read for a client that keeps up. Large reads are what a fast link needs (deploy/bench/downloads.sh): a thread
+/// is woken for each, and on a busy machine that costs more than the copying.
+const CHUNK_BYTES_MAX: u64 = 1024 * 1024;
+/// A chunk is this part of what the client took without a pause, so that it takes megabytes to come to large ones.
+const CHUNK_SHARE: u64 = 16;
+/// A client that asks for the next chunk later than this is one that pauses.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// An open stored file whose size has been checked.
 #[derive(Debug)]
@@ -37,28 +45,36 @@ pub(super) async fn open(path: PathBuf, size_bytes: u64) -> io::Result<StoredFil
 /// `len` bytes from `start`. A read error, or an end that comes too early, ends the stream with an error before all bytes were sent,
 /// so that the client sees a broken transfer and not a short file.
 pub(super) fn slice(stored: StoredFile, start: u64, len: u64) -> impl Stream<Item = io::Result<Bytes>> {
-    let begin = Reading { file: stored.file, seek_to: Some(start), left: len };
+    let begin = Reading { file: stored.file, seek_to: Some(start), left: len, flowing: 0 };
     stream::try_unfold(Next::Idle(begin), |next| async {
-        let reading = match next {
+        let (reading, handed_over) = match next {
             Next::Idle(reading) if reading.left == 0 => return Ok(None),
-            Next::Idle(reading) => spawn_blocking(|| reading.chunk()),
-            Next::Ahead(reading) => reading,
+            Next::Idle(reading) => (spawn_blocking(|| reading.chunk()), Instant::now()),
+            Next::Ahead(reading, handed_over) => (reading, handed_over),
         };
-        let (chunk, reading) = reading.await.map_err(io::Error::other)??;
-        let next = if reading.left == 0 { Next::Idle(reading) } else { Next::Ahead(spawn_blocking(|| reading.chunk())) };
+        let waited = handed_over.elapsed();
+        let (chunk, mut reading) = reading.await.map_err(io::Error::other)??;
+        reading.flowing = flowing(reading.flowing, chunk.len() as u64, waited);
+        let next = match reading.left {
+            0 => Next::Idle(reading),
+            _ => Next::Ahead(spawn_blocking(|| reading.chunk()), Instant::now()),
+        };
         Ok(Some((chunk, next)))
     })
 }
 
 enum Next {
     Idle(Reading),
-    Ahead(JoinHandle<io::Result<(Bytes, Reading)>>),
+    /// A chunk being read, and when the one before it was handed over.
+    Ahead(JoinHandle<io::Result<(Bytes, Reading)>>, Instant),
 }
 
 struct Reading {
     file: File,
     seek_to: Option<u64>,
     left: u64,
+    /// Bytes taken since the last pause.
+    flowing: u64,
 }
 
 impl Reading {
@@ -66,7 +82,7 @@ impl Reading {
         if let Some(start) = self.seek_to.take() {
             self.file.seek(SeekFrom::Start(start))?;
         }
-        let wanted = self.left.min(CHUNK_BYTES);
+        let wanted = self.left.min(chunk_bytes(self.flowing));
         let mut chunk = Vec::with_capacity(usize::try_from(wanted).expect("a chunk fits in memory"));
         (&self.file).take(wanted).read_to_end(&mut chunk)?;
         if (chunk.len() as u64) < wanted {
@@ -75,6 +91,15 @@ impl Reading {
         self.left -= wanted;
         Ok((chunk.into(), self))
     }
+}
+
+/// What a client takes without a pause: `taken` more than `before`, unless it let us wait.
+fn flowing(before: u64, taken: u64, waited: Duration) -> u64 {
+    if waited > PAUSE { 0 } else { before + taken }
+}
+
+fn chunk_bytes(flowing: u64) -> u64 {
+    (flowing / CHUNK_SHARE).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
 }
 
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -100,12 +125,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_slice_is_the_bytes_asked_for_across_chunks() {
-        let bytes: Vec<u8> = (0..CHUNK_BYTES * 2 + 7).map(|place| (place % 251) as u8).collect();
+        // Long enough to come to the largest chunks.
+        let bytes: Vec<u8> = (0..CHUNK_BYTES_MAX * (CHUNK_SHARE + 2) + 7).map(|place| (place % 251) as u8).collect();
         let (file, size) = (stored(&bytes), bytes.len() as u64);
-        for (start, len) in [(0, size), (0, 0), (0, 1), (size - 1, 1), (CHUNK_BYTES - 1, 2), (5, CHUNK_BYTES), (3, CHUNK_BYTES * 2)] {
+        let chunk = CHUNK_BYTES_MIN;
+        for (start, len) in [(0, size), (0, 0), (0, 1), (size - 1, 1), (chunk - 1, 2), (5, chunk), (3, chunk * 2), (1, size - 2)] {
             let slice = read(file.path().to_owned(), size, start, len).await.expect("readable");
             assert!(slice == bytes[start as usize..(start + len) as usize], "{start} + {len}");
         }
+    }
+
+    #[test]
+    fn chunks_grow_for_who_keeps_up_and_shrink_for_who_pauses() {
+        let (mut taken, mut reads) = (0, 0);
+        while chunk_bytes(taken) < CHUNK_BYTES_MAX {
+            taken = flowing(taken, chunk_bytes(taken), Duration::ZERO);
+            reads += 1;
+        }
+        assert_eq!(taken.div_ceil(CHUNK_BYTES_MAX), CHUNK_SHARE + 1, "megabytes before the largest chunk, in {reads} reads");
+        assert_eq!(chunk_bytes(flowing(taken, CHUNK_BYTES_MAX, PAUSE * 2)), CHUNK_BYTES_MIN);
     }
 
     #[tokio::test]
@@ -117,9 +155,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_cut_while_it_is_sent_ends_in_an_error() {
-        let bytes = vec![1u8; usize::try_from(CHUNK_BYTES * 4).expect("small")];
-        let file = stored(&bytes);
-        let mut chunks = Box::pin(slice(open(file.path().to_owned(), CHUNK_BYTES * 4).await.expect("whole"), 0, CHUNK_BYTES * 4));
+        let size = CHUNK_BYTES_MIN * 4;
+        let file = stored(&vec![1u8; usize::try_from(size).expect("small")]);
+        let mut chunks = Box::pin(slice(open(file.path().to_owned(), size).await.expect("whole"), 0, size));
         assert!(chunks.next().await.expect("the first chunk").is_ok());
         std::fs::write(file.path(), b"").expect("cut");
         let rest: Vec<_> = chunks.collect().await;
