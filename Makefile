@@ -17,7 +17,7 @@ lint: ## format, clippy, licences, shell scripts
 fmt: ## format the sources
 	cargo fmt --all
 
-bench: ## the speed of the engine and of downloads on this machine
+bench: ## how files are served on this machine, beside nginx
 	@exec bash deploy/dev/bench.sh
 
 sqlx: ## write .sqlx anew, after a query or a migration has changed

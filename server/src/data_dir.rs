@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,9 +92,10 @@ pub async fn lock(folder: &Path) -> Result<DataDirLock, DataDirError> {
     }
 }
 
-/// Makes a folder, if it is not there, that nobody but this user may enter: mails carry one-time links, objects are what gates guard.
+/// Makes a folder, if it is not there, and lets nobody but this user enter: mails carry one-time links, objects are what gates guard.
 pub fn make_private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
 }
 
 /// An advisory lock (`flock`) on a small file, which may carry a line about its holder.

@@ -30,8 +30,10 @@ pub struct Portal {
 
 /// The limits on what is worth attacking. Each is a number of tries at once and the time until one comes back.
 pub struct Limits {
-    /// Signing in, by address of the account: a guesser is slowed down, its owner never locked out for good.
+    /// Passwords tried for one account from one network address: a guesser is slowed down, and its owner elsewhere is not.
     pub sign_in_account: Limit,
+    /// Passwords tried for one account from everywhere together: far above what people mistype, far below what guessing needs.
+    pub sign_in_everywhere: Limit,
     /// Signing in, by network address.
     pub sign_in_client: Limit,
     /// Signing up and asking for links, by network address.
@@ -47,6 +49,7 @@ impl Default for Limits {
         let minute = std::time::Duration::from_secs(60);
         Self {
             sign_in_account: Limit::new(10, minute / 2),
+            sign_in_everywhere: Limit::new(200, minute / 6),
             sign_in_client: Limit::new(30, minute / 6),
             sign_up_client: Limit::new(10, minute),
             link_address: Limit::new(4, minute * 5),
@@ -58,7 +61,7 @@ impl Default for Limits {
 impl Limits {
     /// Forgets who has all tries again.
     pub fn sweep(&self) {
-        for limit in [&self.sign_in_account, &self.sign_in_client, &self.sign_up_client, &self.link_address] {
+        for limit in [&self.sign_in_account, &self.sign_in_everywhere, &self.sign_in_client, &self.sign_up_client, &self.link_address] {
             limit.sweep();
         }
     }

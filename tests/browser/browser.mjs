@@ -15,7 +15,7 @@ const PAGE_BYTES_MAX = 100_000;
 const WIDTHS = [1280, 360];
 const SCHEMES = ["light", "dark"];
 const STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
-const PROGRAMS = [process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const PROGRAMS = [process.env.SLUICE_TEST_BROWSER, process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
 export async function launch() {
   const executablePath = PROGRAMS.find((path) => path && existsSync(path));

@@ -102,6 +102,11 @@ async fn guessing_passwords_is_slowed_down(db: PgPool) {
         }
     }
     assert_eq!(last, 429);
+    let elsewhere = portal.visitor();
+    let answer = elsewhere.csrf().await;
+    let fields = [("email", "ada@university.edu"), ("password", Person::PASSWORD), ("csrf", &answer)];
+    let owner = elsewhere.request(Method::POST, "/sign-in").header("x-forwarded-for", "192.0.2.7").form(&fields).send().await.unwrap();
+    assert_eq!(owner.status(), 303, "the owner gets in from elsewhere");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

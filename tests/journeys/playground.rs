@@ -465,3 +465,13 @@ async fn the_pages_stream_needs_the_pages_form_token(db: PgPool) {
     let text: String = events[1..].iter().map(|event| event["text"].as_str().unwrap()).collect();
     assert!(!text.is_empty());
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn more_log_probabilities_than_one_answer_holds_are_refused(db: PgPool) {
+    let (_portal, _ada, program) = portal_with_verse(db).await;
+    let ask =
+        |prompts: usize| json!({ "model": VERSE, "prompt": vec![vec![4; 500]; prompts], "max_tokens": 0, "echo": true, "logprobs": 5 });
+    let (status, error) = refused(&program, &ask(100)).await;
+    assert_eq!((status, error["param"].as_str()), (400, Some("logprobs")), "{error}");
+    assert_eq!(asks(&program, &ask(2)).await.status(), 200);
+}

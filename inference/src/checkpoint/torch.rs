@@ -96,11 +96,12 @@ fn locate(file: &str, map: &Mapped, members: &HashMap<String, Range<usize>>, roo
 
 /// Whether the strides (in elements) are those of a tensor without gaps. The stride of a dimension of one does not matter.
 fn is_row_major(shape: &[usize], stride: &[usize]) -> bool {
-    let mut expected = 1;
+    let mut expected = 1_usize;
     shape.len() == stride.len()
         && shape.iter().zip(stride).rev().all(|(dim, stride)| {
             let fits = *dim == 1 || *stride == expected;
-            expected *= dim;
+            // Only a tensor without elements can come to overflow, and its bytes are none.
+            expected = expected.saturating_mul(*dim);
             fits
         })
 }

@@ -20,11 +20,14 @@ pub async fn check_password(portal: &Portal, email: &Email, password: String) ->
         Some(account) => store::password_hash(&mut db, account.id).await?,
         None => None,
     };
+    // Hashing takes its time; the connection is others' meanwhile.
+    drop(db);
     let right = Password::typed(password).matches(stored).await?;
     let Some(account) = account else { return Ok(None) };
     if right && account.disabled_at.is_none() && account.email_verified_at.is_some() {
         return Ok(Some(account));
     }
+    let mut db = portal.db.acquire().await?;
     audit::record(&mut db, portal.clock.now(), None, &Event::SignInFailed { account: account.id }).await?;
     Ok(None)
 }

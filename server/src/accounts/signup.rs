@@ -117,6 +117,8 @@ pub async fn set_password_by_link(portal: &Portal, purpose: Purpose, secret: &st
 pub async fn change_password(portal: &Portal, who: &super::SignedIn, current: String, new: Password) -> Result<(), Error> {
     let mut db = portal.db.acquire().await?;
     let stored = store::password_hash(&mut db, who.account.id).await?;
+    // Hashing takes its time; the connection is others' meanwhile.
+    drop(db);
     if stored.is_some() && !Password::typed(current).matches(stored).await? {
         return Err(FieldError::new("current", "is not your present password").into());
     }

@@ -123,7 +123,9 @@ async fn with_portal(config: Config, work: impl AsyncFnOnce(&Portal) -> Result<(
         return work(&portal).await;
     }
     let settings = postgres::Settings { binaries: config.postgres_bin.clone(), ..Default::default() };
-    let cluster = postgres::attach(&config.data_dir.join("postgres"), &settings).await.map_err(Error::internal)?;
+    let cluster = postgres::attach(&config.data_dir.join("postgres"), &settings)
+        .await
+        .map_err(|cause| Error::Unavailable(cause.to_string().into()))?;
     let done = match open(config, cluster.connect_options()).await {
         Ok(portal) => {
             let done = work(&portal).await;

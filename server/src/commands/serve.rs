@@ -92,6 +92,8 @@ fn greet(portal: &Portal, database: &str, link: Option<&str>, demos: &[&str]) {
     result(&format!("  data      {}", config.data_dir.display()));
     result(&format!("  database  {database}"));
     result(&format!("  weights   {}", config.objects_dir.display()));
+    let memory = catalog::human_bytes(config.engine.memory_bytes);
+    result(&format!("  engine    OPT on this machine's CPU, {memory} of memory for models"));
     let mail = if portal.mailer.keeps_mails() {
         format!("kept, to be read at {}", config.url_of("/admin/mail"))
     } else {

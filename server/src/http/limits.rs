@@ -42,7 +42,8 @@ pub fn client_address(request: &HttpRequest) -> String {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let forwarded = request
         .headers()
-        .get("x-forwarded-for")
+        .get_all("x-forwarded-for")
+        .last()
         .and_then(|value| value.to_str().ok())
         .and_then(|list| list.rsplit(',').next())
         .map(str::trim);

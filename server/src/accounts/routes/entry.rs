@@ -114,11 +114,13 @@ pub async fn sign_in(
     frame: Frame,
     Form(form): Form<SignInForm>,
 ) -> Result<HttpResponse, Error> {
-    portal.limits.sign_in_client.check(&client_address(&request))?;
+    let client = client_address(&request);
+    portal.limits.sign_in_client.check(&client)?;
     let then = own_path(&form.then).to_owned();
     let found = match Email::parse(&form.email) {
         Ok(email) => {
-            portal.limits.sign_in_account.check(email.as_str())?;
+            portal.limits.sign_in_account.check(&format!("{email} {client}"))?;
+            portal.limits.sign_in_everywhere.check(email.as_str())?;
             in_the_same_time(session::check_password(&portal, &email, form.password)).await?
         }
         Err(_) => None,
@@ -287,8 +289,10 @@ pub async fn forgot(portal: Data<Portal>, request: HttpRequest, frame: Frame, Fo
         Ok(email) => email,
         Err(fault) => return page_with_faults(&ForgotPage { frame, email: form.email, sent: false, minutes, faults: vec![fault] }),
     };
-    portal.limits.link_address.check(email.as_str())?;
-    in_the_same_time(signup::forgot(&portal, &email)).await?;
+    // Who asks too often is told the same, and gets no further mail: the latest link still works.
+    if portal.limits.link_address.check(email.as_str()).is_ok() {
+        in_the_same_time(signup::forgot(&portal, &email)).await?;
+    }
     page(&ForgotPage { frame, email: email.to_string(), sent: true, minutes, faults: vec![] })
 }
 

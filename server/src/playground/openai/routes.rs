@@ -49,6 +49,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     for request in &requests {
         room_for(prompt_tokens(&request.prompt), ask.asked_tokens(), context_tokens_max)?;
     }
+    probabilities_fit(&requests)?;
     let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
     let run = admitted.run(Source::Api, requests).await?;
     let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
@@ -60,6 +61,23 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
         return Ok(sse::answer(response, answer::pieces(portal.clone(), heading, ask, run)));
     }
     Ok(response.json(answer::whole(&heading, &ask, run).await?))
+}
+
+/// Log probabilities in one answer: 16 MB or so of JSON, and far more than a batch of scoring asks for.
+const PROBABILITIES_MAX: usize = 250_000;
+
+/// Refuses a request whose log probabilities alone would fill the memory.
+fn probabilities_fit(requests: &[inference::Request]) -> Result<(), Fault> {
+    let of = |request: &inference::Request| {
+        let tokens = request.max_tokens + if request.echo { prompt_tokens(&request.prompt) } else { 0 };
+        request.logprobs.map_or(0, |top| tokens * (1 + usize::from(top)))
+    };
+    let asked: usize = requests.iter().map(of).sum();
+    if asked > PROBABILITIES_MAX {
+        let problem = format!("asks for {asked} log probabilities in one answer; at most {PROBABILITIES_MAX}: send fewer prompts at once");
+        return Err(Error::from(FieldError::new("logprobs", problem)).into());
+    }
+    Ok(())
 }
 
 /// As the contract has it: who says how many tokens they want is not given fewer because the context ends.
