@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use actix_web::web::Data;
+use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{open, result, say};
@@ -68,7 +69,10 @@ async fn until_told<E>(
     handle.stop(true).await;
     running.await.map_err(Error::internal)??;
     workers.stop().await;
-    ledger.close(&portal.db).await?;
+    // A pooled connection belongs to the thread that opened it, and those threads have ended: the last rows go over one of our own.
+    let last = PgPoolOptions::new().max_connections(1).connect_with((*portal.db.connect_options()).clone()).await?;
+    ledger.close(&last).await?;
+    last.close().await;
     portal.db.close().await;
     if lost { Err(Error::Unavailable("the private PostgreSQL ended by itself; its log is under the data folder".into())) } else { Ok(()) }
 }
