@@ -1,0 +1,13 @@
+//! What the database keeps of applications, attestations and grants: one file for each.
+
+mod application;
+mod attestation;
+mod grant;
+mod standing;
+
+pub(super) use application::{
+    count_waiting, decided, find, insert_unless_open, latest, lock, lock_open, of_applicant, save, sent_by, waiting,
+};
+pub(super) use attestation::{attestations, insert_attestations};
+pub(super) use grant::{GrantOrigin, count_held, grants, insert_grant, lock_grant, lock_unrevoked, revoke_grant};
+pub(super) use standing::{standing, standings};

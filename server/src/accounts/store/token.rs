@@ -1,0 +1,129 @@
+//! What the database keeps of access tokens.
+
+use sqlx::PgConnection;
+
+use super::super::account::Account;
+use super::super::session::Via;
+use super::super::token::{Scope, Token};
+use super::account::AccountRow;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, TokenId};
+
+/// Adds a token.
+pub async fn insert_token(tx: &mut PgConnection, account: AccountId, token: &Token, secret_hash: &[u8]) -> Result<(), Error> {
+    let scopes: Vec<String> = token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+    sqlx::query!(
+        "insert into token (id, account_id, name, secret_hash, hint, scopes, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        token.id.uuid(),
+        account.uuid(),
+        token.name,
+        secret_hash,
+        token.hint,
+        &scopes,
+        token.created_at,
+        token.expires_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// How many tokens of an account work now.
+pub async fn live_tokens(db: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from token where account_id = $1 and revoked_at is null and expires_at > $2"#,
+        account.uuid(),
+        now
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}
+
+/// Whose token this is, if it works now, and when it was used last.
+pub async fn find_by_token(
+    db: &mut PgConnection,
+    secret_hash: &[u8],
+    now: Timestamp,
+) -> Result<Option<(Account, Via, Option<Timestamp>)>, Error> {
+    let row = sqlx::query!(
+        r#"select t.id as "token_id: TokenId", t.name as token_name, t.scopes, t.created_at as token_created_at, t.expires_at, t.last_used_at,
+                a.id as "id: AccountId", a.email, a.name, a.role, a.email_verified_at, a.created_at, a.disabled_at
+         from token t join account a on a.id = t.account_id
+         where t.secret_hash = $1 and t.revoked_at is null and t.expires_at > $2 and a.disabled_at is null"#,
+        secret_hash,
+        now,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| {
+        let via = Via::Token {
+            id: row.token_id,
+            name: row.token_name,
+            scopes: scopes_of(&row.scopes),
+            created_at: row.token_created_at,
+            expires_at: row.expires_at,
+        };
+        let account = AccountRow {
+            id: row.id,
+            email: row.email,
+            name: row.name,
+            role: row.role,
+            email_verified_at: row.email_verified_at,
+            created_at: row.created_at,
+            disabled_at: row.disabled_at,
+        };
+        (account.account(), via, row.last_used_at)
+    }))
+}
+
+/// Notes that a token was used.
+pub async fn touch_token(db: &mut PgConnection, id: TokenId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!("update token set last_used_at = $2 where id = $1", id.uuid(), now).execute(db).await?;
+    Ok(())
+}
+
+/// The tokens of an account that were not revoked, newest first.
+pub async fn tokens(db: &mut PgConnection, account: AccountId) -> Result<Vec<Token>, Error> {
+    let rows = sqlx::query!(
+        r#"select id as "id: TokenId", name, hint, scopes, created_at, expires_at, last_used_at, revoked_at
+         from token
+         where account_id = $1 and revoked_at is null
+         order by id desc"#,
+        account.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Token {
+            id: row.id,
+            name: row.name,
+            hint: row.hint,
+            scopes: scopes_of(&row.scopes),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        })
+        .collect())
+}
+
+/// Revokes a token of an account; says whether there was one to revoke.
+pub async fn revoke_token(tx: &mut PgConnection, account: AccountId, id: TokenId, now: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update token set revoked_at = $3 where account_id = $1 and id = $2 and revoked_at is null",
+        account.uuid(),
+        id.uuid(),
+        now
+    )
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+fn scopes_of(stored: &[String]) -> Vec<Scope> {
+    stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
+}

@@ -1,0 +1,40 @@
+//! What the database keeps of the objects in the store.
+
+use sqlx::PgConnection;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::integrity::Digests;
+
+/// Whether an object of just this size is on record.
+pub async fn any_object_of_size(db: &mut PgConnection, size_bytes: u64) -> Result<bool, Error> {
+    let any = sqlx::query_scalar!(
+        r#"select exists (select 1 from object where size_bytes = $1) as "any!""#,
+        i64::try_from(size_bytes).map_err(Error::internal)?
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(any)
+}
+
+/// Whether the object with this content is on record.
+pub async fn object_is_known(db: &mut PgConnection, sha256: &str) -> Result<bool, Error> {
+    let known = sqlx::query_scalar!(r#"select exists (select 1 from object where sha256 = $1) as "known!""#, sha256).fetch_one(db).await?;
+    Ok(known)
+}
+
+/// Puts an object on record that is complete in the store; one that is on record stays as it is.
+pub async fn insert_object(db: &mut PgConnection, digests: &Digests, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into object (sha256, blake3, git_sha1, size_bytes, created_at)
+         values ($1, $2, $3, $4, $5) on conflict (sha256) do nothing",
+        digests.sha256,
+        digests.blake3,
+        digests.git_sha1,
+        i64::try_from(digests.size_bytes).map_err(Error::internal)?,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What the database keeps of releases, their names and their files.
+
+use sqlx::PgConnection;
+
+use super::super::model::{Release, ReleaseFile, ReleaseName};
+use super::is_text;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, ModelId, ReleaseId};
+
+/// The release that `revision` means for a model: a branch, a tag, or at least 7 digits of a revision that no other begins with.
+pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> Result<Option<Release>, Error> {
+    if !is_text([revision]) {
+        return Ok(None);
+    }
+    let is_hex = (7..=40).contains(&revision.len()) && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let mut found = sqlx::query_as!(
+        Release,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+         from release
+         where model_id = $1
+           and (id = (select release_id from release_name where model_id = $1 and name = $2)
+                or ($3 and starts_with(revision, $2)))
+         limit 2"#,
+        model.uuid(),
+        revision,
+        is_hex,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// The release `id`.
+pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Error> {
+    sqlx::query_as!(
+        Release,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+         from release where id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound("release"))
+}
+
+/// Every release of a model, newest first, at most `limit`.
+pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Result<Vec<Release>, Error> {
+    let releases = sqlx::query_as!(
+        Release,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+         from release where model_id = $1
+         order by published_at desc, id desc
+         limit $2"#,
+        model.uuid(),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(releases)
+}
+
+/// Every file of a release, by path.
+pub async fn files(db: &mut PgConnection, release: ReleaseId) -> Result<Vec<ReleaseFile>, Error> {
+    let files = sqlx::query_as!(
+        ReleaseFile,
+        r#"select f.path, o.size_bytes, o.sha256, o.blake3, o.git_sha1, f.is_lfs
+         from release_file f join object o on o.sha256 = f.object_sha256
+         where f.release_id = $1
+         order by f.path collate "C""#,
+        release.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(files)
+}
+
+/// One file of a release.
+pub async fn file(db: &mut PgConnection, release: ReleaseId, path: &str) -> Result<Option<ReleaseFile>, Error> {
+    if !is_text([path]) {
+        return Ok(None);
+    }
+    let file = sqlx::query_as!(
+        ReleaseFile,
+        r#"select f.path, o.size_bytes, o.sha256, o.blake3, o.git_sha1, f.is_lfs
+         from release_file f join object o on o.sha256 = f.object_sha256
+         where f.release_id = $1 and f.path = $2"#,
+        release.uuid(),
+        path,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(file)
+}
+
+/// Every name of a model's releases: branches first, then tags, by name.
+pub async fn names(db: &mut PgConnection, model: ModelId) -> Result<Vec<ReleaseName>, Error> {
+    let names = sqlx::query_as!(
+        ReleaseName,
+        r#"select n.name, n.kind = 'tag' as "is_tag!", r.revision
+         from release_name n join release r on r.id = n.release_id
+         where n.model_id = $1
+         order by n.kind, n.name"#,
+        model.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(names)
+}
+
+/// Adds a release.
+pub async fn insert_release(tx: &mut PgConnection, release: &Release, by: Option<AccountId>) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into release (id, model_id, revision, notes, config_json, published_at, published_by)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        release.id.uuid(),
+        release.model_id.uuid(),
+        release.revision,
+        release.notes,
+        release.config_json,
+        release.published_at,
+        by.map(AccountId::uuid),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Adds the files of a release; their objects are on record.
+pub async fn insert_files(tx: &mut PgConnection, release: ReleaseId, files: &[ReleaseFile]) -> Result<(), Error> {
+    let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    let objects: Vec<String> = files.iter().map(|file| file.sha256.clone()).collect();
+    let lfs: Vec<bool> = files.iter().map(|file| file.is_lfs).collect();
+    sqlx::query!(
+        "insert into release_file (release_id, path, object_sha256, is_lfs)
+         select $1, path, sha256, is_lfs from unnest($2::text[], $3::text[], $4::boolean[]) as f (path, sha256, is_lfs)",
+        release.uuid(),
+        &paths,
+        &objects,
+        &lfs,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Points a branch or tag at a release, wherever it pointed before.
+pub async fn point(
+    tx: &mut PgConnection,
+    model: ModelId,
+    name: &str,
+    is_tag: bool,
+    release: ReleaseId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into release_name (model_id, name, kind, release_id, moved_at) values ($1, $2, $3, $4, $5)
+         on conflict (model_id, name) do update set release_id = excluded.release_id, moved_at = excluded.moved_at",
+        model.uuid(),
+        name,
+        if is_tag { "tag" } else { "branch" },
+        release.uuid(),
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
