@@ -16,6 +16,8 @@ use crate::portal::Portal;
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// How long the end of the portal waits for them.
+const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// The loops of one portal.
 pub struct Workers {
@@ -28,8 +30,13 @@ impl Workers {
     pub fn start(portal: &Data<Portal>, ledger: &Data<Ledger>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
-        loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", |portal| async move {
-            mail::empty_outbox(&portal.db, &portal.mailer, &portal.clock).await.map(drop)
+        let told = stopped.clone();
+        loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", move |portal| {
+            let told = told.clone();
+            async move {
+                while !*told.borrow() && mail::send_next(&portal.db, &portal.mailer, &portal.clock).await? {}
+                Ok(())
+            }
         }));
         let ledger = ledger.clone();
         loops.spawn(every(LEDGER_EVERY, portal.clone(), stopped.clone(), "ledger", move |portal| {
@@ -44,10 +51,14 @@ impl Workers {
         Self { loops, stop }
     }
 
-    /// Lets each loop finish what it is at, and waits for it.
+    /// Lets each loop finish what it is at, for a while. What is cut then (a mail to a server that does not answer) comes due again.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        while self.loops.join_next().await.is_some() {}
+        let all = async { while self.loops.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WAIT, all).await.is_err() {
+            tracing::warn!("background work was cut; it is taken up again at the next start");
+            self.loops.shutdown().await;
+        }
     }
 }
 

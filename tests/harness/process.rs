@@ -72,9 +72,15 @@ impl Installation {
 
     /// Starts the portal and waits until it is ready.
     pub async fn serve(&self) -> Serving {
+        self.serve_with(&[]).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn serve_with(&self, settings: &[(&str, &str)]) -> Serving {
         let said = self.folder.path().join("said.txt");
         let log = fs::File::create(self.folder.path().join("log.txt")).unwrap();
-        let child = self.sluice(&["serve"]).stdout(fs::File::create(&said).unwrap()).stderr(log).spawn().unwrap();
+        let mut command = self.sluice(&["serve"]);
+        let child = command.envs(settings.iter().copied()).stdout(fs::File::create(&said).unwrap()).stderr(log).spawn().unwrap();
         let mut serving = Serving { child, base: self.base(), said };
         let asked = Instant::now();
         loop {

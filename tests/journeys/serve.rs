@@ -1,8 +1,13 @@
 //! `sluice serve` as an operator meets it: first start, second start, a second one beside it, the end.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tests::{Installation, Person};
+
+/// Running answers have 10 seconds; what else there is to end takes the rest.
+const STOP_MAX: Duration = Duration::from_secs(12);
 
 #[tokio::test]
 async fn the_first_start_lets_the_admin_in_once_and_the_second_is_quick() {
@@ -71,4 +76,41 @@ fn settings_that_cannot_be_used_are_all_told_at_once() {
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2));
     assert!(complaint.contains("SLUICE_LISTEN") && complaint.contains("SLUICE_PUBLIC_URL"), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_end_is_told_so_when_the_portal_stops() {
+    let place = Installation::fresh();
+    let portal = place.serve().await;
+    let token = {
+        place.person("ada@university.edu", "researcher").await;
+        place.run(&["token", "add", "ada@university.edu", "--scope", "api"])
+    };
+    // More than any machine makes in the ten seconds.
+    let ask = json!({ "model": "sluice/opt-verse-6m", "prompt": vec!["The sea was"; 32], "n": 4, "max_tokens": 480, "ignore_eos": true, "stream": true });
+    let address = format!("{}/v1/completions", portal.base);
+    let mut answer = reqwest::Client::new().post(address).bearer_auth(token).json(&ask).send().await.unwrap();
+    let mut text = String::from_utf8(answer.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    let stopping = tokio::task::spawn_blocking(|| portal.stop());
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    let last = text.trim_end().rsplit("\n\n").next().unwrap();
+    assert!(last.starts_with("data: {\"error\":") && last.contains("shut down"), "{last}");
+    let took = stopping.await.unwrap();
+    assert!(took < STOP_MAX, "the stop took {took:?}");
+}
+
+#[tokio::test]
+async fn a_mail_server_that_does_not_answer_does_not_hold_up_the_end() {
+    let place = Installation::fresh();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", silent.local_addr().unwrap());
+    let portal = place.serve_with(&[("SLUICE_SMTP_URL", &url)]).await;
+    let stranger = Person::new(&portal.base, "ada@university.edu");
+    assert_eq!(stranger.post("/sign-up", &[("email", "ada@university.edu"), ("name", "Ada")]).await.status, 200);
+    let (held, _) = tokio::task::spawn_blocking(move || silent.accept().unwrap()).await.unwrap();
+    let took = portal.stop();
+    assert!(took < STOP_MAX, "the stop took {took:?}");
+    drop(held);
 }

@@ -1,7 +1,9 @@
 //! `sluice serve`: the portal, its background work and the embedded engine, in one process.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +19,9 @@ use crate::{catalog, data_dir, playground, postgres, serve};
 
 /// The account of the first start; its holder changes nothing but the password, or makes others with `sluice user add`.
 const FIRST_ADMIN: &str = "admin@localhost";
+
+/// After the signal to stop, running generations have so long. Less than the answers they are part of have (`serve::SHUTDOWN_S`).
+const GENERATIONS_WAIT: Duration = Duration::from_secs(8);
 
 /// Serves until SIGTERM or Ctrl-C, then ends cleanly.
 pub async fn run(config: Config) -> Result<(), Error> {
@@ -66,7 +71,7 @@ async fn until_told<E>(
         _ = database_gone => true,
     };
     say("Stopping: no new requests, running ones have 10 seconds.");
-    handle.stop(true).await;
+    stop(&portal, &handle).await?;
     running.await.map_err(Error::internal)??;
     workers.stop().await;
     // A pooled connection belongs to the thread that opened it, and those threads have ended: the last rows go over one of our own.
@@ -75,6 +80,20 @@ async fn until_told<E>(
     last.close().await;
     portal.db.close().await;
     if lost { Err(Error::Unavailable("the private PostgreSQL ended by itself; its log is under the data folder".into())) } else { Ok(()) }
+}
+
+/// Takes no new requests and waits for the running ones. Generations that take too long are broken off while their streams can still say so.
+async fn stop(portal: &Data<Portal>, server: &ServerHandle) -> Result<(), Error> {
+    let stopped = server.stop(true);
+    tokio::pin!(stopped);
+    tokio::select! {
+        () = &mut stopped => return Ok(()),
+        () = tokio::time::sleep(GENERATIONS_WAIT) => {}
+    }
+    let portal = portal.clone();
+    tokio::task::spawn_blocking(move || portal.engine.shutdown()).await.map_err(Error::internal)?;
+    stopped.await;
+    Ok(())
 }
 
 /// Makes the first admin if there is none, and the link for as long as nobody has moved in.

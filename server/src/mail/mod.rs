@@ -8,4 +8,4 @@ mod worker;
 pub use client::{Delivery, Mailer};
 pub use messages::Message;
 pub use outbox::{Mail, counts, enqueue, find, page, retry};
-pub use worker::empty_outbox;
+pub use worker::send_next;

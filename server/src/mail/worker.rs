@@ -6,23 +6,20 @@ use super::{Mailer, outbox};
 use crate::clock::Clock;
 use crate::error::Error;
 
-/// Sends everything that is due and returns how many mails left. Errors are of the database; a mail that fails is noted in its row.
-pub async fn empty_outbox(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<usize, Error> {
-    let mut sent = 0;
-    loop {
-        let mut connection = db.acquire().await?;
-        let Some(mail) = outbox::claim(&mut connection, clock.now()).await? else {
-            return Ok(sent);
-        };
-        match mailer.send(&mail).await {
-            Ok(()) => {
-                outbox::mark_sent(&mut connection, mail.id, clock.now(), !mailer.keeps_mails()).await?;
-                sent += 1;
-            }
-            Err(error) => {
-                tracing::warn!(mail = %mail.id, attempt = mail.attempts, error, "a mail could not be sent");
-                outbox::mark_failed(&mut connection, &mail, clock.now(), &error).await?;
-            }
+/// Sends one mail that is due; says whether there was one. Errors are of the database; a mail that fails is noted in its row.
+/// No connection is held while the mail server is talked to.
+pub async fn send_next(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<bool, Error> {
+    let Some(mail) = outbox::claim(&mut *db.acquire().await?, clock.now()).await? else {
+        return Ok(false);
+    };
+    let sent = mailer.send(&mail).await;
+    let mut connection = db.acquire().await?;
+    match sent {
+        Ok(()) => outbox::mark_sent(&mut connection, mail.id, clock.now(), !mailer.keeps_mails()).await?,
+        Err(error) => {
+            tracing::warn!(mail = %mail.id, attempt = mail.attempts, error, "a mail could not be sent");
+            outbox::mark_failed(&mut connection, &mail, clock.now(), &error).await?;
         }
     }
+    Ok(true)
 }
