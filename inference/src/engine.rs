@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::kv_cache::KvLedger;
+use crate::kv_cache::Blocks;
 use crate::line::{EngineStats, Line};
-use crate::opt::{Model, OptConfig};
+use crate::opt::{BLOCK_TOKENS, Model, OptConfig};
 use crate::options::LoadOptions;
 use crate::request::{Event, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling};
 use crate::sequence::Waiting;
@@ -82,20 +82,19 @@ impl Engine {
         };
         let info = ModelInfo {
             weights_bytes: model.weights_bytes(),
-            memory_bytes: model.weights_bytes() + Model::working_bytes(&config, options),
+            memory_bytes: model.weights_bytes().saturating_add(Model::working_bytes(&config, options)),
             kernels: model.kernels(),
             threads: model.threads(),
             config,
         };
         let fingerprint = model.fingerprint();
-        let kv_tokens_max = options.kv_tokens(&info.config);
-        let line = Arc::new(Line::new(options.waiting_max, kv_tokens_max));
+        let line = Arc::new(Line::new(options.waiting_max, model.kv_blocks()));
         let worker = Worker {
             rows_without_token: rows_without_token(&info.config, tokenizer.as_deref()),
+            blocks: Blocks::new(model.kv_blocks()),
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),
-            ledger: KvLedger::new(kv_tokens_max),
             running: Vec::new(),
             running_max: options.running(),
             step_tokens_max: options.step_tokens(),
@@ -121,7 +120,7 @@ impl Engine {
         let prompt_tokens = prompt.len();
         let (sender, events) = mpsc::unbounded_channel();
         let waiting = Waiting { prompt, request, events: sender };
-        let (tokens, kv_tokens_max) = (waiting.tokens_max(&info.config), line.stats().kv_tokens_max);
+        let (tokens, kv_tokens_max) = (waiting.tokens_max(&info.config), line.stats().kv_blocks_max * BLOCK_TOKENS);
         if tokens > kv_tokens_max {
             return Err(Error::NoRoom { tokens, kv_tokens_max });
         }

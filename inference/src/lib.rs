@@ -31,7 +31,7 @@ pub use checkpoint::Checkpoint;
 pub use engine::{Engine, Generation, ModelInfo};
 pub use error::Error;
 pub use line::EngineStats;
-pub use opt::{Activation, Footprint, Kv, Model, OptConfig, Span};
+pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, OptConfig, Span};
 pub use options::{Kernels, LoadOptions};
 pub use pool::{LoadedModel, ModelPool};
 pub use request::{

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
-use crate::kv_cache::{KvLedger, Reservation};
+use crate::kv_cache::Blocks;
 use crate::sequence::{Running, Waiting};
 
 /// The line and what is known of the work behind it.
@@ -39,12 +39,12 @@ pub struct EngineStats {
     pub running: usize,
     /// Requests in the line.
     pub waiting: usize,
-    /// Tokens of KV cache set aside for running sequences.
-    pub kv_tokens_reserved: usize,
-    /// Tokens the KV cache holds in all.
-    pub kv_tokens_max: usize,
-    /// Tokens set aside that belong to no running sequence: always 0, or there is a leak.
-    pub kv_tokens_leaked: usize,
+    /// Blocks of KV cache that belong to running sequences.
+    pub kv_blocks_in_use: usize,
+    /// Blocks of KV cache in all.
+    pub kv_blocks_max: usize,
+    /// Shares of blocks that no running sequence has: always 0, or there is a leak.
+    pub kv_blocks_leaked: usize,
     /// Tokens made since the model was loaded.
     pub tokens_made: u64,
 }
@@ -57,8 +57,8 @@ pub(crate) enum Orders {
 }
 
 impl Line {
-    pub(crate) fn new(waiting_max: usize, kv_tokens_max: usize) -> Self {
-        let stats = EngineStats { kv_tokens_max, ..EngineStats::default() };
+    pub(crate) fn new(waiting_max: usize, kv_blocks_max: usize) -> Self {
+        let stats = EngineStats { kv_blocks_max, ..EngineStats::default() };
         Self { state: Mutex::new(State { waiting: VecDeque::new(), phase: Phase::Open, stats }), news: Condvar::new(), waiting_max }
     }
 
@@ -81,14 +81,14 @@ impl Line {
     }
 
     /// Takes the first in the line, if it gets its room.
-    pub(crate) fn take(&self, reserve: impl FnOnce(&Waiting) -> Option<Reservation>) -> Option<(Waiting, Reservation)> {
+    pub(crate) fn take(&self, room: impl FnOnce(&Waiting) -> Option<Vec<u32>>) -> Option<(Waiting, Vec<u32>)> {
         let mut state = self.lock();
         state.waiting.retain(|waiting| !waiting.is_abandoned());
-        let reservation = reserve(state.waiting.front()?)?;
+        let blocks = room(state.waiting.front()?)?;
         let first = state.waiting.pop_front()?;
         // Counted at once, so that a request is never between line and work where nobody sees it.
         state.stats.running += 1;
-        Some((first, reservation))
+        Some((first, blocks))
     }
 
     /// What to do next. With nothing running, waits until there is something.
@@ -104,12 +104,12 @@ impl Line {
         }
     }
 
-    pub(crate) fn report(&self, running: &[Running], ledger: &KvLedger) {
-        let held: usize = running.iter().map(|sequence| sequence.reservation().tokens()).sum();
+    pub(crate) fn report(&self, running: &[Running], blocks: &Blocks) {
+        let held: usize = running.iter().map(|sequence| sequence.kv().blocks().len()).sum();
         let mut state = self.lock();
         state.stats.running = running.len();
-        state.stats.kv_tokens_reserved = ledger.reserved();
-        state.stats.kv_tokens_leaked = ledger.reserved() - held;
+        state.stats.kv_blocks_in_use = blocks.in_use();
+        state.stats.kv_blocks_leaked = blocks.shares_total() - held;
     }
 
     pub(crate) fn count_tokens(&self, made: usize) {
@@ -145,7 +145,7 @@ impl Line {
         let mut state = self.lock();
         state.phase = Phase::Closed(error);
         state.stats.running = 0;
-        state.stats.kv_tokens_reserved = 0;
+        state.stats.kv_blocks_in_use = 0;
         std::mem::take(&mut state.waiting)
     }
 

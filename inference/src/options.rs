@@ -1,5 +1,6 @@
 //! How a model is loaded: threads, limits, kernels.
 
+use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::OptConfig;
 
 /// How a model is loaded. Every limit is a number here; full means a prompt refusal, never endless waiting.
@@ -11,7 +12,8 @@ pub struct LoadOptions {
     pub running_max: usize,
     /// The most requests that wait for a place; one more is refused as `Busy`.
     pub waiting_max: usize,
-    /// The most tokens that all running sequences may come to hold, prompts and answers together; 0 takes four full contexts.
+    /// The most tokens that all running sequences may come to hold, prompts and answers together, rounded up to whole
+    /// blocks of 32; 0 takes four full contexts.
     pub kv_tokens_max: usize,
     /// The most tokens read in one step: how long a prompt may hold up those who are being answered. At least `running_max`.
     pub step_tokens_max: usize,
@@ -35,8 +37,10 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    pub(crate) fn kv_tokens(&self, config: &OptConfig) -> usize {
-        if self.kv_tokens_max == 0 { 4 * config.max_position_embeddings } else { self.kv_tokens_max }
+    /// Blocks of the KV cache: whole ones, at least one.
+    pub(crate) fn kv_blocks(&self, config: &OptConfig) -> usize {
+        let tokens = if self.kv_tokens_max == 0 { 4 * config.max_position_embeddings } else { self.kv_tokens_max };
+        tokens.div_ceil(BLOCK_TOKENS)
     }
 
     pub(crate) fn running(&self) -> usize {

@@ -132,7 +132,7 @@ impl ModelPool {
     /// The memory a checkpoint will take when loaded with this pool's options.
     pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
         let config = checkpoint.config()?;
-        Ok(tensors(checkpoint)?.bytes() + Model::working_bytes(&config, &self.options))
+        Ok(tensors(checkpoint)?.bytes().saturating_add(Model::working_bytes(&config, &self.options)))
     }
 
     /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it.

@@ -4,7 +4,6 @@
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::Error;
-use crate::kv_cache::Reservation;
 use crate::opt::{Kv, OptConfig};
 use crate::request::{Event, FinishReason, PromptToken, Request, Usage};
 use crate::sampler::{LogProbs, Sampler};
@@ -39,15 +38,15 @@ impl Waiting {
     }
 
     /// Takes up the request.
-    pub(crate) fn start(self, reservation: Reservation, kv: Kv, about: About<'_>) -> Running {
+    pub(crate) fn start(self, blocks: Vec<u32>, about: About<'_>) -> Running {
+        let tokens_max = self.tokens_max(about.config);
         let Self { prompt, mut request, events } = self;
         let report = request.echo.then(|| report(&prompt, about.tokenizer));
         let running = Running {
             prompt_tokens: prompt.len(),
-            tokens_max: reservation.tokens(),
+            tokens_max,
             tokens: prompt,
-            kv,
-            reservation,
+            kv: Kv::in_blocks(blocks),
             sampler: Sampler::new(std::mem::take(&mut request.sampling)),
             decoder: TextDecoder::default(),
             stops: Stops::new(std::mem::take(&mut request.stop)),
@@ -74,7 +73,6 @@ pub(crate) struct Running {
     /// Prompt and answer so far.
     tokens: Vec<u32>,
     kv: Kv,
-    reservation: Reservation,
     sampler: Sampler,
     decoder: TextDecoder,
     stops: Stops,
@@ -115,8 +113,8 @@ impl Running {
         (&self.tokens[from..from + count], &mut self.kv, logits_from)
     }
 
-    pub(crate) fn reservation(&self) -> &Reservation {
-        &self.reservation
+    pub(crate) fn kv(&self) -> &Kv {
+        &self.kv
     }
 
     /// Tokens of the answer so far.
@@ -142,8 +140,8 @@ impl Running {
         self.make_token(&rows[rows.len() - vocab..], about)
     }
 
-    /// Ends the sequence: tells the reader, and gives back the room it held.
-    pub(crate) fn finish(mut self, reason: FinishReason) -> Reservation {
+    /// Ends the sequence: tells the reader, and gives back the memory it held.
+    pub(crate) fn finish(mut self, reason: FinishReason) -> Kv {
         // Half a character that the end cuts off is shown as U+FFFD, and stop strings get a last look at it.
         let tail = self.decoder.finish();
         let text_tail = match self.stops.push(&tail) {
@@ -152,18 +150,18 @@ impl Running {
         };
         let usage = Usage { prompt_tokens: self.prompt_tokens, completion_tokens: self.made() };
         self.send(Event::Finished { reason, usage, text_tail });
-        self.reservation
+        self.kv
     }
 
     /// Breaks the sequence off.
-    pub(crate) fn fail(self, error: Error) -> Reservation {
+    pub(crate) fn fail(self, error: Error) -> Kv {
         self.send(Event::Failed(error));
-        self.reservation
+        self.kv
     }
 
     /// Ends a sequence nobody reads.
-    pub(crate) fn abandon(self) -> Reservation {
-        self.reservation
+    pub(crate) fn abandon(self) -> Kv {
+        self.kv
     }
 
     fn make_token(&mut self, logits: &[f32], about: About<'_>) -> Progress {

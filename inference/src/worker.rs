@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::kv_cache::KvLedger;
+use crate::kv_cache::Blocks;
 use crate::line::{Line, Orders};
-use crate::opt::{Model, Span};
+use crate::opt::{BLOCK_TOKENS, Model, Span};
 use crate::scheduler;
-use crate::sequence::{About, Progress, Running};
+use crate::sequence::{About, Progress, Running, Waiting};
 use crate::tokenizer::Tokenizer;
 
 /// What the thread owns.
@@ -16,7 +16,7 @@ pub(crate) struct Worker {
     pub(crate) model: Model,
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
     pub(crate) line: Arc<Line>,
-    pub(crate) ledger: KvLedger,
+    pub(crate) blocks: Blocks,
     pub(crate) running: Vec<Running>,
     pub(crate) running_max: usize,
     pub(crate) step_tokens_max: usize,
@@ -42,7 +42,7 @@ impl Worker {
             let _ = waiting.events.send(crate::request::Event::Failed(error.clone()));
         }
         for sequence in self.running.drain(..) {
-            self.ledger.release(sequence.fail(error.clone()));
+            self.blocks.release(sequence.fail(error.clone()).blocks());
         }
     }
 
@@ -57,14 +57,14 @@ impl Worker {
             if !self.running.is_empty() {
                 self.step();
             }
-            self.line.report(&self.running, &self.ledger);
+            self.line.report(&self.running, &self.blocks);
         }
     }
 
     /// Drops sequences whose reader has left.
     fn let_go(&mut self) {
         for sequence in self.running.extract_if(.., |sequence| sequence.is_abandoned()) {
-            self.ledger.release(sequence.abandon());
+            self.blocks.release(sequence.abandon().blocks());
         }
     }
 
@@ -72,11 +72,12 @@ impl Worker {
     fn admit(&mut self) {
         while self.running.len() < self.running_max {
             let config = self.model.config();
-            let Some((waiting, reservation)) = self.line.take(|waiting| self.ledger.reserve(waiting.tokens_max(config))) else { return };
+            let room = |waiting: &Waiting| self.blocks.take(waiting.tokens_max(config).div_ceil(BLOCK_TOKENS));
+            let Some((waiting, blocks)) = self.line.take(room) else { return };
             let about = About { config, tokenizer: self.tokenizer.as_deref() };
-            let sequence = waiting.start(reservation, self.model.new_kv(), about);
+            let sequence = waiting.start(blocks, about);
             if sequence.pending() == 0 {
-                self.ledger.release(sequence.finish(crate::request::FinishReason::Length));
+                self.blocks.release(sequence.finish(crate::request::FinishReason::Length).blocks());
             } else {
                 self.running.push(sequence);
             }
@@ -93,12 +94,9 @@ impl Worker {
             spans.push(Span { tokens, kv, logits_from });
         }
         let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
-        let progress = match self.model.forward(&mut spans) {
+        let progress = match self.model.forward(&mut spans).map(|logits| logits.to_vec()) {
             Err(error) => self.running.iter().map(|_| Progress::Fails(error.clone())).collect(),
-            Ok(logits) => {
-                let mut logits = logits.to_vec();
-                self.advance(&mut logits, &wanted)
-            }
+            Ok(mut logits) => self.advance(&mut logits, &wanted),
         };
         self.settle(progress);
     }
@@ -137,8 +135,8 @@ impl Worker {
         for (sequence, progress) in self.running.drain(..).zip(progress) {
             match progress {
                 Progress::Goes => goes_on.push(sequence),
-                Progress::Ends(reason) => self.ledger.release(sequence.finish(reason)),
-                Progress::Fails(error) => self.ledger.release(sequence.fail(error)),
+                Progress::Ends(reason) => self.blocks.release(sequence.finish(reason).blocks()),
+                Progress::Fails(error) => self.blocks.release(sequence.fail(error).blocks()),
             }
         }
         self.running = goes_on;
@@ -154,19 +152,18 @@ mod tests {
 
     use super::*;
     use crate::request::{Event, Prompt, Request};
-    use crate::sequence::Waiting;
     use crate::{Checkpoint, LoadOptions};
 
     #[test]
     fn a_panic_is_told_to_everybody_who_waits() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
         let options = LoadOptions { threads: 1, ..LoadOptions::default() };
-        let line = Arc::new(Line::new(4, 100));
+        let line = Arc::new(Line::new(4, 4));
         let worker = Worker {
             model: Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap(),
             tokenizer: None,
             line: Arc::clone(&line),
-            ledger: KvLedger::new(100),
+            blocks: Blocks::new(100),
             running: Vec::new(),
             running_max: 1,
             step_tokens_max: 8,

@@ -181,7 +181,7 @@ fn an_untied_head_is_used_and_must_be_there() {
     // The stored head equals the embedding, so the answers are the same.
     let logits = |checkpoint: &Checkpoint| {
         let mut model = Model::load(checkpoint, &LoadOptions::default()).unwrap();
-        let mut kv = model.new_kv();
+        let mut kv = inference::Kv::in_blocks(vec![0]);
         model.forward(&mut [inference::Span { tokens: &[2, 3], kv: &mut kv, logits_from: 1 }]).unwrap().to_vec()
     };
     assert_eq!(logits(&with.checkpoint()), logits(&Copy::of("preln-fp16-sharded").checkpoint()));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inference::checkpoint::build_tokenizer_json;
 use inference::{
-    Checkpoint, Engine, Error, Event, FinishReason, Generation, LoadOptions, ModelPool, Prompt, PromptToken, Request, Sampling,
+    Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, ModelPool, Prompt, PromptToken, Request, Sampling,
 };
 
 /// Tokens of the tokenizer below; the models have more rows.
@@ -96,6 +96,19 @@ fn read(mut generation: Generation) -> Result<Answer, Error> {
 
 fn ask(engine: &Engine, request: Request) -> Answer {
     read(engine.submit(request).unwrap()).unwrap()
+}
+
+/// What the engine says once it has nothing to do.
+#[expect(clippy::disallowed_methods, reason = "a test without a runtime waits for the engine's own thread")]
+fn at_rest(engine: &Engine) -> EngineStats {
+    for _ in 0..10_000 {
+        let stats = engine.stats();
+        if stats.running == 0 && stats.waiting == 0 {
+            return stats;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("still at work: {:?}", engine.stats());
 }
 
 #[test]
@@ -203,10 +216,29 @@ fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
 
     let huge = engine.submit(text(&"word ".repeat(1 << 20))).unwrap_err();
     assert!(matches!(huge, Error::PromptTooLong { prompt_tokens: None, .. }), "{huge}");
-    let small = long_engine(&LoadOptions { kv_tokens_max: 50, ..LoadOptions::default() });
-    assert!(matches!(small.submit(text("a")).unwrap_err(), Error::NoRoom { tokens: 62, kv_tokens_max: 50 }));
+    let small = long_engine(&LoadOptions { kv_tokens_max: 32, ..LoadOptions::default() });
+    assert!(matches!(small.submit(text("a")).unwrap_err(), Error::NoRoom { tokens: 62, kv_tokens_max: 32 }));
     let silent = load(&mute("preln-fp32"));
     assert!(matches!(silent.submit(text("a")).unwrap_err(), Error::Invalid { field: "prompt", .. }));
+}
+
+#[test]
+fn a_poisoned_room_for_keys_and_values_is_refused_at_load_or_holds_what_it_can() {
+    let load = |kv_tokens_max| Engine::load(&mute("preln-fp32"), &LoadOptions { kv_tokens_max, ..LoadOptions::default() });
+    for huge in [usize::MAX, usize::MAX / 2, 1 << 60, 1 << 50] {
+        let refused = load(huge).unwrap_err();
+        assert!(matches!(refused, Error::Invalid { field: "kv_tokens_max", .. }), "{refused}");
+        // The pool knows without trying.
+        let refused = ModelPool::new(1 << 40, LoadOptions { kv_tokens_max: huge, ..LoadOptions::default() });
+        let refused = refused.get_or_load("model", || Ok(mute("preln-fp32"))).unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
+    }
+    // Room for one token is room for one block, and a request that fits into it is answered.
+    let tiny = load(1).unwrap();
+    let ids = |count| Request { max_tokens: 2, ignore_eos: true, ..Request::new(Prompt::Ids(vec![5; count])) };
+    assert_eq!(ask(&tiny, ids(30)).ids.len(), 2);
+    assert!(matches!(tiny.submit(ids(31)).unwrap_err(), Error::NoRoom { tokens: 33, kv_tokens_max: 32 }));
+    assert_eq!(load(0).unwrap().stats().kv_blocks_max, 4 * tiny.context_tokens_max() / 32);
 }
 
 #[test]
@@ -228,7 +260,7 @@ fn a_full_line_refuses_at_once_and_readers_who_leave_make_room() {
     assert_eq!(answer.ids.len(), 1);
     let stats = engine.stats();
     assert!(stats.tokens_made < 500 * before as u64, "those who left were not answered to the end: {stats:?}");
-    assert_eq!((stats.waiting, stats.kv_tokens_leaked), (0, 0));
+    assert_eq!((stats.waiting, stats.kv_blocks_leaked), (0, 0));
 }
 
 #[test]
@@ -245,7 +277,8 @@ fn nothing_is_left_behind_when_readers_leave_at_any_point() {
     }
     // A request that needs nearly all the room gets it only once everything else has been given back.
     assert_eq!(ask(&engine, Request { max_tokens: 500, ..text("all") }).ids.len(), 500);
-    assert_eq!(engine.stats().kv_tokens_leaked, 0);
+    let stats = at_rest(&engine);
+    assert_eq!((stats.kv_blocks_in_use, stats.kv_blocks_leaked, stats.kv_blocks_max), (0, 0, 600usize.div_ceil(32)));
 }
 
 #[test]

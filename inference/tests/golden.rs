@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use inference::{Checkpoint, Engine, Event, FinishReason, Kernels, LoadOptions, Model, Prompt, Request, Sampling, Span, Tokenizer, Usage};
+use inference::{
+    Checkpoint, Engine, Event, FinishReason, Kernels, Kv, LoadOptions, Model, Prompt, Request, Sampling, Span, Tokenizer, Usage,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -114,9 +116,9 @@ fn answer(engine: &Engine, request: Request) -> Answer {
     answer
 }
 
-/// Reads `tokens` in pieces of at most `piece`, and gives the logits after every one.
+/// Reads `tokens` in pieces of at most `piece`, kept in the first blocks, and gives the logits after every one.
 fn logits(model: &mut Model, tokens: &[u32], piece: usize) -> Vec<f32> {
-    let mut kv = model.new_kv();
+    let mut kv = Kv::in_blocks((0..4).collect());
     let mut logits = Vec::new();
     for tokens in tokens.chunks(piece) {
         logits.extend_from_slice(model.forward(&mut [Span { tokens, kv: &mut kv, logits_from: 0 }]).unwrap());
@@ -158,7 +160,7 @@ fn a_row_of_a_padded_batch_is_its_prompt_alone() {
         let prompts: Vec<Vec<u32>> = (0..rows)
             .map(|row| (row * width..(row + 1) * width).filter(|place| mask[*place] == 1).map(|place| ids[place]).collect())
             .collect();
-        let mut kvs: Vec<_> = prompts.iter().map(|_| model.new_kv()).collect();
+        let mut kvs: Vec<_> = (0..).take(prompts.len()).map(|place| Kv::in_blocks((4 * place..4 * place + 4).collect())).collect();
         let mut spans: Vec<Span<'_>> =
             prompts.iter().zip(&mut kvs).map(|(tokens, kv)| Span { tokens, kv, logits_from: tokens.len() - 1 }).collect();
         assert_close(model.forward(&mut spans).unwrap(), &last_logits, name);
@@ -223,7 +225,7 @@ fn batches_pieces_and_threads_do_not_change_a_bit() {
             assert!(logits(&mut load(2), &tokens, piece) == whole, "{name} in pieces of {piece}");
         }
         let mut model = load(3);
-        let (mut first, mut second, mut third) = (model.new_kv(), model.new_kv(), model.new_kv());
+        let [mut first, mut second, mut third] = [vec![7], vec![6, 2, 9], vec![0]].map(Kv::in_blocks);
         let mut spans = [
             Span { tokens: &tokens[..9], kv: &mut first, logits_from: 9 },
             Span { tokens: &tokens, kv: &mut second, logits_from: 0 },
@@ -231,6 +233,34 @@ fn batches_pieces_and_threads_do_not_change_a_bit() {
         ];
         assert!(model.forward(&mut spans).unwrap() == whole, "{name} among others");
     }
+}
+
+#[test]
+fn blocks_that_are_not_there_or_too_few_are_refused_and_nothing_is_read() {
+    let mut model = Model::load(&checkpoint("preln-fp32"), &LoadOptions { kv_tokens_max: 64, ..options(Kernels::Fast) }).unwrap();
+    assert_eq!(model.kv_blocks(), 2);
+    for blocks in [vec![], vec![1], vec![0, 2]] {
+        let mut kv = Kv::in_blocks(blocks);
+        let refused = model.forward(&mut [Span { tokens: &[5; 33], kv: &mut kv, logits_from: 0 }]).unwrap_err();
+        assert!(matches!(refused, inference::Error::Invalid { field: "kv", .. }), "{refused}");
+        assert_eq!(kv.tokens(), 0);
+    }
+}
+
+#[test]
+fn a_copied_block_remembers_what_the_first_did() {
+    let tokens = Expected::of("preln-fp32").ids("p64.input_ids");
+    let mut model = Model::load(&checkpoint("preln-fp32"), &options(Kernels::Fast)).unwrap();
+    let mut first = Kv::in_blocks(vec![0, 1]);
+    model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut first, logits_from: 40 }]).unwrap();
+    let mut second = first.fork(vec![0, 2]);
+    model.copy_block(1, 2);
+    let next = |model: &mut Model, kv: &mut Kv, tokens: &[u32]| model.forward(&mut [Span { tokens, kv, logits_from: 0 }]).unwrap().to_vec();
+    // The first goes on elsewhere; the second does not notice.
+    next(&mut model, &mut first, &[7, 8, 9]);
+    let whole = logits(&mut Model::load(&checkpoint("preln-fp32"), &options(Kernels::Fast)).unwrap(), &tokens, usize::MAX);
+    let vocab = model.config().vocab_size;
+    assert!(next(&mut model, &mut second, &tokens[40..]) == whole[40 * vocab..]);
 }
 
 fn golden_texts() -> Vec<Value> {

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::error::Error;
+use crate::ops::attention::Paged;
 use crate::ops::{Tier, attention, embed, layer_norm, linear, pointwise};
 
 /// Below this many multiplications an operation stays on one thread: waking the others takes longer.
@@ -44,13 +45,6 @@ impl Matrix {
         };
         (self.numbers() * width) as u64
     }
-}
-
-/// The keys and values of one sequence in one layer: (tokens, hidden) each, growing row by row.
-#[derive(Debug, Default)]
-pub(crate) struct LayerKv {
-    pub(crate) keys: Vec<f32>,
-    pub(crate) values: Vec<f32>,
 }
 
 /// The threads and kernels that compute.
@@ -138,16 +132,14 @@ impl Cpu {
         }
     }
 
-    /// out (tokens, hidden): the new tokens of one sequence attend to all before them and to themselves.
-    /// `kv` (all tokens, hidden) ends with the new tokens' keys and values; q (tokens, hidden) is scaled.
-    pub(crate) fn attention(&self, q: &[f32], hidden: usize, heads: usize, kv: &LayerKv, out: &mut [f32]) {
-        let head_dim = hidden / heads;
-        let before = (kv.keys.len() - q.len()) / hidden;
+    /// out (tokens, hidden): the new tokens of one sequence attend to the `before` tokens before them and to themselves, whose
+    /// keys and values are in `kv` already. q (tokens, hidden) is scaled.
+    pub(crate) fn attention(&self, q: &[f32], heads: usize, kv: Paged<'_>, before: usize, out: &mut [f32]) {
+        let head_dim = kv.stride / heads;
         let one = |scores: &mut Vec<f32>, (place, (q, out)): (usize, (&[f32], &mut [f32]))| {
             let (token, head) = (place / heads, place % heads);
-            let first = head * head_dim;
             scores.resize(before + token + 1, 0.0);
-            attention::simd::attention(self.tier, q, &kv.keys[first..], &kv.values[first..], hidden, scores, out);
+            attention::simd::attention(self.tier, q, kv.from(head * head_dim), scores, out);
         };
         if q.len() * (before + 1) < PARALLEL_FROM {
             let mut scores = Vec::new();

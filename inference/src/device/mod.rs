@@ -2,5 +2,7 @@
 //! One device today, the CPU; a second one gets a file beside it and the trait both then share.
 
 mod cpu;
+mod kv;
 
-pub(crate) use cpu::{Cpu, LayerKv, Matrix};
+pub(crate) use cpu::{Cpu, Matrix};
+pub(crate) use kv::KvStore;

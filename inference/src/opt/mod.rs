@@ -4,6 +4,7 @@ mod config;
 mod model;
 mod weights;
 
+pub use crate::ops::attention::BLOCK_TOKENS;
 pub(crate) use config::CONFIG_FILE;
 pub use config::{Activation, Footprint, OptConfig};
 pub use model::{Kv, Model, Span};

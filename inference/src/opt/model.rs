@@ -3,9 +3,10 @@
 use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
 use super::weights::{Layer, Linear, Norm, Weights};
 use crate::checkpoint::{Checkpoint, tensors};
-use crate::device::{Cpu, LayerKv};
+use crate::device::{Cpu, KvStore};
 use crate::error::Error;
 use crate::ops::Tier;
+use crate::ops::attention::BLOCK_TOKENS;
 use crate::options::{Kernels, LoadOptions};
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
@@ -14,21 +15,43 @@ pub struct Model {
     config: OptConfig,
     weights: Weights,
     cpu: Cpu,
+    kv: KvStore,
     buffers: Buffers,
     step_tokens_max: usize,
 }
 
-/// The keys and values of one sequence: what the model remembers of the tokens it has read.
-#[derive(Debug)]
+/// Where the keys and values of one sequence lie: what the model remembers of the tokens it has read.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kv {
-    layers: Vec<LayerKv>,
+    blocks: Vec<u32>,
     tokens: usize,
 }
 
 impl Kv {
+    /// An empty memory that will lie in these blocks of [`BLOCK_TOKENS`] tokens, in this order. Which they are changes no bit of what
+    /// is computed; that no other sequence writes to them is the caller's business.
+    pub fn in_blocks(blocks: Vec<u32>) -> Self {
+        Self { blocks, tokens: 0 }
+    }
+
+    /// The same memory, in these blocks: those it shares with the first, and copies of those it does not.
+    pub fn fork(&self, blocks: Vec<u32>) -> Self {
+        Self { blocks, tokens: self.tokens }
+    }
+
     /// Tokens read so far.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// The blocks, in order.
+    pub fn blocks(&self) -> &[u32] {
+        &self.blocks
+    }
+
+    /// Tokens that fit into the blocks.
+    pub fn room(&self) -> usize {
+        self.blocks.len() * BLOCK_TOKENS
     }
 }
 
@@ -37,7 +60,7 @@ impl Kv {
 pub struct Span<'a> {
     /// Tokens to read, following those in `kv`.
     pub tokens: &'a [u32],
-    /// The sequence's memory; it grows by `tokens`.
+    /// The sequence's memory, with room for them; it grows by `tokens`.
     pub kv: &'a mut Kv,
     /// Logits are wanted after each of `tokens` from this one on.
     pub logits_from: usize,
@@ -79,15 +102,16 @@ impl Model {
         let cpu = Cpu::new(options.threads, tier)?;
         let index = tensors(checkpoint)?;
         let weights = cpu.run(|| Weights::load(&config, &index))?;
+        let kv = KvStore::new(config.num_hidden_layers, config.hidden_size, options.kv_blocks(&config))?;
         let step_tokens_max = options.step_tokens();
         let buffers = Buffers::new(&config, step_tokens_max);
-        Ok(Self { config, weights, cpu, buffers, step_tokens_max })
+        Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max })
     }
 
     /// Bytes a model will take beside its weights: the KV cache, which holds f32, and the buffers of a step.
     pub(crate) fn working_bytes(config: &OptConfig, options: &LoadOptions) -> u64 {
-        let kv_tokens = options.kv_tokens(config) as u64;
-        kv_tokens * config.footprint(32).kv_bytes_per_token + Buffers::bytes(config, options.step_tokens())
+        let kv_tokens = (options.kv_blocks(config) as u64).saturating_mul(BLOCK_TOKENS as u64);
+        kv_tokens.saturating_mul(config.footprint(32).kv_bytes_per_token).saturating_add(Buffers::bytes(config, options.step_tokens()))
     }
 
     /// Its shape.
@@ -95,19 +119,27 @@ impl Model {
         &self.config
     }
 
-    /// An empty memory for a new sequence.
-    pub fn new_kv(&self) -> Kv {
-        Kv { layers: (0..self.config.num_hidden_layers).map(|_| LayerKv::default()).collect(), tokens: 0 }
+    /// Blocks of keys and values there are; they are numbered from 0.
+    pub fn kv_blocks(&self) -> usize {
+        self.kv.blocks()
+    }
+
+    /// Copies the keys and values of one block to another, for a sequence that goes on differently from the one it shares it with.
+    pub fn copy_block(&mut self, from: u32, to: u32) {
+        self.kv.copy(from, to);
     }
 
     /// Reads the spans' tokens in one step, and gives the logits (wanted, vocab), span after span. A token's logits are the same
     /// bits whatever else is in the step and however its sequence was cut into steps. `Invalid` if a token is out of the
-    /// vocabulary, a sequence past the context, or the step past `step_tokens_max`; nothing has been read then.
-    pub fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<&[f32], Error> {
+    /// vocabulary, a sequence past the context or its blocks, or the step past `step_tokens_max`; nothing has been read then.
+    pub fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<&mut [f32], Error> {
         self.check(spans)?;
-        let Self { config, weights, cpu, buffers, .. } = self;
+        let Self { config, weights, cpu, kv, buffers, .. } = self;
+        for span in &*spans {
+            span.kv.blocks.iter().for_each(|block| kv.ready(*block));
+        }
         cpu.run(|| {
-            let mut pass = Pass { config, weights, cpu };
+            let mut pass = Pass { config, weights, cpu, kv };
             pass.embed(spans, buffers);
             for (number, layer) in weights.layers.iter().enumerate() {
                 pass.layer(number, layer, spans, buffers);
@@ -117,7 +149,7 @@ impl Model {
         for span in spans {
             span.kv.tokens += span.tokens.len();
         }
-        Ok(&self.buffers.logits)
+        Ok(&mut self.buffers.logits)
     }
 
     fn check(&self, spans: &[Span<'_>]) -> Result<(), Error> {
@@ -132,6 +164,15 @@ impl Model {
             }
             if span.kv.tokens + span.tokens.len() > context {
                 return Err(Error::PromptTooLong { prompt_tokens: Some(span.kv.tokens + span.tokens.len()), context_tokens_max: context });
+            }
+            if span.kv.tokens + span.tokens.len() > span.kv.room() {
+                return Err(Error::invalid(
+                    "kv",
+                    format!("has room for {} tokens and is to hold {}", span.kv.room(), span.kv.tokens + span.tokens.len()),
+                ));
+            }
+            if let Some(block) = span.kv.blocks.iter().find(|block| **block as usize >= self.kv.blocks()) {
+                return Err(Error::invalid("kv", format!("lies in block {block}; there are {}", self.kv.blocks())));
             }
         }
         Ok(())
@@ -163,6 +204,7 @@ struct Pass<'a> {
     config: &'a OptConfig,
     weights: &'a Weights,
     cpu: &'a Cpu,
+    kv: &'a mut KvStore,
 }
 
 impl Pass<'_> {
@@ -183,7 +225,7 @@ impl Pass<'_> {
         cpu.add(&b.added, &mut b.x); //                                                            (T, hidden)
     }
 
-    fn layer(&mut self, number: usize, layer: &Layer, spans: &mut [Span<'_>], b: &mut Buffers) {
+    fn layer(&mut self, number: usize, layer: &Layer, spans: &[Span<'_>], b: &mut Buffers) {
         self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //               (T, hidden)
         self.linear(&layer.q_proj, &b.normed, &mut b.q); //                                        (T, hidden)
         self.linear(&layer.k_proj, &b.normed, &mut b.k); //                                        (T, hidden)
@@ -206,15 +248,15 @@ impl Pass<'_> {
     }
 
     /// Each sequence remembers its new keys and values, then attends to all it remembers.
-    fn attend(&mut self, number: usize, spans: &mut [Span<'_>], b: &mut Buffers) {
+    fn attend(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
         let hidden = self.config.hidden_size;
         let mut first = 0;
         for span in spans {
             let rows = first * hidden..(first + span.tokens.len()) * hidden;
-            let kv = &mut span.kv.layers[number];
-            kv.keys.extend_from_slice(&b.k[rows.clone()]);
-            kv.values.extend_from_slice(&b.v[rows.clone()]);
-            self.cpu.attention(&b.q[rows.clone()], hidden, self.config.num_attention_heads, kv, &mut b.attended[rows]);
+            let Kv { blocks, tokens: before } = &*span.kv;
+            self.kv.write(number, blocks, *before, &b.k[rows.clone()], &b.v[rows.clone()]);
+            let kv = self.kv.layer(number, blocks);
+            self.cpu.attention(&b.q[rows.clone()], self.config.num_attention_heads, kv, *before, &mut b.attended[rows]);
             first += span.tokens.len();
         }
     }

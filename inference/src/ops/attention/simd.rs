@@ -1,42 +1,48 @@
 //! Attention written for the compiler to vectorise: plain loops over sixteen lanes, compiled once for each tier.
 #![allow(unsafe_code)]
 
+use super::Paged;
 use crate::ops::Tier;
 
 /// The contract of `super::attention`, on the given tier.
-pub(crate) fn attention(tier: Tier, q: &[f32], keys: &[f32], values: &[f32], stride: usize, scores: &mut [f32], out: &mut [f32]) {
+pub(crate) fn attention(tier: Tier, q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
     match tier {
-        Tier::Plain => super::attention(q, keys, values, stride, scores, out),
+        Tier::Plain => super::attention(q, kv, scores, out),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a tier is only made where this CPU was seen to have its features; the body itself is safe code.
-        Tier::Avx2 => unsafe { attention_avx2(q, keys, values, stride, scores, out) },
+        Tier::Avx2 => unsafe { attention_avx2(q, kv, scores, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Tier::Avx512 => unsafe { attention_avx512(q, keys, values, stride, scores, out) },
+        Tier::Avx512 => unsafe { attention_avx512(q, kv, scores, out) },
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn attention_avx2(q: &[f32], keys: &[f32], values: &[f32], stride: usize, scores: &mut [f32], out: &mut [f32]) {
-    body(q, keys, values, stride, scores, out);
+fn attention_avx2(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
+    body(q, kv, scores, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,fma")]
-fn attention_avx512(q: &[f32], keys: &[f32], values: &[f32], stride: usize, scores: &mut [f32], out: &mut [f32]) {
-    body(q, keys, values, stride, scores, out);
+fn attention_avx512(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
+    body(q, kv, scores, out);
 }
 
+#[cfg(target_arch = "x86_64")]
+use super::BLOCK_TOKENS;
 #[cfg(target_arch = "x86_64")]
 const LANES: usize = 16;
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn body(q: &[f32], keys: &[f32], values: &[f32], stride: usize, scores: &mut [f32], out: &mut [f32]) {
+fn body(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
     assert_eq!(q.len(), out.len(), "q and out must be of one head");
-    for (t, score) in scores.iter_mut().enumerate() {
-        *score = dot(q, &keys[t * stride..][..q.len()]);
+    assert!(scores.len() <= kv.blocks.len() * BLOCK_TOKENS, "every row must lie in a block");
+    for (start, scores) in kv.starts().zip(scores.chunks_mut(BLOCK_TOKENS)) {
+        for (r, score) in scores.iter_mut().enumerate() {
+            *score = dot(q, &kv.keys[start + r * kv.stride..][..q.len()]);
+        }
     }
     let highest = lanes(scores, f32::NEG_INFINITY, f32::max);
     for score in scores.iter_mut() {
@@ -44,9 +50,11 @@ fn body(q: &[f32], keys: &[f32], values: &[f32], stride: usize, scores: &mut [f3
     }
     let total = lanes(scores, 0.0, |sum, weight| sum + weight);
     out.fill(0.0);
-    for (t, weight) in scores.iter().enumerate() {
-        for (out, v) in out.iter_mut().zip(&values[t * stride..][..q.len()]) {
-            *out = weight.mul_add(*v, *out);
+    for (start, scores) in kv.starts().zip(scores.chunks(BLOCK_TOKENS)) {
+        for (r, weight) in scores.iter().enumerate() {
+            for (out, v) in out.iter_mut().zip(&kv.values[start + r * kv.stride..][..q.len()]) {
+                *out = weight.mul_add(*v, *out);
+            }
         }
     }
     for out in out {
