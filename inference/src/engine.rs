@@ -153,6 +153,11 @@ impl Engine {
         self.handle.line.stats()
     }
 
+    /// Whether somebody works behind the line. Once false it stays so: the model has to be loaded again.
+    pub fn is_alive(&self) -> bool {
+        self.handle.line.is_served()
+    }
+
     /// Breaks off every request with `Closed` after the step it is in, and frees the model. Blocks until that is done.
     pub fn shutdown(&self) {
         self.handle.line.stop();

@@ -122,6 +122,11 @@ impl Line {
         EngineStats { waiting, ..state.stats }
     }
 
+    /// Whether the thread behind the line has not ended.
+    pub(crate) fn is_served(&self) -> bool {
+        !matches!(self.lock().phase, Phase::Closed(_))
+    }
+
     /// Nobody can ask any more: the thread ends when the last answer is complete.
     pub(crate) fn drain(&self) {
         let mut state = self.lock();

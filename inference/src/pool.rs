@@ -65,13 +65,14 @@ impl ModelPool {
     }
 
     /// The model of this key, loading it from what `checkpoint` gives if it is not there. Blocks while loading; who asks for a model
-    /// that is being loaded waits for that. `TooLarge`, with the numbers, if it does not fit beside the models in use.
+    /// that is being loaded waits for that; one whose thread has died is loaded anew. `TooLarge`, with the numbers, if it does not fit beside the models in use.
     pub fn get_or_load(&self, key: &str, checkpoint: impl FnOnce() -> Result<Checkpoint, Error>) -> Result<Engine, Error> {
         let mut state = self.lock();
         loop {
             let use_number = state.uses + 1;
             state.uses = use_number;
             match state.models.get_mut(key) {
+                Some(Place::Loaded { engine, .. }) if !engine.is_alive() => break,
                 Some(Place::Loaded { engine, last_use, .. }) => {
                     *last_use = use_number;
                     return Ok(engine.clone());
@@ -106,6 +107,13 @@ impl ModelPool {
                 Place::Loaded { engine, bytes, .. } => Some(LoadedModel { key: key.clone(), memory_bytes: *bytes, stats: engine.stats() }),
             })
             .collect()
+    }
+
+    /// The models whose thread has died, each until somebody asks for it: then it is loaded anew.
+    pub fn dead(&self) -> Vec<String> {
+        let state = self.lock();
+        let dead = state.models.iter().filter(|(_, place)| matches!(place, Place::Loaded { engine, .. } if !engine.is_alive()));
+        dead.map(|(key, _)| key.clone()).collect()
     }
 
     /// Drops the models nobody uses. Gives how many.

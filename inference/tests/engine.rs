@@ -368,6 +368,18 @@ fn the_least_recently_used_idle_model_makes_room_and_models_in_use_do_not() {
 }
 
 #[test]
+fn a_model_whose_thread_has_died_is_named_and_loaded_anew() {
+    let pool = ModelPool::new(u64::MAX, pool_options());
+    let get = || pool.get_or_load("model", || Ok(mute("preln-fp32"))).unwrap();
+    let first = get();
+    assert!(first.is_alive() && pool.dead().is_empty());
+    first.shutdown();
+    assert_eq!(pool.dead(), ["model"]);
+    assert!(get().is_alive(), "a dead one is of no use to anybody");
+    assert!(pool.dead().is_empty());
+}
+
+#[test]
 fn a_model_that_fails_to_load_fails_again_and_blocks_nobody() {
     let pool = ModelPool::new(u64::MAX, pool_options());
     let missing = || pool.get_or_load("model", || Err(Error::Missing { file: "config.json".to_owned() })).unwrap_err();

@@ -67,6 +67,49 @@ impl Limits {
     }
 }
 
+/// How the parts of a portal are.
+pub struct Readiness {
+    /// Whether it answers.
+    pub database: Part,
+    /// Whether it can be written.
+    pub store: Part,
+    /// Whether it can run models.
+    pub engine: Part,
+}
+
+/// How one part is. The words go to whoever asks; causes go to the log alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It does its work.
+    Ok,
+    /// It does its work, and something went wrong that mends itself.
+    Mending(&'static str),
+    /// It cannot do its work.
+    Failed(&'static str),
+}
+
+impl Part {
+    fn failed(part: &'static str, words: &'static str, cause: &dyn std::error::Error) -> Self {
+        tracing::error!(part, error = %cause, "not ready");
+        Part::Failed(words)
+    }
+
+    /// In a few words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Part::Ok => "ok",
+            Part::Mending(words) | Part::Failed(words) => words,
+        }
+    }
+}
+
+impl Readiness {
+    /// Whether every part does its work.
+    pub fn is_ready(&self) -> bool {
+        [self.database, self.store, self.engine].iter().all(|part| !matches!(part, Part::Failed(_)))
+    }
+}
+
 impl Portal {
     /// A portal on this database with these settings; opens the store and the way mails leave.
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
@@ -76,11 +119,35 @@ impl Portal {
         Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
     }
 
-    /// Whether database and store answer. Errors: `Unavailable`, saying which does not.
-    pub async fn ready(&self) -> Result<(), Error> {
-        sqlx::Connection::ping(&mut *self.db.acquire().await.map_err(|_| Error::Unavailable("the database does not answer".into()))?)
-            .await
-            .map_err(|_| Error::Unavailable("the database does not answer".into()))?;
-        self.objects.writable().map_err(|cause| Error::Unavailable(format!("the object store cannot be written: {cause}").into()))
+    /// How the parts are, each asked now.
+    pub async fn readiness(&self) -> Readiness {
+        Readiness { database: self.ask_database().await, store: self.ask_store(), engine: self.ask_engine() }
+    }
+
+    async fn ask_database(&self) -> Part {
+        let answer = match self.db.acquire().await {
+            Ok(mut db) => sqlx::Connection::ping(&mut *db).await,
+            Err(cause) => Err(cause),
+        };
+        match answer {
+            Ok(()) => Part::Ok,
+            Err(cause) => Part::failed("database", "does not answer", &cause),
+        }
+    }
+
+    fn ask_store(&self) -> Part {
+        match self.objects.writable() {
+            Ok(()) => Part::Ok,
+            Err(cause) => Part::failed("store", "cannot be written", &cause),
+        }
+    }
+
+    /// Loading takes threads, so one is started; a model whose own has died does no lasting harm.
+    fn ask_engine(&self) -> Part {
+        match std::thread::Builder::new().name("sluice-engine-check".into()).spawn(|| ()) {
+            Err(cause) => Part::failed("engine", "cannot start a thread", &cause),
+            Ok(_) if self.engine.dead().is_empty() => Part::Ok,
+            Ok(_) => Part::Mending("a model's thread has died; it is loaded again when next asked for"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Every URL of the portal: what belongs to no room, then each room's own table (`<room>/routes.rs`).
 //! The model's pages come last, because `/{org}/{name}` would take everything with two parts.
 
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, ServiceConfig, get, head};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -30,10 +31,17 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// `GET /readyz`: database and store answer.
-async fn readyz(portal: Data<Portal>) -> Result<HttpResponse, Error> {
-    portal.ready().await?;
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"))
+/// `GET /readyz`: whether database, store and engine do their work, and how each is. 503 while one does not.
+async fn readyz(portal: Data<Portal>) -> HttpResponse {
+    let parts = portal.readiness().await;
+    let (mut answer, word) =
+        if parts.is_ready() { (HttpResponse::Ok(), "ready") } else { (HttpResponse::ServiceUnavailable(), "not ready") };
+    answer.insert_header((CACHE_CONTROL, "no-store")).json(serde_json::json!({
+        "status": word,
+        "database": parts.database.words(),
+        "store": parts.store.words(),
+        "engine": parts.engine.words(),
+    }))
 }
 
 /// `GET /robots.txt`: crawlers have no business with files and forms.

@@ -14,5 +14,6 @@ mod killed;
 mod models;
 mod playground;
 mod publish;
+mod ready;
 mod serve;
 mod who_may;
