@@ -21,6 +21,11 @@ async fn the_first_start_lets_the_admin_in_once_and_the_second_is_quick() {
     let admin = Person::new(&portal.base, "admin@localhost");
     admin.get(path).await.says("admin@localhost");
     assert_eq!(admin.post("/sign-in/link", &[("key", key)]).await.status, 303);
+    for told in
+        ["a private PostgreSQL in", "weights ", "engine ", "not sent but kept", "demo ", "the only one that does", "Stop with Ctrl-C."]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
     assert_eq!(Person::new(&portal.base, "").post("/sign-in/link", &[("key", key)]).await.status, 409, "it works once");
     assert_eq!(admin.get("/account").await.status, 200);
 
@@ -36,6 +41,46 @@ async fn the_first_start_lets_the_admin_in_once_and_the_second_is_quick() {
     assert_eq!(admin.get("/account").await.status, 200, "the session outlives the restart");
     let said = std::fs::read_to_string(&again.said).unwrap();
     assert!(!said.contains("/sign-in/link"), "the admin has moved in: {said}");
+    for told in
+        [&format!("Sign in at {}/sign-in", again.base), "sluice user link EMAIL", "/playground", "sluice publish", "Stop with Ctrl-C."]
+    {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(!said.contains("demo "), "the demo was published before: {said}");
+}
+
+#[tokio::test]
+async fn until_somebody_comes_in_each_start_prints_the_only_link_that_works() {
+    let place = Installation::fresh();
+    let link = |said: &std::path::Path| {
+        let said = std::fs::read_to_string(said).unwrap();
+        said.lines().find_map(|line| Some(line.split_once("/sign-in/link?key=")?.1.trim().to_owned())).expect("a link")
+    };
+    let portal = place.serve().await;
+    let first = link(&portal.said);
+    portal.stop();
+    let again = place.serve().await;
+    let second = link(&again.said);
+    let visitor = Person::new(&again.base, "");
+    assert_eq!(visitor.post("/sign-in/link", &[("key", &first)]).await.status, 409, "the newer link replaces it");
+    assert_eq!(visitor.post("/sign-in/link", &[("key", &second)]).await.status, 303);
+}
+
+#[tokio::test]
+async fn an_admin_who_lost_the_password_comes_back_by_a_link_from_the_terminal() {
+    let place = Installation::fresh();
+    let portal = place.serve().await;
+    let root = place.person("root@lab.example", "admin").await;
+    let link = place.run(&["user", "link", "root@lab.example"]);
+    let key = link.split_once("/sign-in/link?key=").expect("a link").1;
+    let elsewhere = Person::new(&portal.base, "root@lab.example");
+    assert_eq!(elsewhere.post("/sign-in/link", &[("key", key)]).await.status, 303);
+    assert_eq!(elsewhere.get("/admin").await.status, 200);
+    assert_eq!(root.get("/admin").await.status, 200, "a link ends no session");
+
+    let unknown = place.output(&["user", "link", "nobody@lab.example"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("account with this address"));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod generate;
 pub mod grant;
+mod greeting;
 pub mod publish;
 pub mod serve;
 pub mod token;
@@ -59,7 +60,7 @@ enum Command {
     /// Rewrites pytorch_model*.bin as safetensors, running nothing from the pickle
     #[command(after_help = "Example:\n  sluice convert ./opt-1.3b ./opt-1.3b-safetensors")]
     Convert(convert::Convert),
-    /// Makes accounts
+    /// Makes accounts, and lets people in who have lost their password
     #[command(subcommand)]
     User(user::UserCommand),
     /// Gives access to a model and takes it back

@@ -8,17 +8,15 @@ use actix_web::web::Data;
 use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{open, result, say};
+use super::greeting::{self, Greeting};
+use super::{open, say};
 use crate::accounts::{self, Email, Role};
 use crate::config::Config;
 use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::workers::Workers;
-use crate::{catalog, data_dir, playground, postgres, serve};
-
-/// The account of the first start; its holder changes nothing but the password, or makes others with `sluice user add`.
-const FIRST_ADMIN: &str = "admin@localhost";
+use crate::{access, catalog, data_dir, playground, postgres, serve};
 
 /// After the signal to stop, running generations have so long. Less than the answers they are part of have (`serve::SHUTDOWN_S`).
 const GENERATIONS_WAIT: Duration = Duration::from_secs(8);
@@ -32,14 +30,17 @@ pub async fn run(config: Config) -> Result<(), Error> {
     })?;
     if let Some(url) = config.database_url.clone() {
         let portal = open(config, url.parse().map_err(Error::internal)?).await?;
-        return until_told(Data::new(portal), listener, "the database of DATABASE_URL", std::future::pending::<()>()).await;
+        return until_told(Data::new(portal), listener, "the PostgreSQL of DATABASE_URL".into(), std::future::pending::<()>()).await;
     }
     let settings = postgres::Settings { binaries: config.postgres_bin.clone(), ..Default::default() };
     let cluster = postgres::Cluster::start(&config.data_dir.join("postgres"), &settings)
         .await
         .map_err(|cause| Error::Unavailable(cause.to_string().into()))?;
     let done = match open(config, cluster.connect_options()).await {
-        Ok(portal) => until_told(Data::new(portal), listener, "a private PostgreSQL", cluster.exited()).await,
+        Ok(portal) => {
+            let database = format!("a private PostgreSQL in {}", portal.config.data_dir.join("postgres").display());
+            until_told(Data::new(portal), listener, database, cluster.exited()).await
+        }
         Err(error) => Err(error),
     };
     cluster.stop().await.map_err(Error::internal)?;
@@ -50,12 +51,12 @@ pub async fn run(config: Config) -> Result<(), Error> {
 async fn until_told<E>(
     portal: Data<Portal>,
     listener: TcpListener,
-    database: &str,
+    database: String,
     database_gone: impl Future<Output = E>,
 ) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let link = first_start(&portal).await?;
+    let admin_link = first_start(&portal).await?;
     let demos = catalog::publish_demo_if_empty(&portal).await?;
     playground::close_interrupted(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
     let ledger = Data::new(Ledger::new(portal.clock.clone()));
@@ -64,7 +65,8 @@ async fn until_told<E>(
     let server = serve::server(portal.clone(), ledger.clone(), listener, threads)?;
     let handle = server.handle();
     let running = tokio::spawn(server);
-    greet(&portal, database, link.as_deref(), &demos);
+    let waiting = access::counts(&mut *portal.db.acquire().await?, portal.clock.now()).await?.applications_waiting;
+    greeting::greet(&portal.config, &Greeting { database, mails_kept: portal.mailer.keeps_mails(), demos, admin_link, waiting });
     let lost = tokio::select! {
         _ = interrupt.recv() => false,
         _ = terminate.recv() => false,
@@ -100,37 +102,11 @@ async fn stop(portal: &Data<Portal>, server: &ServerHandle) -> Result<(), Error>
 async fn first_start(portal: &Portal) -> Result<Option<String>, Error> {
     let mut db = portal.db.acquire().await?;
     if !accounts::any_admin(&mut db).await? {
-        let email = Email::parse(FIRST_ADMIN)?;
+        let email = Email::parse(greeting::FIRST_ADMIN)?;
         accounts::add_account(portal, &email, "Admin", Role::Admin, None).await?;
     }
     match accounts::never_entered_admin(&mut db).await? {
         Some(admin) => Ok(Some(accounts::sign_in_link(portal, admin).await?)),
         None => Ok(None),
     }
-}
-
-fn greet(portal: &Portal, database: &str, link: Option<&str>, demos: &[&str]) {
-    let config = &portal.config;
-    result(&format!("Sluice is ready at {}", config.url_of("/")));
-    result(&format!("  data      {}", config.data_dir.display()));
-    result(&format!("  database  {database}"));
-    result(&format!("  weights   {}", config.objects_dir.display()));
-    let memory = catalog::human_bytes(config.engine.memory_bytes);
-    result(&format!("  engine    OPT on this machine's CPU, {memory} of memory for models"));
-    let mail = if portal.mailer.keeps_mails() {
-        format!("kept, to be read at {}", config.url_of("/admin/mail"))
-    } else {
-        "sent by SLUICE_SMTP_URL".into()
-    };
-    result(&format!("  mail      {mail}"));
-    if !demos.is_empty() {
-        result(&format!("  demo      {}", demos.join(", ")));
-    }
-    if let Some(link) = link {
-        result("");
-        result(&format!("Sign in as the admin with this link, once, within {} hours:", accounts::SIGN_IN_LINK_HOURS));
-        result(&format!("  {link}"));
-    }
-    result("");
-    result("Stop with Ctrl-C.");
 }

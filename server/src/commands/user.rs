@@ -1,4 +1,4 @@
-//! `sluice user add`: makes an account.
+//! `sluice user add`: makes an account. `sluice user link`: a way in for one that exists.
 
 use std::io::Read;
 
@@ -15,6 +15,12 @@ pub enum UserCommand {
     /// Makes an account; without a password it prints a one-time sign-in link
     #[command(after_help = "Example:\n  sluice user add grace@lab.example --name 'Grace Hopper' --role reviewer")]
     Add(Add),
+    /// Prints a one-time sign-in link for an account that exists; its earlier links stop working
+    #[command(after_help = "Example:\n  sluice user link admin@localhost")]
+    Link {
+        /// Their e-mail address
+        email: String,
+    },
 }
 
 /// `sluice user add EMAIL`
@@ -35,7 +41,13 @@ pub struct Add {
 
 /// Runs `sluice user …`
 pub async fn run(portal: &Portal, command: UserCommand) -> Result<(), Error> {
-    let UserCommand::Add(add) = command;
+    match command {
+        UserCommand::Add(add) => self::add(portal, add).await,
+        UserCommand::Link { email } => link(portal, &Email::parse(&email)?).await,
+    }
+}
+
+async fn add(portal: &Portal, add: Add) -> Result<(), Error> {
     let email = Email::parse(&add.email)?;
     let role: Role = add.role.parse()?;
     let name = add.name.unwrap_or_else(|| email.as_str().split('@').next().unwrap_or_default().to_owned());
@@ -52,6 +64,18 @@ pub async fn run(portal: &Portal, command: UserCommand) -> Result<(), Error> {
         role.as_str(),
         accounts::SIGN_IN_LINK_HOURS
     ));
+    result(&link);
+    Ok(())
+}
+
+async fn link(portal: &Portal, email: &Email) -> Result<(), Error> {
+    let found = accounts::find_by_email(&mut *portal.db.acquire().await?, email).await?;
+    let account = found.ok_or(Error::NotFound("account with this address"))?;
+    if account.disabled_at.is_some() {
+        return Err(Error::Conflict(format!("the account of {email} is closed; an admin opens it again under /admin/people").into()));
+    }
+    let link = accounts::sign_in_link(portal, account.id).await?;
+    say(&format!("This link signs {email} in, once, within {} hours; a new password can be chosen there:", accounts::SIGN_IN_LINK_HOURS));
     result(&link);
     Ok(())
 }
