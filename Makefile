@@ -15,7 +15,7 @@ lint: ## format, clippy, licences, shell scripts
 	@exec bash deploy/dev/lint.sh
 
 fmt: ## format the sources
-	cargo fmt --all
+	@exec bash deploy/dev/fmt.sh
 
 bench: ## how files are served on this machine, beside nginx
 	@exec bash deploy/dev/bench.sh

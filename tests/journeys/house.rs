@@ -292,6 +292,18 @@ fn every_setting_is_in_the_example() {
 }
 
 #[test]
+fn what_the_example_sets_is_accepted_and_what_it_calls_the_default_is() {
+    let example = fs::read_to_string(root().join("deploy/env.example")).unwrap();
+    let value = |name: &str| {
+        let line = example.lines().find_map(|line| line.strip_prefix('#')?.strip_prefix(name)?.strip_prefix('='))?;
+        Some(line.trim_matches('"').to_owned())
+    };
+    let set = server::config::Config::from_lookup(value).expect("every example can be used");
+    let unset = server::config::Config::from_lookup(|_| None).unwrap();
+    assert_eq!((set.listen, set.data_dir, set.mail.from, set.log), (unset.listen, unset.data_dir, unset.mail.from, unset.log));
+}
+
+#[test]
 fn no_file_is_a_burden() {
     for folder in ["server/src", "inference/src", "tests/harness", "tests/journeys"] {
         for source in sources(folder) {
