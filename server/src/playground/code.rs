@@ -13,14 +13,14 @@ pub(super) struct Templates {
     pub(super) python: String,
 }
 
-/// The templates of this portal.
+/// The templates of this portal. The token's variable is the one that the download tools read, so that one `export` serves all.
 pub(super) fn templates(base: &str) -> Templates {
     Templates {
         curl: format!(
-            "curl {base}/v1/completions \\\n  -H \"Authorization: Bearer $SLUICE_TOKEN\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{BODY}'"
+            "curl {base}/v1/completions \\\n  -H \"Authorization: Bearer $HF_TOKEN\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{BODY}'"
         ),
         python: format!(
-            "import os\nfrom openai import OpenAI\n\nclient = OpenAI(base_url=\"{base}/v1\", api_key=os.environ[\"SLUICE_TOKEN\"])\n\
+            "import os\nfrom openai import OpenAI\n\nclient = OpenAI(base_url=\"{base}/v1\", api_key=os.environ[\"HF_TOKEN\"])\n\
              completion = client.completions.create(\n{BODY})\nprint(completion.choices[0].text)"
         ),
     }
