@@ -1,10 +1,14 @@
 //! The settings: environment variables, read once, all faults reported together.
 //! Every variable here also stands in `deploy/env.example` (a test holds the two together).
 
+mod networks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use url::Url;
+
+pub use networks::Networks;
 
 /// Every setting of the portal.
 #[derive(Clone, Debug)]
@@ -13,6 +17,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `SLUICE_PUBLIC_URL`: how people reach the portal; links in mails and listings begin with it.
     pub public_url: Url,
+    /// `SLUICE_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed; unset, only proxies on this machine.
+    pub trusted_proxies: Networks,
     /// `SLUICE_DATA_DIR`: everything the portal keeps by itself.
     pub data_dir: PathBuf,
     /// `DATABASE_URL`: a PostgreSQL to use; unset, a private cluster under the data folder.
@@ -66,6 +72,7 @@ impl std::fmt::Display for Fault {
 pub const VARIABLES: &[&str] = &[
     "SLUICE_LISTEN",
     "SLUICE_PUBLIC_URL",
+    "SLUICE_TRUSTED_PROXIES",
     "SLUICE_DATA_DIR",
     "DATABASE_URL",
     "SLUICE_POSTGRES_BIN",
@@ -101,6 +108,8 @@ impl Config {
             "https://weights.example.org",
             web_url,
         );
+        let trusted_proxies =
+            parsed(&mut faults, "SLUICE_TRUSTED_PROXIES", get("SLUICE_TRUSTED_PROXIES"), "127.0.0.0/8,::1", str::parse::<Networks>);
         let data_dir = PathBuf::from(get("SLUICE_DATA_DIR").unwrap_or_else(|| "./data".into()));
         let objects_dir = parsed(
             &mut faults,
@@ -163,6 +172,7 @@ impl Config {
         Ok(Self {
             listen,
             public_url,
+            trusted_proxies,
             data_dir,
             database_url,
             postgres_bin: get("SLUICE_POSTGRES_BIN").map(PathBuf::from),
@@ -233,6 +243,19 @@ mod tests {
         let config = Config::from_lookup(|_| None).expect("defaults are valid");
         assert_eq!(config.url_of("/models"), "http://127.0.0.1:8080/models");
         assert!(!config.is_https());
+    }
+
+    #[test]
+    fn trusted_proxies_that_make_no_sense_are_told_by_name() {
+        let with = |value: &'static str| Config::from_lookup(move |variable| (variable == "SLUICE_TRUSTED_PROXIES").then(|| value.into()));
+        assert!(with("10.0.0.0/8, 2001:db8::/32").is_ok());
+        assert!(Config::from_lookup(|_| None).expect("the default").trusted_proxies.contains([127, 0, 0, 1].into()));
+        for wrong in ["proxy.example.org", "10.0.0.0/33", "10.0.0.0/8 192.168.0.1", "10.0.0.1/8", "10.0.0.0/"] {
+            let faults = with(wrong).expect_err(wrong);
+            assert_eq!(faults.iter().map(|f| f.variable).collect::<Vec<_>>(), ["SLUICE_TRUSTED_PROXIES"], "{wrong}");
+            let told = faults[0].to_string();
+            assert!(told.contains(wrong) && told.contains("SLUICE_TRUSTED_PROXIES=127.0.0.0/8,::1"), "{told}");
+        }
     }
 
     #[test]

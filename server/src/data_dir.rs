@@ -98,6 +98,13 @@ pub fn make_private(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
 }
 
+/// How to open a file that is for this user alone, such as a mail or a log: what it is made with, if it is not there.
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
 /// An advisory lock (`flock`) on a small file, which may carry a line about its holder.
 #[derive(Debug)]
 pub(crate) struct FileLock {

@@ -40,6 +40,8 @@ pub struct Limits {
     pub sign_up_client: Limit,
     /// Mails with links, by the address they go to.
     pub link_address: Limit,
+    /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
+    pub applications: Limit,
     /// Generations, by account: so many run at once, so many more requests wait.
     pub generations: Places,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             sign_in_client: Limit::new(30, minute / 6),
             sign_up_client: Limit::new(10, minute),
             link_address: Limit::new(4, minute * 5),
+            applications: Limit::new(6, minute * 60 * 4),
             generations: Places::new(4, 12),
         }
     }
@@ -61,7 +64,14 @@ impl Default for Limits {
 impl Limits {
     /// Forgets who has all tries again.
     pub fn sweep(&self) {
-        for limit in [&self.sign_in_account, &self.sign_in_everywhere, &self.sign_in_client, &self.sign_up_client, &self.link_address] {
+        for limit in [
+            &self.sign_in_account,
+            &self.sign_in_everywhere,
+            &self.sign_in_client,
+            &self.sign_up_client,
+            &self.link_address,
+            &self.applications,
+        ] {
             limit.sweep();
         }
     }

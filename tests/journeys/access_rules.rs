@@ -84,11 +84,11 @@ async fn of_two_reviewers_deciding_at_once_exactly_one_wins_and_the_other_is_tol
         );
         match (&yes, &no) {
             (Ok(_), Err(Error::Conflict(told))) => {
-                assert!(told.contains("was approved on"), "{told}");
+                assert!(told.contains("grace has approved this application on"), "{told}");
                 approved += 1;
             }
             (Err(Error::Conflict(told)), Ok(())) => {
-                assert!(told.contains("was declined on"), "{told}");
+                assert!(told.contains("barbara has declined (The purpose is not clear)"), "{told}");
                 declined += 1;
             }
             other => panic!("trial {trial}: {other:?}"),

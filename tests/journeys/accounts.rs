@@ -45,18 +45,52 @@ async fn a_link_works_once_and_not_for_ever(db: PgPool) {
     ada.post("/forgot", &[("email", "ada@university.edu")]).await;
     let second = portal.key_mailed_to("ada@university.edu", "reset_password").await;
 
-    assert_eq!(ada.get(&format!("/reset?key={first}")).await.status, 409, "a newer link replaces the older one");
+    assert_eq!(ada.get(&format!("/reset?key={first}")).await.status, 200, "a stranger who asks again does not void it");
     assert_eq!(ada.get(&format!("/reset?key={second}")).await.status, 200, "looking does not use it up");
     let fields = [("key", second.as_str()), ("password", "another fine sentence")];
     let stranger = portal.visitor();
     assert_eq!(stranger.post("/reset", &fields).await.status, 303);
     assert_eq!(stranger.post("/reset", &fields).await.status, 409);
+    assert_eq!(ada.get(&format!("/reset?key={first}")).await.status, 409, "what was sent before the new password is void");
     assert_eq!(ada.get("/account").await.status, 303, "the sessions from before have ended");
 
     stranger.post("/forgot", &[("email", "ada@university.edu")]).await;
     let late = portal.key_mailed_to("ada@university.edu", "reset_password").await;
     portal.wait(Duration::minutes(31));
     assert_eq!(stranger.get(&format!("/reset?key={late}")).await.status, 409);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_takes_an_account_back_shares_it_with_nobody(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let terminal = ada.with_token(&ada.makes_token(&["download"]).await);
+    assert_eq!(terminal.fetch("/api/whoami-v2").await.status, 200);
+    let stranger = portal.visitor();
+    stranger.post("/forgot", &[("email", "ada@university.edu")]).await;
+    let key = portal.key_mailed_to("ada@university.edu", "reset_password").await;
+    stranger.get(&format!("/reset?key={key}")).await.says("revokes its access tokens");
+
+    let page = stranger.post("/reset", &[("key", &key), ("password", "another fine sentence")]).await;
+    assert_eq!(page.location(), "/account");
+    stranger.get("/account").await.says("every access token was revoked");
+    assert_eq!(ada.get("/account").await.status, 303, "the session from before has ended");
+    assert_eq!(terminal.fetch("/api/whoami-v2").await.status, 401, "and so has the token");
+    let mail = &portal.mails_to("ada@university.edu", "password_changed").await[0];
+    assert!(mail.contains("Access tokens were revoked too (1)") && mail.contains("/account/tokens"), "{mail}");
+    let root = portal.admin("root").await;
+    root.get("/admin/audit?kind=token").await.says("token.revoked");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_new_name_is_on_the_record(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);
+    assert_eq!(ada.post("/account/name", &[("name", "ada")]).await.status, 303);
+    root.get("/admin/audit?kind=account.renamed").await.says("Nothing is on record");
+    assert_eq!(ada.post("/account/name", &[("name", "Ada Lovelace")]).await.status, 303);
+    let page = root.get("/admin/audit?subject=ada%40university.edu&kind=account.renamed").await;
+    assert!(!page.says("account.renamed").text.contains("Lovelace"), "the record holds no personal data");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -146,6 +180,8 @@ async fn an_operator_reads_mails_as_files_when_there_is_no_mail_server(db: PgPoo
     assert!(!server::mail::send_next(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap());
     let folder = portal.portal.config.data_dir.join("mail");
     let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it carries a link that is its reader's alone");
     let text = std::fs::read_to_string(file.path()).unwrap();
     assert!(text.contains("Subject: Confirm your address") && text.contains("Auto-Submitted: auto-generated"), "{text}");
 }

@@ -45,7 +45,8 @@ async fn an_application_is_sent_read_and_approved(db: PgPool) {
     ada.get(&application).await.says("Good luck!").says("Download or try it");
     ada.get("/applications").await.says("Until 31 August 2026");
     ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt");
-    assert!(portal.mails_to(&ada.email, "access_granted").await[0].contains("31 August 2026"));
+    let mail = &portal.mails_to(&ada.email, "access_granted").await[0];
+    assert!(mail.contains("31 August 2026") && mail.contains("The reviewer writes:\n\nGood luck!\n"), "{mail}");
 
     portal.wait(Duration::days(200));
     ada.signs_in().await;
@@ -81,6 +82,44 @@ async fn a_declined_applicant_learns_why_and_applies_again_with_the_same_answers
     assert_ne!(application, second);
     grace.get("/review").await.says("1 earlier");
     grace.get(&case_of(&second)).await.says("Declined");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_second_of_two_reviewers_learns_who_decided_and_what(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    let page = barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
+    assert_eq!(page.status, 409);
+    page.says("Grace has declined (The purpose is not clear) this application on 2 March 2026, 09:00 UTC; nothing was changed.");
+
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "A\u{0}B")]).await.status, 303);
+    let page = grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "")]).await;
+    assert_eq!(page.status, 409);
+    page.says("Barbara has approved this application on 2 March 2026");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn applying_and_withdrawing_over_and_over_does_not_flood_the_reviewers(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, bob) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.researcher("bob").await);
+    for _ in 0..6 {
+        let application = applies_for(&ada, "/demo/tiny-opt").await;
+        assert_eq!(ada.post(&format!("{application}/withdraw"), &[]).await.status, 303);
+    }
+    let fields = answers(&ada, "/demo/tiny-opt").await;
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let page = ada.post("/demo/tiny-opt/apply", &fields).await;
+    assert_eq!(page.status, 429);
+    page.says("Not sent yet").says("send them again in 4 hours");
+    assert!(page.header("retry-after").parse::<u32>().unwrap() > 3 * 3_600);
+    assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 6);
+    ada.get("/demo/tiny-opt/apply").await.says("This is your draft").says("Negation in language models");
+    applies_for(&bob, "/demo/tiny-opt").await;
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

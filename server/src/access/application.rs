@@ -100,6 +100,15 @@ impl State {
         }
     }
 
+    /// What the reviewer wrote to the applicant beside the decision; empty while there is none.
+    pub(super) fn words(&self) -> &str {
+        match self {
+            State::Approved { note, .. } => note,
+            State::Declined { text, .. } => text,
+            State::Draft | State::Submitted { .. } | State::Withdrawn { .. } => "",
+        }
+    }
+
     /// Why nothing can be changed about it any more, or not by this command.
     fn conflict(&self) -> Error {
         let what = match self {

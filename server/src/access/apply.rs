@@ -94,7 +94,7 @@ pub async fn save_draft(portal: &Portal, applicant: &Account, model: &Model, ans
 }
 
 /// Sends an application. What was typed is kept as a draft even when it is refused.
-/// Errors: `Invalid` with every fault, `Conflict` if no application is needed.
+/// Errors: `Invalid` with every fault, `Conflict` if no application is needed, `Limited` if too many were sent lately.
 pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers) -> Result<Sent, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
@@ -103,7 +103,11 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
         return Ok(Sent::Already(application.id));
     }
     let draft = application.save_draft(answers, now)?;
-    let (application, attestations) = match draft.clone().submit(model.licence_sha256.as_deref(), now) {
+    let submitted = draft.clone().submit(model.licence_sha256.as_deref(), now).and_then(|submitted| {
+        portal.limits.applications.check(&applicant.id.to_string())?;
+        Ok(submitted)
+    });
+    let (application, attestations) = match submitted {
         Ok(submitted) => submitted,
         Err(refused) => {
             store::save(&mut tx, &draft).await?;

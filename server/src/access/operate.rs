@@ -24,7 +24,7 @@ pub async fn give(portal: &Portal, account: &Account, model: &Model, reason: &st
     let origin = GrantOrigin { account: account.id, model: model.id, application: None, by: None, reason: &reason };
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, None, &grant_made(&grant, &origin)).await?;
-    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant)).await?;
+    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, "")).await?;
     tx.commit().await?;
     Ok(grant)
 }

@@ -1,5 +1,7 @@
 //! Deciding: approve, decline, revoke. Of two reviewers at once one decides and the other is told.
 
+use sqlx::PgConnection;
+
 use super::application::{Application, State};
 use super::decline::DeclineReason;
 use super::grant::{Grant, HeldGrant, Standing};
@@ -22,7 +24,7 @@ const REASON_CHARS_MAX: usize = 1_000;
 pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, until: Timestamp, note: &str) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_sent(&mut tx, id).await?.approve(by.0.id, until, note, now)?;
+    let (application, grant) = lock_waiting(&mut tx, id).await?.approve(by.0.id, until, note, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     make_room(&mut tx, application.applicant, &model, now).await?;
@@ -32,7 +34,7 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, until: T
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
     audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
-    mail::enqueue(&mut tx, now, &access_granted(portal, &applicant, &model, &grant)).await?;
+    mail::enqueue(&mut tx, now, &access_granted(portal, &applicant, &model, &grant, application.state.words())).await?;
     tx.commit().await?;
     Ok(grant)
 }
@@ -41,7 +43,7 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, until: T
 pub async fn decline(portal: &Portal, by: &Reviewer, id: ApplicationId, reason: DeclineReason, text: &str) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_sent(&mut tx, id).await?.decline(by.0.id, reason, text, now)?;
+    let application = lock_waiting(&mut tx, id).await?.decline(by.0.id, reason, text, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
@@ -51,7 +53,7 @@ pub async fn decline(portal: &Portal, by: &Reviewer, id: ApplicationId, reason: 
         name: applicant.name,
         model: model.full_name(),
         reason: format!("{}. {}", reason.label(), reason.advice()),
-        text: text.trim().to_owned(),
+        text: application.state.words().to_owned(),
         link: portal.config.url_of(&format!("/applications/{id}")),
     };
     mail::enqueue(&mut tx, now, &message).await?;
@@ -90,22 +92,23 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
     Ok(held)
 }
 
+/// The application, unless somebody decided: then `Conflict` says who and what, as the second of two reviewers wants to know.
 /// Reviewers see what was sent; a draft is its applicant's alone.
-async fn lock_sent(tx: &mut sqlx::PgConnection, id: ApplicationId) -> Result<Application, Error> {
+async fn lock_waiting(tx: &mut PgConnection, id: ApplicationId) -> Result<Application, Error> {
     let application = store::lock(tx, id).await?;
-    match application.state {
-        State::Draft | State::Withdrawn { submitted_at: None, .. } => Err(Error::NotFound("application")),
-        State::Submitted { .. } | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => Ok(application),
-    }
+    let (decided, by, at) = match &application.state {
+        State::Draft | State::Withdrawn { submitted_at: None, .. } => return Err(Error::NotFound("application")),
+        // The state machine has words for one that was withdrawn.
+        State::Submitted { .. } | State::Withdrawn { .. } => return Ok(application),
+        State::Approved { by, at, .. } => ("approved".to_owned(), *by, *at),
+        State::Declined { by, at, reason, .. } => (format!("declined ({})", reason.label()), *by, *at),
+    };
+    let by = accounts::find_account(tx, by).await?.name;
+    Err(Error::Conflict(format!("{by} has {decided} this application on {}; nothing was changed", when::minute(at)).into()))
 }
 
 /// Closes a grant of before that has expired, so that a new one can follow. Errors: `Conflict` if it still holds.
-pub(super) async fn make_room(
-    tx: &mut sqlx::PgConnection,
-    account: AccountId,
-    model: &catalog::Model,
-    now: Timestamp,
-) -> Result<(), Error> {
+pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
     let Some(held) = store::lock_unrevoked(tx, account, model.id).await? else {
         return Ok(());
     };
@@ -131,13 +134,14 @@ pub(super) fn grant_made(grant: &Grant, origin: &GrantOrigin<'_>) -> Event {
     }
 }
 
-/// The mail about a new grant.
-pub(super) fn access_granted(portal: &Portal, holder: &accounts::Account, model: &catalog::Model, grant: &Grant) -> Message {
+/// The mail about a new grant, with what the reviewer wrote to its holder.
+pub(super) fn access_granted(portal: &Portal, holder: &accounts::Account, model: &catalog::Model, grant: &Grant, note: &str) -> Message {
     Message::AccessGranted {
         to: holder.email.to_string(),
         name: holder.name.clone(),
         model: model.full_name(),
         until: when::day(grant.expires_at),
+        note: note.to_owned(),
         link: portal.config.url_of(&model.path()),
     }
 }

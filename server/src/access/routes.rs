@@ -16,7 +16,7 @@ use crate::accounts::SignedIn;
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::http::page::{page, page_with_faults};
+use crate::http::page::{page, page_limited, page_with_faults};
 use crate::http::{Form, Frame, see_other, when};
 use crate::ids::{ApplicationId, ModelId};
 use crate::portal::Portal;
@@ -145,7 +145,19 @@ async fn submit(
             let prefill = Prefill { answers: apply::as_agreed_under(answers, &model), ..Prefill::default() };
             page_with_faults(&form_page(&portal, frame, &by, &model, prefill, &faults).await?)
         }
+        Err(Error::Limited { retry_after_s }) => page_limited(&too_often(frame, &model, retry_after_s), retry_after_s),
         Err(other) => Err(other),
+    }
+}
+
+fn too_often(frame: Frame, model: &Model, retry_after_s: u32) -> NoFormPage {
+    let wait = when::wait(retry_after_s);
+    NoFormPage {
+        frame,
+        title: "Not sent yet".into(),
+        text: format!("You have sent several applications in a short time. Your answers are kept as a draft; send them again in {wait}."),
+        next: format!("{}/apply", model.path()),
+        label: "To the draft",
     }
 }
 

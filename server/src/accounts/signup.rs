@@ -56,8 +56,7 @@ pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), E
             let account = match known {
                 Some(mut account) => {
                     // Nobody proved the address yet: the latest to ask names the account.
-                    account.name = parse_name(name)?;
-                    store::set_name(&mut tx, account.id, &account.name).await?;
+                    rename(&mut tx, now, None, &mut account, parse_name(name)?).await?;
                     account
                 }
                 None => insert(&mut tx, now, None, name, email, Role::Researcher).await?,
@@ -93,7 +92,8 @@ pub async fn whose(portal: &Portal, purpose: Purpose, secret: &str) -> Result<Ac
     store::find(&mut db, id).await
 }
 
-/// Uses a link to set a password; that proves the address too. Every session of the account ends.
+/// Uses a link to set a password; that proves the address too. Every session and every other link of the account ends, and every
+/// access token: who had to take an account back cannot know what a stranger left behind in it.
 pub async fn set_password_by_link(portal: &Portal, purpose: Purpose, secret: &str, password: Password) -> Result<AccountId, Error> {
     let secret = Secret::parse("", secret).ok_or_else(used_up)?;
     let hash = password.hash().await?;
@@ -106,14 +106,19 @@ pub async fn set_password_by_link(portal: &Portal, purpose: Purpose, secret: &st
         store::set_verified(&mut tx, id, now).await?;
         audit::record(&mut tx, now, Some(id), &Event::EmailVerified { account: id }).await?;
     } else {
-        changed(portal, &mut tx, now, &account).await?;
+        let revoked = store::revoke_all_tokens(&mut tx, id, now).await?;
+        for token in &revoked {
+            audit::record(&mut tx, now, Some(id), &Event::TokenRevoked { account: id, token: *token }).await?;
+        }
+        changed(portal, &mut tx, now, &account, revoked.len()).await?;
     }
     store::end_other_sessions(&mut tx, id, None).await?;
+    store::end_links(&mut tx, id, None, now).await?;
     tx.commit().await?;
     Ok(id)
 }
 
-/// Changes the password of somebody signed in; the other sessions end.
+/// Changes the password of somebody signed in; the other sessions end, and links that were sent before.
 pub async fn change_password(portal: &Portal, who: &super::SignedIn, current: String, new: Password) -> Result<(), Error> {
     let mut db = portal.db.acquire().await?;
     let stored = store::password_hash(&mut db, who.account.id).await?;
@@ -127,16 +132,38 @@ pub async fn change_password(portal: &Portal, who: &super::SignedIn, current: St
     let mut tx = portal.db.begin().await?;
     store::set_password_hash(&mut tx, who.account.id, &hash).await?;
     store::end_other_sessions(&mut tx, who.account.id, Some(who.session)).await?;
-    changed(portal, &mut tx, now, &who.account).await?;
+    store::end_links(&mut tx, who.account.id, None, now).await?;
+    changed(portal, &mut tx, now, &who.account, 0).await?;
     tx.commit().await?;
     Ok(())
 }
 
-async fn changed(portal: &Portal, tx: &mut PgConnection, now: Timestamp, account: &Account) -> Result<(), Error> {
+async fn changed(portal: &Portal, tx: &mut PgConnection, now: Timestamp, account: &Account, revoked_tokens: usize) -> Result<(), Error> {
     audit::record(tx, now, Some(account.id), &Event::PasswordChanged { account: account.id }).await?;
-    let message =
-        Message::PasswordChanged { to: account.email.to_string(), name: account.name.clone(), reset: portal.config.url_of("/forgot") };
+    let message = Message::PasswordChanged {
+        to: account.email.to_string(),
+        name: account.name.clone(),
+        revoked_tokens,
+        tokens: portal.config.url_of("/account/tokens"),
+        reset: portal.config.url_of("/forgot"),
+    };
     mail::enqueue(tx, now, &message).await
+}
+
+/// Gives an account another name, on the record. `by` is nobody when somebody signs up again who has not proved the address.
+pub(super) async fn rename(
+    tx: &mut PgConnection,
+    now: Timestamp,
+    by: Option<AccountId>,
+    account: &mut Account,
+    name: String,
+) -> Result<(), Error> {
+    if account.name != name {
+        store::set_name(tx, account.id, &name).await?;
+        audit::record(tx, now, by, &Event::AccountRenamed { account: account.id }).await?;
+        account.name = name;
+    }
+    Ok(())
 }
 
 /// Uses a sign-in link; the address counts as proved, because the operator vouches for it.
@@ -168,8 +195,10 @@ pub async fn add_account(portal: &Portal, email: &Email, name: &str, role: Role,
 
 /// A complete one-time address that signs `account` in. Earlier ones stop working.
 pub async fn sign_in_link(portal: &Portal, account: AccountId) -> Result<String, Error> {
+    let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let address = link(portal, &mut tx, account, Purpose::SignIn, Duration::hours(SIGN_IN_LINK_HOURS), portal.clock.now()).await?;
+    store::end_links(&mut tx, account, Some(Purpose::SignIn.as_str()), now).await?;
+    let address = link(portal, &mut tx, account, Purpose::SignIn, Duration::hours(SIGN_IN_LINK_HOURS), now).await?;
     tx.commit().await?;
     Ok(address)
 }
@@ -196,6 +225,8 @@ async fn insert(
     Ok(account)
 }
 
+/// Makes a link. Earlier ones go on working until one of them is used: otherwise a stranger who asks for one in another's name
+/// would void what its owner is about to click.
 async fn link(
     portal: &Portal,
     tx: &mut PgConnection,
@@ -215,5 +246,5 @@ async fn link(
 }
 
 fn used_up() -> Error {
-    Error::Conflict("this link has been used, has expired, or a newer one was sent; ask for a new one".into())
+    Error::Conflict("this link has been used, has expired, or the password was changed since it was sent; ask for a new one".into())
 }

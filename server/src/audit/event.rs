@@ -13,6 +13,7 @@ pub enum Event {
     SignedIn { account: AccountId },
     SignInFailed { account: AccountId },
     PasswordChanged { account: AccountId },
+    AccountRenamed { account: AccountId },
     RoleChanged { account: AccountId, role: &'static str },
     AccountClosed { account: AccountId },
     AccountReopened { account: AccountId },
@@ -22,6 +23,7 @@ pub enum Event {
     ModelOffered { model: ModelId, name: String, gate: &'static str },
     GateChanged { model: ModelId, gate: &'static str },
     ReleasePublished { model: ModelId, revision: String },
+    ReleaseNamed { model: ModelId, name: String, from: Option<String>, to: String },
     ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
     ApplicationWithdrawn { application: ApplicationId },
     ApplicationApproved { application: ApplicationId, grant: GrantId },
@@ -39,6 +41,7 @@ impl Event {
             Event::SignedIn { .. } => "account.signed_in",
             Event::SignInFailed { .. } => "account.sign_in_failed",
             Event::PasswordChanged { .. } => "account.password_changed",
+            Event::AccountRenamed { .. } => "account.renamed",
             Event::RoleChanged { .. } => "account.role_changed",
             Event::AccountClosed { .. } => "account.closed",
             Event::AccountReopened { .. } => "account.reopened",
@@ -48,6 +51,7 @@ impl Event {
             Event::ModelOffered { .. } => "model.offered",
             Event::GateChanged { .. } => "model.gate_changed",
             Event::ReleasePublished { .. } => "release.published",
+            Event::ReleaseNamed { .. } => "release.named",
             Event::ApplicationSubmitted { .. } => "application.submitted",
             Event::ApplicationWithdrawn { .. } => "application.withdrawn",
             Event::ApplicationApproved { .. } => "application.approved",
@@ -65,14 +69,16 @@ impl Event {
             | Event::SignedIn { account }
             | Event::SignInFailed { account }
             | Event::PasswordChanged { account }
+            | Event::AccountRenamed { account }
             | Event::RoleChanged { account, .. }
             | Event::AccountClosed { account }
             | Event::AccountReopened { account }
             | Event::SessionEnded { account } => account.to_string(),
             Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
-            Event::ModelOffered { model, .. } | Event::GateChanged { model, .. } | Event::ReleasePublished { model, .. } => {
-                model.to_string()
-            }
+            Event::ModelOffered { model, .. }
+            | Event::GateChanged { model, .. }
+            | Event::ReleasePublished { model, .. }
+            | Event::ReleaseNamed { model, .. } => model.to_string(),
             Event::ApplicationSubmitted { application, .. }
             | Event::ApplicationWithdrawn { application }
             | Event::ApplicationApproved { application, .. }
@@ -89,6 +95,7 @@ impl Event {
             | Event::SignedIn { .. }
             | Event::SignInFailed { .. }
             | Event::PasswordChanged { .. }
+            | Event::AccountRenamed { .. }
             | Event::AccountClosed { .. }
             | Event::AccountReopened { .. }
             | Event::SessionEnded { .. } => json!({}),
@@ -97,6 +104,7 @@ impl Event {
             Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
             Event::ReleasePublished { revision, .. } => json!({ "revision": revision }),
+            Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),
             Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {
                 json!({ "model": model, "licence_sha256": licence_sha256, "answers_sha256": answers_sha256 })
             }

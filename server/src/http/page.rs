@@ -88,6 +88,14 @@ pub fn page_with_faults(template: &impl Template) -> Result<HttpResponse, Error>
     Ok(html(HttpResponse::UnprocessableEntity(), body))
 }
 
+/// The page of something that was done too often, with status 429 and the time to wait.
+pub fn page_limited(template: &impl Template, retry_after_s: u32) -> Result<HttpResponse, Error> {
+    let body = template.render().map_err(Error::internal)?;
+    let mut response = HttpResponse::TooManyRequests();
+    response.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
+    Ok(html(response, body))
+}
+
 pub(super) fn html(mut response: actix_web::HttpResponseBuilder, body: String) -> HttpResponse {
     response.content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use askama::Template;
 
 use super::page::{Frame, html};
+use super::when;
 use crate::error::{Error, FieldError, Mend};
 
 /// What went wrong, kept beside the answer so that the middleware can draw a page of it.
@@ -50,7 +51,7 @@ impl Error {
                 faults.clone(),
             ),
             Error::Limited { retry_after_s } => {
-                ("Too many requests", format!("Please try again in {retry_after_s} seconds."), None, vec![])
+                ("Too many requests", format!("Please try again in {}.", when::wait(*retry_after_s)), None, vec![])
             }
             Error::Unavailable(why) => ("Not available right now", sentence(why), None, vec![]),
             Error::Internal(_) => {

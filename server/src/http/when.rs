@@ -41,6 +41,16 @@ pub fn span(length: Duration) -> String {
     }
 }
 
+/// How long somebody has to wait, rounded up: `40 seconds`, `7 minutes`, `4 hours`.
+pub fn wait(seconds: u32) -> String {
+    let counted = |count: u32, unit: &str| if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") };
+    match seconds {
+        0..=99 => counted(seconds, "second"),
+        100..=5_999 => counted(seconds.div_ceil(60), "minute"),
+        6_000.. => counted(seconds.div_ceil(3_600), "hour"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +71,13 @@ mod tests {
         assert_eq!(span(Duration::hours(24)), "1 day");
         assert_eq!(span(Duration::minutes(119)), "1 hour");
         assert_eq!(span(Duration::seconds(59)), "less than a minute");
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_does_not_come_too_early() {
+        assert_eq!(wait(1), "1 second");
+        assert_eq!(wait(99), "99 seconds");
+        assert_eq!(wait(121), "3 minutes");
+        assert_eq!(wait(3_600 * 3 + 1), "4 hours");
     }
 }

@@ -65,8 +65,16 @@ impl Mailer {
             Delivery::Smtp(transport) => transport.send(message).await.map(drop).map_err(|cause| cause.to_string()),
             Delivery::Folder(folder) => {
                 let path = folder.join(format!("{}.eml", mail.id));
-                tokio::fs::write(&path, message.formatted()).await.map_err(|cause| format!("{}: {cause}", path.display()))
+                write_private(&path, &message.formatted()).await.map_err(|cause| format!("{}: {cause}", path.display()))
             }
         }
     }
+}
+
+/// Writes a file that this user alone may read: a mail may carry a one-time link.
+async fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let options: tokio::fs::OpenOptions = data_dir::private_file().into();
+    let mut file = options.clone().write(true).truncate(true).open(path).await?;
+    tokio::io::AsyncWriteExt::write_all(&mut file, content).await?;
+    tokio::io::AsyncWriteExt::flush(&mut file).await
 }

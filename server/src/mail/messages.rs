@@ -15,13 +15,13 @@ pub enum Message {
     #[template(path = "mail/reset_password.txt")]
     ResetPassword { to: String, name: String, link: String, minutes: i64 },
     #[template(path = "mail/password_changed.txt")]
-    PasswordChanged { to: String, name: String, reset: String },
+    PasswordChanged { to: String, name: String, revoked_tokens: usize, tokens: String, reset: String },
     #[template(path = "mail/application_received.txt")]
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
     ApplicationToReview { to: String, name: String, applicant: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
-    AccessGranted { to: String, name: String, model: String, until: String, link: String },
+    AccessGranted { to: String, name: String, model: String, until: String, note: String, link: String },
     #[template(path = "mail/application_declined.txt")]
     ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, link: String },
     #[template(path = "mail/access_revoked.txt")]

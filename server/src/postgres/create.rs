@@ -14,6 +14,7 @@ use super::child;
 use super::error::{ClusterError, io_error};
 use super::layout::{Layout, NAME};
 use super::recover;
+use crate::data_dir;
 
 /// Lines of a log that a message carries.
 const TAIL_LINES: usize = 5;
@@ -84,7 +85,7 @@ fn clear_an_earlier_attempt(layout: &Layout) -> Result<(), ClusterError> {
 fn run(mut command: Command, program: &'static str, input: &str, layout: &Layout) -> Result<(), ClusterError> {
     let path = layout.root.join("create.log");
     let failed_to_log = || io_error("write", &path);
-    let log = File::create(&path).map_err(failed_to_log())?;
+    let log = data_dir::private_file().write(true).truncate(true).open(&path).map_err(failed_to_log())?;
     command.stdout(log.try_clone().map_err(failed_to_log())?).stderr(log).stdin(Stdio::piped());
     // SIGKILL: on gentler signals initdb tidies up, and would do so under the next attempt's feet.
     let mut child = child::spawn(command, Signal::KILL).map_err(io_error("run", Path::new(program)))?;

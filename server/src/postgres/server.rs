@@ -1,13 +1,12 @@
 //! The server's process, our child: launched, watched, ended, reaped.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
@@ -20,6 +19,7 @@ use super::error::{ClusterError, io_error};
 use super::layout::Layout;
 use super::recover::{FAST_STOP, IMMEDIATE_STOP};
 use super::{child, create};
+use crate::data_dir;
 
 /// The log is moved aside at a start when it has grown beyond this, so two such files are the most.
 const LOG_BYTES_MAX: u64 = 16 << 20;
@@ -131,6 +131,10 @@ fn open_log(layout: &Layout) -> Result<File, ClusterError> {
     if fs::metadata(log).is_ok_and(|found| found.len() > LOG_BYTES_MAX) {
         fs::rename(log, log.with_extension("log.old")).map_err(io_error("move aside", log))?;
     }
-    let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
-    OpenOptions::new().append(true).create(true).custom_flags(nofollow).open(log).map_err(io_error("write", log))
+    let file = data_dir::private_file().append(true).open(log).map_err(io_error("write", log))?;
+    if file.metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        // An earlier version made it, open to everybody.
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io_error("write", log))?;
+    }
+    Ok(file)
 }

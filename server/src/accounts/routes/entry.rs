@@ -57,7 +57,7 @@ pub async fn sign_up(
     frame: Frame,
     Form(form): Form<SignUpForm>,
 ) -> Result<HttpResponse, Error> {
-    portal.limits.sign_up_client.check(&client_address(&request))?;
+    portal.limits.sign_up_client.check(&client_address(&request, &portal.config.trusted_proxies))?;
     let mut faults = Vec::new();
     let name = super::super::account::parse_name(&form.name).map_err(|fault| faults.push(fault));
     let email = Email::parse(&form.email).map_err(|fault| faults.push(fault));
@@ -114,7 +114,7 @@ pub async fn sign_in(
     frame: Frame,
     Form(form): Form<SignInForm>,
 ) -> Result<HttpResponse, Error> {
-    let client = client_address(&request);
+    let client = client_address(&request, &portal.config.trusted_proxies);
     portal.limits.sign_in_client.check(&client)?;
     let then = own_path(&form.then).to_owned();
     let found = match Email::parse(&form.email) {
@@ -174,7 +174,7 @@ pub async fn link_page(portal: Data<Portal>, frame: Frame, query: Query<Key>) ->
 
 /// `POST /sign-in/link`
 pub async fn sign_in_by_link(portal: Data<Portal>, request: HttpRequest, Form(form): Form<Key>) -> Result<HttpResponse, Error> {
-    portal.limits.sign_in_client.check(&client_address(&request))?;
+    portal.limits.sign_in_client.check(&client_address(&request, &portal.config.trusted_proxies))?;
     let account = signup::use_sign_in_link(&portal, &form.key).await?;
     begin(&portal, &request, &account, "/account", Some("You are signed in. Choose a password below, so that you can come back.")).await
 }
@@ -237,8 +237,9 @@ pub async fn reset(
     frame: Frame,
     Form(form): Form<ChoosePasswordForm>,
 ) -> Result<HttpResponse, Error> {
-    set_by_link(&portal, &request, frame, form, Purpose::Reset, "/account", "Your password is changed, and other sessions have ended.")
-        .await
+    let flash =
+        "Your password is changed. Every other session has ended and every access token was revoked: make new ones where you need them.";
+    set_by_link(&portal, &request, frame, form, Purpose::Reset, "/account", flash).await
 }
 
 async fn set_by_link(
@@ -250,7 +251,7 @@ async fn set_by_link(
     then: &str,
     flash: &str,
 ) -> Result<HttpResponse, Error> {
-    portal.limits.sign_in_client.check(&client_address(request))?;
+    portal.limits.sign_in_client.check(&client_address(request, &portal.config.trusted_proxies))?;
     let account = signup::whose(portal, purpose, &form.key).await?;
     let password = match Password::parse_new(&form.password, &account.email) {
         Ok(password) => password,
@@ -283,7 +284,7 @@ pub async fn forgot_page(frame: Frame) -> Result<HttpResponse, Error> {
 
 /// `POST /forgot`: the same answer whether the address is known or not.
 pub async fn forgot(portal: Data<Portal>, request: HttpRequest, frame: Frame, Form(form): Form<ForgotForm>) -> Result<HttpResponse, Error> {
-    portal.limits.sign_up_client.check(&client_address(&request))?;
+    portal.limits.sign_up_client.check(&client_address(&request, &portal.config.trusted_proxies))?;
     let minutes = signup::RESET_LINK_MINUTES;
     let email = match Email::parse(&form.email) {
         Ok(email) => email,

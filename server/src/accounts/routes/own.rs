@@ -49,7 +49,10 @@ pub struct RenameForm {
 pub async fn rename(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(form): Form<RenameForm>) -> Result<HttpResponse, Error> {
     match parse_name(&form.name) {
         Ok(name) => {
-            store::set_name(&mut *portal.db.acquire().await?, who.account.id, &name).await?;
+            let mut account = who.account;
+            let mut tx = portal.db.begin().await?;
+            signup::rename(&mut tx, portal.clock.now(), Some(account.id), &mut account, name).await?;
+            tx.commit().await?;
             Ok(see_other("/account", Some("Your name is changed.")))
         }
         Err(fault) => page_with_faults(&profile(&portal, frame, who.account, vec![fault]).await?),

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, LinkId};
 
-/// Adds a one-time link; earlier ones of the same purpose stop working.
+/// Adds a one-time link.
 pub async fn insert_link(
     tx: &mut PgConnection,
     account: AccountId,
@@ -16,14 +16,6 @@ pub async fn insert_link(
     expires_at: Timestamp,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "update one_time_link set used_at = $3 where account_id = $1 and purpose = $2 and used_at is null",
-        account.uuid(),
-        purpose,
-        now
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!(
         "insert into one_time_link (id, account_id, purpose, secret_hash, created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6)",
         LinkId::fresh().uuid(),
@@ -32,6 +24,20 @@ pub async fn insert_link(
         secret_hash,
         now,
         expires_at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends the links of an account that were not used: those of one purpose, or all.
+pub async fn end_links(tx: &mut PgConnection, account: AccountId, purpose: Option<&str>, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "update one_time_link set used_at = $3
+         where account_id = $1 and ($2::text is null or purpose = $2) and used_at is null",
+        account.uuid(),
+        purpose,
+        now
     )
     .execute(tx)
     .await?;

@@ -9,6 +9,6 @@ pub use account::{
     any_admin, count, find, find_all, find_by_email, list, lock_admins, never_entered_admin, reviewers, set_disabled, set_role,
 };
 pub(super) use account::{insert_account, password_hash, set_name, set_password_hash, set_verified};
-pub(super) use link::{insert_link, peek_link, use_link};
+pub(super) use link::{end_links, insert_link, peek_link, use_link};
 pub(super) use session::{Session, end_other_sessions, end_session, find_by_session, insert_session, sessions, sweep, touch_session};
-pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_token, tokens, touch_token};
+pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_token, tokens, touch_token};

@@ -124,6 +124,20 @@ pub async fn revoke_token(tx: &mut PgConnection, account: AccountId, id: TokenId
     Ok(done.rows_affected() > 0)
 }
 
+/// Revokes every token of an account that works now, and says which.
+pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Vec<TokenId>, Error> {
+    let revoked = sqlx::query_scalar!(
+        r#"update token set revoked_at = $2
+         where account_id = $1 and revoked_at is null and expires_at > $2
+         returning id as "id: TokenId""#,
+        account.uuid(),
+        now
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(revoked)
+}
+
 fn scopes_of(stored: &[String]) -> Vec<Scope> {
     stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
 }
