@@ -49,7 +49,7 @@ async fn a_fit_folder_becomes_a_release_with_the_right_digests(db: PgPool) {
     let record =
         server::audit::page(&mut db, &server::audit::Filter { subject: Some(model.id.to_string()), ..Default::default() }, 10).await;
     let kinds: Vec<String> = record.unwrap().into_iter().map(|row| row.kind).collect();
-    assert_eq!(kinds, ["release.published", "model.offered"]);
+    assert_eq!(kinds, ["release.named", "release.published", "model.offered"]);
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -168,6 +168,24 @@ async fn the_revision_changes_with_the_content_alone_and_main_follows(db: PgPool
     let back = portal.publishes("acme/tiny", Gate::Open, &weights).await;
     assert_eq!((back.revision.as_str(), back.is_new), (first.revision.as_str(), false));
     assert!(!portal.stored("acme/tiny", "main").await.contains_key("README.md"), "main stands where the publisher put it last");
+    assert!(!portal.publishes("acme/tiny", Gate::Open, &weights).await.is_new, "and stays there");
+
+    published(portal.tries_to_publish("acme/tiny", None, Some("v1"), &weights).await.unwrap());
+    let mut db = portal.portal.db.acquire().await.unwrap();
+    let model = catalog::find_model(&mut db, "acme", "tiny").await.unwrap().unwrap().id.to_string();
+    let filter = server::audit::Filter { subject: Some(model), kind: Some("release.named".into()), before: None };
+    let moves: Vec<_> = server::audit::page(&mut db, &filter, 10).await.unwrap().into_iter().rev().map(|row| row.detail).collect();
+    let (one, two) = (&first.revision, &second.revision);
+    assert_eq!(
+        moves,
+        [
+            serde_json::json!({ "name": "main", "from": null, "to": one }),
+            serde_json::json!({ "name": "main", "from": one, "to": two }),
+            serde_json::json!({ "name": "main", "from": two, "to": one }),
+            serde_json::json!({ "name": "v1", "from": null, "to": one }),
+        ],
+        "every move is on the record"
+    );
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

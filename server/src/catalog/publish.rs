@@ -206,12 +206,23 @@ async fn offer_release(
 async fn name_release(tx: &mut PgConnection, order: &Order<'_>, release: &Release, now: Timestamp) -> Result<(), Error> {
     let names = store::names(tx, release.model_id).await?;
     let points_at = |name: &str| names.iter().find(|known| known.name == name).map(|known| known.revision.as_str());
-    if points_at(MAIN) != Some(&release.revision) {
+    let moved = |name: &str, from: Option<&str>| Event::ReleaseNamed {
+        model: release.model_id,
+        name: name.to_owned(),
+        from: from.map(str::to_owned),
+        to: release.revision.clone(),
+    };
+    let before = points_at(MAIN);
+    if before != Some(&release.revision) {
         store::point(tx, release.model_id, MAIN, false, release.id, now).await?;
+        audit::record(tx, now, order.by, &moved(MAIN, before)).await?;
     }
     let Some(tag) = order.tag else { return Ok(()) };
     match points_at(tag) {
-        None => store::point(tx, release.model_id, tag, true, release.id, now).await,
+        None => {
+            store::point(tx, release.model_id, tag, true, release.id, now).await?;
+            audit::record(tx, now, order.by, &moved(tag, None)).await
+        }
         Some(revision) if revision == release.revision => Ok(()),
         Some(revision) => {
             Err(Error::Conflict(format!("the tag {tag} stands for {revision} already, and tags do not move; choose another").into()))
