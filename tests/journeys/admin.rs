@@ -15,7 +15,16 @@ async fn id_of(portal: &TestPortal, person: &Person) -> String {
 async fn the_admins_pages_exist_for_admins_only(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (root, grace, ada) = (portal.admin("root").await, portal.reviewer("grace").await, portal.researcher("ada").await);
-    for path in ["/admin", "/admin/people", "/admin/models", "/admin/audit", "/admin/usage", "/admin/usage/generations", "/admin/mail"] {
+    for path in [
+        "/admin",
+        "/admin/people",
+        "/admin/models",
+        "/admin/grants",
+        "/admin/audit",
+        "/admin/usage",
+        "/admin/usage/generations",
+        "/admin/mail",
+    ] {
         assert_eq!(root.get(path).await.status, 200, "{path}");
         assert_eq!(grace.get(path).await.status, 404, "{path}");
         assert_eq!(ada.get(path).await.status, 404, "{path}");
@@ -83,6 +92,34 @@ async fn a_gate_changes_on_the_record(db: PgPool) {
     ada.get("/demo/tiny-opt/apply").await.says("no application is needed");
     root.get("/admin/audit?subject=demo%2Ftiny-opt").await.says("model.gate_changed").says("gate: ");
     assert_eq!(root.post(&format!("/admin/models/{model}/gate"), &[("gate", "ajar")]).await.status, 422);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn every_grant_in_force_is_listed_and_can_be_taken_back(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let offer = portal.offers("acme/tiny", server::catalog::Gate::Application, &[("config.json", b"{}")]).await;
+    let (root, ada, bob) = (portal.admin("root").await, portal.researcher("ada").await, portal.researcher("bob").await);
+    root.get("/admin/grants").await.says("No grant is in force").says("aria-current=\"page\">Grants");
+
+    let case = applies_for(&ada, "/demo/tiny-opt").await.replace("/applications/", "/review/");
+    assert_eq!(root.post(&format!("{case}/approve"), &[("until", "2026-08-31"), ("note", "")]).await.status, 303);
+    portal.grants(&offer, &bob.email, 3).await;
+    let page = root.get("/admin/grants").await;
+    page.says("ada@university.edu").says("demo/tiny-opt").says("2 March 2026").says("31 August 2026").says(&case);
+    page.says("bob@university.edu").says("acme/tiny").says("5 March 2026").says("3 days left").says("arranged");
+
+    let (before, _) = page.text.split_once("\" aria-label=\"Revoke the access of bob@university.edu to acme/tiny\"").unwrap();
+    let path = before[before.rfind("/admin/grants/").unwrap()..].to_owned();
+    root.get(&path).await.says("bob@university.edu").says("Revoke access");
+    let refused = root.post(&format!("{path}/revoke"), &[("reason", " ")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("say why");
+    assert_eq!(root.post(&format!("{path}/revoke"), &[("reason", "Left the project.")]).await.location(), "/admin/grants");
+    assert!(!root.get("/admin/grants").await.says("ada@university.edu").text.contains("bob@university.edu"));
+    root.get(&path).await.says("does not hold any more");
+    assert!(portal.mails_to(&bob.email, "access_revoked").await[0].contains("Left the project."));
+    root.get("/admin/audit?kind=grant.revoked").await.says("root@lab.example").says("Left the project.");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

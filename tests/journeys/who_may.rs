@@ -82,6 +82,9 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/admin/people/{id}/reopen", "/admin/people/{account}/reopen", "snnnnnysss"),
     ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
+    ("GET", "/admin/grants", "/admin/grants", "snnnnnysss"),
+    ("GET", "/admin/grants/{id}", "/admin/grants/{grant}", "snnnnnysss"),
+    ("POST", "/admin/grants/{id}/revoke", "/admin/grants/{grant}/revoke", "snnnnnysss"),
     ("GET", "/admin/audit", "/admin/audit", "snnnnnysss"),
     ("GET", "/admin/mail", "/admin/mail", "snnnnnysss"),
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
@@ -201,6 +204,8 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     portal.researcher("spare").await;
     let mut db = portal.portal.db.acquire().await.unwrap();
     let spare = accounts::find_by_email(&mut db, &Email::parse("spare@university.edu").unwrap()).await.unwrap().unwrap().id;
+    let holder = accounts::find_by_email(&mut db, &Email::parse(&granted.email).unwrap()).await.unwrap().unwrap().id;
+    let grant = server::access::grants_of(&mut db, holder).await.unwrap()[0].grant.id;
     let mail = server::mail::page(&mut db, None, 1).await.unwrap()[0].id;
     let fill = vec![
         ("{open}", OPEN.to_owned()),
@@ -209,6 +214,7 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
         ("{app}", application),
         ("{account}", spare.to_string()),
         ("{model}", gated.model.to_string()),
+        ("{grant}", grant.to_string()),
         ("{mail}", mail.to_string()),
         ("{session}", server::ids::SessionId::fresh().to_string()),
         ("{token}", server::ids::TokenId::fresh().to_string()),

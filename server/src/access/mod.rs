@@ -32,3 +32,4 @@ pub use held::{Counts, counts, grants_of};
 pub use operate::{give, take_back};
 pub use review::{approve, decline, revoke};
 pub use routes::configure;
+pub use store::{find_grant, grants_in_force};

@@ -1,6 +1,7 @@
 //! What runs the portal looks at: people, models, the record, the outbox, usage. Reads through the faces of the rooms below
 //! and changes through their verbs; keeps nothing of its own.
 
+mod grants;
 mod models;
 mod outbox;
 mod overview;

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{models, outbox, overview, people, record, usage};
+use super::{grants, models, outbox, overview, people, record, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -13,6 +13,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/grants", get().to(grants::grants))
+        .route("/admin/grants/{id}", get().to(grants::grant))
+        .route("/admin/grants/{id}/revoke", post().to(grants::revoke))
         .route("/admin/audit", get().to(record::record))
         .route("/admin/usage", get().to(usage::downloaded))
         .route("/admin/usage/generations", get().to(usage::generated))

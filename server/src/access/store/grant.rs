@@ -117,6 +117,39 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
     Ok(rows.into_iter().map(GrantRow::held).collect())
 }
 
+/// The grant `id`.
+pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant, Error> {
+    let row = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
+                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
+         from access_grant where id = $1"#,
+        id.uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(GrantRow::held).ok_or(Error::NotFound("grant"))
+}
+
+/// The grants that hold now, the newest first, `limit` of them before `before`.
+pub async fn grants_in_force(db: &mut PgConnection, now: Timestamp, before: Option<GrantId>, limit: i64) -> Result<Vec<HeldGrant>, Error> {
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
+                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
+         from access_grant
+         where revoked_at is null and expires_at > $1 and ($2::uuid is null or id < $2)
+         order by id desc
+         limit $3"#,
+        now,
+        before.map(GrantId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}
+
 /// How many grants hold now.
 pub async fn count_held(db: &mut PgConnection, now: Timestamp) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from access_grant where revoked_at is null and expires_at > $1"#, now)

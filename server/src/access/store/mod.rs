@@ -10,4 +10,5 @@ pub(super) use application::{
 };
 pub(super) use attestation::{attestations, insert_attestations};
 pub(super) use grant::{GrantOrigin, count_held, grants, insert_grant, lock_grant, lock_unrevoked, revoke_grant};
+pub use grant::{find_grant, grants_in_force};
 pub(super) use standing::{standing, standings};
