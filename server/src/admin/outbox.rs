@@ -35,11 +35,12 @@ struct MailView {
 
 impl From<Mail> for MailView {
     fn from(mail: Mail) -> Self {
+        let tries = if mail.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", mail.attempts) };
         let (word, class, told) = match (mail.sent_at, mail.gave_up_at) {
             (Some(at), _) => ("Sent", "ok", when::minute(at)),
-            (None, Some(at)) => ("Given up", "bad", format!("{} after {} tries", when::minute(at), mail.attempts)),
+            (None, Some(at)) => ("Given up", "bad", format!("{} after {tries}", when::minute(at))),
             (None, None) if mail.attempts == 0 => ("Waiting", "info", "to be sent in a moment".into()),
-            (None, None) => ("Retrying", "warn", format!("{} tries so far, next on {}", mail.attempts, when::minute(mail.next_attempt_at))),
+            (None, None) => ("Retrying", "warn", format!("{tries} so far, next on {}", when::minute(mail.next_attempt_at))),
         };
         let may_retry = mail.sent_at.is_none() && mail.attempts > 0;
         Self { mail, word, class, told, may_retry }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::transport::smtp::response::{Category, Severity};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use super::outbox::Mail;
@@ -25,6 +26,31 @@ pub enum Delivery {
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
     /// Into a folder, one `.eml` each, readable in the admin's outbox.
     Folder(PathBuf),
+}
+
+/// Why a mail could not be sent, for the outbox page.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What the server said.
+    pub(super) text: String,
+    /// The mail itself is refused (55x), so that another try would be refused alike. A refused password (53x) is not of this kind:
+    /// with the setting mended, the mail can go.
+    pub(super) lasting: bool,
+}
+
+impl Failure {
+    fn lasting(text: impl Into<String>) -> Self {
+        Self { text: text.into(), lasting: true }
+    }
+}
+
+impl From<lettre::transport::smtp::Error> for Failure {
+    fn from(error: lettre::transport::smtp::Error) -> Self {
+        let refused = |code: lettre::transport::smtp::response::Code| {
+            code.severity == Severity::PermanentNegativeCompletion && code.category == Category::MailSystem
+        };
+        Self { lasting: error.status().is_some_and(refused), text: error.to_string() }
+    }
 }
 
 impl Mailer {
@@ -49,25 +75,31 @@ impl Mailer {
         matches!(self.delivery, Delivery::Folder(_))
     }
 
-    /// Sends one mail. The error is for the outbox page: it says what the server said.
-    pub(super) async fn send(&self, mail: &Mail) -> Result<(), String> {
-        let body = mail.body.clone().ok_or("its text is gone: it was sent before")?;
-        let message = lettre::Message::builder()
+    /// Sends one mail.
+    pub(super) async fn send(&self, mail: &Mail) -> Result<(), Failure> {
+        let message = self.message(mail)?;
+        match &self.delivery {
+            Delivery::Smtp(transport) => Ok(transport.send(message).await.map(drop)?),
+            Delivery::Folder(folder) => {
+                let path = folder.join(format!("{}.eml", mail.id));
+                let written = write_private(&path, &message.formatted()).await;
+                written.map_err(|cause| Failure { text: format!("{}: {cause}", path.display()), lasting: false })
+            }
+        }
+    }
+
+    fn message(&self, mail: &Mail) -> Result<lettre::Message, Failure> {
+        let body = mail.body.clone().ok_or_else(|| Failure::lasting("its text is gone: it was sent before"))?;
+        let unusable = |cause| Failure::lasting(format!("the address {:?} cannot be used: {cause}", mail.recipient));
+        lettre::Message::builder()
             .from(self.from.clone())
-            .to(mail.recipient.parse().map_err(|cause| format!("the address {:?} cannot be used: {cause}", mail.recipient))?)
+            .to(mail.recipient.parse().map_err(unusable)?)
             .subject(&mail.subject)
             .message_id(Some(format!("<{}@{}>", mail.id, self.from.email.domain())))
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into()))
             .header(ContentType::TEXT_PLAIN)
             .body(body)
-            .map_err(|cause| cause.to_string())?;
-        match &self.delivery {
-            Delivery::Smtp(transport) => transport.send(message).await.map(drop).map_err(|cause| cause.to_string()),
-            Delivery::Folder(folder) => {
-                let path = folder.join(format!("{}.eml", mail.id));
-                write_private(&path, &message.formatted()).await.map_err(|cause| format!("{}: {cause}", path.display()))
-            }
-        }
+            .map_err(|cause| Failure::lasting(cause.to_string()))
     }
 }
 

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use time::Duration;
 
 use super::Message;
+use super::client::Failure;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::MailId;
@@ -83,8 +84,8 @@ pub(super) async fn mark_sent(db: &mut PgConnection, id: MailId, now: Timestamp,
     Ok(())
 }
 
-/// Notes a failed try; the next one waits twice as long, up to six hours, and after the last the mail is given up.
-pub(super) async fn mark_failed(db: &mut PgConnection, mail: &Mail, now: Timestamp, error: &str) -> Result<(), Error> {
+/// Notes a failed try; the next one waits twice as long, up to six hours. After the last, or a lasting failure, the mail is given up.
+pub(super) async fn mark_failed(db: &mut PgConnection, mail: &Mail, now: Timestamp, failure: &Failure) -> Result<(), Error> {
     let wait = Duration::seconds(30).saturating_mul(1 << mail.attempts.clamp(0, 10)).min(Duration::hours(6));
     sqlx::query!(
         "update mail
@@ -92,8 +93,8 @@ pub(super) async fn mark_failed(db: &mut PgConnection, mail: &Mail, now: Timesta
          where id = $1",
         mail.id.uuid(),
         now + wait,
-        error,
-        ATTEMPTS_MAX,
+        failure.text,
+        if failure.lasting { mail.attempts } else { ATTEMPTS_MAX },
         now,
     )
     .execute(db)

@@ -16,9 +16,9 @@ pub async fn send_next(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<bo
     let mut connection = db.acquire().await?;
     match sent {
         Ok(()) => outbox::mark_sent(&mut connection, mail.id, clock.now(), !mailer.keeps_mails()).await?,
-        Err(error) => {
-            tracing::warn!(mail = %mail.id, attempt = mail.attempts, error, "a mail could not be sent");
-            outbox::mark_failed(&mut connection, &mail, clock.now(), &error).await?;
+        Err(failure) => {
+            tracing::warn!(mail = %mail.id, attempt = mail.attempts, error = failure.text, "a mail could not be sent");
+            outbox::mark_failed(&mut connection, &mail, clock.now(), &failure).await?;
         }
     }
     Ok(true)
