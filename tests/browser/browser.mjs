@@ -69,6 +69,12 @@ async function accessibility(page, where) {
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${where}: ${id}: ${node.html.slice(0, 160)} (${[...node.any, ...node.all, ...node.none][0]?.message ?? ""})`));
 }
 
+// From now on answers come to this page at `bytes` a second, so that a stream is still on its way when somebody stops it.
+export async function slowly(page, bytes) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, uploadThroughput: -1, downloadThroughput: bytes });
+}
+
 // Says that nothing complained, except about documents the story expects to be refused.
 export function assertCalm(page, ...expected) {
   assert.deepEqual(page.complaints.filter((words) => !expected.some((pattern) => pattern.test(words))), []);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { assertCalm, launch, look, personIn } from "./browser.mjs";
+import { assertCalm, launch, look, personIn, slowly } from "./browser.mjs";
 import { ANSWERS, GATED_MODEL, OPEN_MODEL, addPerson, agree, answer, inDays, signIn, signUp } from "./people.mjs";
 import { Portal, ROOT, until } from "./portal.mjs";
 
@@ -140,10 +140,12 @@ test("a newcomer goes the whole way", async (t) => {
     await ada.getByText(/\d tokens\/s/).waitFor();
     await look(ada, "24-playground");
 
+    await slowly(ada, 2_000);
     await ada.getByLabel("Most tokens to add").fill("400");
     await ada.getByRole("button", { name: "Continue the text" }).click();
     await ada.getByRole("button", { name: "Stop" }).click();
     await ada.getByRole("status").filter({ hasText: /Stopped/ }).waitFor();
+    await slowly(ada, -1);
   });
 
   await t.test("the account has its pages", async () => {

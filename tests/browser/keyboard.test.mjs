@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { assertCalm, launch, personIn } from "./browser.mjs";
+import { assertCalm, launch, personIn, slowly } from "./browser.mjs";
 import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson } from "./people.mjs";
 import { Portal } from "./portal.mjs";
 
@@ -90,6 +90,7 @@ test("by keyboard: sign in, apply, continue a text", async (t) => {
     await reach(emmy, emmy.getByLabel("Most tokens to add"));
     await emmy.keyboard.press("ControlOrMeta+A");
     await emmy.keyboard.type("400");
+    await slowly(emmy, 2_000);
     await emmy.keyboard.press("Control+Enter");
     await emmy.getByRole("button", { name: "Stop" }).waitFor();
     await emmy.keyboard.press("Escape");
