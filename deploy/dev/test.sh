@@ -25,6 +25,7 @@ need_python
 # The browser's journey uses the same clients.
 need_downloaders
 need_venv clients tests/clients/requirements.txt
+need_venv clients-0.36 tests/clients/requirements-0.36.txt
 if has 'tests/browser/*.test.*'; then
     need_browser
     need_node_modules tests/browser

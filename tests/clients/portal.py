@@ -12,17 +12,34 @@ import urllib.request
 from pathlib import Path
 
 READY_WAIT_S = 90
+WAIT_S = 60
 BINARY = Path(os.environ.get("SLUICE_BIN") or Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target")) / "debug/sluice")
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def until(what, ask):
+    """Asks again until the answer is something, and returns it."""
+    deadline = time.monotonic() + WAIT_S
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"waited {WAIT_S} s until {what}"
+        time.sleep(0.05)
+    return answer
+
+
 class Portal:
-    def __init__(self):
+    """`settings`: variables of the environment besides the usual ones."""
+
+    def __init__(self, **settings):
+        self.settings = settings
         # Under /tmp and passable, because the account that runs PostgreSQL may be another than ours.
         self.folder = Path(tempfile.mkdtemp(prefix="sluice-clients-", dir="/tmp"))
         self.folder.chmod(0o711)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
 
@@ -32,6 +49,7 @@ class Portal:
             "SLUICE_DATA_DIR": str(self.folder / "data"),
             "SLUICE_LISTEN": f"127.0.0.1:{self.port}",
             "SLUICE_ENGINE_MEMORY_BYTES": "1000000000",
+            **self.settings,
         }
 
     def start(self):
@@ -62,8 +80,8 @@ class Portal:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def sluice(self, *arguments):
+    def sluice(self, *arguments, stdin=""):
         """A command on this portal's data; returns its result."""
-        done = subprocess.run([BINARY, *arguments], env=self.environment(), capture_output=True, text=True, timeout=120)
+        done = subprocess.run([BINARY, *arguments], env=self.environment(), input=stdin, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"sluice {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
         return done.stdout.strip()

@@ -1,16 +1,19 @@
-"""A TCP relay before the portal: it writes down the request lines and, told to, stops passing bytes on."""
+"""A TCP relay before the portal: it writes down what is asked for and, told to, stops passing bytes on."""
 
 import re
 import socket
 import threading
 
-REQUEST_LINE = re.compile(rb"^(GET|HEAD|POST) (\S+) HTTP/1\.1\r?$", re.MULTILINE)
+HEAD = re.compile(rb"^(GET|HEAD|POST) (\S+) HTTP/1\.1\r\n((?:.+\r\n)*)", re.MULTILINE)
+RANGE = re.compile(rb"^range: *bytes=(\d+)-", re.MULTILINE | re.IGNORECASE)
 
 
 class Relay:
     def __init__(self, port):
         self.target = port
         self.requests = []
+        # (path, first byte) of what was asked for from somewhere on.
+        self.resumed = []
         self.stalled = threading.Event()
         self._room = None
         self._go_on = threading.Condition()
@@ -39,7 +42,10 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self.target))
+            server = socket.socket()
+            # Little waits on the way, so that a stall is felt at the other end.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            server.connect(("127.0.0.1", self.target))
             threading.Thread(target=self._pass, args=(client, server, self._write_down), daemon=True).start()
             threading.Thread(target=self._pass, args=(server, client, self._wait_for_room), daemon=True).start()
 
@@ -57,7 +63,10 @@ class Relay:
                 pass
 
     def _write_down(self, data):
-        self.requests += [(verb.decode(), path.decode()) for verb, path in REQUEST_LINE.findall(data)]
+        for verb, path, headers in HEAD.findall(data):
+            self.requests.append((verb.decode(), path.decode()))
+            if found := RANGE.search(headers):
+                self.resumed.append((path.decode(), int(found[1])))
 
     def _wait_for_room(self, data):
         with self._go_on:

@@ -3,15 +3,9 @@
 import filecmp
 import json
 import signal
-from pathlib import Path
 
 from conftest import GATED, OPEN
-
-
-def same_files(folder, demo):
-    """Every published weight and tokenizer file, byte for byte."""
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "LICENSE.md"):
-        assert filecmp.cmp(Path(folder) / name, demo / name, shallow=False), name
+from hub import same_files
 
 
 def test_an_open_model_is_downloaded_without_an_account(hub, demo):
