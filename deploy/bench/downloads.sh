@@ -6,7 +6,7 @@
 . deploy/dev/install.sh
 
 need_python
-have curl && have nginx || { can_apt && apt_install curl nginx-light; } || fail "This measurement needs curl and nginx: sudo apt-get install curl nginx"
+have curl && have nginx || { can_apt && debian curl nginx-light; } || fail "This measurement needs curl and nginx: install them as your system does"
 need_postgres
 
 SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}

