@@ -12,7 +12,11 @@ use_debian() {
     folders=$(find "$DEBIAN" -path '*-linux-gnu*' -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
     [[ :$PATH: == *:$DEBIAN/usr/bin:* ]] || export PATH="$PATH:$DEBIAN/usr/bin:$DEBIAN/usr/sbin"
     export LD_LIBRARY_PATH="$folders"
-    [ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_SYSROOT="$DEBIAN"
+    if [ -d "$DEBIAN/etc/fonts" ] && [ ! -e /etc/fonts/fonts.conf ]; then
+        export FONTCONFIG_FILE=$DEBIAN/fonts.conf
+        printf '<fontconfig><dir>%s</dir><cachedir>%s</cachedir></fontconfig>\n' \
+            "$DEBIAN/usr/share/fonts" "$DEBIAN/var/cache/fontconfig" > "$FONTCONFIG_FILE"
+    fi
 }
 use_debian
 
