@@ -31,8 +31,9 @@ pub use checkpoint::Checkpoint;
 pub use engine::{Engine, Generation, ModelInfo};
 pub use error::Error;
 pub use line::EngineStats;
+pub use ops::Tier;
 pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, OptConfig, Span};
-pub use options::{Kernels, LoadOptions};
+pub use options::{LoadOptions, Precision};
 pub use pool::{LoadedModel, ModelPool};
 pub use request::{
     Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling, Usage,

@@ -1,5 +1,6 @@
-//! How a model is loaded: threads, limits, kernels.
+//! How a model is loaded: threads, limits, precision.
 
+use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::OptConfig;
 
@@ -17,22 +18,52 @@ pub struct LoadOptions {
     pub kv_tokens_max: usize,
     /// The most tokens read in one step: how long a prompt may hold up those who are being answered. At least `running_max`.
     pub step_tokens_max: usize,
-    /// Which kernels compute.
-    pub kernels: Kernels,
+    /// How weights are held and multiplied.
+    pub precision: Precision,
+    /// The instructions to compute with; `None` takes the best this CPU has. To compare them: all give the same tokens.
+    pub tier: Option<Tier>,
 }
 
-/// Which kernels compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernels {
-    /// The plain loops that say what every other version means. Slow; to compare with.
-    Reference,
-    /// The fastest this CPU runs.
-    Fast,
+/// How weights are held and multiplied. Sums are always f32 or exact; norms, biases and the residual stream are f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// Weights as stored, all arithmetic f32: the model as published.
+    #[default]
+    Exact,
+    /// Weights and what they are multiplied by rounded to bfloat16 (eight significant bits).
+    Bf16,
+    /// Weights of eight bits with a scale for each row, multiplied by activations of sixteen bits.
+    Int8,
+    /// Weights of four bits with scale and zero point for every 32, multiplied by activations of sixteen bits. The embedding keeps eight.
+    Int4,
+}
+
+impl Precision {
+    /// All there are, the most exact first.
+    pub const ALL: [Precision; 4] = [Precision::Exact, Precision::Bf16, Precision::Int8, Precision::Int4];
+
+    /// Its name, for people, settings and fingerprints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Exact => "exact",
+            Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
+            Precision::Int4 => "int4",
+        }
+    }
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { threads: 0, running_max: 8, waiting_max: 32, kv_tokens_max: 0, step_tokens_max: 128, kernels: Kernels::Fast }
+        Self {
+            threads: 0,
+            running_max: 8,
+            waiting_max: 32,
+            kv_tokens_max: 0,
+            step_tokens_max: 128,
+            precision: Precision::Exact,
+            tier: None,
+        }
     }
 }
 

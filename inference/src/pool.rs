@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::checkpoint::{Checkpoint, tensors};
+use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::line::EngineStats;
@@ -139,8 +139,7 @@ impl ModelPool {
 
     /// The memory a checkpoint will take when loaded with this pool's options.
     pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
-        let config = checkpoint.config()?;
-        Ok(tensors(checkpoint)?.bytes().saturating_add(Model::working_bytes(&config, &self.options)))
+        Model::memory_bytes(checkpoint, &self.options)
     }
 
     /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use inference::{
-    Checkpoint, Engine, Event, FinishReason, Kernels, Kv, LoadOptions, Model, Prompt, Request, Sampling, Span, Tokenizer, Usage,
+    Checkpoint, Engine, Event, FinishReason, Kv, LoadOptions, Model, Precision, Prompt, Request, Sampling, Span, Tier, Tokenizer, Usage,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -35,8 +35,12 @@ fn checkpoint(name: &str) -> Checkpoint {
     Checkpoint::open_dir(&fixtures().join("opt").join(name)).unwrap()
 }
 
-fn options(kernels: Kernels) -> LoadOptions {
-    LoadOptions { threads: 2, kernels, ..LoadOptions::default() }
+fn options(tier: Tier) -> LoadOptions {
+    LoadOptions { threads: 2, tier: Some(tier), ..LoadOptions::default() }
+}
+
+fn at(precision: Precision, tier: Tier) -> LoadOptions {
+    LoadOptions { precision, ..options(tier) }
 }
 
 /// The recorded answers of one fixture.
@@ -130,8 +134,8 @@ fn logits(model: &mut Model, tokens: &[u32], piece: usize) -> Vec<f32> {
 fn logits_are_those_recorded_at_every_position() {
     for name in FIXTURES {
         let expected = Expected::of(name);
-        for kernels in [Kernels::Reference, Kernels::Fast] {
-            let mut model = Model::load(&checkpoint(name), &options(kernels)).unwrap();
+        for tier in Tier::available() {
+            let mut model = Model::load(&checkpoint(name), &options(tier)).unwrap();
             let vocab = model.config().vocab_size;
             for prompt in PROMPTS {
                 let found = logits(&mut model, &expected.ids(&format!("{prompt}.input_ids")), usize::MAX);
@@ -140,7 +144,7 @@ fn logits_are_those_recorded_at_every_position() {
                     .into_iter()
                     .flat_map(|position| found[position * vocab..][..vocab].to_vec())
                     .collect();
-                assert_close(&wanted, &expected.floats(&format!("{prompt}.logits")), &format!("{name} {prompt} {kernels:?}"));
+                assert_close(&wanted, &expected.floats(&format!("{prompt}.logits")), &format!("{name} {prompt} {tier:?}"));
             }
         }
     }
@@ -150,7 +154,7 @@ fn logits_are_those_recorded_at_every_position() {
 fn a_row_of_a_padded_batch_is_its_prompt_alone() {
     for name in FIXTURES {
         let expected = Expected::of(name);
-        let mut model = Model::load(&checkpoint(name), &options(Kernels::Fast)).unwrap();
+        let mut model = Model::load(&checkpoint(name), &options(Tier::fastest())).unwrap();
         let vocab = model.config().vocab_size;
         let (ids, mask) = (expected.ids("batch.input_ids"), expected.whole("batch.attention_mask"));
         let last_logits = expected.floats("batch.last_logits");
@@ -171,10 +175,10 @@ fn a_row_of_a_padded_batch_is_its_prompt_alone() {
 fn greedy_continuations_and_their_log_probabilities_are_those_recorded() {
     for name in FIXTURES {
         let expected = Expected::of(name);
-        for kernels in [Kernels::Reference, Kernels::Fast] {
-            let engine = Engine::load(&checkpoint(name), &options(kernels)).unwrap();
+        for tier in Tier::available() {
+            let engine = Engine::load(&checkpoint(name), &options(tier)).unwrap();
             for prompt in PROMPTS {
-                let what = format!("{name} {prompt} {kernels:?}");
+                let what = format!("{name} {prompt} {tier:?}");
                 let ids = expected.ids(&format!("{prompt}.input_ids"));
                 let answer = answer(&engine, Request { echo: true, ..greedy(ids.clone(), 32) });
                 assert_eq!(answer.ids, expected.ids(&format!("{prompt}.greedy_ids")), "{what}");
@@ -206,7 +210,7 @@ fn generation_ends_at_the_end_of_text_token() {
         let Some(case) = expected.json.get("eos_case").filter(|case| !case.is_null()) else { continue };
         seen += 1;
         let ids = |field: &str| -> Vec<u32> { case[field].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect() };
-        let engine = Engine::load(&checkpoint(name), &options(Kernels::Fast)).unwrap();
+        let engine = Engine::load(&checkpoint(name), &options(Tier::fastest())).unwrap();
         let answer = answer(&engine, Request { ignore_eos: false, ..greedy(ids("input_ids"), 64) });
         assert_eq!(answer.ids, ids("greedy_ids_including_eos"), "{name}");
         assert_eq!(answer.end.unwrap().0, FinishReason::Stop, "{name}");
@@ -216,28 +220,103 @@ fn generation_ends_at_the_end_of_text_token() {
 
 #[test]
 fn batches_pieces_and_threads_do_not_change_a_bit() {
-    for name in ["preln-fp32", "postln-proj-bf16-sharded", "preln-hd80-fp16"] {
-        let expected = Expected::of(name);
-        let tokens = expected.ids("p64.input_ids");
-        let load = |threads| Model::load(&checkpoint(name), &LoadOptions { threads, ..options(Kernels::Fast) }).unwrap();
-        let whole = logits(&mut load(1), &tokens, usize::MAX);
-        for piece in [1, 5, 63] {
-            assert!(logits(&mut load(2), &tokens, piece) == whole, "{name} in pieces of {piece}");
+    for precision in Precision::ALL {
+        for name in ["preln-fp32", "postln-proj-bf16-sharded", "preln-hd80-fp16"] {
+            let what = format!("{name} {precision:?}");
+            let expected = Expected::of(name);
+            let tokens = expected.ids("p64.input_ids");
+            let load = |threads| Model::load(&checkpoint(name), &LoadOptions { threads, ..at(precision, Tier::fastest()) }).unwrap();
+            let whole = logits(&mut load(1), &tokens, usize::MAX);
+            for piece in [1, 5, 63] {
+                assert!(logits(&mut load(2), &tokens, piece) == whole, "{what} in pieces of {piece}");
+            }
+            let mut model = load(3);
+            let [mut first, mut second, mut third] = [vec![7], vec![6, 2, 9], vec![0]].map(Kv::in_blocks);
+            let mut spans = [
+                Span { tokens: &tokens[..9], kv: &mut first, logits_from: 9 },
+                Span { tokens: &tokens, kv: &mut second, logits_from: 0 },
+                Span { tokens: &tokens[40..47], kv: &mut third, logits_from: 7 },
+            ];
+            assert!(model.forward(&mut spans).unwrap() == whole, "{what} among others");
         }
-        let mut model = load(3);
-        let [mut first, mut second, mut third] = [vec![7], vec![6, 2, 9], vec![0]].map(Kv::in_blocks);
-        let mut spans = [
-            Span { tokens: &tokens[..9], kv: &mut first, logits_from: 9 },
-            Span { tokens: &tokens, kv: &mut second, logits_from: 0 },
-            Span { tokens: &tokens[40..47], kv: &mut third, logits_from: 7 },
-        ];
-        assert!(model.forward(&mut spans).unwrap() == whole, "{name} among others");
+    }
+}
+
+/// How far the logits of a lower precision may lie from those recorded, and the distributions they make.
+struct Bounds {
+    rms: f32,
+    divergence: f32,
+    top_agreement: f32,
+    /// The chosen token is the recorded one wherever that led by more than this.
+    margin: f32,
+}
+
+impl Bounds {
+    /// The README's, which were measured on these files.
+    fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::Exact => Self { rms: 1e-4, divergence: 1e-6, top_agreement: 1.0, margin: 0.0 },
+            Precision::Bf16 => Self { rms: 0.06, divergence: 2e-3, top_agreement: 0.95, margin: 0.4 },
+            Precision::Int8 => Self { rms: 0.1, divergence: 5e-3, top_agreement: 0.9, margin: 0.7 },
+            Precision::Int4 => Self { rms: 1.5, divergence: 0.7, top_agreement: 0.4, margin: 6.0 },
+        }
+    }
+}
+
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - highest).exp()).collect();
+    let total: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / total).collect()
+}
+
+fn top(logits: &[f32]) -> usize {
+    (0..logits.len()).reduce(|best, next| if logits[next] > logits[best] { next } else { best }).unwrap()
+}
+
+/// Follows the recorded answer, so that one near tie does not spoil the rest.
+#[test]
+fn every_precision_stays_within_its_bounds_on_every_tier() {
+    for name in FIXTURES {
+        let expected = Expected::of(name);
+        let follow = |precision, tier| -> (Vec<f32>, usize) {
+            let mut model = Model::load(&checkpoint(name), &at(precision, tier)).unwrap();
+            let vocab = model.config().vocab_size;
+            let all = PROMPTS.iter().flat_map(|prompt| {
+                let tokens = [expected.ids(&format!("{prompt}.input_ids")), expected.ids(&format!("{prompt}.greedy_ids"))].concat();
+                let logits = logits(&mut model, &tokens, usize::MAX);
+                logits[(tokens.len() - 33) * vocab..(tokens.len() - 1) * vocab].to_vec()
+            });
+            (all.collect(), vocab)
+        };
+        let (exact, vocab) = follow(Precision::Exact, Tier::fastest());
+        for precision in Precision::ALL {
+            for tier in Tier::available() {
+                let Bounds { rms, divergence, top_agreement, margin } = Bounds::of(precision);
+                let what = format!("{name} {precision:?} {tier:?}");
+                let (found, _) = follow(precision, tier);
+                let apart = (found.iter().zip(&exact).map(|(f, e)| (f - e).powi(2)).sum::<f32>() / exact.len() as f32).sqrt();
+                let rows = || found.chunks(vocab).zip(exact.chunks(vocab));
+                let count = rows().count() as f32;
+                let agreement = rows().filter(|(f, e)| top(f) == top(e)).count() as f32 / count;
+                let diverged = rows().flat_map(|(f, e)| softmax(e).into_iter().zip(softmax(f)).map(|(e, f)| e * (e / f).ln())).sum::<f64>()
+                    as f32
+                    / count;
+                assert!(apart <= rms, "{what}: logits are {apart} apart");
+                assert!(diverged <= divergence, "{what}: distributions diverge by {diverged}");
+                assert!(agreement >= top_agreement, "{what}: the same token in {agreement}");
+                let margins = PROMPTS.iter().flat_map(|prompt| expected.floats(&format!("{prompt}.greedy_margin")));
+                for ((place, (f, e)), led) in rows().enumerate().zip(margins) {
+                    assert!(led <= margin || top(f) == top(e), "{what}: token {place}, which led by {led}");
+                }
+            }
+        }
     }
 }
 
 #[test]
 fn blocks_that_are_not_there_or_too_few_are_refused_and_nothing_is_read() {
-    let mut model = Model::load(&checkpoint("preln-fp32"), &LoadOptions { kv_tokens_max: 64, ..options(Kernels::Fast) }).unwrap();
+    let mut model = Model::load(&checkpoint("preln-fp32"), &LoadOptions { kv_tokens_max: 64, ..options(Tier::fastest()) }).unwrap();
     assert_eq!(model.kv_blocks(), 2);
     for blocks in [vec![], vec![1], vec![0, 2]] {
         let mut kv = Kv::in_blocks(blocks);
@@ -250,7 +329,7 @@ fn blocks_that_are_not_there_or_too_few_are_refused_and_nothing_is_read() {
 #[test]
 fn a_copied_block_remembers_what_the_first_did() {
     let tokens = Expected::of("preln-fp32").ids("p64.input_ids");
-    let mut model = Model::load(&checkpoint("preln-fp32"), &options(Kernels::Fast)).unwrap();
+    let mut model = Model::load(&checkpoint("preln-fp32"), &options(Tier::fastest())).unwrap();
     let mut first = Kv::in_blocks(vec![0, 1]);
     model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut first, logits_from: 40 }]).unwrap();
     let mut second = first.fork(vec![0, 2]);
@@ -258,7 +337,7 @@ fn a_copied_block_remembers_what_the_first_did() {
     let next = |model: &mut Model, kv: &mut Kv, tokens: &[u32]| model.forward(&mut [Span { tokens, kv, logits_from: 0 }]).unwrap().to_vec();
     // The first goes on elsewhere; the second does not notice.
     next(&mut model, &mut first, &[7, 8, 9]);
-    let whole = logits(&mut Model::load(&checkpoint("preln-fp32"), &options(Kernels::Fast)).unwrap(), &tokens, usize::MAX);
+    let whole = logits(&mut Model::load(&checkpoint("preln-fp32"), &options(Tier::fastest())).unwrap(), &tokens, usize::MAX);
     let vocab = model.config().vocab_size;
     assert!(next(&mut model, &mut second, &tokens[40..]) == whole[40 * vocab..]);
 }

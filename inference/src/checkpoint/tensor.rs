@@ -26,6 +26,26 @@ impl Dtype {
         }
     }
 
+    /// Numbers stored so (little-endian), widened to f32 without loss. Numbers that are not finite come out as some other number.
+    pub(crate) fn widen(self, bytes: &[u8], out: &mut [f32]) {
+        assert_eq!(bytes.len(), out.len() * self.bytes(), "as many numbers as there is room for");
+        // A half's exponent is moved to that of a single by a multiplication, which treats the smallest alike.
+        const EXPONENTS_APART: f32 = f32::from_bits((127 + 127 - 15) << 23);
+        let half = |bits: u16| {
+            let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * EXPONENTS_APART;
+            f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
+        };
+        match self {
+            Dtype::F32 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = f32::from_le_bytes(*bytes)),
+            Dtype::F16 => out.iter_mut().zip(bytes.as_chunks().0).for_each(|(out, bytes)| *out = half(u16::from_le_bytes(*bytes))),
+            Dtype::Bf16 => {
+                out.iter_mut()
+                    .zip(bytes.as_chunks().0)
+                    .for_each(|(out, bytes)| *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16));
+            }
+        }
+    }
+
     /// Its name in a safetensors header.
     pub fn name(self) -> &'static str {
         match self {
@@ -72,6 +92,11 @@ impl Tensor {
     /// Its bytes: little-endian, row-major, without gaps.
     pub fn bytes(&self) -> &[u8] {
         &self.map[self.range.clone()]
+    }
+
+    /// Lets go of the memory its bytes were read into.
+    pub(crate) fn release(&self) {
+        self.map.release(self.range.clone());
     }
 
     /// The place of the first number that is NaN or infinite.

@@ -3,6 +3,8 @@
 
 mod cpu;
 mod kv;
+mod threads;
 
-pub(crate) use cpu::{Cpu, Matrix};
+pub(crate) use cpu::{After, Cpu};
 pub(crate) use kv::KvStore;
+pub(crate) use threads::{Chunks, Parts, Threads};

@@ -2,10 +2,9 @@
 //! They take slices and sizes and import nothing of ours; whoever calls them owns threads and buffers.
 
 pub(crate) mod attention;
-pub(crate) mod embed;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod pointwise;
 mod tier;
 
-pub(crate) use tier::Tier;
+pub use tier::Tier;

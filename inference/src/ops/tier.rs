@@ -2,45 +2,51 @@
 
 /// A set of instructions, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tier {
-    /// Nothing beyond what every CPU of the architecture has: the references.
+pub enum Tier {
+    /// Nothing beyond what every CPU of the architecture has.
     Plain,
     /// AVX2, FMA and F16C.
-    #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512F besides.
-    #[cfg(target_arch = "x86_64")]
+    /// AVX-512 F, BW, DQ and VL besides.
     Avx512,
+    /// AVX-512 BF16 and VNNI besides: dot products of bfloats and of bytes.
+    Avx512Bf16Vnni,
 }
 
 impl Tier {
-    /// All that run here, the fastest last. Invariant: a tier is only made where its instructions were seen.
-    pub(crate) fn available() -> Vec<Tier> {
+    /// All that run here, the fastest last.
+    pub fn available() -> Vec<Tier> {
         #[allow(unused_mut, reason = "other architectures add nothing")]
         let mut tiers = vec![Tier::Plain];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
             tiers.push(Tier::Avx2);
-            if is_x86_feature_detected!("avx512f") {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
                 tiers.push(Tier::Avx512);
+                if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni") {
+                    tiers.push(Tier::Avx512Bf16Vnni);
+                }
             }
         }
         tiers
     }
 
     /// The fastest that runs here.
-    pub(crate) fn fastest() -> Tier {
+    pub fn fastest() -> Tier {
         Self::available().last().copied().unwrap_or(Tier::Plain)
     }
 
     /// Its name, for people and fingerprints.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Tier::Plain => "plain",
-            #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => "avx512",
+            Tier::Avx512Bf16Vnni => "avx512-bf16-vnni",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod model;
+mod packed;
 mod weights;
 
 pub use crate::ops::attention::BLOCK_TOKENS;

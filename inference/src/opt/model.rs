@@ -3,11 +3,12 @@
 use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
 use super::weights::{Layer, Linear, Norm, Weights};
 use crate::checkpoint::{Checkpoint, tensors};
-use crate::device::{Cpu, KvStore};
+use crate::device::{After, Cpu, KvStore};
 use crate::error::Error;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
-use crate::options::{Kernels, LoadOptions};
+use crate::ops::linear::Activations;
+use crate::options::{LoadOptions, Precision};
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Model {
     kv: KvStore,
     buffers: Buffers,
     step_tokens_max: usize,
+    precision: Precision,
 }
 
 /// Where the keys and values of one sequence lie: what the model remembers of the tokens it has read.
@@ -82,8 +84,8 @@ struct Buffers {
     attended: Vec<f32>,
     /// (tokens, ffn)
     inner: Vec<f32>,
-    /// (tokens, hidden): what a block adds to the stream
-    added: Vec<f32>,
+    /// Whatever is multiplied next, made ready for it
+    packed: Activations,
     /// (wanted, hidden) and (wanted, embed): the rows that go into the head
     wanted: Vec<f32>,
     projected: Vec<f32>,
@@ -95,17 +97,25 @@ impl Model {
     /// Loads the weights. Errors are those of [`tensors`], and any tensor that does not fit config.json.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
         let config = checkpoint.config()?;
-        let tier = match options.kernels {
-            Kernels::Reference => Tier::Plain,
-            Kernels::Fast => Tier::fastest(),
+        let tier = match options.tier {
+            None => Tier::fastest(),
+            Some(tier) if Tier::available().contains(&tier) => tier,
+            Some(tier) => return Err(Error::unsupported("tier", format!("{} is more than this CPU has", tier.name()))),
         };
         let cpu = Cpu::new(options.threads, tier)?;
         let index = tensors(checkpoint)?;
-        let weights = cpu.run(|| Weights::load(&config, &index))?;
+        let weights = Weights::load(&config, &index, options.precision, cpu.threads())?;
         let kv = KvStore::new(config.num_hidden_layers, config.hidden_size, options.kv_blocks(&config))?;
         let step_tokens_max = options.step_tokens();
         let buffers = Buffers::new(&config, step_tokens_max);
-        Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max })
+        Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max, precision: options.precision })
+    }
+
+    /// The memory a checkpoint will take when loaded: weights, KV cache when full, buffers.
+    pub(crate) fn memory_bytes(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<u64, Error> {
+        let config = checkpoint.config()?;
+        let weights = Weights::bytes(&config, &tensors(checkpoint)?, options.precision)?;
+        Ok(weights.saturating_add(Self::working_bytes(&config, options)))
     }
 
     /// Bytes a model will take beside its weights: the KV cache, which holds f32, and the buffers of a step.
@@ -138,14 +148,12 @@ impl Model {
         for span in &*spans {
             span.kv.blocks.iter().for_each(|block| kv.ready(*block));
         }
-        cpu.run(|| {
-            let mut pass = Pass { config, weights, cpu, kv };
-            pass.embed(spans, buffers);
-            for (number, layer) in weights.layers.iter().enumerate() {
-                pass.layer(number, layer, spans, buffers);
-            }
-            pass.head(spans, buffers);
-        });
+        let mut pass = Pass { config, weights, cpu, kv };
+        pass.embed(spans, buffers);
+        for (number, layer) in weights.layers.iter().enumerate() {
+            pass.layer(number, layer, spans, buffers);
+        }
+        pass.head(spans, buffers);
         for span in spans {
             span.kv.tokens += span.tokens.len();
         }
@@ -178,23 +186,32 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn weights_bytes(&self) -> u64 {
-        self.weights.bytes
+    /// Bytes of the weights in memory.
+    pub fn weights_bytes(&self) -> u64 {
+        self.weights.packed.bytes()
+    }
+
+    /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.
+    pub fn step_bytes(&self) -> u64 {
+        let Weights { projection, layers, lm_head, .. } = &self.weights;
+        let layers = layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
+        let aside = projection.iter().flat_map(|(project_in, project_out)| [project_in, project_out]);
+        layers.chain(aside).chain([lm_head]).map(|linear| linear.weight.format.bytes(linear.weight.rows, linear.weight.cols) as u64).sum()
     }
 
     pub(crate) fn threads(&self) -> usize {
-        self.cpu.threads()
+        self.cpu.threads().count()
     }
 
     pub(crate) fn kernels(&self) -> &'static str {
         self.cpu.tier().name()
     }
 
-    /// Equal for equal weights, shape, kernels and version: then equal seeds give equal text.
+    /// Equal for equal weights, shape, precision, kernels and version: then equal seeds give equal text.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.weights.digest.as_bytes());
-        hasher.update(format!("{:?} {} {}", self.config, self.kernels(), env!("CARGO_PKG_VERSION")).as_bytes());
+        hasher.update(format!("{:?} {} {} {}", self.config, self.precision.name(), self.kernels(), env!("CARGO_PKG_VERSION")).as_bytes());
         format!("fp_{}", &hasher.finalize().to_hex()[..16])
     }
 }
@@ -214,37 +231,43 @@ impl Pass<'_> {
         let ids = spans.iter().flat_map(|span| span.tokens.iter().map(|id| *id as usize));
         let positions = spans.iter().flat_map(|span| (span.kv.tokens..).take(span.tokens.len())).map(|position| position + POSITION_OFFSET);
 
+        for (row, position) in b.x.chunks_exact_mut(self.config.hidden_size).zip(positions) {
+            weights.packed.table_row(&weights.embed_positions, position, row); //                  (T, hidden)
+        }
+        let embedding = weights.packed.panels(&weights.embed_tokens);
+        for (row, id) in b.embedded.chunks_exact_mut(self.config.word_embed_proj_dim).zip(ids) {
+            embedding.row(id, row); //                                                             (T, embed)
+        }
         match &weights.projection {
-            None => cpu.embed(&weights.embed_tokens, ids, &mut b.x), //                            (T, hidden)
+            None => cpu.add(&b.embedded, &mut b.x), //                                             (T, hidden)
             Some((project_in, _)) => {
-                cpu.embed(&weights.embed_tokens, ids, &mut b.embedded); //                         (T, embed)
-                cpu.linear(project_in, &b.embedded, &[], &mut b.x); //                             (T, hidden)
+                self.pack(project_in, &b.embedded, &mut b.packed);
+                self.linear(project_in, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
             }
         }
-        cpu.embed(&weights.embed_positions, positions, &mut b.added); //                           (T, hidden)
-        cpu.add(&b.added, &mut b.x); //                                                            (T, hidden)
     }
 
     fn layer(&mut self, number: usize, layer: &Layer, spans: &[Span<'_>], b: &mut Buffers) {
-        self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //               (T, hidden)
-        self.linear(&layer.q_proj, &b.normed, &mut b.q); //                                        (T, hidden)
-        self.linear(&layer.k_proj, &b.normed, &mut b.k); //                                        (T, hidden)
-        self.linear(&layer.v_proj, &b.normed, &mut b.v); //                                        (T, hidden)
-        self.cpu.scale((self.config.head_dim() as f32).powf(-0.5), &mut b.q); //                   (T, hidden)
+        let scale = (self.config.head_dim() as f32).powf(-0.5);
+        self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //                     (T, hidden)
+        self.pack(&layer.qkv_proj, &b.normed, &mut b.packed);
+        let qkv = &mut [&mut b.q[..], &mut b.k, &mut b.v];
+        self.linear(&layer.qkv_proj, &b.packed, After::ScaleFirst(scale), qkv); //                 3 × (T, hidden)
         self.attend(number, spans, b); //                                                          (T, hidden)
-        self.linear(&layer.out_proj, &b.attended, &mut b.added); //                                (T, hidden)
-        self.cpu.add(&b.added, &mut b.x); //                                                       (T, hidden)
-        self.norm_after(&layer.self_attn_layer_norm, b); //                                (T, hidden)
+        self.pack(&layer.out_proj, &b.attended, &mut b.packed);
+        self.linear(&layer.out_proj, &b.packed, After::Add, &mut [&mut b.x]); //                   (T, hidden)
+        self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
 
-        self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                   (T, hidden)
-        self.linear(&layer.fc1, &b.normed, &mut b.inner); //                                       (T, ffn)
-        match self.config.activation {
-            Activation::Relu => self.cpu.relu(&mut b.inner), //                                    (T, ffn)
-            Activation::Gelu => self.cpu.gelu(&mut b.inner), //                                    (T, ffn)
-        }
-        self.linear(&layer.fc2, &b.inner, &mut b.added); //                                        (T, hidden)
-        self.cpu.add(&b.added, &mut b.x); //                                                       (T, hidden)
-        self.norm_after(&layer.final_layer_norm, b); //                                    (T, hidden)
+        self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                         (T, hidden)
+        let activation = match self.config.activation {
+            Activation::Relu => After::Relu,
+            Activation::Gelu => After::Gelu,
+        };
+        self.pack(&layer.fc1, &b.normed, &mut b.packed);
+        self.linear(&layer.fc1, &b.packed, activation, &mut [&mut b.inner]); //                    (T, ffn)
+        self.pack(&layer.fc2, &b.inner, &mut b.packed);
+        self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                        (T, hidden)
+        self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
     }
 
     /// Each sequence remembers its new keys and values, then attends to all it remembers.
@@ -262,24 +285,26 @@ impl Pass<'_> {
     }
 
     fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
-        let (config, cpu, weights) = (self.config, self.cpu, self.weights);
+        let (config, weights) = (self.config, self.weights);
         self.gather_wanted(spans, b); //                                                           (W, hidden)
         let wanted = b.wanted.len() / config.hidden_size;
         if let Some(norm) = &weights.final_layer_norm {
             b.normed.resize(b.wanted.len(), 0.0);
-            cpu.layer_norm(&b.wanted, config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, &mut b.normed);
+            self.layer_norm(norm, &b.wanted, &mut b.normed);
             b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
         }
-        let lm_head = weights.lm_head.as_ref().unwrap_or(&weights.embed_tokens);
-        b.logits.resize(wanted * lm_head.rows(), 0.0);
-        match &weights.projection {
-            None => cpu.linear(lm_head, &b.wanted, &[], &mut b.logits), //                         (W, vocab)
+        let projected = match &weights.projection {
+            None => &b.wanted, //                                                                  (W, hidden)
             Some((_, project_out)) => {
-                b.projected.resize(wanted * project_out.rows(), 0.0);
-                cpu.linear(project_out, &b.wanted, &[], &mut b.projected); //                      (W, embed)
-                cpu.linear(lm_head, &b.projected, &[], &mut b.logits); //                          (W, vocab)
+                b.projected.resize(wanted * project_out.weight.rows, 0.0);
+                self.pack(project_out, &b.wanted, &mut b.packed);
+                self.linear(project_out, &b.packed, After::Store, &mut [&mut b.projected]); //     (W, embed)
+                &b.projected
             }
-        }
+        };
+        b.logits.resize(wanted * config.vocab_size, 0.0);
+        self.pack(&weights.lm_head, projected, &mut b.packed);
+        self.linear(&weights.lm_head, &b.packed, After::Store, &mut [&mut b.logits]); //           (W, vocab)
     }
 
     /// Only the rows whose logits are wanted go on: the head is the largest matrix of all.
@@ -294,14 +319,24 @@ impl Pass<'_> {
         }
     }
 
-    fn linear(&self, linear: &Linear, x: &[f32], y: &mut [f32]) {
-        self.cpu.linear(&linear.weight, x, &linear.bias, y);
+    fn pack(&self, linear: &Linear, x: &[f32], packed: &mut Activations) {
+        self.cpu.pack(linear.weight.format, x, linear.weight.cols, packed);
+    }
+
+    fn linear(&self, linear: &Linear, x: &Activations, after: After, y: &mut [&mut [f32]]) {
+        let packed = &self.weights.packed;
+        self.cpu.linear(&packed.panels(&linear.weight), packed.vector(&linear.bias), x, after, y);
+    }
+
+    fn layer_norm(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
+        let (gain, bias) = (self.weights.packed.vector(&norm.gain), self.weights.packed.vector(&norm.bias));
+        self.cpu.layer_norm(x, self.config.hidden_size, gain, bias, LAYER_NORM_EPSILON, normed);
     }
 
     /// What a block reads: the norm of the stream, or in post-norm models the stream itself.
     fn norm_before(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
         if self.config.do_layer_norm_before {
-            self.cpu.layer_norm(x, self.config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, normed);
+            self.layer_norm(norm, x, normed);
         } else {
             normed.copy_from_slice(x);
         }
@@ -310,7 +345,7 @@ impl Pass<'_> {
     /// In post-norm models the stream is normed after each block.
     fn norm_after(&self, norm: &Norm, b: &mut Buffers) {
         if !self.config.do_layer_norm_before {
-            self.cpu.layer_norm(&b.x, self.config.hidden_size, &norm.gain, &norm.bias, LAYER_NORM_EPSILON, &mut b.normed);
+            self.layer_norm(norm, &b.x, &mut b.normed);
             b.x.copy_from_slice(&b.normed);
         }
     }
@@ -328,7 +363,7 @@ impl Buffers {
             v: none(),
             attended: none(),
             inner: none(),
-            added: none(),
+            packed: Activations::default(),
             wanted: Vec::with_capacity(tokens_max * config.hidden_size),
             projected: none(),
             logits: none(),
@@ -339,19 +374,17 @@ impl Buffers {
 
     /// Makes every buffer exactly as long as a step of `tokens` needs. Never more than at load, so nothing is allocated.
     fn resize(&mut self, config: &OptConfig, tokens: usize) {
-        let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended, &mut self.added];
+        let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended];
         for buffer in hidden {
             buffer.resize(tokens * config.hidden_size, 0.0);
         }
         self.inner.resize(tokens * config.ffn_dim, 0.0);
-        if config.has_projection() {
-            self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
-        }
+        self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
     }
 
     /// Bytes of all buffers for steps of `tokens` all of which want logits.
     fn bytes(config: &OptConfig, tokens: usize) -> u64 {
-        let token = 8 * config.hidden_size + config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
+        let token = 7 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
         (size_of::<f32>() * tokens * token) as u64
     }
 }

@@ -1,14 +1,15 @@
-//! The weights of an OPT model: which tensors there must be, found in a checkpoint, checked, and copied to where they are computed with.
+//! The weights of an OPT model: which tensors there must be, found in a checkpoint, checked, and laid out for
+//! the kernels.
 
 use std::collections::BTreeMap;
 
-use half::{bf16, f16};
-use rayon::prelude::*;
-
 use super::config::{OptConfig, POSITION_OFFSET};
+use super::packed::{Matrix, Packed, Plan, Table, Vector};
 use crate::checkpoint::{Dtype, Tensor, TensorIndex};
-use crate::device::Matrix;
+use crate::device::Threads;
 use crate::error::Error;
+use crate::ops::linear::Format;
+use crate::options::Precision;
 
 /// A tensor the model has, by its name without prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,28 +69,27 @@ pub(crate) fn expected_tensors(config: &OptConfig) -> Vec<Expected> {
 /// All weights of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
+    pub(crate) packed: Packed,
     /// (vocab, embed)
     pub(crate) embed_tokens: Matrix,
     /// (positions + 2, hidden)
-    pub(crate) embed_positions: Matrix,
+    pub(crate) embed_positions: Table,
     /// (hidden, embed) and (embed, hidden)
-    pub(crate) projection: Option<(Matrix, Matrix)>,
+    pub(crate) projection: Option<(Linear, Linear)>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) final_layer_norm: Option<Norm>,
-    /// (vocab, embed); `None`: the embedding
-    pub(crate) lm_head: Option<Matrix>,
-    /// BLAKE3 over the tensors the model uses: their names, types, shapes and bytes.
+    /// (vocab, embed); the embedding if they are tied
+    pub(crate) lm_head: Linear,
+    /// BLAKE3 over the tensors the model uses: their types, shapes and bytes.
     pub(crate) digest: blake3::Hash,
-    pub(crate) bytes: u64,
 }
 
 /// One layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) self_attn_layer_norm: Norm,
-    pub(crate) q_proj: Linear,
-    pub(crate) k_proj: Linear,
-    pub(crate) v_proj: Linear,
+    /// (3 · hidden, hidden): queries, keys and values, one below the other
+    pub(crate) qkv_proj: Linear,
     pub(crate) out_proj: Linear,
     pub(crate) final_layer_norm: Norm,
     pub(crate) fc1: Linear,
@@ -100,50 +100,63 @@ pub(crate) struct Layer {
 #[derive(Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: Matrix,
-    pub(crate) bias: Vec<f32>,
+    pub(crate) bias: Vector,
 }
 
 /// Gain and bias, both empty where the model has none.
 #[derive(Debug, Default)]
 pub(crate) struct Norm {
-    pub(crate) gain: Vec<f32>,
-    pub(crate) bias: Vec<f32>,
+    pub(crate) gain: Vector,
+    pub(crate) bias: Vector,
 }
 
 impl Weights {
-    /// Finds and copies every tensor the config asks for. `Corrupt` names the tensor that is missing, of another shape, double or not
+    /// Finds and packs every tensor the config asks for. `Corrupt` names the tensor that is missing, of another shape, double or not
     /// finite; `Unsupported` the first that the model has no use for.
-    pub(crate) fn load(config: &OptConfig, index: &TensorIndex) -> Result<Self, Error> {
-        let expected = expected_tensors(config);
-        let found = find(&expected, index)?;
-        let copied: Vec<(String, Copied)> =
-            found.into_par_iter().map(|(name, tensor)| Ok((name, Copied::of(tensor)?))).collect::<Result<_, Error>>()?;
-        let mut digest = blake3::Hasher::new();
-        for (name, copied) in &copied {
-            digest.update(name.as_bytes()).update(copied.digest.as_bytes());
-        }
-        let mut tensors = Tensors(copied.into_iter().collect());
+    pub(crate) fn load(config: &OptConfig, index: &TensorIndex, precision: Precision, threads: &Threads) -> Result<Self, Error> {
+        let (plan, laid_out) = Self::plan(config, index, precision)?;
+        let (packed, digest) = plan.fill(threads)?;
+        Ok(laid_out(packed, digest))
+    }
 
-        let bytes = tensors.0.values().map(|copied| copied.matrix.bytes()).sum();
-        Ok(Self {
-            embed_tokens: tensors.matrix("embed_tokens.weight")?,
-            embed_positions: tensors.matrix("embed_positions.weight")?,
-            projection: match config.has_projection() {
-                true => Some((tensors.matrix("project_in.weight")?, tensors.matrix("project_out.weight")?)),
-                false => None,
-            },
-            layers: (0..config.num_hidden_layers).map(|layer| tensors.layer(config, layer)).collect::<Result<_, _>>()?,
-            final_layer_norm: match config.has_final_layer_norm() {
-                true => Some(tensors.norm(config, "final_layer_norm")?),
-                false => None,
-            },
-            lm_head: match config.tie_word_embeddings {
-                true => None,
-                false => Some(tensors.matrix("lm_head.weight")?),
-            },
-            digest: digest.finalize(),
-            bytes,
-        })
+    /// Bytes the weights will take.
+    pub(crate) fn bytes(config: &OptConfig, index: &TensorIndex, precision: Precision) -> Result<u64, Error> {
+        Ok(Self::plan(config, index, precision)?.0.bytes() as u64)
+    }
+
+    /// What lies where, in the order a step reads it; and how to make the weights once the memory is filled.
+    fn plan<'a>(
+        config: &OptConfig,
+        index: &'a TensorIndex,
+        precision: Precision,
+    ) -> Result<(Plan<'a>, impl FnOnce(Packed, blake3::Hash) -> Self + use<>), Error> {
+        let mut layout = Layout { plan: Plan::new(find(&expected_tensors(config), index)?), config, precision };
+        let embed_tokens = layout.aside("embed_tokens")?;
+        let embed_positions = layout.plan.table("embed_positions.weight")?;
+        let projection = match config.has_projection() {
+            true => Some((layout.aside("project_in")?, layout.aside("project_out")?)),
+            false => None,
+        };
+        let layers = (0..config.num_hidden_layers).map(|layer| layout.layer(layer)).collect::<Result<Vec<_>, _>>()?;
+        let final_layer_norm = match config.has_final_layer_norm() {
+            true => Some(layout.norm("final_layer_norm")?),
+            false => None,
+        };
+        let lm_head = match config.tie_word_embeddings {
+            true => Linear { weight: embed_tokens.weight, bias: Vector::default() },
+            false => layout.aside("lm_head")?,
+        };
+        let embed_tokens = embed_tokens.weight;
+        Ok((layout.plan, move |packed, digest| Self {
+            packed,
+            embed_tokens,
+            embed_positions,
+            projection,
+            layers,
+            final_layer_norm,
+            lm_head,
+            digest,
+        }))
     }
 }
 
@@ -184,74 +197,68 @@ fn find<'a>(expected: &[Expected], index: &'a TensorIndex) -> Result<Vec<(String
     }
 }
 
-/// A tensor in memory of our own, with the digest of what it was made from.
-struct Copied {
-    matrix: Matrix,
-    digest: blake3::Hash,
+/// How the weights of a model are laid out.
+struct Layout<'a, 'c> {
+    plan: Plan<'a>,
+    config: &'c OptConfig,
+    precision: Precision,
 }
 
-impl Copied {
-    fn of(tensor: &Tensor) -> Result<Self, Error> {
-        fn numbers<const N: usize, T>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
-        }
-        if let Some(place) = tensor.first_not_finite() {
-            return Err(Error::corrupt(tensor.file(), format!("tensor `{}`: number {place} is NaN or infinite", tensor.name())));
-        }
-        let mut digest = blake3::Hasher::new();
-        digest.update(format!("{} {:?}", tensor.dtype().name(), tensor.shape()).as_bytes()).update(tensor.bytes());
-        let cols = tensor.shape().last().copied().unwrap_or(1);
-        let matrix = match tensor.dtype() {
-            Dtype::F32 => Matrix::F32 { cols, data: numbers(tensor.bytes(), f32::from_le_bytes) },
-            Dtype::F16 => Matrix::F16 { cols, data: numbers(tensor.bytes(), f16::from_le_bytes) },
-            Dtype::Bf16 => Matrix::Bf16 { cols, data: numbers(tensor.bytes(), bf16::from_le_bytes) },
-        };
-        Ok(Self { matrix, digest: digest.finalize() })
-    }
-}
-
-/// The copied tensors, handed out by name.
-struct Tensors(BTreeMap<String, Copied>);
-
-impl Tensors {
-    fn matrix(&mut self, name: &str) -> Result<Matrix, Error> {
-        // `find` has seen every name asked for here; the error guards against the two lists parting.
-        let copied = self.0.remove(name).ok_or_else(|| Error::Internal { problem: format!("tensor `{name}` was not loaded") })?;
-        Ok(copied.matrix)
-    }
-
-    fn vector(&mut self, name: &str) -> Result<Vec<f32>, Error> {
-        Ok(match self.matrix(name)? {
-            Matrix::F32 { data, .. } => data,
-            Matrix::F16 { data, .. } => data.into_iter().map(f16::to_f32).collect(),
-            Matrix::Bf16 { data, .. } => data.into_iter().map(bf16::to_f32).collect(),
-        })
-    }
-
-    fn linear(&mut self, config: &OptConfig, name: &str) -> Result<Linear, Error> {
-        let bias = if config.enable_bias { self.vector(&format!("{name}.bias"))? } else { Vec::new() };
-        Ok(Linear { weight: self.matrix(&format!("{name}.weight"))?, bias })
-    }
-
-    fn norm(&mut self, config: &OptConfig, name: &str) -> Result<Norm, Error> {
-        if !config.layer_norm_elementwise_affine {
-            return Ok(Norm::default());
-        }
-        Ok(Norm { gain: self.vector(&format!("{name}.weight"))?, bias: self.vector(&format!("{name}.bias"))? })
-    }
-
-    fn layer(&mut self, config: &OptConfig, layer: usize) -> Result<Layer, Error> {
+impl Layout<'_, '_> {
+    fn layer(&mut self, layer: usize) -> Result<Layer, Error> {
         let name = |part: &str| format!("layers.{layer}.{part}");
         Ok(Layer {
-            self_attn_layer_norm: self.norm(config, &name("self_attn_layer_norm"))?,
-            q_proj: self.linear(config, &name("self_attn.q_proj"))?,
-            k_proj: self.linear(config, &name("self_attn.k_proj"))?,
-            v_proj: self.linear(config, &name("self_attn.v_proj"))?,
-            out_proj: self.linear(config, &name("self_attn.out_proj"))?,
-            final_layer_norm: self.norm(config, &name("final_layer_norm"))?,
-            fc1: self.linear(config, &name("fc1"))?,
-            fc2: self.linear(config, &name("fc2"))?,
+            self_attn_layer_norm: self.norm(&name("self_attn_layer_norm"))?,
+            qkv_proj: self.linear(&[name("self_attn.q_proj"), name("self_attn.k_proj"), name("self_attn.v_proj")])?,
+            out_proj: self.linear(&[name("self_attn.out_proj")])?,
+            final_layer_norm: self.norm(&name("final_layer_norm"))?,
+            fc1: self.linear(&[name("fc1")])?,
+            fc2: self.linear(&[name("fc2")])?,
         })
+    }
+
+    fn linear(&mut self, names: &[String]) -> Result<Linear, Error> {
+        let precision = self.precision;
+        let bias = match self.config.enable_bias {
+            true => self.plan.vector(&names.iter().map(|name| format!("{name}.bias")).collect::<Vec<_>>())?,
+            false => Vector::default(),
+        };
+        let names: Vec<String> = names.iter().map(|name| format!("{name}.weight")).collect();
+        Ok(Linear { weight: self.plan.matrix(&names, |dtype| layer_format(precision, dtype))?, bias })
+    }
+
+    /// A matrix outside of the layers, which has no bias: embedding, head, and what stands between them and the stream.
+    fn aside(&mut self, name: &str) -> Result<Linear, Error> {
+        let precision = self.precision;
+        let weight = self.plan.matrix(&[format!("{name}.weight")], |dtype| aside_format(precision, dtype))?;
+        Ok(Linear { weight, bias: Vector::default() })
+    }
+
+    fn norm(&mut self, name: &str) -> Result<Norm, Error> {
+        if !self.config.layer_norm_elementwise_affine {
+            return Ok(Norm::default());
+        }
+        Ok(Norm { gain: self.plan.vector(&[format!("{name}.weight")])?, bias: self.plan.vector(&[format!("{name}.bias")])? })
+    }
+}
+
+/// How a precision holds the matrices of the layers.
+fn layer_format(precision: Precision, dtype: Dtype) -> Format {
+    match (precision, dtype) {
+        (Precision::Exact, Dtype::F32) => Format::F32,
+        (Precision::Exact, Dtype::F16) => Format::F16,
+        (Precision::Exact, Dtype::Bf16) => Format::Bf16Wide,
+        (Precision::Bf16, _) => Format::Bf16,
+        (Precision::Int8, _) => Format::Int8,
+        (Precision::Int4, _) => Format::Int4,
+    }
+}
+
+/// The others are few and sensitive: never below eight bits.
+fn aside_format(precision: Precision, dtype: Dtype) -> Format {
+    match layer_format(precision, dtype) {
+        Format::Int4 => Format::Int8,
+        format => format,
     }
 }
 

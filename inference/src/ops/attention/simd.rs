@@ -13,7 +13,9 @@ pub(crate) fn attention(tier: Tier, q: &[f32], kv: Paged<'_>, scores: &mut [f32]
         Tier::Avx2 => unsafe { attention_avx2(q, kv, scores, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Tier::Avx512 => unsafe { attention_avx512(q, kv, scores, out) },
+        Tier::Avx512 | Tier::Avx512Bf16Vnni => unsafe { attention_avx512(q, kv, scores, out) },
+        #[cfg(not(target_arch = "x86_64"))]
+        Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
     }
 }
 

@@ -1,57 +1,138 @@
-//! y[m, r] = bias[r] + Σ_c w[r, c] · x[m, c], for a few rows of x at once.
+//! y[m, n] = Σ_k w[n, k] · x[m, k], for weights packed once into panels of 32 rows (n) and activations packed once for each use.
 //!
-//! * `w` (rows, cols), row-major, f32, f16 or bf16 and widened exactly    * `x` (batch, cols)    * `bias` (rows,), or empty for 0
-//! * `y` one slice of (rows,) for each row of x, overwritten: so that threads can share out the columns of a wider result
+//! * `w` (rows, cols), in one of the formats below    * `x` (batch, cols), f32    * `y` (batch, rows), f32
 //!
-//! Sums run in f32. Faster versions may reorder a sum, and agree within 2 · cols · ε · Σ|w·x|, the rounding bound; but the order
-//! of one version is fixed by cols alone. So a row of x gives the same bits whatever stands beside it: results do not depend on the batch.
+//! What each format means is said by its reference in `reference.rs`. Sums run along the columns in order, each product added with one
+//! rounding, or in whole numbers, which are exact. So every version gives the same bits: with any instructions, in any batch, on any
+//! number of threads. (One exception: AVX-512 BF16 takes denormal numbers for zero.)
 
+mod activations;
+mod pack;
+#[cfg(test)]
+mod reference;
 pub(crate) mod simd;
+mod vector;
 
-use half::{bf16, f16};
+pub(crate) use activations::{Activations, Tile};
+pub(crate) use pack::{Source, pack_panel};
 
-/// How a weight is stored.
-pub(crate) trait Weight: Copy + Send + Sync {
-    fn widen(self) -> f32;
+/// Rows of a panel.
+pub(crate) const PANEL_ROWS: usize = 32;
+/// The most tokens a tile of activations may have.
+pub(crate) const TILE_ROWS_MAX: usize = 12;
+/// Columns that share a scale and a zero point at four bits.
+pub(crate) const GROUP: usize = 32;
+/// The longest sum of bytes that fits an i32: cols · 255 · 127 < 2³¹.
+const COLS_MAX: usize = 66_000;
+
+/// How the weights of a matrix are held, and how it is multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Singles, computed in f32.
+    F32,
+    /// Halves, widened to f32 and computed so.
+    F16,
+    /// Bfloats, widened to f32 and computed so.
+    Bf16Wide,
+    /// Bfloats, multiplied by activations rounded to bfloat; sums in f32.
+    Bf16,
+    /// Bytes with a scale for each row, multiplied by activations of 16 bits with a scale for each token.
+    Int8,
+    /// Four bits with a scale and zero point for every 32 columns, multiplied by activations of 16 bits with a scale for each token.
+    Int4,
 }
 
-impl Weight for f32 {
-    fn widen(self) -> f32 {
-        self
+impl Format {
+    /// How it must be packed for: formats of the same activations can share them.
+    pub(crate) fn activation(self) -> Activation {
+        match self {
+            Format::F32 | Format::F16 | Format::Bf16Wide => Activation::Single,
+            Format::Bf16 => Activation::Bfloats,
+            Format::Int8 => Activation::Unsigned,
+            Format::Int4 => Activation::Signed,
+        }
+    }
+
+    /// Bytes of one panel over `cols` columns: a multiple of 64.
+    pub(crate) fn panel_bytes(self, cols: usize) -> usize {
+        match self {
+            Format::F32 => 128 * cols,
+            Format::F16 | Format::Bf16Wide => 64 * cols,
+            Format::Bf16 => 128 * cols.div_ceil(2),
+            // Four columns at a time, then 32 scales (f32) and 32 sums of a row (i32).
+            Format::Int8 => 128 * cols.div_ceil(4) + 256,
+            // The nibbles, then 32 scales (f16), then 32 zero points (u8) for each group.
+            Format::Int4 => (cols.div_ceil(GROUP) * (512 + 64 + 32)).next_multiple_of(64),
+        }
+    }
+
+    /// Bytes of a matrix.
+    pub(crate) fn bytes(self, rows: usize, cols: usize) -> usize {
+        rows.div_ceil(PANEL_ROWS) * self.panel_bytes(cols)
     }
 }
 
-impl Weight for f16 {
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
+/// What activations are made into before they are multiplied. All are words of 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// One f32.
+    Single,
+    /// Two bfloats, the earlier column in the upper half.
+    Bfloats,
+    /// Two words for four columns: the upper bytes and the lower bytes of x / scale + offset.
+    Unsigned,
+    /// The same of x / scale, as signed bytes.
+    Signed,
 }
 
-impl Weight for bf16 {
-    fn widen(self) -> f32 {
-        self.to_f32()
+impl Activation {
+    /// Columns that one step of a kernel takes.
+    fn step_cols(self) -> usize {
+        match self {
+            Activation::Single => 1,
+            Activation::Bfloats => 2,
+            Activation::Unsigned | Activation::Signed => 4,
+        }
     }
-}
 
-/// The reference: as plain as can be, and the meaning of every other version.
-pub(crate) fn linear<W: Weight>(w: &[W], x: &[f32], cols: usize, bias: &[f32], y: &mut [&mut [f32]]) {
-    check(w, x, cols, bias, y);
-    for (x, y) in x.chunks_exact(cols).zip(y) {
-        for (r, out) in y.iter_mut().enumerate() {
-            let row = &w[r * cols..][..cols];
-            let sum: f32 = row.iter().zip(x).map(|(w, x)| w.widen() * x).sum();
-            *out = sum + bias.get(r).copied().unwrap_or(0.0);
+    /// Words of one token for one step.
+    fn step_words(self) -> usize {
+        match self {
+            Activation::Single | Activation::Bfloats => 1,
+            Activation::Unsigned | Activation::Signed => 2,
+        }
+    }
+
+    /// Steps over `cols` columns; at four bits whole groups.
+    fn steps(self, cols: usize) -> usize {
+        match self {
+            Activation::Single | Activation::Bfloats | Activation::Unsigned => cols.div_ceil(self.step_cols()),
+            Activation::Signed => cols.div_ceil(GROUP) * (GROUP / 4),
         }
     }
 }
 
-/// The contract's shapes, checked once for all versions.
-fn check<W>(w: &[W], x: &[f32], cols: usize, bias: &[f32], y: &[&mut [f32]]) {
-    let rows = y.first().map_or(0, |y| y.len());
-    assert_eq!(x.len(), y.len() * cols, "x must be batch × cols, {} × {cols}", y.len());
-    assert!(y.iter().all(|y| y.len() == rows), "every row of y must have {rows} numbers");
-    assert!(y.is_empty() || w.len() == rows * cols, "w of {} must be rows × cols, {rows} × {cols}", w.len());
-    assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
+/// A packed matrix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    pub(crate) format: Format,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Panels<'a> {
+    /// `bytes` must be as long as the format says.
+    pub(crate) fn new(format: Format, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
+        assert!(cols <= COLS_MAX, "sums over {cols} columns do not fit 32 bits");
+        assert_eq!(bytes.len(), format.bytes(rows, cols), "a {format:?} matrix of {rows} × {cols}");
+        Self { format, rows, cols, bytes }
+    }
+
+    fn panel(&self, number: usize) -> &'a [u8] {
+        let size = self.format.panel_bytes(self.cols);
+        &self.bytes[number * size..][..size]
+    }
 }
 
 #[cfg(test)]
@@ -60,61 +141,94 @@ mod tests {
     use crate::ops::Tier;
     use proptest::prelude::*;
 
+    const FORMATS: [Format; 6] = [Format::F32, Format::F16, Format::Bf16Wide, Format::Bf16, Format::Int8, Format::Int4];
+
     #[derive(Debug, Clone)]
     struct Case {
         rows: usize,
         cols: usize,
         w: Vec<f32>,
         x: Vec<f32>,
-        bias: Vec<f32>,
     }
 
-    /// Odd lengths included: 1, lane − 1, lane, lane + 1, several lanes and a tail.
+    /// Odd sizes included: 1, a step − 1, a step, a step + 1, a group and a tail, more rows than a panel.
     fn any_case() -> impl Strategy<Value = Case> {
-        let cols = prop_oneof![Just(1usize), Just(7), Just(8), Just(9), Just(15), Just(16), Just(17), 1usize..140];
-        (1usize..11, cols, 1usize..8, any::<bool>()).prop_flat_map(|(rows, cols, batch, biased)| {
-            let numbers = |n| proptest::collection::vec(-2f32..2.0, n);
-            (numbers(rows * cols), numbers(batch * cols), numbers(if biased { rows } else { 0 })).prop_map(move |(w, x, bias)| Case {
+        let cols = prop_oneof![Just(1usize), Just(3), Just(4), Just(5), Just(31), Just(32), Just(33), 1usize..150];
+        let rows = prop_oneof![Just(1usize), Just(31), Just(32), Just(33), 1usize..70];
+        (rows, cols, 1usize..30, any::<bool>(), -3i32..4).prop_flat_map(|(rows, cols, batch, relu, size)| {
+            let scale = 10f32.powi(size);
+            let numbers = move |n| proptest::collection::vec((-1f32..1.0).prop_map(move |v| v * scale), n);
+            (numbers(rows * cols), numbers(batch * cols)).prop_map(move |(w, x)| Case {
                 rows,
                 cols,
                 w,
-                x,
-                bias,
+                x: if relu { x.into_iter().map(|x| x.max(0.0)).collect() } else { x },
             })
         })
     }
 
-    fn run<W>(case: &Case, w: &[W], x: &[f32], version: impl Fn(&[W], &[f32], usize, &[f32], &mut [&mut [f32]])) -> Vec<f32> {
-        let mut y = vec![f32::NAN; x.len() / case.cols * case.rows];
-        version(w, x, case.cols, &case.bias, &mut y.chunks_mut(case.rows).collect::<Vec<_>>());
-        y
-    }
-
-    fn agree<W: simd::WideWeight>(case: &Case, w: &[W]) -> Result<(), TestCaseError> {
-        let reference = run(case, w, &case.x, linear);
-        for tier in Tier::available() {
-            let fast = run(case, w, &case.x, |w, x, cols, bias, y| simd::linear(tier, w, x, cols, bias, y));
-            // |w·x| is at most 4, so this is the contract's bound.
-            let bound = 2.0 * case.cols as f32 * f32::EPSILON * 4.0 * case.cols as f32 + 1e-6;
-            for (fast, reference) in fast.iter().zip(&reference) {
-                prop_assert!((fast - reference).abs() <= bound, "{tier:?}: {fast} should be {reference}");
+    /// (batch, rows), computed panel by panel.
+    fn run(tier: Tier, w: &Panels<'_>, x: &[f32]) -> Vec<f32> {
+        let mut packed = Activations::default();
+        packed.pack(tier, w.format.activation(), x, w.cols);
+        let mut y = vec![f32::NAN; packed.rows() * w.rows];
+        for panel in 0..w.rows.div_ceil(PANEL_ROWS) {
+            let mut first = 0;
+            for tile in packed.tiles() {
+                let mut out = vec![f32::NAN; tile.rows * PANEL_ROWS];
+                simd::multiply(tier, w, panel, &tile, &mut out);
+                for (m, out) in out.chunks(PANEL_ROWS).enumerate() {
+                    let n = panel * PANEL_ROWS;
+                    let width = (w.rows - n).min(PANEL_ROWS);
+                    y[(first + m) * w.rows + n..][..width].copy_from_slice(&out[..width]);
+                }
+                first += tile.rows;
             }
-            let alone: Vec<f32> = case
-                .x
-                .chunks(case.cols)
-                .flat_map(|x| run(case, w, x, |w, x, cols, bias, y| simd::linear(tier, w, x, cols, bias, y)))
-                .collect();
-            prop_assert_eq!(alone, fast, "{:?}: a row must not depend on the batch", tier);
         }
-        Ok(())
+        y
     }
 
     proptest! {
         #[test]
-        fn every_tier_agrees_with_the_reference_and_ignores_the_batch(case in any_case()) {
-            agree(&case, &case.w)?;
-            agree(&case, &case.w.iter().copied().map(f16::from_f32).collect::<Vec<_>>())?;
-            agree(&case, &case.w.iter().copied().map(bf16::from_f32).collect::<Vec<_>>())?;
+        fn every_tier_gives_the_bits_of_the_reference_in_any_batch(case in any_case()) {
+            for format in FORMATS {
+                let mut bytes = vec![0; format.bytes(case.rows, case.cols)];
+                pack::pack_rows(format, &case.w, case.rows, case.cols, &mut bytes);
+                let w = Panels::new(format, case.rows, case.cols, &bytes);
+                let expected: Vec<f32> = case.x.chunks(case.cols).flat_map(|x| reference::linear(format, &case.w, x)).collect();
+                for tier in Tier::available() {
+                    let found = run(tier, &w, &case.x);
+                    prop_assert_eq!(&found, &expected, "{:?} {:?}", format, tier);
+                }
+            }
+        }
+
+        #[test]
+        fn a_row_is_read_back_as_it_was_rounded(case in any_case()) {
+            for format in FORMATS {
+                let mut bytes = vec![0; format.bytes(case.rows, case.cols)];
+                pack::pack_rows(format, &case.w, case.rows, case.cols, &mut bytes);
+                let w = Panels::new(format, case.rows, case.cols, &bytes);
+                for (n, row) in case.w.chunks(case.cols).enumerate() {
+                    let mut found = vec![f32::NAN; case.cols];
+                    w.row(n, &mut found);
+                    prop_assert_eq!(found, reference::rounded(format, row), "{:?}", format);
+                }
+            }
+        }
+
+        #[test]
+        fn rounding_stays_within_what_the_format_promises(row in proptest::collection::vec(-1f32..1.0, 1..200)) {
+            let highest = row.iter().fold(0f32, |highest, w| highest.max(w.abs()));
+            for (format, bound) in [
+                (Format::F32, 0.0), (Format::F16, 2f32.powi(-11)), (Format::Bf16, 2f32.powi(-8)),
+                // Half a step, and at four bits the rounding of scale and zero point besides.
+                (Format::Int8, 0.501 / 127.0 * highest), (Format::Int4, 1.01 / 15.0 * 2.0 * highest),
+            ] {
+                for (rounded, w) in reference::rounded(format, &row).iter().zip(&row) {
+                    prop_assert!((rounded - w).abs() <= bound, "{format:?}: {w} became {rounded}");
+                }
+            }
         }
     }
 }

@@ -1,0 +1,351 @@
+//! The compute threads: they all do one piece of work at a time, and share out its parts as they go.
+//!
+//! A step of a small model is a few milliseconds with sixty pieces of work in it, so handing one out must cost a microsecond: threads
+//! that have just worked wait by looking for the next piece, and go to sleep only when none comes.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::error::Error;
+
+/// How often a waiting thread looks before it sleeps: some tens of microseconds.
+const LOOKS: usize = 4_000;
+
+/// A piece of work, on the stack of whoever waits for it.
+type Work = *const (dyn Fn() + Sync);
+
+struct Shared {
+    /// Counts the pieces of work. Its value is what a thread waits for to change.
+    turn: AtomicUsize,
+    /// Threads that have not finished the piece yet.
+    busy: AtomicUsize,
+    work: Mutex<Option<SendWork>>,
+    asleep: Vec<AtomicBool>,
+    panicked: AtomicBool,
+    ends: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct SendWork(Work);
+// SAFETY: what it points at is Sync, and `Threads::run` keeps it alive until every thread has finished with it.
+unsafe impl Send for SendWork {}
+
+/// The compute threads, the caller's own included.
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    others: Vec<JoinHandle<()>>,
+    /// Held while a piece of work is done, so that two callers take turns.
+    turn: Mutex<()>,
+}
+
+impl Threads {
+    /// `count` of 0 takes one for each core. The caller of [`Threads::run`] counts as one.
+    pub(crate) fn new(count: usize) -> Result<Self, Error> {
+        let count = if count == 0 { thread::available_parallelism().map_or(1, usize::from) } else { count };
+        let shared = Arc::new(Shared {
+            turn: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
+            work: Mutex::new(None),
+            asleep: (1..count).map(|_| AtomicBool::new(false)).collect(),
+            panicked: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
+        });
+        let mut threads = Self { shared, others: Vec::new(), turn: Mutex::new(()) };
+        for number in 0..count - 1 {
+            let shared = Arc::clone(&threads.shared);
+            let other = thread::Builder::new()
+                .name(format!("sluice-compute-{}", number + 1))
+                .spawn(move || shared.serve(number))
+                .map_err(|problem| Error::Internal { problem: format!("cannot start compute threads: {problem}") })?;
+            threads.others.push(other);
+        }
+        Ok(threads)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// Does `work` on every thread at once, the caller's among them, and returns when all have. The work shares itself out, by
+    /// [`Parts`] or otherwise. A panic on any thread is passed on here.
+    pub(crate) fn run(&self, work: &(dyn Fn() + Sync)) {
+        if self.others.is_empty() {
+            return work();
+        }
+        let turn = lock(&self.turn);
+        // SAFETY: only the lifetime is changed. All threads are waited for below, also if `work` panics here, before `work` can end;
+        // and the pointer is gone then.
+        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Work>(work) };
+        *lock(&self.shared.work) = Some(SendWork(erased));
+        self.shared.busy.store(self.others.len(), Ordering::Relaxed);
+        self.shared.turn.fetch_add(1, Ordering::SeqCst);
+        for (asleep, other) in self.shared.asleep.iter().zip(&self.others) {
+            if asleep.load(Ordering::SeqCst) {
+                other.thread().unpark();
+            }
+        }
+        let own = catch_unwind(AssertUnwindSafe(work));
+        let mut looks = 0;
+        while self.shared.busy.load(Ordering::Acquire) > 0 {
+            looks += 1;
+            if looks < LOOKS { std::hint::spin_loop() } else { thread::yield_now() }
+        }
+        *lock(&self.shared.work) = None;
+        let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
+        drop(turn);
+        match own {
+            Err(panic) => resume_unwind(panic),
+            Ok(()) => assert!(!panicked, "a compute thread panicked"),
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, number: usize) {
+        let mut seen = 0;
+        loop {
+            self.wait(number, seen);
+            if self.ends.load(Ordering::Acquire) {
+                return;
+            }
+            seen += 1;
+            let work = *lock(&self.work);
+            if let Some(SendWork(work)) = work {
+                // SAFETY: whoever gave it waits until `busy` says that we are done with it.
+                let work = unsafe { &*work };
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+            }
+            self.busy.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Returns when `turn` is no longer `seen`.
+    fn wait(&self, number: usize, seen: usize) {
+        for _ in 0..LOOKS {
+            if self.turn.load(Ordering::Acquire) != seen {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.asleep[number].store(true, Ordering::SeqCst);
+        while self.turn.load(Ordering::SeqCst) == seen {
+            thread::park();
+        }
+        self.asleep[number].store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.ends.store(true, Ordering::Release);
+        self.shared.turn.fetch_add(1, Ordering::SeqCst);
+        for other in self.others.drain(..) {
+            other.thread().unpark();
+            // It has caught its own panics.
+            let _ = other.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Threads").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Numbers 0..count, each given out once.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    next: AtomicUsize,
+    count: usize,
+}
+
+impl Parts {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { next: AtomicUsize::new(0), count }
+    }
+
+    pub(crate) fn next(&self) -> Option<usize> {
+        let part = self.next.fetch_add(1, Ordering::Relaxed);
+        (part < self.count).then_some(part)
+    }
+}
+
+/// A slice, given out in chunks to whoever asks next.
+#[derive(Debug)]
+pub(crate) struct Chunks<'a, T> {
+    at: *mut T,
+    length: usize,
+    chunk: usize,
+    parts: Parts,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a chunk is given to one thread only, as a `&mut [T]` would be sent to it.
+unsafe impl<T: Send> Sync for Chunks<'_, T> {}
+
+impl<'a, T> Chunks<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T], chunk: usize) -> Self {
+        let parts = Parts::new(slice.len().div_ceil(chunk));
+        Self { at: slice.as_mut_ptr(), length: slice.len(), chunk, parts, slice: PhantomData }
+    }
+
+    /// The next chunk and its number.
+    pub(crate) fn next(&self) -> Option<(usize, &'a mut [T])> {
+        let part = self.parts.next()?;
+        let first = part * self.chunk;
+        let length = self.chunk.min(self.length - first);
+        // SAFETY: within the slice, which is borrowed for 'a; `Parts` gives each number once, so no two chunks overlap.
+        Some((part, unsafe { std::slice::from_raw_parts_mut(self.at.add(first), length) }))
+    }
+}
+
+/// A result (rows, cols) of several tables side by side, each (rows, cols of its own), given out in strips of columns.
+#[derive(Debug)]
+pub(crate) struct Strips<'a> {
+    tables: Vec<Table>,
+    rows: usize,
+    width: usize,
+    parts: Parts,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    at: *mut f32,
+    first_col: usize,
+    cols: usize,
+}
+
+// SAFETY: a strip is given to one thread only.
+unsafe impl Sync for Strips<'_> {}
+
+impl<'a> Strips<'a> {
+    /// Tables of equal width, in the order of their columns.
+    pub(crate) fn new(tables: &'a mut [&mut [f32]], rows: usize, width: usize) -> Self {
+        let mut first_col = 0;
+        let tables: Vec<Table> = tables
+            .iter_mut()
+            .map(|table| {
+                let cols = table.len() / rows.max(1);
+                assert_eq!(table.len(), rows * cols, "a table must have {rows} rows");
+                first_col += cols;
+                Table { at: table.as_mut_ptr(), first_col: first_col - cols, cols }
+            })
+            .collect();
+        Self { tables, rows, width, parts: Parts::new(first_col.div_ceil(width)), slice: PhantomData }
+    }
+
+    /// The next strip.
+    pub(crate) fn next(&self) -> Option<Strip<'_>> {
+        Some(Strip { strips: self, number: self.parts.next()? })
+    }
+}
+
+/// Columns `number · width` and on, of all rows; nobody else has them.
+#[derive(Debug)]
+pub(crate) struct Strip<'a> {
+    strips: &'a Strips<'a>,
+    pub(crate) number: usize,
+}
+
+impl Strip<'_> {
+    /// Its part of a row of one table, and the column of the strip at which it begins. `None` if it has none of that table.
+    pub(crate) fn part(&mut self, row: usize, table: usize) -> Option<(usize, &mut [f32])> {
+        let Strips { tables, rows, width, .. } = self.strips;
+        assert!(row < *rows, "row {row} of {rows}");
+        let (begin, Table { at, first_col, cols }) = (self.number * width, tables[table]);
+        let (first, end) = (begin.max(first_col), (begin + width).min(first_col + cols));
+        // SAFETY: within row and table; strips do not overlap, each is given out once, and its parts are borrowed from it.
+        (first < end)
+            .then(|| (first - begin, unsafe { std::slice::from_raw_parts_mut(at.add(row * cols + first - first_col), end - first) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+
+    #[test]
+    fn every_chunk_and_strip_is_done_once_on_any_number_of_threads() {
+        for count in [1, 2, 5] {
+            let threads = Threads::new(count).unwrap();
+            for round in 0..200 {
+                let mut numbers = vec![0; 1 + round];
+                let chunks = Chunks::new(&mut numbers, 3);
+                threads.run(&|| {
+                    while let Some((number, chunk)) = chunks.next() {
+                        chunk.iter_mut().for_each(|value| *value += number + 1);
+                    }
+                });
+                assert!(numbers.iter().enumerate().all(|(place, value)| *value == place / 3 + 1), "{numbers:?}");
+            }
+            let (mut first, mut second) = (vec![0.0; 3 * 5], vec![0.0; 3 * 4]);
+            let tables = &mut [&mut first[..], &mut second[..]];
+            let strips = Strips::new(tables, 3, 2);
+            threads.run(&|| {
+                while let Some(mut strip) = strips.next() {
+                    let number = strip.number;
+                    for (row, table) in (0..3).flat_map(|row| [(row, 0), (row, 1)]) {
+                        if let Some((begin, part)) = strip.part(row, table) {
+                            for (place, value) in part.iter_mut().enumerate() {
+                                *value += (100 * row + 2 * number + begin + place) as f32;
+                            }
+                        }
+                    }
+                }
+            });
+            for row in 0..3 {
+                for col in 0..9 {
+                    let value = if col < 5 { first[row * 5 + col] } else { second[row * 4 + col - 5] };
+                    assert_eq!(value, (100 * row + col) as f32);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_threads_work_on() {
+        let threads = Threads::new(3).unwrap();
+        let parts = Parts::new(30);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            threads.run(&|| {
+                while let Some(part) = parts.next() {
+                    assert!(part != 7, "seven");
+                }
+            });
+        }));
+        assert!(failed.is_err());
+        let done = AtomicUsize::new(0);
+        threads.run(&|| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the threads go to sleep only if nothing comes for a while")]
+    fn sleepers_are_woken() {
+        let threads = Threads::new(2).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let done = AtomicUsize::new(0);
+            threads.run(&|| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.load(Ordering::Relaxed), 2);
+        }
+    }
+}

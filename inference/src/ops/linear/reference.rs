@@ -1,0 +1,86 @@
+//! What each format means, as plain as can be: one row of activations by a matrix of weights that were never packed.
+
+use half::{bf16, f16};
+
+use super::pack::{int4, int4_group, int8, int8_scale};
+use super::{Format, GROUP};
+
+/// y (rows,) = w (rows, cols) · x (cols,).
+pub(super) fn linear(format: Format, w: &[f32], x: &[f32]) -> Vec<f32> {
+    w.chunks(x.len())
+        .map(|row| match format {
+            Format::F32 | Format::F16 | Format::Bf16Wide => in_order(&rounded(format, row), x),
+            Format::Bf16 => {
+                let x: Vec<f32> = x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+                in_order(&rounded(format, row), &x)
+            }
+            Format::Int8 => int8_row(row, x),
+            Format::Int4 => int4_row(row, x),
+        })
+        .collect()
+}
+
+fn in_order(row: &[f32], x: &[f32]) -> f32 {
+    row.iter().zip(x).fold(0.0, |sum, (w, x)| w.mul_add(*x, sum))
+}
+
+/// The weights of a row as the format holds them.
+pub(super) fn rounded(format: Format, row: &[f32]) -> Vec<f32> {
+    match format {
+        Format::F32 => row.to_vec(),
+        Format::F16 => row.iter().map(|w| f16::from_f32(*w).to_f32()).collect(),
+        Format::Bf16Wide | Format::Bf16 => row.iter().map(|w| bf16::from_f32(*w).to_f32()).collect(),
+        Format::Int8 => {
+            let (scale, inverse) = int8_scale(row);
+            row.iter().map(|w| f32::from(int8(*w, inverse)) * scale).collect()
+        }
+        Format::Int4 => row
+            .chunks(GROUP)
+            .flat_map(|group| {
+                let about = int4_group(group);
+                group.iter().map(move |w| about.scale.to_f32() * (f32::from(int4(*w, about.zero, about.inverse)) - f32::from(about.zero)))
+            })
+            .collect(),
+    }
+}
+
+/// y = Σ w·x · scale of the row · scale of x, with x a whole number of 16 bits: unsigned if no x is negative, else signed.
+/// The sum is exact; it is rounded in two halves, those of x's upper and lower bytes.
+fn int8_row(row: &[f32], x: &[f32]) -> f32 {
+    let (scale, inverse) = int8_scale(row);
+    let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
+    let (steps, offset) = if x.iter().any(|x| *x < 0.0) { (32_767.0, 32_768) } else { (65_535.0, 0) };
+    if highest < 1e-30 {
+        return 0.0;
+    }
+    let (mut upper, mut lower) = (0i64, 0i64);
+    for (w, x) in row.iter().zip(x) {
+        let w = i64::from(int8(*w, inverse));
+        let x = (x * (steps / highest)).round_ties_even() as i64 + offset;
+        upper += w * (x / 256 - offset / 256);
+        lower += w * (x % 256);
+    }
+    (upper as f32).mul_add(256.0, lower as f32) * scale * (highest / steps)
+}
+
+/// y = Σ over groups of (scale of the group · Σ (nibble − zero)·x) · scale of x, with x a signed whole number of 16 bits. The sum in a
+/// group is exact and below 2²⁴; the groups are added in order.
+fn int4_row(row: &[f32], x: &[f32]) -> f32 {
+    let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
+    if highest < 1e-30 {
+        return 0.0;
+    }
+    let sum = row.chunks(GROUP).zip(x.chunks(GROUP)).fold(0f32, |sum, (group, x)| {
+        let about = int4_group(group);
+        let whole: i32 = group
+            .iter()
+            .zip(x)
+            .map(|(w, x)| {
+                let x = (x * (32_639.0 / highest)).round_ties_even() as i32;
+                (i32::from(int4(*w, about.zero, about.inverse)) - i32::from(about.zero)) * x
+            })
+            .sum();
+        about.scale.to_f32().mul_add(whole as f32, sum)
+    });
+    sum * (highest / 32_639.0)
+}

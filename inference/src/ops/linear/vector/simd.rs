@@ -1,0 +1,405 @@
+//! The vectors of every tier. All functions are inlined into kernels that were compiled for the tier's instructions.
+#![allow(unsafe_code)]
+
+use half::f16;
+
+/// Lanes of f32 (`F`) and of i32 or bytes (`I`).
+///
+/// # Safety
+/// Every function needs the instructions of the type's tier; loads and stores need that much memory at the pointer, of any alignment.
+pub(in crate::ops::linear) trait Vector {
+    type F: Copy;
+    type I: Copy;
+    const LANES: usize;
+
+    unsafe fn zero() -> Self::F;
+    unsafe fn zero_i() -> Self::I;
+    unsafe fn splat(number: f32) -> Self::F;
+    unsafe fn splat_i(word: u32) -> Self::I;
+    unsafe fn load_f32(at: *const u8) -> Self::F;
+    /// Widened from halves, exactly.
+    unsafe fn load_f16(at: *const u8) -> Self::F;
+    /// Widened from bfloats, exactly.
+    unsafe fn load_bf16(at: *const u8) -> Self::F;
+    unsafe fn load_i(at: *const u8) -> Self::I;
+    /// Widened from unsigned bytes.
+    unsafe fn load_u8(at: *const u8) -> Self::I;
+    unsafe fn store(at: *mut f32, lanes: Self::F);
+    /// a · b + c, rounded once.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn to_f(a: Self::I) -> Self::F;
+    unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
+    unsafe fn sub_i(a: Self::I, b: Self::I) -> Self::I;
+    unsafe fn mul_i(a: Self::I, b: Self::I) -> Self::I;
+    /// a · 256.
+    unsafe fn shift_byte(a: Self::I) -> Self::I;
+    /// The lower four bits of every byte.
+    unsafe fn low_nibbles(a: Self::I) -> Self::I;
+    /// The upper four bits of every byte.
+    unsafe fn high_nibbles(a: Self::I) -> Self::I;
+    /// Two bfloats in each lane: sum + upper · upper, then + lower · lower, each rounded once.
+    unsafe fn dot_bf16(sum: Self::F, a: Self::I, b: Self::I) -> Self::F;
+    /// Four bytes in each lane: sum + Σ unsigned · signed, in i32.
+    unsafe fn dot_bytes(sum: Self::I, unsigned: Self::I, signed: Self::I) -> Self::I;
+    /// Asks for the cache line at `at`, which need not be memory of ours.
+    unsafe fn prefetch(at: *const u8);
+}
+
+/// Eight lanes of plain numbers.
+pub(in crate::ops::linear) struct Portable;
+
+impl Vector for Portable {
+    type F = [f32; 8];
+    type I = [i32; 8];
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 8] {
+        [0.0; 8]
+    }
+    #[inline(always)]
+    unsafe fn zero_i() -> [i32; 8] {
+        [0; 8]
+    }
+    #[inline(always)]
+    unsafe fn splat(number: f32) -> [f32; 8] {
+        [number; 8]
+    }
+    #[inline(always)]
+    unsafe fn splat_i(word: u32) -> [i32; 8] {
+        [word as i32; 8]
+    }
+    // SAFETY of all loads and stores: the trait's contract.
+    #[inline(always)]
+    unsafe fn load_f32(at: *const u8) -> [f32; 8] {
+        unsafe { at.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(at: *const u8) -> [f32; 8] {
+        unsafe { at.cast::<[u16; 8]>().read_unaligned() }.map(|bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const u8) -> [f32; 8] {
+        unsafe { at.cast::<[u16; 8]>().read_unaligned() }.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
+    unsafe fn load_i(at: *const u8) -> [i32; 8] {
+        unsafe { at.cast::<[i32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(at: *const u8) -> [i32; 8] {
+        unsafe { at.cast::<[u8; 8]>().read_unaligned() }.map(i32::from)
+    }
+    #[inline(always)]
+    unsafe fn store(at: *mut f32, lanes: [f32; 8]) {
+        unsafe { at.cast::<[f32; 8]>().write_unaligned(lanes) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane].mul_add(b[lane], c[lane]))
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+    #[inline(always)]
+    unsafe fn to_f(a: [i32; 8]) -> [f32; 8] {
+        a.map(|lane| lane as f32)
+    }
+    #[inline(always)]
+    unsafe fn add_i(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+    #[inline(always)]
+    unsafe fn sub_i(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+    #[inline(always)]
+    unsafe fn mul_i(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+    #[inline(always)]
+    unsafe fn shift_byte(a: [i32; 8]) -> [i32; 8] {
+        a.map(|lane| lane << 8)
+    }
+    #[inline(always)]
+    unsafe fn low_nibbles(a: [i32; 8]) -> [i32; 8] {
+        a.map(|lane| lane & 0x0f0f_0f0f)
+    }
+    #[inline(always)]
+    unsafe fn high_nibbles(a: [i32; 8]) -> [i32; 8] {
+        a.map(|lane| (lane >> 4) & 0x0f0f_0f0f)
+    }
+    #[inline(always)]
+    unsafe fn dot_bf16(sum: [f32; 8], a: [i32; 8], b: [i32; 8]) -> [f32; 8] {
+        let upper = |word: i32| f32::from_bits(word as u32 & 0xffff_0000);
+        let lower = |word: i32| f32::from_bits((word as u32) << 16);
+        std::array::from_fn(|lane| {
+            let first = upper(a[lane]).mul_add(upper(b[lane]), sum[lane]);
+            lower(a[lane]).mul_add(lower(b[lane]), first)
+        })
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(sum: [i32; 8], unsigned: [i32; 8], signed: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|lane| {
+            let (unsigned, signed) = (unsigned[lane].to_le_bytes(), signed[lane].to_le_bytes());
+            unsigned.iter().zip(signed).fold(sum[lane], |sum, (u, s)| sum + i32::from(*u) * i32::from(s as i8))
+        })
+    }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(in crate::ops::linear) use x86::{Avx2, Avx512, Avx512Bf16Vnni};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Vector;
+    use std::arch::x86_64::*;
+
+    /// Eight lanes.
+    pub(in crate::ops::linear) struct Avx2;
+    /// Sixteen lanes.
+    pub(in crate::ops::linear) struct Avx512;
+    /// Sixteen lanes with dot products.
+    pub(in crate::ops::linear) struct Avx512Bf16Vnni;
+
+    // SAFETY of every body below: the trait's contract gives the instructions and the memory.
+    impl Vector for Avx2 {
+        type F = __m256;
+        type I = __m256i;
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn zero_i() -> __m256i {
+            unsafe { _mm256_setzero_si256() }
+        }
+        #[inline(always)]
+        unsafe fn splat(number: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(number) }
+        }
+        #[inline(always)]
+        unsafe fn splat_i(word: u32) -> __m256i {
+            unsafe { _mm256_set1_epi32(word as i32) }
+        }
+        #[inline(always)]
+        unsafe fn load_f32(at: *const u8) -> __m256 {
+            unsafe { _mm256_loadu_ps(at.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn load_f16(at: *const u8) -> __m256 {
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(at: *const u8) -> __m256 {
+            unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn load_i(at: *const u8) -> __m256i {
+            unsafe { _mm256_loadu_si256(at.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn load_u8(at: *const u8) -> __m256i {
+            unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn store(at: *mut f32, lanes: __m256) {
+            unsafe { _mm256_storeu_ps(at, lanes) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn to_f(a: __m256i) -> __m256 {
+            unsafe { _mm256_cvtepi32_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn add_i(a: __m256i, b: __m256i) -> __m256i {
+            unsafe { _mm256_add_epi32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub_i(a: __m256i, b: __m256i) -> __m256i {
+            unsafe { _mm256_sub_epi32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn mul_i(a: __m256i, b: __m256i) -> __m256i {
+            unsafe { _mm256_mullo_epi32(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn shift_byte(a: __m256i) -> __m256i {
+            unsafe { _mm256_slli_epi32::<8>(a) }
+        }
+        #[inline(always)]
+        unsafe fn low_nibbles(a: __m256i) -> __m256i {
+            unsafe { _mm256_and_si256(a, _mm256_set1_epi8(0x0f)) }
+        }
+        #[inline(always)]
+        unsafe fn high_nibbles(a: __m256i) -> __m256i {
+            unsafe { _mm256_and_si256(_mm256_srli_epi16::<4>(a), _mm256_set1_epi8(0x0f)) }
+        }
+        #[inline(always)]
+        unsafe fn dot_bf16(sum: __m256, a: __m256i, b: __m256i) -> __m256 {
+            unsafe {
+                let upper = |word| _mm256_castsi256_ps(_mm256_and_si256(word, _mm256_set1_epi32(-65536)));
+                let lower = |word| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(word));
+                _mm256_fmadd_ps(lower(a), lower(b), _mm256_fmadd_ps(upper(a), upper(b), sum))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot_bytes(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+            unsafe {
+                // As pairs of 16 bits, where nothing can saturate.
+                let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(signed));
+                let odd = _mm256_srai_epi16::<8>(signed);
+                let even = _mm256_madd_epi16(_mm256_and_si256(unsigned, _mm256_set1_epi16(0xff)), even);
+                let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(unsigned), odd);
+                _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+            }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(at: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+    }
+
+    macro_rules! sixteen_lanes {
+        ($name:ident, $dot_bf16:expr, $dot_bytes:expr) => {
+            impl Vector for $name {
+                type F = __m512;
+                type I = __m512i;
+                const LANES: usize = 16;
+
+                #[inline(always)]
+                unsafe fn zero() -> __m512 {
+                    unsafe { _mm512_setzero_ps() }
+                }
+                #[inline(always)]
+                unsafe fn zero_i() -> __m512i {
+                    unsafe { _mm512_setzero_si512() }
+                }
+                #[inline(always)]
+                unsafe fn splat(number: f32) -> __m512 {
+                    unsafe { _mm512_set1_ps(number) }
+                }
+                #[inline(always)]
+                unsafe fn splat_i(word: u32) -> __m512i {
+                    unsafe { _mm512_set1_epi32(word as i32) }
+                }
+                #[inline(always)]
+                unsafe fn load_f32(at: *const u8) -> __m512 {
+                    unsafe { _mm512_loadu_ps(at.cast()) }
+                }
+                #[inline(always)]
+                unsafe fn load_f16(at: *const u8) -> __m512 {
+                    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
+                }
+                #[inline(always)]
+                unsafe fn load_bf16(at: *const u8) -> __m512 {
+                    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))) }
+                }
+                #[inline(always)]
+                unsafe fn load_i(at: *const u8) -> __m512i {
+                    unsafe { _mm512_loadu_si512(at.cast()) }
+                }
+                #[inline(always)]
+                unsafe fn load_u8(at: *const u8) -> __m512i {
+                    unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast())) }
+                }
+                #[inline(always)]
+                unsafe fn store(at: *mut f32, lanes: __m512) {
+                    unsafe { _mm512_storeu_ps(at, lanes) }
+                }
+                #[inline(always)]
+                unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+                    unsafe { _mm512_fmadd_ps(a, b, c) }
+                }
+                #[inline(always)]
+                unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+                    unsafe { _mm512_mul_ps(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn to_f(a: __m512i) -> __m512 {
+                    unsafe { _mm512_cvtepi32_ps(a) }
+                }
+                #[inline(always)]
+                unsafe fn add_i(a: __m512i, b: __m512i) -> __m512i {
+                    unsafe { _mm512_add_epi32(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn sub_i(a: __m512i, b: __m512i) -> __m512i {
+                    unsafe { _mm512_sub_epi32(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn mul_i(a: __m512i, b: __m512i) -> __m512i {
+                    unsafe { _mm512_mullo_epi32(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn shift_byte(a: __m512i) -> __m512i {
+                    unsafe { _mm512_slli_epi32::<8>(a) }
+                }
+                #[inline(always)]
+                unsafe fn low_nibbles(a: __m512i) -> __m512i {
+                    unsafe { _mm512_and_si512(a, _mm512_set1_epi8(0x0f)) }
+                }
+                #[inline(always)]
+                unsafe fn high_nibbles(a: __m512i) -> __m512i {
+                    unsafe { _mm512_and_si512(_mm512_srli_epi16::<4>(a), _mm512_set1_epi8(0x0f)) }
+                }
+                #[inline(always)]
+                unsafe fn dot_bf16(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+                    unsafe { $dot_bf16(sum, a, b) }
+                }
+                #[inline(always)]
+                unsafe fn dot_bytes(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+                    unsafe { $dot_bytes(sum, unsigned, signed) }
+                }
+                #[inline(always)]
+                unsafe fn prefetch(at: *const u8) {
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+                }
+            }
+        };
+    }
+
+    sixteen_lanes!(Avx512, two_fmas, sixteen_bits);
+    sixteen_lanes!(Avx512Bf16Vnni, vdpbf16ps, _mm512_dpbusd_epi32);
+
+    #[inline(always)]
+    unsafe fn two_fmas(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        unsafe {
+            let upper = |word| _mm512_castsi512_ps(_mm512_and_si512(word, _mm512_set1_epi32(-65536)));
+            let lower = |word| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(word));
+            _mm512_fmadd_ps(lower(a), lower(b), _mm512_fmadd_ps(upper(a), upper(b), sum))
+        }
+    }
+
+    // The instruction adds the upper product first, then the lower, each rounded once (measured on Zen 4: equal to two fused
+    // multiply-adds in every bit of two million random cases; only denormals, which it takes for zero, may differ).
+    #[inline(always)]
+    unsafe fn vdpbf16ps(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+        // SAFETY: all three are 512 bits without meaning of their own.
+        unsafe { _mm512_dpbf16_ps(sum, std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn sixteen_bits(sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        unsafe {
+            let even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(signed));
+            let odd = _mm512_srai_epi16::<8>(signed);
+            let even = _mm512_madd_epi16(_mm512_and_si512(unsigned, _mm512_set1_epi16(0xff)), even);
+            let odd = _mm512_madd_epi16(_mm512_srli_epi16::<8>(unsigned), odd);
+            _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
+        }
+    }
+}
