@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use inference::checkpoint::{Fault, TensorIndex, convert, tensors, verify};
+use inference::checkpoint::{Fault, TensorIndex, convert, convert_bytes, tensors, verify, verify_bytes, verify_file};
 use inference::{Checkpoint, Error, LoadOptions, Model};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -67,7 +68,7 @@ impl Copy {
     }
 
     fn faults(&self) -> Vec<String> {
-        verify(&self.checkpoint()).iter().map(Fault::to_string).collect()
+        verify(&self.checkpoint(), &|_| {}).iter().map(Fault::to_string).collect()
     }
 
     /// The one fault, which must also keep the model from loading.
@@ -89,7 +90,7 @@ fn every_fixture_is_without_fault() {
     let mut seen = 0;
     for entry in fs::read_dir(fixtures()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         // Beside the weights lie the recorded answers, which are no part of the checkpoint.
-        assert_eq!(verify(&Checkpoint::open_dir(&entry.path()).unwrap()), [], "{:?}", entry.path());
+        assert_eq!(verify(&Checkpoint::open_dir(&entry.path()).unwrap(), &|_| {}), [], "{:?}", entry.path());
         seen += 1;
     }
     assert_eq!(seen, 10);
@@ -287,8 +288,8 @@ fn a_conversion_keeps_every_bit_and_comes_out_the_same_each_time() {
         let source = Checkpoint::open_dir(&fixtures().join(name)).unwrap();
         for shard_bytes_max in [u64::MAX, 50_000, 1] {
             let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let written = convert(&source, first.path(), shard_bytes_max).unwrap();
-            let again = convert(&source, second.path(), shard_bytes_max).unwrap();
+            let written = convert(&source, first.path(), shard_bytes_max, &|_| {}).unwrap();
+            let again = convert(&source, second.path(), shard_bytes_max, &|_| {}).unwrap();
             for (one, other) in written.iter().zip(&again) {
                 let bytes = fs::read(&one.path).unwrap();
                 assert_eq!((&one.name, one.size_bytes), (&other.name, bytes.len() as u64));
@@ -303,12 +304,65 @@ fn a_conversion_keeps_every_bit_and_comes_out_the_same_each_time() {
             }
             fs::copy(source.path("config.json").unwrap(), first.path().join("config.json")).unwrap();
             let converted = Checkpoint::open_dir(first.path()).unwrap();
-            assert_eq!(verify(&converted), []);
+            assert_eq!(verify(&converted, &|_| {}), []);
             assert!(by_name(&tensors(&converted).unwrap()) == by_name(&tensors(&source).unwrap()), "{name}");
         }
     }
     let already = Checkpoint::open_dir(&fixtures().join("preln-fp32")).unwrap();
-    assert!(matches!(convert(&already, Path::new("/nonexistent"), 1), Err(Error::Unsupported { .. })));
+    assert!(matches!(convert(&already, Path::new("/nonexistent"), 1, &|_| {}), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn an_interrupted_conversion_keeps_what_is_complete_and_right() {
+    let source = Checkpoint::open_dir(&fixtures().join("preln-fp16-bin-sharded")).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let first = convert(&source, out.path(), 50_000, &|_| {}).unwrap();
+    assert!(first.len() > 5 && first.iter().all(|file| !file.was_there));
+    let bytes: Vec<Vec<u8>> = first.iter().map(|file| fs::read(&file.path).unwrap()).collect();
+    fs::remove_file(&first[0].path).unwrap();
+    fs::write(out.path().join(format!("{}.partial", first[0].name)), &bytes[0][..100]).unwrap();
+    fs::write(&first[1].path, &bytes[1][..bytes[1].len() - 1]).unwrap();
+    let mut flipped = bytes[2].clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&first[2].path, flipped).unwrap();
+
+    let second = convert(&source, out.path(), 50_000, &|_| {}).unwrap();
+    let shards = second.len() - 1;
+    for (number, file) in second.iter().enumerate() {
+        assert_eq!(file.was_there, (3..shards).contains(&number), "{}", file.name);
+        assert!(fs::read(&file.path).unwrap() == bytes[number], "{}", file.name);
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), second.len(), "nothing half is left");
+}
+
+#[test]
+fn checks_and_conversions_tell_how_far_they_are() {
+    let told = AtomicU64::new(0);
+    let advance = |bytes: u64| _ = told.fetch_add(bytes, Ordering::Relaxed);
+    for name in ["preln-fp32", "preln-fp16-sharded", "preln-fp16-bin-sharded"] {
+        let checkpoint = Checkpoint::open_dir(&fixtures().join(name)).unwrap();
+        let weights = tensors(&checkpoint).unwrap().bytes();
+        assert_eq!(verify(&checkpoint, &advance), []);
+        let (done, total) = (told.swap(0, Ordering::Relaxed), verify_bytes(&checkpoint));
+        assert!(done <= total && done >= weights, "{name}: {done} of {total}");
+        if name.contains("bin") {
+            let out = tempfile::tempdir().unwrap();
+            convert(&checkpoint, out.path(), u64::MAX, &advance).unwrap();
+            let (done, total) = (told.swap(0, Ordering::Relaxed), convert_bytes(&checkpoint));
+            assert!(done <= total && done >= 2 * weights, "{name}: {done} of {total}");
+            convert(&checkpoint, out.path(), u64::MAX, &advance).unwrap();
+            assert_eq!(told.swap(0, Ordering::Relaxed), done + out.path().join(ONE).metadata().unwrap().len() - weights, "compared");
+        }
+    }
+}
+
+#[test]
+fn a_file_beside_the_model_is_checked_by_itself() {
+    let lying = Copy::of("preln-fp32");
+    lying.change_header(ONE, |header| header["extra"] = json!({ "dtype": "F16", "shape": [1], "data_offsets": [0, 2] }));
+    let faults = |copy: &Copy| verify_file("original/x.safetensors", &copy.path(ONE), &|_| {});
+    assert_eq!(faults(&Copy::of("preln-fp32")), []);
+    assert_names(&faults(&lying)[0].to_string(), &["original/x.safetensors", "overlaps"]);
 }
 
 proptest! {
@@ -327,6 +381,6 @@ proptest! {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join(file), bytes).unwrap();
         fs::copy(fixtures().join(fixture).join("config.json"), scratch.path().join("config.json")).unwrap();
-        let _ = verify(&Checkpoint::open_dir(scratch.path()).unwrap());
+        let _ = verify(&Checkpoint::open_dir(scratch.path()).unwrap(), &|_| {});
     }
 }

@@ -304,7 +304,7 @@ fn equal_models_have_equal_fingerprints_whatever_their_files() {
     let fingerprint = |checkpoint: &Checkpoint| load(checkpoint).fingerprint().to_owned();
     let bin = mute("postln-proj-fp16-bin");
     let scratch = tempfile::tempdir().unwrap();
-    let converted = inference::checkpoint::convert(&bin, scratch.path(), u64::MAX).unwrap();
+    let converted = inference::checkpoint::convert(&bin, scratch.path(), u64::MAX, &|_| {}).unwrap();
     let mut files = bin.files().clone();
     files.remove("pytorch_model.bin");
     files.extend(converted.into_iter().map(|file| (file.name, file.path)));

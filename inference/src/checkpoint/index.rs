@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::files::{Checkpoint, is_plain};
+use super::progress::{Advance, UNWATCHED};
 use super::tensor::Tensor;
 use super::{Fault, safetensors, torch};
 use crate::error::Error;
@@ -49,10 +50,15 @@ impl TensorIndex {
 }
 
 /// Finds the weights of a checkpoint: `model.safetensors`, or shards with their index, or the same as `pytorch_model.bin`.
-/// Maps the files and reads their headers, not the numbers. Fails with the first fault.
+/// Maps the files and reads their headers; of `.bin` files also every byte, for the checksums. Fails with the first fault.
 pub fn tensors(checkpoint: &Checkpoint) -> Result<TensorIndex, Error> {
+    tensors_watched(checkpoint, UNWATCHED)
+}
+
+/// The same, telling how far it is.
+pub(super) fn tensors_watched(checkpoint: &Checkpoint, advance: Advance<'_>) -> Result<TensorIndex, Error> {
     let mut first = None;
-    let index = collect(checkpoint, &mut |error| {
+    let index = collect(checkpoint, advance, &mut |error| {
         first.get_or_insert(error);
     });
     match (first, index) {
@@ -62,34 +68,46 @@ pub fn tensors(checkpoint: &Checkpoint) -> Result<TensorIndex, Error> {
     }
 }
 
-/// The same, going on after a fault as far as it can. `None` if there is nothing to read at all.
-pub(super) fn collect(checkpoint: &Checkpoint, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
-    let layouts = [("model.safetensors", Format::Safetensors), ("pytorch_model.bin", Format::Torch)];
-    for (single, format) in layouts {
-        let index_file = format!("{single}.index.json");
+/// Which files hold the weights, and how.
+pub(super) struct Layout {
+    /// By name, in order.
+    pub(super) files: Vec<String>,
+    pub(super) format: Format,
+    /// The index's name and what it says: tensor → file. None where one file is all.
+    weight_map: Option<(String, BTreeMap<String, String>)>,
+}
+
+/// Finds the files that hold the weights; whether they are there, and what is in them, is not looked at.
+pub(super) fn layout(checkpoint: &Checkpoint) -> Result<Layout, Error> {
+    for (single, format) in [("model.safetensors", Format::Safetensors), ("pytorch_model.bin", Format::Torch)] {
         if checkpoint.path(single).is_some() {
-            let files = vec![single.to_owned()];
-            let tensors = read_files(checkpoint, &files, format, fault);
-            return Some(TensorIndex { tensors, files, format });
+            return Ok(Layout { files: vec![single.to_owned()], format, weight_map: None });
         }
+        let index_file = format!("{single}.index.json");
         if checkpoint.path(&index_file).is_some() {
-            let weight_map = match read_weight_map(checkpoint, &index_file) {
-                Ok(weight_map) => weight_map,
-                Err(error) => {
-                    fault(error);
-                    return None;
-                }
-            };
+            let weight_map = read_weight_map(checkpoint, &index_file)?;
             let mut files: Vec<String> = weight_map.values().cloned().collect();
             files.sort();
             files.dedup();
-            let tensors = read_files(checkpoint, &files, format, fault);
-            check_weight_map(&index_file, &weight_map, &tensors, fault);
-            return Some(TensorIndex { tensors, files, format });
+            return Ok(Layout { files, format, weight_map: Some((index_file, weight_map)) });
         }
     }
-    fault(no_weights());
-    None
+    Err(no_weights())
+}
+
+/// The names of the files that hold the model's weights; none if they cannot be told, which [`super::verify`] explains.
+pub fn weight_files(checkpoint: &Checkpoint) -> Vec<String> {
+    layout(checkpoint).map(|layout| layout.files).unwrap_or_default()
+}
+
+/// The same as [`tensors`], going on after a fault as far as it can. `None` if there is nothing to read at all.
+pub(super) fn collect(checkpoint: &Checkpoint, advance: Advance<'_>, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
+    let Layout { files, format, weight_map } = layout(checkpoint).map_err(&mut *fault).ok()?;
+    let tensors = read_files(checkpoint, &files, format, advance, fault);
+    if let Some((index_file, weight_map)) = weight_map {
+        check_weight_map(&index_file, &weight_map, &tensors, fault);
+    }
+    Some(TensorIndex { tensors, files, format })
 }
 
 fn no_weights() -> Error {
@@ -109,7 +127,13 @@ fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap
     }
 }
 
-fn read_files(checkpoint: &Checkpoint, files: &[String], format: Format, fault: &mut dyn FnMut(Error)) -> Vec<Tensor> {
+fn read_files(
+    checkpoint: &Checkpoint,
+    files: &[String],
+    format: Format,
+    advance: Advance<'_>,
+    fault: &mut dyn FnMut(Error),
+) -> Vec<Tensor> {
     let mut tensors: Vec<Tensor> = Vec::new();
     let mut home: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
@@ -117,7 +141,7 @@ fn read_files(checkpoint: &Checkpoint, files: &[String], format: Format, fault: 
             None => Err(Error::Missing { file: file.clone() }),
             Some(path) => match format {
                 Format::Safetensors => safetensors::read(file, path),
-                Format::Torch => torch::read(file, path),
+                Format::Torch => torch::read(file, path, advance),
             },
         };
         match read {

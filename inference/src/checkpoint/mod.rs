@@ -6,6 +6,7 @@ mod convert;
 mod files;
 mod index;
 mod pickle;
+mod progress;
 mod safetensors;
 mod tensor;
 mod tokenizer_json;
@@ -14,7 +15,8 @@ mod verify;
 
 pub use convert::{Converted, convert};
 pub use files::Checkpoint;
-pub use index::{TensorIndex, tensors};
+pub use index::{TensorIndex, tensors, weight_files};
+pub use progress::{Advance, convert_bytes, verify_bytes};
 pub use tensor::{Dtype, Tensor};
 pub use tokenizer_json::build_tokenizer_json;
-pub use verify::{Fault, verify};
+pub use verify::{Fault, verify, verify_file};

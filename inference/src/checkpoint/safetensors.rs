@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::tensor::{Dtype, Tensor, size_bytes};
+use super::progress::Advance;
+use super::tensor::{Dtype, PIECE_BYTES, Tensor, size_bytes};
 use crate::error::Error;
 use crate::mmap::Mapped;
 
@@ -86,7 +88,44 @@ fn check_tiling(file: &str, tensors: &[Tensor], data_begin: usize, data_end: usi
 }
 
 /// Writes the tensors in the given order. Equal input gives equal bytes.
-pub(super) fn write(out: &mut impl Write, tensors: &[&Tensor]) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, tensors: &[&Tensor], advance: Advance<'_>) -> io::Result<()> {
+    out.write_all(&front(tensors)?)?;
+    for piece in pieces(tensors) {
+        out.write_all(piece)?;
+        advance(piece.len() as u64);
+    }
+    Ok(())
+}
+
+/// Whether the file at `path` is, byte for byte, what [`write`] would write. `false` if there is none.
+pub(super) fn is_written(path: &Path, tensors: &[&Tensor], advance: Advance<'_>) -> io::Result<bool> {
+    let front = front(tensors)?;
+    let size_bytes = front.len() + tensors.iter().map(|tensor| tensor.range.len()).sum::<usize>();
+    let mut file = match File::open(path) {
+        Ok(file) if file.metadata()?.len() == size_bytes as u64 => file,
+        Ok(_) => return Ok(false),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(cause) => return Err(cause),
+    };
+    let mut found = vec![0; PIECE_BYTES.max(front.len())];
+    for piece in std::iter::once(front.as_slice()).chain(pieces(tensors)) {
+        let found = &mut found[..piece.len()];
+        file.read_exact(found)?;
+        if found != piece {
+            return Ok(false);
+        }
+        advance(piece.len() as u64);
+    }
+    Ok(true)
+}
+
+/// The tensors' bytes, a handful at a time.
+fn pieces<'a>(tensors: &'a [&Tensor]) -> impl Iterator<Item = &'a [u8]> {
+    tensors.iter().flat_map(|tensor| tensor.bytes().chunks(PIECE_BYTES))
+}
+
+/// What stands before the tensors' bytes: the header and its length.
+fn front(tensors: &[&Tensor]) -> io::Result<Vec<u8>> {
     let mut entries = serde_json::Map::new();
     entries.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
     let mut begin = 0;
@@ -101,12 +140,7 @@ pub(super) fn write(out: &mut impl Write, tensors: &[&Tensor]) -> io::Result<()>
     let mut header = serde_json::to_vec(&entries)?;
     // Padded to eight bytes, so that the numbers lie aligned.
     header.resize(header.len().next_multiple_of(8), b' ');
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&header)?;
-    for tensor in tensors {
-        out.write_all(tensor.bytes())?;
-    }
-    Ok(())
+    Ok([&(header.len() as u64).to_le_bytes(), header.as_slice()].concat())
 }
 
 #[derive(serde::Deserialize)]

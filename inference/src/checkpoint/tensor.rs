@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::progress::{Advance, UNWATCHED};
 use crate::mmap::Mapped;
+
+/// After so many bytes of a tensor somebody who watches is told: 8 MiB, whole numbers of every type.
+pub(super) const PIECE_BYTES: usize = 8 << 20;
 
 /// How a weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +105,25 @@ impl Tensor {
 
     /// The place of the first number that is NaN or infinite.
     pub fn first_not_finite(&self) -> Option<usize> {
+        self.find_not_finite(UNWATCHED)
+    }
+
+    /// The same, telling how far it is.
+    pub(super) fn find_not_finite(&self, advance: Advance<'_>) -> Option<usize> {
+        self.bytes().chunks(PIECE_BYTES).enumerate().find_map(|(piece, bytes)| {
+            advance(bytes.len() as u64);
+            self.not_finite_among(bytes).map(|place| piece * (PIECE_BYTES / self.dtype.bytes()) + place)
+        })
+    }
+
+    fn not_finite_among(&self, bytes: &[u8]) -> Option<usize> {
         fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
             bytes.as_chunks::<N>().0.iter().position(|number| !is_finite(*number))
         }
         match self.dtype {
-            Dtype::F32 => first(self.bytes(), |number| f32::from_le_bytes(number).is_finite()),
-            Dtype::F16 => first(self.bytes(), |number| f16::from_le_bytes(number).is_finite()),
-            Dtype::Bf16 => first(self.bytes(), |number| bf16::from_le_bytes(number).is_finite()),
+            Dtype::F32 => first(bytes, |number| f32::from_le_bytes(number).is_finite()),
+            Dtype::F16 => first(bytes, |number| f16::from_le_bytes(number).is_finite()),
+            Dtype::Bf16 => first(bytes, |number| bf16::from_le_bytes(number).is_finite()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Rebuilt};
+use super::progress::{Advance, Counted};
 use super::tensor::{Tensor, size_bytes};
 use crate::error::Error;
 use crate::mmap::Mapped;
@@ -19,9 +20,9 @@ const PICKLE_BYTES_MAX: usize = 4 << 20;
 const MEMBERS_MAX: usize = 1 << 16;
 
 /// The tensors of one file. Nothing in it is run: see `pickle`.
-pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
+pub(super) fn read(file: &str, path: &Path, advance: Advance<'_>) -> Result<Vec<Tensor>, Error> {
     let map = Mapped::open(path)?;
-    let members = members(file, &map)?;
+    let members = members(file, &map, advance)?;
     let root = members
         .keys()
         .find_map(|name| name.strip_suffix("/data.pkl"))
@@ -39,7 +40,7 @@ pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
 }
 
 /// Every member's place in the file, by name.
-fn members(file: &str, map: &Mapped) -> Result<HashMap<String, Range<usize>>, Error> {
+fn members(file: &str, map: &Mapped, advance: Advance<'_>) -> Result<HashMap<String, Range<usize>>, Error> {
     let bad = |problem: zip::result::ZipError| Error::corrupt(file, format!("not a readable zip archive: {problem}"));
     if !map.starts_with(b"PK") {
         return Err(Error::corrupt(
@@ -64,7 +65,7 @@ fn members(file: &str, map: &Mapped) -> Result<HashMap<String, Range<usize>>, Er
             .filter(|range| range.end <= map.len())
             .ok_or_else(|| Error::corrupt(file, format!("member {name:?} reaches past the end of the file")))?;
         // Reading to the end makes the zip reader compare the checksum; PyTorch itself does not.
-        std::io::copy(&mut member.by_ref(), &mut std::io::sink())
+        std::io::copy(&mut member.by_ref(), &mut Counted(advance))
             .map_err(|problem| Error::corrupt(file, format!("member {name:?} is damaged: {problem}")))?;
         drop(member);
         if members.insert(name.clone(), range).is_some() {

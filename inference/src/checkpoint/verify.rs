@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::files::Checkpoint;
-use super::index;
+use super::progress::Advance;
 use super::tensor::Tensor;
+use super::{index, safetensors};
+use crate::error::Error;
 use crate::opt::{OptConfig, expected_tensors, plain_name};
 use crate::tokenizer::Tokenizer;
 
@@ -27,20 +30,31 @@ impl fmt::Display for Fault {
 }
 
 /// All that is wrong with a checkpoint: config, index, headers, names and shapes against the config, numbers that are not
-/// finite, the tokenizer. Reads every byte of the weights. Empty means fit to publish and to load.
-pub fn verify(checkpoint: &Checkpoint) -> Vec<Fault> {
+/// finite, the tokenizer. Reads every byte of the weights and tells `advance` (see [`super::verify_bytes`]). Empty means fit to
+/// publish and to load.
+pub fn verify(checkpoint: &Checkpoint, advance: Advance<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let config = checkpoint.config().map_err(|error| faults.push(error.into())).ok();
-    if let Some(index) = index::collect(checkpoint, &mut |error| faults.push(error.into())) {
+    if let Some(index) = index::collect(checkpoint, advance, &mut |error| faults.push(error.into())) {
         if let Some(config) = &config {
             check_names_and_shapes(config, index.tensors(), &mut faults);
         }
-        faults.par_extend(index.tensors().par_iter().filter_map(not_finite));
+        faults.par_extend(index.tensors().par_iter().filter_map(|tensor| not_finite(tensor, advance)));
     }
     if let Err(error) = check_tokenizer(checkpoint, config.as_ref()) {
         faults.push(error);
     }
     faults
+}
+
+/// All that is wrong with one safetensors file that is no part of a checkpoint: its header, the places of its tensors, numbers that
+/// are not finite. `name` is what the faults call it. Reads and tells every byte of its tensors.
+pub fn verify_file(name: &str, path: &Path, advance: Advance<'_>) -> Vec<Fault> {
+    match safetensors::read(name, path) {
+        Ok(tensors) => tensors.par_iter().filter_map(|tensor| not_finite(tensor, advance)).collect(),
+        Err(Error::Unsupported { field, problem }) => vec![Fault { place: format!("{name}: tensor `{field}`"), problem }],
+        Err(error) => vec![error.into()],
+    }
 }
 
 fn check_names_and_shapes(config: &OptConfig, tensors: &[Tensor], faults: &mut Vec<Fault>) {
@@ -64,8 +78,8 @@ fn check_names_and_shapes(config: &OptConfig, tensors: &[Tensor], faults: &mut V
     faults.extend(found.values().map(|tensor| fault(tensor, "is no weight of the model config.json describes".to_owned())));
 }
 
-fn not_finite(tensor: &Tensor) -> Option<Fault> {
-    let place = tensor.first_not_finite()?;
+fn not_finite(tensor: &Tensor, advance: Advance<'_>) -> Option<Fault> {
+    let place = tensor.find_not_finite(advance)?;
     Some(fault(tensor, format!("number {place} is NaN or infinite")))
 }
 

@@ -36,7 +36,7 @@ fn rewrite(dir: &Path, out: &Path) -> Result<(), Error> {
     if std::fs::read_dir(out)?.next().is_some() {
         return Err(FieldError::new("OUT", format!("{} is not empty; choose another folder", out.display())).into());
     }
-    let written = convert(&checkpoint, out, SHARD_BYTES_MAX).map_err(Fault::from)?;
+    let written = convert(&checkpoint, out, SHARD_BYTES_MAX, &|_| {}).map_err(Fault::from)?;
     for file in &written {
         result(&file.name);
     }
