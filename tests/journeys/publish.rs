@@ -139,6 +139,30 @@ async fn a_pickle_that_wants_more_than_weights_is_refused_by_the_name_of_what_it
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn weights_beside_the_model_are_checked_as_the_model_is(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let weights = Weights::of("preln-fp32");
+    let sound = weights.read("model.safetensors");
+    weights.write("original/model.safetensors", &sound).write("adapter.safetensors", &sound);
+    let release = portal.publishes("acme/tiny", Gate::Open, &weights).await;
+    for name in ["original/model.safetensors", "adapter.safetensors"] {
+        assert!(release.notes.iter().any(|note| note.starts_with(&format!("{name}: no part of the model"))), "{:?}", release.notes);
+    }
+
+    weights.write("original/model.safetensors", &sound[..sound.len() - 1]).write("model-00001-of-00002.safetensors", &sound);
+    weights.change("adapter.safetensors", |bytes| {
+        let header = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+        bytes[8 + header..][..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    });
+    let faults = portal.finds_fault_with(&weights).await;
+    let about = |place: &str| faults.iter().find(|(at, _)| at.starts_with(place)).map(|(_, problem)| problem.as_str()).unwrap_or_default();
+    assert!(about("original/model.safetensors").contains("claims bytes"), "{faults:?}");
+    assert!(about("adapter.safetensors: tensor").contains("NaN or infinite"), "{faults:?}");
+    assert!(about("model-00001-of-00002.safetensors").contains("no index names it"), "{faults:?}");
+    assert_eq!(faults.len(), 3, "{faults:?}");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_folder_without_weights_or_config_is_refused(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let weights = Weights::of("preln-fp32");

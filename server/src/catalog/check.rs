@@ -7,6 +7,7 @@ use std::path::Path;
 
 use inference::{Checkpoint, checkpoint};
 
+use super::meter::{Meter, Phase};
 use super::survey::{Found, Survey, survey};
 
 /// The licence's text, under the names people give it; the first that is there counts.
@@ -75,7 +76,7 @@ pub(super) enum Checked {
 }
 
 /// Looks at everything in `dir` and reads every weight. The error is only that the folder cannot be read.
-pub(super) fn check(dir: &Path) -> io::Result<Checked> {
+pub(super) fn check(dir: &Path, meter: &Meter) -> io::Result<Checked> {
     let mut found = survey(dir)?;
     let card = text_of(&mut found, CARD_FILE);
     let licence_file = LICENCE_FILES.iter().find(|name| found.files.contains_key(**name));
@@ -88,7 +89,19 @@ pub(super) fn check(dir: &Path) -> io::Result<Checked> {
             return Ok(Checked::Unfit(found.faults));
         }
     };
-    found.faults.extend(checkpoint::verify(&checkpoint).into_iter().map(Fault::from));
+    let model = checkpoint::weight_files(&checkpoint);
+    let beside: Vec<(String, Found)> = found
+        .files
+        .iter()
+        .filter(|(path, _)| is_safetensors(path) && !model.contains(path))
+        .map(|(path, file)| (path.clone(), file.clone()))
+        .collect();
+    let beside_bytes: u64 = beside.iter().map(|(_, file)| file.size_bytes).sum();
+    meter.begin(Phase::Checking, checkpoint::verify_bytes(&checkpoint) + beside_bytes);
+    found.faults.extend(checkpoint::verify(&checkpoint, &|bytes| meter.advance(bytes)).into_iter().map(Fault::from));
+    for (path, file) in &beside {
+        check_beside(&mut found, path, file, meter);
+    }
     let config_json = checkpoint.read("config.json").ok().and_then(|json| serde_json::from_slice(&json).ok());
     let to_convert = set_aside_foreign_weights(&mut found);
     match config_json {
@@ -98,6 +111,26 @@ pub(super) fn check(dir: &Path) -> io::Result<Checked> {
         }
         _ => Ok(Checked::Unfit(found.faults)),
     }
+}
+
+fn is_safetensors(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("safetensors"))
+}
+
+/// Weights that are no part of the model, such as an original in a subfolder: as hostile as any. A stray shard is refused, because it
+/// is more likely that the index is wrong than that somebody wants to publish it.
+fn check_beside(found: &mut Survey, path: &str, file: &Found, meter: &Meter) {
+    let is_shard = !path.contains('/') && path.starts_with("model-") && path.contains("-of-");
+    if is_shard {
+        let problem = "is named like a shard of the model, and no index names it, so that nobody would load it: remove it, \
+                       or put the whole model's model.safetensors.index.json beside it";
+        found.faults.push(Fault { place: path.to_owned(), problem: problem.to_owned() });
+    }
+    let faults = checkpoint::verify_file(path, &file.source, &|bytes| meter.advance(bytes));
+    if faults.is_empty() && !is_shard {
+        found.notes.push(format!("{path}: no part of the model, as no index names it; checked, and published as it is"));
+    }
+    found.faults.extend(faults.into_iter().map(Fault::from));
 }
 
 /// Says of every foreign file why it is not published; returns whether the weights are only there in PyTorch's form.
@@ -139,5 +172,23 @@ impl LicenceText {
         let heading = body.lines().find_map(|line| line.strip_prefix("# ")).map(str::trim).filter(|heading| !heading.is_empty());
         let name = heading.unwrap_or(file).chars().take(120).collect();
         Self { name, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+
+    #[test]
+    fn a_check_tells_how_much_of_how_much_it_has_read() {
+        for fixture in ["preln-fp32", "preln-fp16-bin-sharded"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/fixtures/opt").join(fixture);
+            let meter = Meter::default();
+            check(&dir, &meter).unwrap();
+            let (phase, done_bytes, total_bytes) = meter.read();
+            assert_eq!(phase, Phase::Checking);
+            assert!(total_bytes > 50_000 && done_bytes <= total_bytes && done_bytes > total_bytes / 2, "{done_bytes} of {total_bytes}");
+        }
     }
 }

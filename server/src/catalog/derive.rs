@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use inference::{Checkpoint, checkpoint};
 
 use super::check::{Fault, Fit};
+use super::meter::{Meter, Phase};
 use super::survey::{FILE_BYTES_MAX, Found};
+use crate::integrity::sha256_hex;
 use crate::storage::{Folder, StagedFolder};
 
 /// How many bytes of tensors go into one file: the header takes a little of what a file may have.
@@ -20,10 +22,12 @@ pub(super) struct Derived {
     pub(super) staged: StagedFolder,
     /// Each by its path in the release, which is also its name in the staged folder.
     pub(super) files: BTreeMap<String, Found>,
+    /// What the publisher should know.
+    pub(super) notes: Vec<String>,
 }
 
 /// Makes what is missing. Nothing, if nothing is. Faults, if what was made does not pass the same check as what was given.
-pub(super) fn derive(objects: &Folder, fit: &Fit) -> Result<Result<Option<Derived>, Vec<Fault>>, io::Error> {
+pub(super) fn derive(objects: &Folder, fit: &Fit, meter: &Meter) -> Result<Result<Option<Derived>, Vec<Fault>>, io::Error> {
     let tokenizer = match fit.files.contains_key("tokenizer.json") {
         true => None,
         false => match fit.checkpoint.tokenizer_json() {
@@ -34,11 +38,18 @@ pub(super) fn derive(objects: &Folder, fit: &Fit) -> Result<Result<Option<Derive
     if !fit.to_convert && tokenizer.is_none() {
         return Ok(Ok(None));
     }
-    let staged = objects.stage_folder()?;
-    let mut names = Vec::new();
+    let staged = if fit.to_convert { objects.stage_lasting_folder(&conversion_key(fit))? } else { objects.stage_folder()? };
+    let (mut names, mut notes) = (Vec::new(), Vec::new());
     if fit.to_convert {
-        match checkpoint::convert(&fit.checkpoint, staged.path(), SHARD_BYTES_MAX) {
-            Ok(converted) => names.extend(converted.into_iter().map(|file| file.name)),
+        let convert_bytes = checkpoint::convert_bytes(&fit.checkpoint);
+        // Afterwards what was written is checked: about half as much again.
+        meter.begin(Phase::Converting, convert_bytes + convert_bytes / 2);
+        match checkpoint::convert(&fit.checkpoint, staged.path(), SHARD_BYTES_MAX, &|bytes| meter.advance(bytes)) {
+            Ok(converted) => {
+                let there = converted.iter().filter(|file| file.was_there).map(|file| file.name.as_str());
+                notes.extend(there.map(|name| format!("{name}: was rewritten by a publication that was interrupted, and is used")));
+                names.extend(converted.iter().map(|file| file.name.clone()));
+            }
             Err(error) => return Ok(Err(vec![checkpoint::Fault::from(error).into()])),
         }
     }
@@ -52,12 +63,23 @@ pub(super) fn derive(objects: &Folder, fit: &Fit) -> Result<Result<Option<Derive
         let metadata = std::fs::metadata(&source)?;
         files.insert(name, Found { source, size_bytes: metadata.len(), modified: metadata.modified().ok() });
     }
-    let faults = if fit.to_convert { check_again(fit, &files) } else { vec![] };
-    Ok(if faults.is_empty() { Ok(Some(Derived { staged, files })) } else { Err(faults) })
+    let faults = if fit.to_convert { check_again(fit, &files, meter) } else { vec![] };
+    Ok(if faults.is_empty() { Ok(Some(Derived { staged, files, notes })) } else { Err(faults) })
+}
+
+/// Where an interrupted conversion of these files is looked for. Names and sizes are enough: whatever is found there is compared with
+/// the source byte for byte before it is used, which says more than a digest of the source would, and costs no pass of its own.
+fn conversion_key(fit: &Fit) -> String {
+    let mut source = format!("{SHARD_BYTES_MAX}");
+    for file in checkpoint::weight_files(&fit.checkpoint) {
+        let size_bytes = fit.checkpoint.path(&file).and_then(|path| path.metadata().ok()).map_or(0, |found| found.len());
+        source += &format!("\n{file} {size_bytes}");
+    }
+    sha256_hex(source.as_bytes())
 }
 
 /// The check of what will be served, rather than of what it was made from.
-fn check_again(fit: &Fit, made: &BTreeMap<String, Found>) -> Vec<Fault> {
+fn check_again(fit: &Fit, made: &BTreeMap<String, Found>, meter: &Meter) -> Vec<Fault> {
     let files: BTreeMap<String, PathBuf> = fit
         .files
         .iter()
@@ -66,7 +88,47 @@ fn check_again(fit: &Fit, made: &BTreeMap<String, Found>) -> Vec<Fault> {
         .map(|(path, file)| (path.clone(), file.source.clone()))
         .collect();
     match Checkpoint::from_files(files) {
-        Ok(checkpoint) => checkpoint::verify(&checkpoint).into_iter().map(Fault::from).collect(),
+        Ok(checkpoint) => checkpoint::verify(&checkpoint, &|bytes| meter.advance(bytes)).into_iter().map(Fault::from).collect(),
         Err(error) => vec![checkpoint::Fault::from(error).into()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::super::check::{Checked, check};
+    use super::*;
+
+    #[test]
+    fn a_conversion_that_was_killed_is_gone_on_with() {
+        let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/fixtures/opt/postln-proj-fp16-bin");
+        let (home, weights) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["config.json", "pytorch_model.bin"] {
+            std::fs::copy(fixture.join(name), weights.path().join(name)).unwrap();
+        }
+        let (objects, meter) = (Folder::open(&home.path().join("objects")).unwrap(), Meter::default());
+        let Checked::Fit(fit) = check(weights.path(), &meter).unwrap() else { panic!("the fixture is fit") };
+        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        assert_eq!(derived.notes, [""; 0]);
+        let (phase, done_bytes, total_bytes) = meter.read();
+        assert!(phase == Phase::Converting && done_bytes <= total_bytes && done_bytes > total_bytes / 2, "{done_bytes} of {total_bytes}");
+        let (folder, shard) = (derived.staged.path().to_owned(), derived.files["model.safetensors"].source.clone());
+        let bytes = std::fs::read(&shard).unwrap();
+        drop(derived);
+        assert!(!folder.exists(), "who is done leaves nothing");
+
+        // A kill leaves what was complete, and the next publication sweeps first.
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&shard, &bytes).unwrap();
+        objects.sweep().unwrap();
+        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        assert_eq!(derived.notes, ["model.safetensors: was rewritten by a publication that was interrupted, and is used"]);
+        drop(derived);
+
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&shard, vec![0; bytes.len()]).unwrap();
+        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        assert_eq!(derived.notes, [""; 0], "what is not right is not used");
+        assert!(std::fs::read(&shard).unwrap() == bytes);
     }
 }

@@ -22,14 +22,16 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// What is being done, and how many bytes of how many are done (0 of 0 where nobody counts).
+    /// What is being done, and how many bytes of how many are done.
     pub fn read(&self) -> (Phase, u64, u64) {
         let phase = match self.phase.load(Ordering::Acquire) {
             0 => Phase::Checking,
             1 => Phase::Converting,
             _ => Phase::Storing,
         };
-        (phase, self.done_bytes.load(Ordering::Relaxed), self.total_bytes.load(Ordering::Relaxed))
+        let total_bytes = self.total_bytes.load(Ordering::Relaxed);
+        // What is shared or read twice is told twice.
+        (phase, self.done_bytes.load(Ordering::Relaxed).min(total_bytes), total_bytes)
     }
 
     pub(super) fn begin(&self, phase: Phase, total_bytes: u64) {

@@ -75,33 +75,34 @@ pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> 
     let objects = portal.objects.clone();
     blocking(move || objects.sweep()).await?;
 
-    meter.begin(Phase::Checking, 0);
-    let dir = order.dir.to_owned();
-    let fit = match blocking(move || check(&dir)).await? {
+    let (dir, counted) = (order.dir.to_owned(), meter.clone());
+    let fit = match blocking(move || check(&dir, &counted)).await? {
         Checked::Fit(fit) => Arc::new(fit),
         Checked::Unfit(faults) => return Ok(Outcome::Unfit(faults)),
     };
-    meter.begin(Phase::Converting, 0);
-    let (objects, given) = (portal.objects.clone(), fit.clone());
-    let derived = match blocking(move || derive(&objects, &given)).await? {
+    let (objects, given, counted) = (portal.objects.clone(), fit.clone(), meter.clone());
+    let derived = match blocking(move || derive(&objects, &given, &counted)).await? {
         Ok(derived) => derived,
         Err(faults) => return Ok(Outcome::Unfit(faults)),
     };
 
+    let told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
     let incoming = incoming(&fit, derived);
     meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
     let mut kept = Vec::with_capacity(incoming.len());
     for file in incoming {
         kept.push(keep(portal, meter, file).await?);
     }
-    offer(portal, order, &fit, &kept).await.map(Outcome::Published)
+    let mut published = offer(portal, order, &fit, &kept).await?;
+    published.notes.extend(told);
+    Ok(Outcome::Published(published))
 }
 
 /// The files of the release: those of the folder, and those made from them.
 fn incoming(fit: &Fit, derived: Option<Derived>) -> Vec<Incoming> {
     let given = fit.files.iter().map(|(path, found)| Incoming { path: path.clone(), found: found.clone(), staged: None });
     let mut incoming: Vec<Incoming> = given.collect();
-    if let Some(Derived { staged, files }) = derived {
+    if let Some(Derived { staged, files, .. }) = derived {
         let staged = Arc::new(staged);
         incoming.retain(|file| !files.contains_key(&file.path));
         incoming.extend(files.into_iter().map(|(path, found)| Incoming { path, found, staged: Some(staged.clone()) }));

@@ -4,6 +4,7 @@ pub mod convert;
 pub mod generate;
 pub mod grant;
 mod greeting;
+mod progress;
 pub mod publish;
 pub mod serve;
 pub mod token;

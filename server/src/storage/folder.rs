@@ -1,8 +1,10 @@
 //! The object store as a folder: staged beside, moved into place when complete, so that a half object is never seen.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirEntry, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::ObjectKey;
 use crate::data_dir;
@@ -10,6 +12,11 @@ use crate::data_dir;
 /// The file in `staging/` on which whoever stages something holds a shared lock: the kernel lets it go when a process dies,
 /// however it dies, and then the leftovers may be swept.
 const LOCK_FILE: &str = ".in-use";
+
+/// How the names of folders begin that outlive who works in them (see [`Folder::stage_lasting_folder`]).
+const LASTING_PREFIX: &str = "lasting-";
+/// How long such a folder waits for somebody to go on with it: 7 days.
+const LASTING_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// A folder of objects.
 #[derive(Debug, Clone)]
@@ -46,6 +53,8 @@ impl Drop for Staged {
 pub struct StagedFolder {
     path: PathBuf,
     _in_use: File,
+    /// Open and locked for us alone where the folder has a name that others may ask for.
+    _own: Option<File>,
 }
 
 impl StagedFolder {
@@ -101,7 +110,24 @@ impl Folder {
         let in_use = self.in_use()?;
         let path = self.staging_path();
         std::fs::create_dir(&path)?;
-        Ok(StagedFolder { path, _in_use: in_use })
+        Ok(StagedFolder { path, _in_use: in_use, _own: None })
+    }
+
+    /// The same for work that is worth going on with: after a kill, what lies in it is there for whoever asks for the same `key`
+    /// within a week. Finished or given up, it goes as any other. Somebody else works there now: a plain staged folder.
+    pub fn stage_lasting_folder(&self, key: &str) -> io::Result<StagedFolder> {
+        let in_use = self.in_use()?;
+        let path = self.staging().join(format!("{LASTING_PREFIX}{key}"));
+        std::fs::create_dir_all(&path)?;
+        let own = File::open(&path)?;
+        match own.try_lock() {
+            // Whoever had it before us may have removed it between the two: then ours is no folder that anybody can find.
+            Ok(()) if std::fs::metadata(&path).is_ok_and(|found| own.metadata().is_ok_and(|locked| locked.ino() == found.ino())) => {
+                Ok(StagedFolder { path, _in_use: in_use, _own: Some(own) })
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => self.stage_folder(),
+            Err(TryLockError::Error(cause)) => Err(cause),
+        }
     }
 
     /// Makes the staged file the object `key`: synced, moved, the folder synced. Keeping what is there already is no error.
@@ -116,7 +142,7 @@ impl Folder {
         self.move_in(&staged.path.join(name), key)
     }
 
-    /// Removes what interrupted writers left behind; returns how many things. Does nothing while anybody is writing, in this
+    /// Removes what interrupted writers left behind, unless it is worth going on with; returns how many things. Does nothing while anybody is writing, in this
     /// process or another.
     pub fn sweep(&self) -> io::Result<usize> {
         let lock = File::create(self.staging().join(LOCK_FILE))?;
@@ -128,7 +154,7 @@ impl Folder {
         let mut swept = 0;
         for entry in std::fs::read_dir(self.staging())? {
             let entry = entry?;
-            if entry.file_name() == LOCK_FILE {
+            if entry.file_name() == LOCK_FILE || may_be_gone_on_with(&entry)? {
                 continue;
             }
             if entry.file_type()?.is_dir() {
@@ -168,6 +194,12 @@ impl Folder {
         lock.lock_shared()?;
         Ok(lock)
     }
+}
+
+fn may_be_gone_on_with(entry: &DirEntry) -> io::Result<bool> {
+    let lasting = entry.file_name().as_encoded_bytes().starts_with(LASTING_PREFIX.as_bytes());
+    // A time that lies ahead of the clock is no age.
+    Ok(lasting && entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age < LASTING_LIFE))
 }
 
 #[cfg(test)]
@@ -216,6 +248,27 @@ mod tests {
         store.adopt(&folder, "model.safetensors", &key).unwrap();
         assert_eq!(store.size(&key).unwrap(), Some(7));
         assert!(!folder.path().join("model.safetensors").exists());
+    }
+
+    #[test]
+    fn work_worth_going_on_with_outlives_a_kill_for_a_week() {
+        let (_home, store, _) = store();
+        let left = store.staging().join("lasting-conversion");
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("shard"), "done").unwrap();
+        assert_eq!(store.sweep().unwrap(), 0);
+
+        let mine = store.stage_lasting_folder("conversion").unwrap();
+        assert_eq!(std::fs::read(mine.path().join("shard")).unwrap(), b"done");
+        let other = store.stage_lasting_folder("conversion").unwrap();
+        assert!(other.path() != mine.path() && std::fs::read_dir(other.path()).unwrap().next().is_none(), "one works there at a time");
+        drop((mine, other));
+        assert_eq!(staged_things(&store), 0, "who is done leaves nothing");
+
+        std::fs::create_dir(&left).unwrap();
+        let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::open(&left).unwrap().set_modified(old).unwrap();
+        assert_eq!(store.sweep().unwrap(), 1, "nobody came back");
     }
 
     #[test]
