@@ -17,7 +17,7 @@ lint: ## format, clippy, licences, shell scripts
 fmt: ## format the sources
 	@exec bash deploy/dev/fmt.sh
 
-bench: ## how files are served on this machine, beside nginx
+bench: ## how files are served and models run on this machine, beside nginx and the memory
 	@exec bash deploy/dev/bench.sh
 
 sqlx: ## write .sqlx anew, after a query or a migration has changed

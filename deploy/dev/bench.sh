@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The serving of files on this machine, in the release profile. The engine's own benchmarks come with its fast path.
+# What BENCHMARKS.md tells of this machine: the serving of files and the engine, in the release profile.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/steps.sh"
-. deploy/dev/install.sh
 
-need_rust
-exec bash deploy/bench/downloads.sh
+bash deploy/bench/downloads.sh
+bash deploy/bench/engine.sh

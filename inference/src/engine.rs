@@ -39,6 +39,8 @@ pub struct ModelInfo {
     pub config: OptConfig,
     /// Bytes of the weights in memory.
     pub weights_bytes: u64,
+    /// Bytes of the weights that making one token reads at least once, when nothing is skipped.
+    pub step_bytes: u64,
     /// Bytes of weights, KV cache when full, and buffers.
     pub memory_bytes: u64,
     /// Which instructions the kernels use: "plain", "avx2" or "avx512".
@@ -82,6 +84,7 @@ impl Engine {
         };
         let info = ModelInfo {
             weights_bytes: model.weights_bytes(),
+            step_bytes: model.step_bytes(),
             memory_bytes: model.weights_bytes().saturating_add(Model::working_bytes(&config, options)),
             kernels: model.kernels(),
             threads: model.threads(),

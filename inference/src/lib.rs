@@ -20,6 +20,7 @@ mod opt;
 mod options;
 mod pool;
 mod request;
+mod roofline;
 mod sampler;
 mod scheduler;
 mod sequence;
@@ -38,4 +39,5 @@ pub use pool::{LoadedModel, ModelPool};
 pub use request::{
     Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling, Usage,
 };
+pub use roofline::read_bandwidth;
 pub use tokenizer::Tokenizer;

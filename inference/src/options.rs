@@ -42,6 +42,11 @@ impl Precision {
     /// All there are, the most exact first.
     pub const ALL: [Precision; 4] = [Precision::Exact, Precision::Bf16, Precision::Int8, Precision::Int4];
 
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == name)
+    }
+
     /// Its name, for people, settings and fingerprints.
     pub fn name(self) -> &'static str {
         match self {

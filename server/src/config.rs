@@ -6,6 +6,7 @@ mod networks;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use inference::Precision;
 use url::Url;
 
 pub use networks::Networks;
@@ -47,6 +48,8 @@ pub struct MailConfig {
 /// What the engine may use.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
+    /// `SLUICE_ENGINE_PRECISION`: how weights are held and multiplied.
+    pub precision: Precision,
     /// `SLUICE_ENGINE_MEMORY_BYTES`: memory for models and their caches together.
     pub memory_bytes: u64,
 }
@@ -150,7 +153,9 @@ impl Config {
             raw.parse::<lettre::message::Mailbox>().map(|_| raw.to_owned()).map_err(|_| "not a sender's address".into())
         });
         only(&mut faults, "SLUICE_ENGINE_DEVICE", get("SLUICE_ENGINE_DEVICE"), &["auto", "cpu"], "cpu");
-        only(&mut faults, "SLUICE_ENGINE_PRECISION", get("SLUICE_ENGINE_PRECISION"), &["exact"], "exact");
+        let precision = parsed(&mut faults, "SLUICE_ENGINE_PRECISION", get("SLUICE_ENGINE_PRECISION"), "exact", |raw| {
+            Precision::named(raw).ok_or_else(|| format!("not one of {}", Precision::ALL.map(Precision::name).join(", ")))
+        });
         let memory_bytes = match get("SLUICE_ENGINE_MEMORY_BYTES") {
             None => half_of_the_memory(),
             Some(raw) => parsed(&mut faults, "SLUICE_ENGINE_MEMORY_BYTES", Some(raw), "8000000000", |raw| {
@@ -178,7 +183,7 @@ impl Config {
             postgres_bin: get("SLUICE_POSTGRES_BIN").map(PathBuf::from),
             objects_dir,
             mail: MailConfig { smtp_url, from },
-            engine: EngineConfig { memory_bytes },
+            engine: EngineConfig { precision, memory_bytes },
             log,
         })
     }

@@ -1,5 +1,6 @@
 //! What every request may use.
 
+use inference::{LoadOptions, ModelPool};
 use sqlx::PgPool;
 
 use crate::clock::Clock;
@@ -17,7 +18,7 @@ pub struct Portal {
     /// The weights.
     pub objects: Folder,
     /// The models in memory, and the engines that run them.
-    pub engine: inference::ModelPool,
+    pub engine: ModelPool,
     /// The way mails leave.
     pub mailer: Mailer,
     /// The only source of now.
@@ -125,7 +126,8 @@ impl Portal {
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Folder::open(&config.objects_dir)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
-        let engine = inference::ModelPool::new(config.engine.memory_bytes, inference::LoadOptions::default());
+        let options = LoadOptions { precision: config.engine.precision, ..LoadOptions::default() };
+        let engine = ModelPool::new(config.engine.memory_bytes, options);
         Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
     }
 

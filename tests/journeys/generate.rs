@@ -1,4 +1,4 @@
-//! `sluice generate` and `sluice convert`: the engine in a terminal, without a portal.
+//! `sluice generate`, `sluice convert` and `sluice bench`: the engine in a terminal, without a portal.
 
 use std::path::{Path, PathBuf};
 
@@ -87,4 +87,44 @@ fn what_cannot_be_is_said_with_the_field() {
         assert!(said.contains(words), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn a_measurement_is_one_line_of_json_with_the_machines_limit_beside_it() {
+    let here = Installation::fresh();
+    let dir = folder("deploy/demo/opt-verse-6m");
+    let text = folder("deploy/demo/opt-verse-6m/valid.txt");
+    let beginning: String = std::fs::read_to_string(text).unwrap().chars().take(3_000).collect();
+    let file = here.data().with_extension("txt");
+    std::fs::write(&file, beginning).unwrap();
+    let quick = ["--prompt", "8", "--new", "8", "--prefill", "16", "--repeat", "1", "--json"];
+    let mut arguments = vec!["bench", &dir, "--precision", "exact,int8", "--batch", "1,2", "--perplexity", file.to_str().unwrap()];
+    arguments.extend(quick);
+    let rows: Vec<Value> = here.run(&arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let named = |row: &Value| (row["precision"].as_str().unwrap().to_owned(), row["batch"].as_u64().unwrap());
+    let order = [("exact", 1), ("exact", 2), ("int8", 1), ("int8", 2)].map(|(precision, batch)| (precision.to_owned(), batch));
+    assert_eq!(rows.iter().map(named).collect::<Vec<_>>(), order);
+    for row in &rows {
+        for number in
+            ["decode_tokens_per_s", "prefill_tokens_per_s", "load_s", "peak_rss_bytes", "read_bandwidth_bytes_per_s", "bandwidth_share"]
+        {
+            assert!(row[number].as_f64().unwrap() > 0.0, "{number} in {row}");
+        }
+    }
+    let (exact, int8) = (&rows[0], &rows[2]);
+    assert!(int8["weights_bytes"].as_u64().unwrap() < exact["weights_bytes"].as_u64().unwrap());
+    // What the demo model was trained to (deploy/demo/README.md tells how), on text it has not seen.
+    assert!((2.0..200.0).contains(&exact["perplexity"].as_f64().unwrap()), "{exact}");
+    assert_eq!(exact["perplexity_to_exact"], json!(0.0));
+    assert!(int8["perplexity_to_exact"].as_f64().unwrap().abs() < 0.005, "{int8}");
+}
+
+#[test]
+fn a_measurement_that_cannot_be_is_refused_before_anything_is_loaded() {
+    let here = Installation::fresh();
+    let dir = folder("deploy/demo/opt-verse-6m");
+    let output = here.output(&["bench", &dir, "--batch", "0", "--prompt", "4000", "--prefill", "9000"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(["--batch", "--prompt and --new", "--prefill"].iter().all(|option| complaint.contains(option)), "{complaint}");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
-use inference::{Checkpoint, Engine, Event, FinishReason, LoadOptions, Prompt, PromptToken, Request, Usage};
+use inference::{Checkpoint, Engine, Event, FinishReason, LoadOptions, Precision, Prompt, PromptToken, Request, Usage};
 use serde_json::{Value, json};
 
 use super::{result, say, with_portal};
@@ -55,9 +55,9 @@ pub struct Generate {
     /// Where to compute
     #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
     device: String,
-    /// How exactly to compute: the weights as they are, sums in 32 bits
-    #[arg(long, default_value = "exact", value_parser = ["exact"])]
-    precision: String,
+    /// How weights are held and multiplied: exact, bf16, int8 or int4
+    #[arg(long, default_value = "exact", value_parser = super::precision)]
+    precision: Precision,
     /// One JSON object at the end instead of text as it comes
     #[arg(long)]
     json: bool,
@@ -68,7 +68,8 @@ pub async fn run(config: Config, generate: Generate) -> Result<(), Error> {
     let request = generate.request()?;
     let seed = request.sampling.seed;
     let checkpoint = checkpoint(config, &generate.target).await?;
-    let loading = tokio::task::spawn_blocking(move || Engine::load(&checkpoint, &LoadOptions::default()));
+    let options = LoadOptions { precision: generate.precision, ..LoadOptions::default() };
+    let loading = tokio::task::spawn_blocking(move || Engine::load(&checkpoint, &options));
     let engine = loading.await.map_err(Error::internal)?.map_err(Fault::from)?;
     let begun = Instant::now();
     let answer = answer(&engine, request, generate.json).await?;

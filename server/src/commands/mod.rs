@@ -1,5 +1,6 @@
 //! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
 
+pub mod bench;
 pub mod convert;
 pub mod generate;
 pub mod grant;
@@ -11,6 +12,7 @@ pub mod token;
 pub mod user;
 
 use clap::{Parser, Subcommand};
+use inference::Precision;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::config::Config;
@@ -61,6 +63,11 @@ enum Command {
     /// Rewrites pytorch_model*.bin as safetensors, running nothing from the pickle
     #[command(after_help = "Example:\n  sluice convert ./opt-1.3b ./opt-1.3b-safetensors")]
     Convert(convert::Convert),
+    /// Measures how fast a model runs on this machine, beside what its memory allows
+    #[command(
+        after_help = "Examples:\n  sluice bench ./opt-1.3b --precision exact,int8 --batch 1,8\n  sluice bench ./opt-125m --precision exact,int4 --perplexity book.txt --json"
+    )]
+    Bench(bench::Bench),
     /// Makes accounts, and lets people in who have lost their password
     #[command(subcommand)]
     User(user::UserCommand),
@@ -87,6 +94,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Publish(command) => with_portal(config, async |portal| publish::run(portal, command).await).await,
         Command::Generate(command) => generate::run(config, command).await,
         Command::Convert(command) => convert::run(command).await,
+        Command::Bench(command) => bench::run(command).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         Command::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
@@ -104,6 +112,11 @@ pub async fn run(cli: Cli) -> Exit {
             }
         }
     }
+}
+
+/// A precision by its name, for the command line.
+fn precision(name: &str) -> Result<Precision, String> {
+    Precision::named(name).ok_or_else(|| format!("there are {}", Precision::ALL.map(Precision::name).join(", ")))
 }
 
 /// One line of talk, on stderr.

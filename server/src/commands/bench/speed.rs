@@ -1,0 +1,113 @@
+//! Times: loading, reading a prompt, making tokens. All through the engine's own door, as a request of the portal goes.
+
+use std::time::Instant;
+
+use inference::{Checkpoint, Engine, Event, Generation, LoadOptions, Prompt, Request};
+
+use crate::error::Error;
+use crate::playground::Fault;
+
+/// Tokens per second over all repetitions.
+pub(super) struct Rate {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+impl Rate {
+    fn of(mut rates: Vec<f64>) -> Self {
+        rates.sort_by(f64::total_cmp);
+        Self { median: rates[rates.len() / 2], min: rates[0], max: rates[rates.len() - 1] }
+    }
+}
+
+/// Loads the model; also gives the seconds it took.
+pub(super) fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(Engine, f64), Error> {
+    let begun = Instant::now();
+    let engine = Engine::load(checkpoint, options).map_err(Fault::from)?;
+    Ok((engine, begun.elapsed().as_secs_f64()))
+}
+
+/// Tokens per second of one prompt of `tokens`, up to the first token of its answer.
+pub(super) fn prefill(engine: &Engine, tokens: usize, repeat: usize) -> Result<Rate, Error> {
+    let mut ids = Ids::new(engine);
+    run(engine, &mut ids, 1, tokens, 1)?;
+    let rates = (0..repeat).map(|_| Ok(tokens as f64 / run(engine, &mut ids, 1, tokens, 1)?));
+    Ok(Rate::of(rates.collect::<Result<_, Error>>()?))
+}
+
+/// Tokens per second of `batch` answers together, the reading of their prompts taken off: (N - 1) tokens each in the time that N
+/// tokens take more than one.
+pub(super) fn decode(engine: &Engine, batch: usize, prompt: usize, new: usize, repeat: usize) -> Result<Rate, Error> {
+    let mut ids = Ids::new(engine);
+    run(engine, &mut ids, batch, prompt, new)?;
+    let rates = (0..repeat).map(|_| {
+        let first = run(engine, &mut ids, batch, prompt, 1)?;
+        let all = run(engine, &mut ids, batch, prompt, new)?;
+        Ok((batch * (new - 1)) as f64 / (all - first).max(f64::EPSILON))
+    });
+    Ok(Rate::of(rates.collect::<Result<_, Error>>()?))
+}
+
+/// Seconds until `batch` answers of `new` tokens to fresh prompts are complete.
+fn run(engine: &Engine, ids: &mut Ids, batch: usize, prompt: usize, new: usize) -> Result<f64, Error> {
+    let requests: Vec<Request> = (0..batch)
+        .map(|_| {
+            let mut request = Request::new(Prompt::Ids(ids.prompt(prompt)));
+            request.max_tokens = new;
+            request.sampling.temperature = 0.0;
+            request.ignore_eos = true;
+            request
+        })
+        .collect();
+    let begun = Instant::now();
+    let running: Vec<Generation> =
+        requests.into_iter().map(|request| engine.submit(request)).collect::<Result<_, _>>().map_err(Fault::from)?;
+    for mut generation in running {
+        while let Some(event) = generation.blocking_next() {
+            if let Event::Failed(cause) = event {
+                return Err(Fault::from(cause).into());
+            }
+        }
+    }
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+/// Prompts that never repeat, the same in every run of the command.
+struct Ids {
+    state: u64,
+    vocab: u64,
+}
+
+impl Ids {
+    fn new(engine: &Engine) -> Self {
+        Self { state: 0x9e37_79b9_7f4a_7c15, vocab: engine.info().config.vocab_size as u64 }
+    }
+
+    /// The ids of the special tokens, at the front of the vocabulary, are left out.
+    fn prompt(&mut self, tokens: usize) -> Vec<u32> {
+        let id = |_| {
+            // xorshift64 (Marsaglia, "Xorshift RNGs", 2003)
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            let first = 4.min(self.vocab - 1);
+            u32::try_from(first + self.state % (self.vocab - first)).unwrap_or(0)
+        };
+        (0..tokens).map(id).collect()
+    }
+}
+
+/// The most memory this process has had since it was last forgotten, in bytes; nothing where the system does not tell (proc(5), VmHWM).
+pub(super) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Lets the peak begin anew, so that each precision has its own (proc(5), clear_refs).
+pub(super) fn forget_peak_memory() {
+    if let Err(cause) = std::fs::write("/proc/self/clear_refs", "5") {
+        tracing::warn!(%cause, "peak memory is that of the whole run");
+    }
+}
