@@ -1,4 +1,4 @@
-// Debian's chromium, and the eye that looks at every page: two widths, two schemes, axe, weight, overflow, the console.
+// Debian's chromium, and the eye that looks at every page: widths, colour schemes, axe, the Tab key, weight, the console.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -12,9 +12,11 @@ import { ROOT } from "./portal.mjs";
 
 const SCREENSHOTS = join(ROOT, "ci-output/screenshots");
 const PAGE_BYTES_MAX = 100_000;
-const WIDTHS = [1280, 360];
+const [PHONE, USUAL, WIDE] = [360, 1280, 1920];
+// Between them, where the layout changes.
+const BETWEEN = [480, 768, 960];
 const SCHEMES = ["light", "dark"];
-const STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+const HEIGHT = 900;
 const PROGRAMS = [process.env.SLUICE_TEST_BROWSER, process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
 export async function launch() {
@@ -28,7 +30,7 @@ export async function launch() {
 
 // One person's browser: a page with its own cookies, whose complaints are collected.
 export async function personIn(browser, base, options = {}) {
-  const context = await browser.newContext({ baseURL: base, viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...options });
+  const context = await browser.newContext({ baseURL: base, viewport: { width: USUAL, height: HEIGHT }, reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   page.complaints = [];
@@ -39,34 +41,43 @@ export async function personIn(browser, base, options = {}) {
   return page;
 }
 
-// Looks at the page as it stands; the screenshots are called `name`.
+// The paths of all pages that were looked at.
+export const lookedAt = new Set();
+
+// Looks at the page as it stands; the screenshots are called `name`. What is wrong with it is among the complaints at the end.
 export async function look(page, name) {
+  lookedAt.add(new URL(page.url()).pathname);
   await mkdir(SCREENSHOTS, { recursive: true });
   await page.evaluate(() => document.fonts.ready);
   const faults = [];
-  for (const width of WIDTHS) {
-    await page.setViewportSize({ width, height: 900 });
-    const needed = await page.evaluate(() => document.documentElement.scrollWidth);
-    if (needed > width) faults.push(`${name}: ${needed} px wide in a window of ${width} px`);
+  for (const width of BETWEEN) faults.push(...(await overflow(page, width)));
+  for (const width of [WIDE, USUAL, PHONE]) {
+    faults.push(...(await overflow(page, width)));
     for (const colorScheme of SCHEMES) {
       await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}-${width}.png`), fullPage: true });
-      // Colours differ by scheme and layout by width, so that two of the four views show everything.
-      if ((width === WIDTHS[0]) === (colorScheme === "light")) faults.push(...(await accessibility(page, `${name}, ${colorScheme}, ${width} px`)));
+      const path = join(SCREENSHOTS, `${name}-${width}-${colorScheme}.jpg`);
+      await page.screenshot({ path, type: "jpeg", quality: 85, fullPage: width !== WIDE });
+      // Colours differ by scheme and layout by width, so that two of the views show everything. From 960 px on the layout is one.
+      if ((width === WIDE && colorScheme === "light") || (width === PHONE && colorScheme === "dark")) {
+        faults.push(...(await accessibility(page)).map((fault) => `${width} px, ${colorScheme}: ${fault}`));
+      }
     }
   }
   const weight = await page.evaluate(() =>
     [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].reduce((sum, entry) => sum + entry.encodedBodySize, 0),
   );
-  if (weight === 0 || weight > PAGE_BYTES_MAX) faults.push(`${name}: weighs ${weight} bytes`);
-  await page.setViewportSize({ width: 1280, height: 900 });
+  if (weight === 0 || weight > PAGE_BYTES_MAX) faults.push(`weighs ${weight} bytes with all it loads`);
+  await page.setViewportSize({ width: USUAL, height: HEIGHT });
   await page.emulateMedia({ colorScheme: "light" });
-  assert.deepEqual(faults, []);
+  // Last, because it leaves the focus somewhere.
+  faults.push(...(await byKeyboard(page)));
+  page.complaints.push(...faults.map((fault) => `${name}: ${fault}`));
 }
 
-async function accessibility(page, where) {
-  const { violations } = await new AxeBuilder({ page }).withTags(STANDARD).analyze();
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${where}: ${id}: ${node.html.slice(0, 160)} (${[...node.any, ...node.all, ...node.none][0]?.message ?? ""})`));
+async function overflow(page, width) {
+  await page.setViewportSize({ width, height: HEIGHT });
+  const needed = await page.evaluate(() => document.documentElement.scrollWidth);
+  return needed > width ? [`${needed} px wide in a window of ${width} px`] : [];
 }
 
 // From now on answers come to this page at `bytes` a second, so that a stream is still on its way when somebody stops it.
@@ -75,7 +86,39 @@ export async function slowly(page, bytes) {
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, uploadThroughput: -1, downloadThroughput: bytes });
 }
 
-// Says that nothing complained, except about documents the story expects to be refused.
+async function accessibility(page) {
+  // There are no frames, so that axe need not open a second page to put its findings together.
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode().options({ resultTypes: ["violations"] }).analyze();
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} (${[...node.any, ...node.all, ...node.none][0]?.message ?? ""})`));
+}
+
+// Presses Tab through the whole page: everything one can use has to be reached, and to show that it is.
+async function byKeyboard(page) {
+  const usable = await page.evaluate(() => {
+    const chosen = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+    window.toReach = [...document.querySelectorAll(chosen)].filter((one) => !one.disabled && one.checkVisibility({ visibilityProperty: true }));
+    window.reached = new Set();
+    window.unseen = new Set();
+    document.activeElement?.blur();
+    document.body.tabIndex = -1;
+    document.body.focus();
+    document.body.removeAttribute("tabindex");
+    addEventListener("focusin", ({ target }) => {
+      reached.add(target);
+      const { outlineStyle, outlineWidth } = getComputedStyle(target);
+      if (outlineStyle === "none" || parseFloat(outlineWidth) < 2) unseen.add(target);
+    });
+    return toReach.length;
+  });
+  // A date has several parts, each with a stop of its own.
+  for (let tabs = 0; tabs < usable + 12; tabs++) await page.keyboard.press("Tab");
+  return page.evaluate(() => {
+    const named = (what) => (one) => `${what}: ${one.outerHTML.slice(0, 160)}`;
+    return [...toReach.filter((one) => !reached.has(one)).map(named("Tab does not reach it")), ...[...unseen].map(named("its focus cannot be seen"))];
+  });
+}
+
+// Says that nothing is wrong with the pages and that nothing complained, except about documents the story expects to be refused.
 export function assertCalm(page, ...expected) {
   assert.deepEqual(page.complaints.filter((words) => !expected.some((pattern) => pattern.test(words))), []);
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { assertCalm, launch, personIn } from "./browser.mjs";
-import { ANSWERS, GATED_MODEL, OPEN_MODEL, addPerson, agree, answer, inDays, signIn } from "./people.mjs";
+import { GATED_MODEL, OPEN_MODEL, addPerson, apply, inDays, signIn } from "./people.mjs";
 import { Portal } from "./portal.mjs";
 
 let portal, browser;
@@ -29,11 +29,7 @@ test("without script the whole way can be gone", async () => {
   }
 
   await signIn(mary, "mary@lab.example");
-  await mary.goto(`/${GATED_MODEL}/apply`);
-  await answer(mary, ANSWERS);
-  await agree(mary);
-  await mary.getByRole("button", { name: "Send application" }).click();
-  await mary.getByRole("heading", { level: 1, name: "Application for" }).waitFor();
+  await apply(mary, GATED_MODEL);
 
   await signIn(grace, "grace@lab.example");
   await grace.getByRole("link", { name: "Review", exact: true }).click();

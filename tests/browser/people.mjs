@@ -72,6 +72,15 @@ export async function agree(page) {
   }
 }
 
+// Applies for a model with every answer given.
+export async function apply(page, model) {
+  await page.goto(`/${model}/apply`);
+  await answer(page, ANSWERS);
+  await agree(page);
+  await page.getByRole("button", { name: "Send application" }).click();
+  await page.getByRole("heading", { level: 1, name: "Application for" }).waitFor();
+}
+
 // `days` from today, as a date field takes it.
 export function inDays(days) {
   return new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);

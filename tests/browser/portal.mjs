@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -64,6 +64,11 @@ export class Portal {
     const running = promisify(execFile)(BINARY, words, { env: this.environment });
     running.child.stdin.end(stdin);
     return (await running).stdout.trim();
+  }
+
+  // Lets this person's grants have ended yesterday.
+  async expireGrantsOf(email) {
+    await promisify(execFile)(join(dirname(BINARY), "expire-grants"), [this.environment.SLUICE_DATA_DIR, email], { env: this.environment });
   }
 
   // Waits for a mail to `address` whose subject or text matches, and returns its text.

@@ -1,0 +1,272 @@
+// Every page of the portal in every state that differs, the unhappy ones among them: each is looked at (browser.mjs says for what).
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { assertCalm, launch, look, lookedAt, personIn } from "./browser.mjs";
+import { GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, apply, inDays, signIn } from "./people.mjs";
+import { Portal, ROOT, linkIn } from "./portal.mjs";
+
+// Names as long as they may be, with nowhere to break.
+const LONG_MODEL = `laboratory-of-unabbreviated-names/${"opt-".repeat(23)}175b`;
+const LONG_PERSON = ["Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh", `${"unabbreviated".repeat(4)}@${"institute-".repeat(4)}of.example`];
+let portal, browser, admin, grace;
+
+before(async () => {
+  [portal, browser] = [await Portal.start(), await launch()];
+});
+after(async () => {
+  await browser?.close();
+  await portal?.stop();
+});
+
+// Goes to a page and looks at it.
+async function visit(page, path, name, status = 200) {
+  assert.equal((await page.goto(path)).status(), status, path);
+  await look(page, name);
+}
+
+async function known(email, name) {
+  await addPerson(portal, email, name, "researcher");
+  const page = await personIn(browser, portal.base);
+  await signIn(page, email);
+  return page;
+}
+
+// Grace opens the newest application of `name`.
+async function openCase(name) {
+  await grace.goto("/review");
+  await grace.getByRole("link", { name }).first().click();
+  await grace.getByRole("heading", { level: 1, name }).waitFor();
+}
+
+test("a portal in which nothing has happened yet", async () => {
+  admin = await personIn(browser, portal.base);
+  await visit(admin, portal.adminLink, "admin-link");
+  await admin.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await admin.getByRole("button", { name: "Sign out" }).waitFor();
+  for (const [path, name] of [
+    ["/account", "account-without-password"],
+    ["/account/tokens", "tokens-empty"],
+    ["/account/downloads", "downloads-empty"],
+    ["/applications", "applications-empty"],
+    ["/review", "review-empty"],
+    ["/admin/people?q=nobody", "admin-people-nobody"],
+    ["/admin/audit?subject=nothing", "admin-record-nothing"],
+    ["/admin/mail", "admin-mail-empty"],
+    ["/admin/usage", "admin-usage-empty"],
+    ["/admin/usage/generations", "admin-generations-empty"],
+  ]) {
+    await visit(admin, path, name);
+  }
+  assertCalm(admin);
+});
+
+test("what a visitor sees", async () => {
+  const visitor = await personIn(browser, portal.base);
+  for (const [path, name] of [
+    ["/", "start"],
+    ["/models", "models"],
+    ["/models?q=no-such-model", "models-none-found"],
+    [`/${OPEN_MODEL}`, "model-open"],
+    [`/${GATED_MODEL}`, "model-gated"],
+    [`/${GATED_MODEL}/files`, "files"],
+    [`/${GATED_MODEL}/licence`, "licence"],
+    ["/playground", "playground-signed-out"],
+    ["/sign-in", "sign-in"],
+    ["/sign-up", "sign-up"],
+    ["/forgot", "forgot"],
+  ]) {
+    await visit(visitor, path, name);
+  }
+  for (const [path, name, status] of [
+    ["/no-such-page", "not-found", 404],
+    ["/verify?key=worn-out", "link-worn-out", 409],
+  ]) {
+    await visit(visitor, path, name, status);
+  }
+
+  await visitor.goto("/sign-in");
+  await visitor.getByLabel("E-mail address").fill("nobody@canal.example");
+  await visitor.getByLabel("Password").fill("not the password");
+  await visitor.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await visitor.getByRole("alert").waitFor();
+  await look(visitor, "sign-in-failed");
+  assertCalm(visitor, /404|409|422/);
+});
+
+test("the way in, by mail", async () => {
+  const eve = await personIn(browser, portal.base);
+  const [name, email] = LONG_PERSON;
+  await eve.goto("/sign-up");
+  await eve.getByLabel("Name").fill(name);
+  await eve.getByLabel("E-mail address").fill("eve@localhost@nowhere");
+  await eve.evaluate(() => (document.querySelector("main form").noValidate = true));
+  await eve.getByRole("button", { name: "Sign up" }).click();
+  await eve.locator("[aria-invalid=true]").first().waitFor();
+  await look(eve, "sign-up-faults");
+  await eve.getByLabel("E-mail address").fill(email);
+  await eve.getByRole("button", { name: "Sign up" }).click();
+  await eve.getByRole("heading", { name: "Check your mail" }).waitFor();
+  await look(eve, "check-mail");
+  await visit(eve, linkIn(await portal.mailTo(email, /confirm/i)), "choose-password");
+  await eve.getByLabel("Password").fill(PASSWORD);
+  await eve.getByRole("button", { name: "Save and sign in" }).click();
+  await eve.getByRole("button", { name: "Sign out" }).waitFor();
+  await visit(eve, "/account", "account-long-name");
+  await eve.getByRole("button", { name: "Sign out" }).click();
+
+  await eve.goto("/forgot");
+  await eve.getByLabel("E-mail address").fill(email);
+  await eve.getByRole("button", { name: "Send the link" }).click();
+  await eve.getByRole("status").waitFor();
+  await look(eve, "forgot-sent");
+  await visit(eve, linkIn(await portal.mailTo(email, /new password/i)), "reset-password");
+  assertCalm(eve, /422/);
+});
+
+test("an application that is declined, with the other reviewer too late", async () => {
+  await addPerson(portal, "grace@lab.example", "Grace Hopper", "reviewer");
+  grace = await personIn(browser, portal.base);
+  await signIn(grace, "grace@lab.example");
+  const ada = await known("ada@canal.example", "Ada Lovelace");
+  await apply(ada, GATED_MODEL);
+  const application = new URL(ada.url()).pathname;
+  await visit(grace, "/review", "review-queue");
+  await openCase("Ada Lovelace");
+  await look(grace, "case");
+  await grace.getByRole("button", { name: "Decline" }).click();
+  await grace.locator("[aria-invalid=true]").first().waitFor();
+  await look(grace, "case-faults");
+
+  const late = await personIn(browser, portal.base, { storageState: await grace.context().storageState() });
+  await late.goto(grace.url().replace(/\/decline$/, ""));
+  await grace.getByLabel("Reason", { exact: true }).selectOption({ index: 1 });
+  await grace.getByLabel("Words to the applicant").fill("Please say which corpus you compare with, and how you will tell verse by heart from verse by luck.");
+  await grace.getByRole("button", { name: "Decline" }).click();
+  await grace.getByRole("status").waitFor();
+  await late.getByLabel("Access ends on").fill(inDays(60));
+  await late.getByRole("button", { name: "Approve" }).click();
+  await late.getByRole("button", { name: "Approve" }).waitFor({ state: "detached" });
+  await look(late, "decided-by-another");
+  assert.match(await late.getByRole("main").innerText(), /nothing was changed/);
+  assertCalm(late, /409/);
+  await late.context().close();
+
+  await openCase("Ada Lovelace");
+  await look(grace, "case-declined");
+  await visit(ada, application, "application-declined");
+  await visit(ada, `/${GATED_MODEL}`, "model-declined");
+  await visit(ada, `/${GATED_MODEL}/apply`, "apply-again");
+  await visit(ada, "/review", "not-hers", 404);
+  assertCalm(ada, /404/);
+});
+
+test("a draft, and an application that is withdrawn", async () => {
+  const cora = await known("cora@canal.example", "Cora");
+  await visit(cora, `/${GATED_MODEL}/resolve/main/config.json`, "access-refused", 403);
+  await visit(cora, "/playground", "playground");
+  await cora.goto(`/${GATED_MODEL}/apply`);
+  await cora.getByRole("button", { name: "Save draft" }).click();
+  await cora.goto("/applications");
+  await cora.getByRole("link", { name: GATED_MODEL }).last().click();
+  await look(cora, "application-draft");
+  await apply(cora, GATED_MODEL);
+  await cora.getByRole("button", { name: "Withdraw" }).click();
+  await cora.getByText("Withdrawn").first().waitFor();
+  await look(cora, "application-withdrawn");
+  assertCalm(cora, /403/);
+});
+
+test("access that is revoked", async () => {
+  const bob = await known("bob@canal.example", "Bob");
+  await apply(bob, GATED_MODEL);
+  const application = new URL(bob.url()).pathname;
+  await openCase("Bob");
+  await grace.getByLabel("Access ends on").fill(inDays(60));
+  await grace.getByRole("button", { name: "Approve" }).click();
+  await grace.getByRole("status").waitFor();
+  await openCase("Bob");
+  await look(grace, "case-approved");
+  await grace.getByLabel("Reason for revoking").fill("The project has ended before its time, as its leader wrote to us.");
+  await grace.getByRole("button", { name: "Revoke access" }).click();
+  await grace.getByRole("status").waitFor();
+  await openCase("Bob");
+  await look(grace, "case-revoked");
+  await visit(bob, application, "application-revoked");
+  await visit(bob, `/${GATED_MODEL}`, "model-revoked");
+  assertCalm(bob);
+  assertCalm(grace, /409|422/);
+});
+
+test("access that has expired", async () => {
+  const dora = await known("dora@canal.example", "Dora");
+  await portal.sluice(["grant", "add", "dora@canal.example", GATED_MODEL, "--reason", "replication, agreed by mail"]);
+  await visit(dora, "/applications", "applications-granted");
+  await visit(dora, `/${GATED_MODEL}`, "model-granted");
+  await portal.expireGrantsOf("dora@canal.example");
+  await visit(dora, "/applications", "applications-expired");
+  await visit(dora, `/${GATED_MODEL}`, "model-expired");
+
+  await dora.goto("/account/tokens");
+  await dora.getByRole("textbox", { name: "Name" }).fill("laptop");
+  for (const scope of ["download", "api"]) await dora.getByRole("checkbox", { name: new RegExp(`^${scope}`) }).uncheck();
+  await dora.getByRole("button", { name: "Make token" }).click();
+  await dora.locator(".error").first().waitFor();
+  await look(dora, "tokens-faults");
+  await dora.getByRole("checkbox", { name: /^download/ }).check();
+  await dora.getByRole("button", { name: "Make token" }).click();
+  await dora.getByLabel("The token").waitFor();
+  await look(dora, "tokens-made");
+  await visit(dora, "/account/sessions", "sessions");
+  assertCalm(dora, /422/);
+});
+
+test("long names, and the admin's pages when something has happened", async () => {
+  await portal.sluice(["publish", join(ROOT, "deploy/demo/opt-verse-6m"), LONG_MODEL, "--gate", "application"]);
+  await visit(admin, `/${LONG_MODEL}`, "model-long-name");
+  await visit(admin, `/${LONG_MODEL}/files`, "files-long-name");
+  await visit(admin, `/${LONG_MODEL}/apply`, "apply-long-name");
+  await admin.goto("/playground");
+  await admin.getByLabel("Model", { exact: true }).selectOption(OPEN_MODEL);
+  await admin.getByLabel("Your text").fill("The keeper of the lock");
+  await admin.getByLabel("Most tokens to add").fill("8");
+  await admin.getByRole("button", { name: "Continue the text" }).click();
+  await admin.getByRole("status").filter({ hasText: /\d+ tokens? added/ }).waitFor();
+  await admin.request.get(`/${OPEN_MODEL}/resolve/main/config.json`);
+  for (const [path, name] of [
+    ["/models", "models-long-name"],
+    ["/account/downloads", "downloads"],
+    ["/admin", "admin"],
+    ["/admin/people", "admin-people"],
+    ["/admin/models", "admin-models"],
+    ["/admin/audit", "admin-record"],
+    ["/admin/audit?kind=account.made", "admin-record-kind"],
+    ["/admin/mail", "admin-mail"],
+    ["/admin/usage", "admin-usage"],
+    ["/admin/usage/generations", "admin-generations"],
+  ]) {
+    await visit(admin, path, name);
+  }
+  await admin.goto("/admin/mail");
+  await admin.getByRole("link", { name: /password/i }).first().click();
+  await look(admin, "admin-mail-read");
+  assertCalm(admin);
+});
+
+// The paths that answer programs alone.
+const FOR_PROGRAMS = [/^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+
+test("no page was left out", async () => {
+  const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");
+  const patterns = [...new Set([...table.matchAll(/^ {4}\("GET", "([^"]+)"/gm)].map(([, pattern]) => pattern))];
+  const pages = patterns.filter((pattern) => !FOR_PROGRAMS.some((programs) => programs.test(pattern)));
+  assert.ok(pages.length > 25, `${pages}`);
+  // A path belongs to the pattern that says most of it: `/admin/people` is no model.
+  const byWords = pages.toSorted((one, other) => other.replace(/\{[^}]*\}/g, "").length - one.replace(/\{[^}]*\}/g, "").length);
+  const matches = (pattern) => new RegExp(`^${pattern.replace(/\{[^}]*\}/g, "[^/]+")}$`);
+  const seen = new Set([...lookedAt].map((path) => byWords.find((pattern) => matches(pattern).test(path))));
+  assert.deepEqual(pages.filter((pattern) => !seen.has(pattern)), [], "pages that nobody has looked at");
+});
