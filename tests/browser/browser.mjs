@@ -15,6 +15,8 @@ const PAGE_BYTES_MAX = 100_000;
 const [PHONE, USUAL, WIDE] = [360, 1280, 1920];
 // Between them, where the layout changes.
 const BETWEEN = [480, 768, 960];
+// A button of two lines is taller.
+const BUTTON_HEIGHT_MAX = 60;
 const SCHEMES = ["light", "dark"];
 const HEIGHT = 900;
 const PROGRAMS = [process.env.SLUICE_TEST_BROWSER, process.env.CHROME_PATH, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -69,6 +71,7 @@ export async function look(page, name) {
   if (weight === 0 || weight > PAGE_BYTES_MAX) faults.push(`weighs ${weight} bytes with all it loads`);
   await page.setViewportSize({ width: USUAL, height: HEIGHT });
   await page.emulateMedia({ colorScheme: "light" });
+  faults.push(...(await page.evaluate((max) => [...document.querySelectorAll("button")].filter((one) => one.offsetHeight > max).map((one) => `broken over lines: ${one.outerHTML}`), BUTTON_HEIGHT_MAX)));
   // Last, because it leaves the focus somewhere.
   faults.push(...(await byKeyboard(page)));
   page.complaints.push(...faults.map((fault) => `${name}: ${fault}`));
