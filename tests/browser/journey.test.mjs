@@ -32,7 +32,7 @@ test("a newcomer goes the whole way", async (t) => {
     await ada.goto("/");
     await ada.getByRole("link", { name: "See the models" }).click();
     await ada.getByRole("link", { name: OPEN_MODEL, exact: true }).click();
-    await ada.getByRole("link", { name: "Files", exact: true }).click();
+    await ada.getByRole("navigation", { name: "About this model" }).getByRole("link", { name: "Files" }).click();
     await ada.getByRole("rowheader", { name: "model.safetensors" }).waitFor();
   });
 

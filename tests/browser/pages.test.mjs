@@ -55,6 +55,7 @@ test("a portal in which nothing has happened yet", async () => {
     ["/review", "review-empty"],
     ["/admin/people?q=nobody", "admin-people-nobody"],
     ["/admin/audit?subject=nothing", "admin-record-nothing"],
+    ["/admin/grants", "admin-grants-empty"],
     ["/admin/mail", "admin-mail-empty"],
     ["/admin/usage", "admin-usage-empty"],
     ["/admin/usage/generations", "admin-generations-empty"],
@@ -229,6 +230,7 @@ test("long names, and the admin's pages when something has happened", async () =
   await visit(admin, `/${LONG_MODEL}`, "model-long-name");
   await visit(admin, `/${LONG_MODEL}/files`, "files-long-name");
   await visit(admin, `/${LONG_MODEL}/apply`, "apply-long-name");
+  await portal.sluice(["grant", "add", LONG_PERSON[1], LONG_MODEL, "--reason", "replication, agreed by mail"]);
   await admin.goto("/playground");
   await admin.getByLabel("Model", { exact: true }).selectOption(OPEN_MODEL);
   await admin.getByLabel("Your text").fill("The keeper of the lock");
@@ -242,6 +244,7 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin", "admin"],
     ["/admin/people", "admin-people"],
     ["/admin/models", "admin-models"],
+    ["/admin/grants", "admin-grants"],
     ["/admin/audit", "admin-record"],
     ["/admin/audit?kind=account.made", "admin-record-kind"],
     ["/admin/mail", "admin-mail"],
@@ -253,6 +256,9 @@ test("long names, and the admin's pages when something has happened", async () =
   await admin.goto("/admin/mail");
   await admin.getByRole("link", { name: /password/i }).first().click();
   await look(admin, "admin-mail-read");
+  await admin.goto("/admin/grants");
+  await admin.getByRole("link", { name: /^Revoke/ }).first().click();
+  await look(admin, "admin-grant-revoke");
   assertCalm(admin);
 });
 
