@@ -70,7 +70,7 @@ impl Installation {
         self.sluice(arguments).output().unwrap()
     }
 
-    /// Starts the portal and waits until it is ready.
+    /// Starts the portal and waits until it is ready and has said all there is to say.
     pub async fn serve(&self) -> Serving {
         self.serve_with(&[]).await
     }
@@ -86,6 +86,7 @@ impl Installation {
         loop {
             if let Ok(answer) = reqwest::get(format!("{}/readyz", serving.base)).await
                 && answer.status() == 200
+                && fs::read_to_string(&serving.said).unwrap().contains("Stop with Ctrl-C.")
             {
                 return serving;
             }

@@ -58,6 +58,7 @@ async fn until_told<E>(
     let mut terminate = signal(SignalKind::terminate())?;
     let admin_link = first_start(&portal).await?;
     let demos = catalog::publish_demo_if_empty(&portal).await?;
+    let waiting = access::counts(&mut *portal.db.acquire().await?, portal.clock.now()).await?.applications_waiting;
     playground::close_interrupted(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
     let ledger = Data::new(Ledger::new(portal.clock.clone()));
     let workers = Workers::start(&portal, &ledger);
@@ -65,7 +66,6 @@ async fn until_told<E>(
     let server = serve::server(portal.clone(), ledger.clone(), listener, threads)?;
     let handle = server.handle();
     let running = tokio::spawn(server);
-    let waiting = access::counts(&mut *portal.db.acquire().await?, portal.clock.now()).await?.applications_waiting;
     greeting::greet(&portal.config, &Greeting { database, mails_kept: portal.mailer.keeps_mails(), demos, admin_link, waiting });
     let lost = tokio::select! {
         _ = interrupt.recv() => false,
