@@ -16,7 +16,7 @@ use super::token::{Scope, TOKEN_PREFIX};
 use super::{Account, Role, store};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::http::page::FLASH_COOKIE;
+use crate::http::page::Flash;
 use crate::http::{Viewer, csrf};
 use crate::ids::{AccountId, SessionId, TokenId};
 use crate::portal::Portal;
@@ -122,7 +122,10 @@ pub async fn identify(
     let sent_seed = request.cookie(csrf::cookie_name(secure)).and_then(|cookie| csrf::Seed::from_cookie(cookie.value()));
     let seed = sent_seed.clone().unwrap_or_else(csrf::Seed::fresh);
     request.extensions_mut().insert(seed.clone());
-    let had_flash = request.cookie(FLASH_COOKIE).is_some();
+    let shown = Flash::from_cookie(request.request(), secure);
+    if let Some(flash) = &shown {
+        request.extensions_mut().insert(flash.clone());
+    }
 
     let mut answer = next.call(request).await?.map_into_boxed_body();
 
@@ -130,9 +133,9 @@ pub async fn identify(
     if is_page && sent_seed.is_none() {
         answer.response_mut().add_cookie(&seed.cookie(secure)).map_err(Error::internal)?;
     }
-    if is_page && had_flash {
-        let gone = csrf::own_cookie(FLASH_COOKIE, String::new(), false).max_age(actix_web::cookie::time::Duration::ZERO).finish();
-        answer.response_mut().add_cookie(&gone).map_err(Error::internal)?;
+    let left = answer.response().extensions().get::<Flash>().cloned();
+    if let Some(flash) = left.or((is_page && shown.is_some()).then(Flash::default)) {
+        answer.response_mut().add_cookie(&flash.cookie(secure)).map_err(Error::internal)?;
     }
     Ok(answer)
 }

@@ -1,6 +1,7 @@
 //! A page in its frame. The viewer, the flash and the form token come as plain values.
 
 use actix_web::body::MessageBody;
+use actix_web::cookie::Cookie;
 use actix_web::cookie::time::Duration;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
@@ -12,8 +13,32 @@ use std::future::{Ready, ready};
 use super::{assets, csrf};
 use crate::error::Error;
 
-/// The cookie that carries one sentence over a redirect.
-pub const FLASH_COOKIE: &str = "sluice-flash";
+/// How long a sentence waits for the page that shows it.
+const FLASH_LIFE: Duration = Duration::minutes(1);
+
+/// The sentence that an answer leaves for the next page, in the answer's extensions; it travels in a cookie of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Flash(String);
+
+impl Flash {
+    /// The sentence that the browser brought along. `secure`: the portal is reached by TLS.
+    pub fn from_cookie(request: &HttpRequest, secure: bool) -> Option<Self> {
+        let cookie = request.cookie(flash_cookie_name(secure))?;
+        let text = percent_encoding::percent_decode_str(cookie.value()).decode_utf8_lossy().into_owned();
+        Some(Self(text))
+    }
+
+    /// The cookie that carries it; an empty sentence deletes the cookie.
+    pub fn cookie(&self, secure: bool) -> Cookie<'static> {
+        let value = percent_encoding::utf8_percent_encode(&self.0, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let life = if value.is_empty() { Duration::ZERO } else { FLASH_LIFE };
+        csrf::own_cookie(flash_cookie_name(secure), value, secure).max_age(life).finish()
+    }
+}
+
+fn flash_cookie_name(secure: bool) -> &'static str {
+    if secure { "__Host-sluice-flash" } else { "sluice-flash" }
+}
 
 /// Who is looking, as the frame shows it. In the request's extensions when somebody is signed in.
 #[derive(Clone, Debug)]
@@ -55,9 +80,7 @@ impl Frame {
     /// The frame of `request`.
     pub fn of(request: &HttpRequest) -> Self {
         let extensions = request.extensions();
-        let flash = request
-            .cookie(FLASH_COOKIE)
-            .and_then(|cookie| percent_encoding::percent_decode_str(cookie.value()).decode_utf8().ok().map(|text| text.into_owned()));
+        let flash = extensions.get::<Flash>().map(|flash| flash.0.clone());
         Self {
             viewer: extensions.get::<Viewer>().cloned(),
             csrf: extensions.get::<csrf::Seed>().map(csrf::Seed::token).unwrap_or_default(),
@@ -104,11 +127,11 @@ pub(super) fn html(mut response: actix_web::HttpResponseBuilder, body: String) -
 pub fn see_other(path: &str, flash: Option<&str>) -> HttpResponse {
     let mut response = HttpResponse::SeeOther();
     response.insert_header((header::LOCATION, path));
+    let mut response = response.finish();
     if let Some(text) = flash {
-        let value = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
-        response.cookie(csrf::own_cookie(FLASH_COOKIE, value, false).max_age(Duration::minutes(1)).finish());
+        response.extensions_mut().insert(Flash(text.to_owned()));
     }
-    response.finish()
+    response
 }
 
 /// Lets `HEAD` of a page do what `GET` does; the protocol layer leaves the body out. Files answer `HEAD` themselves, without opening anything.
