@@ -62,7 +62,7 @@ pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), E
                 None => insert(&mut tx, now, None, name, email, Role::Researcher).await?,
             };
             let link = link(portal, &mut tx, account.id, Purpose::Verify, Duration::hours(VERIFY_LINK_HOURS), now).await?;
-            Message::VerifyAddress { to: email.to_string(), name: account.name, link, hours: VERIFY_LINK_HOURS }
+            Message::VerifyAddress { to: email.to_string(), link, hours: VERIFY_LINK_HOURS }
         }
     };
     mail::enqueue(&mut tx, now, &message).await?;
@@ -78,8 +78,7 @@ pub async fn forgot(portal: &Portal, email: &Email) -> Result<(), Error> {
         return Ok(());
     };
     let link = link(portal, &mut tx, account.id, Purpose::Reset, Duration::minutes(RESET_LINK_MINUTES), now).await?;
-    mail::enqueue(&mut tx, now, &Message::ResetPassword { to: email.to_string(), name: account.name, link, minutes: RESET_LINK_MINUTES })
-        .await?;
+    mail::enqueue(&mut tx, now, &Message::ResetPassword { to: email.to_string(), link, minutes: RESET_LINK_MINUTES }).await?;
     tx.commit().await?;
     Ok(())
 }

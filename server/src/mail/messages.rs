@@ -1,4 +1,5 @@
-//! The mails we write, each a plain-text template in `templates/mail/`. Personal links come in complete.
+//! The mails we write, each a plain-text template in `templates/mail/`. Personal links come in complete. What anybody may have sent to
+//! an address that nobody has proved bears no word of a stranger's, not even the name they gave.
 
 use askama::Template;
 
@@ -9,11 +10,11 @@ use crate::error::Error;
 #[expect(missing_docs, reason = "each is named for its occasion, and its fields for what they hold")]
 pub enum Message {
     #[template(path = "mail/verify_address.txt")]
-    VerifyAddress { to: String, name: String, link: String, hours: i64 },
+    VerifyAddress { to: String, link: String, hours: i64 },
     #[template(path = "mail/already_registered.txt")]
     AlreadyRegistered { to: String, name: String, sign_in: String, reset: String },
     #[template(path = "mail/reset_password.txt")]
-    ResetPassword { to: String, name: String, link: String, minutes: i64 },
+    ResetPassword { to: String, link: String, minutes: i64 },
     #[template(path = "mail/password_changed.txt")]
     PasswordChanged { to: String, name: String, revoked_tokens: usize, tokens: String, reset: String },
     #[template(path = "mail/application_received.txt")]
