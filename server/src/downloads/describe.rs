@@ -114,17 +114,13 @@ pub(super) async fn models(portal: &Portal, request: &HttpRequest) -> Result<Htt
     let search = query.get("search").unwrap_or_default().replace('\0', "");
 
     let mut db = portal.db.acquire().await?;
-    let mut found: Vec<(Model, Release)> = Vec::new();
-    for model in catalog::list_models(&mut db, &search, gate, MODELS_MAX).await? {
-        if author.is_some_and(|author| !author.eq_ignore_ascii_case(&model.org)) {
-            continue;
-        }
-        if let Some(release) = catalog::resolve(&mut db, model.id, MAIN).await?
-            && tags.iter().all(|tag| hub::tags(&release).iter().any(|has| has == tag))
-        {
-            found.push((model, release));
-        }
-    }
+    let mut models = catalog::list_models(&mut db, &search, gate, MODELS_MAX).await?;
+    models.retain(|model| author.is_none_or(|author| author.eq_ignore_ascii_case(&model.org)));
+    let ids: Vec<_> = models.iter().map(|model| model.id).collect();
+    let mut releases = catalog::main_releases(&mut db, &ids).await?;
+    let mut found: Vec<(Model, Release)> =
+        models.into_iter().filter_map(|model| releases.remove(&model.id).map(|release| (model, release))).collect();
+    found.retain(|(_, release)| tags.iter().all(|tag| hub::tags(release).iter().any(|has| has == tag)));
     let ids: Vec<_> = found.iter().map(|(model, _)| model.id).collect();
     let counts = store::counts(&mut db, &ids, store::counted_since(portal.clock.now())).await?;
     let downloads = |model: &Model| counts.get(&model.id).copied().unwrap_or(0);

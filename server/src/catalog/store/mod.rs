@@ -7,7 +7,7 @@ mod release;
 pub use model::{find_model, find_model_by_id, find_models, licence, list_all_models, list_models};
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
-pub use release::{file, files, names, release, releases, resolve};
+pub use release::{file, files, main_releases, names, release, releases, resolve};
 pub(super) use release::{insert_files, insert_release, point};
 
 /// Whether the database can be asked for these: its texts hold no zero byte, addresses may.

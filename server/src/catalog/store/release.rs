@@ -1,5 +1,7 @@
 //! What the database keeps of releases, their names and their files.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 
 use super::super::model::{Release, ReleaseFile, ReleaseName};
@@ -29,6 +31,21 @@ pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> R
     .fetch_all(db)
     .await?;
     Ok(if found.len() == 1 { found.pop() } else { None })
+}
+
+/// The release that `main` names, of each of these models that has one.
+pub async fn main_releases(db: &mut PgConnection, models: &[ModelId]) -> Result<HashMap<ModelId, Release>, Error> {
+    let ids: Vec<_> = models.iter().map(|model| model.uuid()).collect();
+    let releases = sqlx::query_as!(
+        Release,
+        r#"select r.id as "id: ReleaseId", r.model_id as "model_id: ModelId", r.revision, r.notes, r.config_json, r.published_at
+         from release_name n join release r on r.id = n.release_id
+         where n.model_id = any($1) and n.name = 'main'"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(releases.into_iter().map(|release| (release.model_id, release)).collect())
 }
 
 /// The release `id`.
