@@ -57,9 +57,18 @@ fn converted_weights_say_the_same() {
     let from = folder("inference/tests/fixtures/opt/preln-fp16-bin-sharded");
     let target = tempfile::tempdir().unwrap();
     let out = target.path().join("converted");
+    // What a conversion that was killed may have left: a file cut short, and one of another model.
+    let partial = target.path().join("converted.partial");
+    std::fs::create_dir(&partial).unwrap();
+    std::fs::write(partial.join("model.safetensors.partial"), "cut").unwrap();
+    std::fs::write(partial.join("model-00001-of-00002.safetensors"), "another's").unwrap();
     let out = out.to_str().unwrap();
     let names = here.run(&["convert", &from, out]);
     assert!(names.lines().any(|name| name == "model.safetensors") && !names.contains(".bin"), "{names}");
+    let mut there: Vec<_> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    there.sort();
+    assert_eq!(there, names.lines().collect::<Vec<_>>(), "what it says is what is there");
+    assert!(!partial.exists());
     let ask = ["--prompt-ids", "2,17,5", "--max-tokens", "12", "--ignore-eos", "--logprobs", "2"];
     assert_eq!(generated(&here, &from, &ask), generated(&here, out, &ask));
 

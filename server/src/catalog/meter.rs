@@ -1,4 +1,4 @@
-//! How far a publication is, for whoever watches it.
+//! How far a publication or a conversion is, for whoever watches it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ pub enum Phase {
     Storing,
 }
 
-/// Written by the one who publishes, read by the one who draws the progress.
+/// Written by the one who works, read by the one who draws the progress.
 #[derive(Debug, Default)]
 pub struct Meter {
     phase: AtomicU8,
@@ -34,13 +34,15 @@ impl Meter {
         (phase, self.done_bytes.load(Ordering::Relaxed).min(total_bytes), total_bytes)
     }
 
-    pub(super) fn begin(&self, phase: Phase, total_bytes: u64) {
+    /// Begins another phase, of so many bytes.
+    pub fn begin(&self, phase: Phase, total_bytes: u64) {
         self.done_bytes.store(0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Release);
     }
 
-    pub(super) fn advance(&self, bytes: u64) {
+    /// So many bytes more are done.
+    pub fn advance(&self, bytes: u64) {
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -29,8 +29,6 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage.
     Usage = 2,
-    /// Bytes do not match their digest or signature.
-    Mismatch = 3,
     /// Not allowed; the message says which condition is missing.
     Refused = 4,
 }

@@ -1,4 +1,4 @@
-//! How far a publication is: one line drawn over and over on a terminal, a line every few seconds anywhere else.
+//! How far a publication or a conversion is: one line drawn over and over on a terminal, a line every few seconds anywhere else.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
