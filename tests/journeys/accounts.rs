@@ -37,6 +37,19 @@ async fn known_and_unknown_addresses_get_the_same_answers(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn nobody_sends_words_of_theirs_to_others_in_our_mails(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let stranger = portal.visitor();
+    let victim = "dean@university.edu";
+    stranger.post("/sign-up", &[("name", "Prize! See evil.example"), ("email", victim)]).await;
+    stranger.post("/forgot", &[("email", victim)]).await;
+    for kind in ["verify_address", "reset_password"] {
+        let [mail] = &portal.mails_to(victim, kind).await[..] else { panic!("one mail, {kind}") };
+        assert!(!mail.contains("evil.example"), "{mail}");
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_link_works_once_and_not_for_ever(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let ada = portal.researcher("ada").await;
