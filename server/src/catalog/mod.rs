@@ -25,5 +25,6 @@ pub use model_name::{ModelName, RESERVED_ORGS};
 pub use publish::{Order, Outcome, Published, publish};
 pub use size::human_bytes;
 pub use store::{
-    file, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, main_releases, names, release, releases, resolve,
+    file, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, main_releases, names, release, releases,
+    resolve,
 };
