@@ -24,10 +24,10 @@ pub fn read_bandwidth(threads: usize) -> Result<f64, Error> {
     let memory = &*memory;
     let mut readings: Vec<f64> = (0..READINGS)
         .map(|_| {
-            let parts = Parts::new(BYTES / PART_BYTES);
+            let parts = Parts::new(BYTES / PART_BYTES, threads.count());
             let begun = Instant::now();
-            threads.run(&|| {
-                while let Some(part) = parts.next() {
+            threads.run(&|thread| {
+                while let Some(part) = parts.next(thread) {
                     black_box(sum(&memory[part * PART_BYTES..][..PART_BYTES]));
                 }
             });

@@ -57,10 +57,10 @@ impl Cpu {
         assert_eq!(y.iter().map(|table| table.len()).sum::<usize>(), x.rows() * w.rows, "y must be tokens × rows");
         assert!(bias.is_empty() || bias.len() == w.rows, "bias of {} must have {} numbers, or none", bias.len(), w.rows);
         let tables = y.len();
-        let strips = Strips::new(y, x.rows(), PANEL_ROWS);
-        let work = || {
+        let strips = Strips::new(y, x.rows(), PANEL_ROWS, self.threads.count());
+        let work = |thread| {
             let mut sums = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
-            while let Some(mut strip) = strips.next() {
+            while let Some(mut strip) = strips.next(thread) {
                 let first_row = strip.number * PANEL_ROWS;
                 let mut token = 0;
                 for tile in x.tiles() {
@@ -83,9 +83,9 @@ impl Cpu {
 
     /// y (tokens, cols) = the norm of each row of x.
     pub(crate) fn layer_norm(&self, x: &[f32], cols: usize, gain: &[f32], bias: &[f32], epsilon: f32, y: &mut [f32]) {
-        let rows = Chunks::new(y, cols);
-        self.share(x.len(), &|| {
-            while let Some((row, y)) = rows.next() {
+        let rows = Chunks::new(y, cols, self.threads.count());
+        self.share(x.len(), &|thread| {
+            while let Some((row, y)) = rows.next(thread) {
                 layer_norm::layer_norm(&x[row * cols..][..cols], gain, bias, epsilon, y);
             }
         });
@@ -95,10 +95,10 @@ impl Cpu {
     /// keys and values are in `kv` already. q (tokens, hidden) is scaled.
     pub(crate) fn attention(&self, q: &[f32], heads: usize, kv: Paged<'_>, before: usize, out: &mut [f32]) {
         let head_dim = kv.stride / heads;
-        let parts = Chunks::new(out, head_dim);
-        self.share(q.len() * (before + 1), &|| {
+        let parts = Chunks::new(out, head_dim, self.threads.count());
+        self.share(q.len() * (before + 1), &|thread| {
             let mut scores = Vec::new();
-            while let Some((place, out)) = parts.next() {
+            while let Some((place, out)) = parts.next(thread) {
                 let (token, head) = (place / heads, place % heads);
                 scores.resize(before + token + 1, 0.0);
                 let q = &q[place * head_dim..][..head_dim];
@@ -108,8 +108,8 @@ impl Cpu {
     }
 
     /// Does work of so many multiplications on all threads, or on this one if it is little.
-    fn share(&self, multiplications: usize, work: &(dyn Fn() + Sync)) {
-        if multiplications < PARALLEL_FROM { work() } else { self.threads.run(work) }
+    fn share(&self, multiplications: usize, work: &(dyn Fn(usize) + Sync)) {
+        if multiplications < PARALLEL_FROM { work(0) } else { self.threads.run(work) }
     }
 
     /// y += x.

@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -17,7 +17,7 @@ use crate::error::Error;
 const LOOKS: usize = 4_000;
 
 /// A piece of work, on the stack of whoever waits for it.
-type Work = *const (dyn Fn() + Sync);
+type Work = *const (dyn Fn(usize) + Sync);
 
 struct Shared {
     /// Counts the pieces of work. Its value is what a thread waits for to change.
@@ -71,16 +71,16 @@ impl Threads {
         self.others.len() + 1
     }
 
-    /// Does `work` on every thread at once, the caller's among them, and returns when all have. The work shares itself out, by
-    /// [`Parts`] or otherwise. A panic on any thread is passed on here.
-    pub(crate) fn run(&self, work: &(dyn Fn() + Sync)) {
+    /// Does `work` on every thread at once, the caller's among them, and returns when all have. It is told the number of the thread,
+    /// 0 for the caller's, and shares itself out, by [`Parts`] or otherwise. A panic on any thread is passed on here.
+    pub(crate) fn run(&self, work: &(dyn Fn(usize) + Sync)) {
         if self.others.is_empty() {
-            return work();
+            return work(0);
         }
         let turn = lock(&self.turn);
         // SAFETY: only the lifetime is changed. All threads are waited for below, also if `work` panics here, before `work` can end;
         // and the pointer is gone then.
-        let erased = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), Work>(work) };
+        let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Work>(work) };
         *lock(&self.shared.work) = Some(SendWork(erased));
         self.shared.busy.store(self.others.len(), Ordering::Relaxed);
         self.shared.turn.fetch_add(1, Ordering::SeqCst);
@@ -89,7 +89,7 @@ impl Threads {
                 other.thread().unpark();
             }
         }
-        let own = catch_unwind(AssertUnwindSafe(work));
+        let own = catch_unwind(AssertUnwindSafe(|| work(0)));
         let mut looks = 0;
         while self.shared.busy.load(Ordering::Acquire) > 0 {
             looks += 1;
@@ -118,7 +118,7 @@ impl Shared {
             if let Some(SendWork(work)) = work {
                 // SAFETY: whoever gave it waits until `busy` says that we are done with it.
                 let work = unsafe { &*work };
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| work(number + 1))).is_err() {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
             }
@@ -164,21 +164,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Numbers 0..count, each given out once.
+/// Numbers 0..count, each given out once. Every thread has a range of its own and takes it in order, so that it reads memory in order
+/// and asks ahead only for what it will read itself; one that has finished takes over from the end of another's range.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    next: AtomicUsize,
-    count: usize,
+    ranges: Vec<Range>,
 }
 
+/// What is left of a range: its first number in the upper half of the word, its end in the lower. On a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Range(AtomicU64);
+
 impl Parts {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { next: AtomicUsize::new(0), count }
+    /// For so many threads.
+    pub(crate) fn new(count: usize, threads: usize) -> Self {
+        assert!(u32::try_from(count).is_ok(), "{count} parts are more than are counted");
+        let (count, threads) = (count as u64, threads.max(1) as u64);
+        let range = |number| Range(AtomicU64::new((count * number / threads) << 32 | (count * (number + 1) / threads)));
+        Self { ranges: (0..threads).map(range).collect() }
     }
 
-    pub(crate) fn next(&self) -> Option<usize> {
-        let part = self.next.fetch_add(1, Ordering::Relaxed);
-        (part < self.count).then_some(part)
+    /// The next one for the thread of this number.
+    pub(crate) fn next(&self, thread: usize) -> Option<usize> {
+        let own = thread % self.ranges.len();
+        let others = (1..self.ranges.len()).map(|step| (own + step) % self.ranges.len());
+        self.ranges[own].take_first().or_else(|| others.into_iter().find_map(|other| self.ranges[other].take_last()))
+    }
+}
+
+impl Range {
+    fn take_first(&self) -> Option<usize> {
+        self.take(|first, end| (first, first + 1, end))
+    }
+
+    fn take_last(&self) -> Option<usize> {
+        self.take(|first, end| (end - 1, first, end - 1))
+    }
+
+    /// `choose` gets first and end of what is left, and gives the number taken and first and end of what is left then.
+    fn take(&self, choose: impl Fn(u64, u64) -> (u64, u64, u64)) -> Option<usize> {
+        let halves = |word: u64| (word >> 32, word & u64::from(u32::MAX));
+        let shrink = |word| {
+            let (first, end) = halves(word);
+            let (_, first, end) = (first < end).then(|| choose(first, end))?;
+            Some(first << 32 | end)
+        };
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shrink).ok()?;
+        let (first, end) = halves(taken);
+        Some(choose(first, end).0 as usize)
     }
 }
 
@@ -196,14 +230,14 @@ pub(crate) struct Chunks<'a, T> {
 unsafe impl<T: Send> Sync for Chunks<'_, T> {}
 
 impl<'a, T> Chunks<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T], chunk: usize) -> Self {
-        let parts = Parts::new(slice.len().div_ceil(chunk));
+    pub(crate) fn new(slice: &'a mut [T], chunk: usize, threads: usize) -> Self {
+        let parts = Parts::new(slice.len().div_ceil(chunk), threads);
         Self { at: slice.as_mut_ptr(), length: slice.len(), chunk, parts, slice: PhantomData }
     }
 
-    /// The next chunk and its number.
-    pub(crate) fn next(&self) -> Option<(usize, &'a mut [T])> {
-        let part = self.parts.next()?;
+    /// The next chunk and its number, for the thread of this number.
+    pub(crate) fn next(&self, thread: usize) -> Option<(usize, &'a mut [T])> {
+        let part = self.parts.next(thread)?;
         let first = part * self.chunk;
         let length = self.chunk.min(self.length - first);
         // SAFETY: within the slice, which is borrowed for 'a; `Parts` gives each number once, so no two chunks overlap.
@@ -233,7 +267,7 @@ unsafe impl Sync for Strips<'_> {}
 
 impl<'a> Strips<'a> {
     /// Tables of equal width, in the order of their columns.
-    pub(crate) fn new(tables: &'a mut [&mut [f32]], rows: usize, width: usize) -> Self {
+    pub(crate) fn new(tables: &'a mut [&mut [f32]], rows: usize, width: usize, threads: usize) -> Self {
         let mut first_col = 0;
         let tables: Vec<Table> = tables
             .iter_mut()
@@ -244,12 +278,12 @@ impl<'a> Strips<'a> {
                 Table { at: table.as_mut_ptr(), first_col: first_col - cols, cols }
             })
             .collect();
-        Self { tables, rows, width, parts: Parts::new(first_col.div_ceil(width)), slice: PhantomData }
+        Self { tables, rows, width, parts: Parts::new(first_col.div_ceil(width), threads), slice: PhantomData }
     }
 
-    /// The next strip.
-    pub(crate) fn next(&self) -> Option<Strip<'_>> {
-        Some(Strip { strips: self, number: self.parts.next()? })
+    /// The next strip for the thread of this number.
+    pub(crate) fn next(&self, thread: usize) -> Option<Strip<'_>> {
+        Some(Strip { strips: self, number: self.parts.next(thread)? })
     }
 }
 
@@ -284,9 +318,9 @@ mod tests {
             let threads = Threads::new(count).unwrap();
             for round in 0..200 {
                 let mut numbers = vec![0; 1 + round];
-                let chunks = Chunks::new(&mut numbers, 3);
-                threads.run(&|| {
-                    while let Some((number, chunk)) = chunks.next() {
+                let chunks = Chunks::new(&mut numbers, 3, count);
+                threads.run(&|thread| {
+                    while let Some((number, chunk)) = chunks.next(thread) {
                         chunk.iter_mut().for_each(|value| *value += number + 1);
                     }
                 });
@@ -294,9 +328,9 @@ mod tests {
             }
             let (mut first, mut second) = (vec![0.0; 3 * 5], vec![0.0; 3 * 4]);
             let tables = &mut [&mut first[..], &mut second[..]];
-            let strips = Strips::new(tables, 3, 2);
-            threads.run(&|| {
-                while let Some(mut strip) = strips.next() {
+            let strips = Strips::new(tables, 3, 2, count);
+            threads.run(&|thread| {
+                while let Some(mut strip) = strips.next(thread) {
                     let number = strip.number;
                     for (row, table) in (0..3).flat_map(|row| [(row, 0), (row, 1)]) {
                         if let Some((begin, part)) = strip.part(row, table) {
@@ -319,17 +353,17 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_threads_work_on() {
         let threads = Threads::new(3).unwrap();
-        let parts = Parts::new(30);
+        let parts = Parts::new(30, 3);
         let failed = catch_unwind(AssertUnwindSafe(|| {
-            threads.run(&|| {
-                while let Some(part) = parts.next() {
+            threads.run(&|thread| {
+                while let Some(part) = parts.next(thread) {
                     assert!(part != 7, "seven");
                 }
             });
         }));
         assert!(failed.is_err());
         let done = AtomicUsize::new(0);
-        threads.run(&|| {
+        threads.run(&|_| {
             done.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(done.load(Ordering::Relaxed), 3);
@@ -342,7 +376,7 @@ mod tests {
         for _ in 0..3 {
             std::thread::sleep(std::time::Duration::from_millis(20));
             let done = AtomicUsize::new(0);
-            threads.run(&|| {
+            threads.run(&|_| {
                 done.fetch_add(1, Ordering::Relaxed);
             });
             assert_eq!(done.load(Ordering::Relaxed), 2);

@@ -153,18 +153,18 @@ impl Piece<'_> {
     /// Packs, and checks and hashes each tensor, all at once.
     fn fill(&self, threads: &Threads, out: &mut [u8]) -> Result<Vec<blake3::Hash>, Error> {
         let checked: Mutex<BTreeMap<usize, Result<blake3::Hash, Error>>> = Mutex::default();
-        let to_check = Parts::new(self.tensors.len());
+        let to_check = Parts::new(self.tensors.len(), threads.count());
         let chunk_bytes = match self.kind {
             Kind::Panels { format, cols, .. } => format.panel_bytes(cols),
             Kind::AsStored | Kind::Singles => out.len().max(1),
         };
-        let chunks = Chunks::new(out, chunk_bytes);
-        threads.run(&|| {
-            while let Some(number) = to_check.next() {
+        let chunks = Chunks::new(out, chunk_bytes, threads.count());
+        threads.run(&|thread| {
+            while let Some(number) = to_check.next(thread) {
                 let result = check(self.tensors[number]);
                 checked.lock().unwrap_or_else(PoisonError::into_inner).insert(number, result);
             }
-            while let Some((number, chunk)) = chunks.next() {
+            while let Some((number, chunk)) = chunks.next(thread) {
                 self.pack(number, chunk);
             }
         });
