@@ -1,9 +1,11 @@
 //! The CPU: a pool of threads and, for each operation, how its outputs are shared out among them. A number is computed whole by one
 //! thread, in an order that does not depend on how many there are, so results are the same bits with one thread or sixty.
 
-use super::threads::{Chunks, Strips, Threads};
+use std::sync::{Mutex, PoisonError};
+
+use super::threads::{Chunks, Patches, Strips, Threads};
 use crate::error::Error;
-use crate::ops::attention::Paged;
+use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::{self, Activations, Format, PANEL_ROWS, Panels, TILE_ROWS_MAX};
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
@@ -30,12 +32,16 @@ pub(crate) enum After {
 pub(crate) struct Cpu {
     threads: Threads,
     tier: Tier,
+    /// One for each thread.
+    scratch: Vec<Mutex<Scratch>>,
 }
 
 impl Cpu {
     /// `threads` of 0 takes one for each core.
     pub(crate) fn new(threads: usize, tier: Tier) -> Result<Self, Error> {
-        Ok(Self { threads: Threads::new(threads)?, tier })
+        let threads = Threads::new(threads)?;
+        let scratch = (0..threads.count()).map(|_| Mutex::default()).collect();
+        Ok(Self { threads, tier, scratch })
     }
 
     pub(crate) fn threads(&self) -> &Threads {
@@ -91,18 +97,38 @@ impl Cpu {
         });
     }
 
-    /// out (tokens, hidden): the new tokens of one sequence attend to the `before` tokens before them and to themselves, whose
-    /// keys and values are in `kv` already. q (tokens, hidden) is scaled.
-    pub(crate) fn attention(&self, q: &[f32], heads: usize, kv: Paged<'_>, before: usize, out: &mut [f32]) {
-        let head_dim = kv.stride / heads;
-        let parts = Chunks::new(out, head_dim, self.threads.count());
-        self.share(q.len() * (before + 1), &|thread| {
-            let mut scores = Vec::new();
-            while let Some((place, out)) = parts.next(thread) {
-                let (token, head) = (place / heads, place % heads);
-                scores.resize(before + token + 1, 0.0);
-                let q = &q[place * head_dim..][..head_dim];
-                attention::simd::attention(self.tier, q, kv.from(head * head_dim), &mut scores, out);
+    /// out (tokens, hidden): the new tokens of each sequence attend to those before them and to themselves, whose keys and values are
+    /// in the cache already. q (tokens, hidden) is scaled. A sequence is told by its new tokens, those before, and its cache.
+    pub(crate) fn attention<'a>(
+        &self,
+        q: &[f32],
+        hidden: usize,
+        sequences: impl Iterator<Item = (usize, usize, Paged<'a>)>,
+        out: &mut [f32],
+    ) {
+        let (mut tiles, mut bounds, mut multiplications) = (Vec::new(), vec![0], 0);
+        for (tokens, before, kv) in sequences {
+            let first = bounds[bounds.len() - 1];
+            for tile in (0..tokens).step_by(QUERIES_MAX) {
+                bounds.push(first + (tile + QUERIES_MAX).min(tokens));
+                tiles.push((before + tile + 1, kv));
+            }
+            multiplications += 2 * hidden * tokens * (before + tokens);
+        }
+        let Some(head_dim) = tiles.first().map(|(_, kv)| kv.head_dim) else { return };
+        let patches = Patches::new(out, hidden, &bounds, head_dim, self.threads.count());
+        self.share(multiplications, &|thread| {
+            let mut scratch = self.scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut attended = vec![0.0; QUERIES_MAX * head_dim];
+            while let Some(mut patch) = patches.next(thread) {
+                let ((seen, kv), count) = (tiles[patch.tile], patch.rows());
+                let q = &q[patch.first_row() * hidden + patch.strip * head_dim..];
+                let attended = &mut attended[..count * head_dim];
+                let queries = Queries { q, stride: hidden, count, seen, kv, head: patch.strip };
+                attention::simd::attention(self.tier, &queries, &mut scratch, attended);
+                for (row, attended) in attended.chunks_exact(head_dim).enumerate() {
+                    patch.row(row).copy_from_slice(attended);
+                }
             }
         });
     }

@@ -1,44 +1,37 @@
-//! Where the keys and values of all sequences lie: blocks of [`BLOCK_TOKENS`] tokens, in each layer at the same number.
+//! Where the keys and values of all sequences lie: blocks of [`BLOCK_TOKENS`] tokens. What all layers keep of a block lies together.
 
 use crate::error::Error;
+use crate::mmap::HugePages;
 use crate::ops::attention::{BLOCK_TOKENS, Paged};
 
-/// The keys and values of one layer: (blocks, `BLOCK_TOKENS`, hidden) each.
-#[derive(Debug, Default)]
-struct LayerKv {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-/// All blocks of a model. The room is set aside at load and taken from the system as blocks are first used.
+/// All blocks of a model: `[block][layer][keys, values][head]`, tiles as [`Paged`] says. The room is set aside at load and taken from
+/// the system as blocks are first used.
 #[derive(Debug)]
 pub(crate) struct KvStore {
-    layers: Vec<LayerKv>,
-    hidden: usize,
+    memory: HugePages,
     blocks: usize,
+    /// Numbers that one layer keeps of the keys in a block, and as many of the values.
+    half: usize,
+    layers: usize,
+    head_dim: usize,
 }
 
 impl KvStore {
     /// Room for `blocks` blocks. `Invalid` if the system has not even addresses for so much.
-    pub(crate) fn new(layers: usize, hidden: usize, blocks: usize) -> Result<Self, Error> {
+    pub(crate) fn new(layers: usize, heads: usize, head_dim: usize, blocks: usize) -> Result<Self, Error> {
         let too_much = || {
             Error::invalid(
                 "kv_tokens_max",
                 format!("asks for {blocks} blocks of {BLOCK_TOKENS} tokens, more than there is memory; lower it"),
             )
         };
-        let numbers = blocks.checked_mul(BLOCK_TOKENS).and_then(|rows| rows.checked_mul(hidden)).ok_or_else(too_much)?;
+        let half = heads * head_dim * BLOCK_TOKENS;
+        let bytes = blocks.checked_mul(2 * layers * half * size_of::<f32>()).filter(|bytes| isize::try_from(*bytes).is_ok());
         if u32::try_from(blocks).is_err() {
             return Err(too_much());
         }
-        let mut store = Self { layers: Vec::new(), hidden, blocks };
-        for _ in 0..layers {
-            let mut layer = LayerKv::default();
-            layer.keys.try_reserve_exact(numbers).map_err(|_| too_much())?;
-            layer.values.try_reserve_exact(numbers).map_err(|_| too_much())?;
-            store.layers.push(layer);
-        }
-        Ok(store)
+        let memory = bytes.and_then(|bytes| HugePages::zeroed(bytes).ok()).ok_or_else(too_much)?;
+        Ok(Self { memory, blocks, half, layers, head_dim })
     }
 
     /// How many blocks there are.
@@ -48,42 +41,38 @@ impl KvStore {
 
     /// What one layer keeps of a sequence that lies in `blocks`.
     pub(crate) fn layer<'a>(&'a self, number: usize, blocks: &'a [u32]) -> Paged<'a> {
-        let LayerKv { keys, values } = &self.layers[number];
-        Paged { keys, values, stride: self.hidden, blocks }
+        let keys = 2 * number * self.half;
+        let store = bytemuck::cast_slice(&self.memory);
+        Paged { store, stride: self.block(), keys, values: keys + self.half, head_dim: self.head_dim, blocks }
     }
 
-    /// Makes the block ready to be written and read. It stays so.
-    pub(crate) fn ready(&mut self, block: u32) {
-        let numbers = (block as usize + 1) * BLOCK_TOKENS * self.hidden;
-        for layer in &mut self.layers {
-            if layer.keys.len() < numbers {
-                // Within what was set aside, so nothing moves.
-                layer.keys.resize(numbers, 0.0);
-                layer.values.resize(numbers, 0.0);
-            }
-        }
+    /// Numbers of a block.
+    fn block(&self) -> usize {
+        2 * self.layers * self.half
     }
 
     /// Writes the rows k and v (tokens, hidden) of one layer behind the first `before` tokens of a sequence that lies in `blocks`.
     pub(crate) fn write(&mut self, layer: usize, blocks: &[u32], before: usize, k: &[f32], v: &[f32]) {
-        let layer = &mut self.layers[layer];
-        for (token, (k, v)) in (before..).zip(k.chunks_exact(self.hidden).zip(v.chunks_exact(self.hidden))) {
-            let row = blocks[token / BLOCK_TOKENS] as usize * BLOCK_TOKENS + token % BLOCK_TOKENS;
-            let place = row * self.hidden..(row + 1) * self.hidden;
-            layer.keys[place.clone()].copy_from_slice(k);
-            layer.values[place].copy_from_slice(v);
+        let (hidden, tile, head_dim) = (self.half / BLOCK_TOKENS, self.head_dim * BLOCK_TOKENS, self.head_dim);
+        let (block, half) = (self.block(), self.half);
+        let store: &mut [f32] = bytemuck::cast_slice_mut(&mut self.memory);
+        for (token, (k, v)) in (before..).zip(k.chunks_exact(hidden).zip(v.chunks_exact(hidden))) {
+            let (first, place) = (blocks[token / BLOCK_TOKENS] as usize * block + 2 * layer * half, token % BLOCK_TOKENS);
+            let (keys, values) = store[first..][..2 * half].split_at_mut(half);
+            for (row, k) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(k) {
+                row[place] = *k;
+            }
+            for (tile, v) in values.chunks_exact_mut(tile).zip(v.chunks_exact(head_dim)) {
+                tile[place * head_dim..][..head_dim].copy_from_slice(v);
+            }
         }
     }
 
     /// Copies a block, in all layers.
     pub(crate) fn copy(&mut self, from: u32, to: u32) {
-        self.ready(from.max(to));
-        let numbers = BLOCK_TOKENS * self.hidden;
-        let from = from as usize * numbers;
-        for layer in &mut self.layers {
-            layer.keys.copy_within(from..from + numbers, to as usize * numbers);
-            layer.values.copy_within(from..from + numbers, to as usize * numbers);
-        }
+        let block = self.block();
+        let store: &mut [f32] = bytemuck::cast_slice_mut(&mut self.memory);
+        store.copy_within(from as usize * block..(from as usize + 1) * block, to as usize * block);
     }
 }
 
@@ -94,21 +83,28 @@ mod tests {
 
     #[test]
     fn rows_lie_where_the_table_says_and_a_copy_has_them_all() {
-        let mut store = KvStore::new(2, 1, 3).unwrap();
-        store.ready(2);
-        let rows: Vec<f32> = (0..40u8).map(f32::from).collect();
+        // Two heads of one number each: both tiles of a head are the tokens in order.
+        let mut store = KvStore::new(2, 2, 1, 3).unwrap();
+        let rows: Vec<f32> = (0..80u8).map(f32::from).collect();
         store.write(1, &[2, 0], 0, &rows, &rows);
-        assert_eq!(store.layer(1, &[]).keys[64..96], rows[..32]);
-        assert_eq!(store.layer(1, &[]).values[..8], rows[32..]);
+        let of = |store: &KvStore, layer: usize, block: u32| -> Vec<f32> {
+            let Paged { store, stride, keys, values, .. } = store.layer(layer, &[]);
+            assert_eq!(values, keys + 64);
+            store[block as usize * stride + keys..][..128].to_vec()
+        };
+        let tokens = |head: usize, first: usize| (first..first + 32).map(move |token| (2 * token + head) as f32);
+        let halves: Vec<f32> = tokens(0, 0).chain(tokens(1, 0)).collect();
+        assert_eq!(of(&store, 1, 2), [&halves[..], &halves[..]].concat());
+        assert_eq!(of(&store, 1, 0)[32..40], rows[64..].iter().copied().skip(1).step_by(2).collect::<Vec<_>>());
         store.copy(2, 1);
-        assert_eq!(store.layer(1, &[]).keys[32..64], rows[..32]);
-        assert_eq!(store.layer(0, &[]).keys[32..64], [0.0; 32]);
+        assert_eq!(of(&store, 1, 1), of(&store, 1, 2));
+        assert_eq!(of(&store, 0, 1), [0.0; 128]);
     }
 
     #[test]
     fn more_room_than_there_are_addresses_is_refused() {
         for blocks in [usize::MAX, usize::MAX / BLOCK_TOKENS, 1 << 31, 1 << 33] {
-            let refused = KvStore::new(48, 1 << 13, blocks).unwrap_err();
+            let refused = KvStore::new(48, 64, 128, blocks).unwrap_err();
             assert!(matches!(refused, Error::Invalid { field: "kv_tokens_max", .. }), "{refused}");
         }
     }

@@ -307,6 +307,64 @@ impl Strip<'_> {
     }
 }
 
+/// A result (rows, cols), given out in patches: rows from one bound to the next, by strips of `width` columns.
+#[derive(Debug)]
+pub(crate) struct Patches<'a> {
+    at: *mut f32,
+    cols: usize,
+    bounds: &'a [usize],
+    width: usize,
+    parts: Parts,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a patch is given to one thread only.
+unsafe impl Sync for Patches<'_> {}
+
+impl<'a> Patches<'a> {
+    /// `bounds` must ascend from the first row to the end of the last, `width` divide `cols`.
+    pub(crate) fn new(table: &'a mut [f32], cols: usize, bounds: &'a [usize], width: usize, threads: usize) -> Self {
+        assert!(bounds.is_sorted() && bounds.last().is_some_and(|end| end * cols <= table.len()), "rows to {bounds:?} of {}", table.len());
+        assert_eq!(cols % width, 0, "strips of {width} columns must make up {cols}");
+        let parts = Parts::new((bounds.len() - 1) * (cols / width), threads);
+        Self { at: table.as_mut_ptr(), cols, bounds, width, parts, slice: PhantomData }
+    }
+
+    /// The next patch for the thread of this number, strip after strip.
+    pub(crate) fn next(&self, thread: usize) -> Option<Patch<'_>> {
+        let (part, tiles) = (self.parts.next(thread)?, self.bounds.len() - 1);
+        Some(Patch { patches: self, tile: part % tiles, strip: part / tiles })
+    }
+}
+
+/// The rows between bounds `tile` and `tile` + 1, in columns `strip · width` and on; nobody else has them.
+#[derive(Debug)]
+pub(crate) struct Patch<'a> {
+    patches: &'a Patches<'a>,
+    pub(crate) tile: usize,
+    pub(crate) strip: usize,
+}
+
+impl Patch<'_> {
+    pub(crate) fn first_row(&self) -> usize {
+        self.patches.bounds[self.tile]
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.patches.bounds[self.tile + 1] - self.first_row()
+    }
+
+    /// Its part of row `row`, counted from its first.
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.rows(), "row {row} of {}", self.rows());
+        let Patches { at, cols, width, .. } = self.patches;
+        let first = (self.first_row() + row) * cols + self.strip * width;
+        // SAFETY: within the table (the bounds were checked), and in no other patch: bounds ascend, strips do not overlap, and each patch
+        // is given out once.
+        unsafe { std::slice::from_raw_parts_mut(at.add(first), *width) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]

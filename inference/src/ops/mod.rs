@@ -6,5 +6,6 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod pointwise;
 mod tier;
+mod vector;
 
 pub use tier::Tier;

@@ -105,7 +105,7 @@ impl Model {
         let cpu = Cpu::new(options.threads, tier)?;
         let index = tensors(checkpoint)?;
         let weights = Weights::load(&config, &index, options.precision, cpu.threads())?;
-        let kv = KvStore::new(config.num_hidden_layers, config.hidden_size, options.kv_blocks(&config))?;
+        let kv = KvStore::new(config.num_hidden_layers, config.num_attention_heads, config.head_dim(), options.kv_blocks(&config))?;
         let step_tokens_max = options.step_tokens();
         let buffers = Buffers::new(&config, step_tokens_max);
         Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max, precision: options.precision })
@@ -145,9 +145,6 @@ impl Model {
     pub fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<&mut [f32], Error> {
         self.check(spans)?;
         let Self { config, weights, cpu, kv, buffers, .. } = self;
-        for span in &*spans {
-            span.kv.blocks.iter().for_each(|block| kv.ready(*block));
-        }
         let mut pass = Pass { config, weights, cpu, kv };
         pass.embed(spans, buffers);
         for (number, layer) in weights.layers.iter().enumerate() {
@@ -276,12 +273,11 @@ impl Pass<'_> {
         let mut first = 0;
         for span in spans {
             let rows = first * hidden..(first + span.tokens.len()) * hidden;
-            let Kv { blocks, tokens: before } = &*span.kv;
-            self.kv.write(number, blocks, *before, &b.k[rows.clone()], &b.v[rows.clone()]);
-            let kv = self.kv.layer(number, blocks);
-            self.cpu.attention(&b.q[rows.clone()], self.config.num_attention_heads, kv, *before, &mut b.attended[rows]);
+            self.kv.write(number, &span.kv.blocks, span.kv.tokens, &b.k[rows.clone()], &b.v[rows]);
             first += span.tokens.len();
         }
+        let parts = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens, self.kv.layer(number, &span.kv.blocks)));
+        self.cpu.attention(&b.q, hidden, parts, &mut b.attended);
     }
 
     fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {

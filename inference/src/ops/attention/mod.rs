@@ -1,62 +1,85 @@
-//! out[d] = Σ_t softmax_t(q · k[t]) · v[t, d], for one query and one head; q is scaled already.
+//! out[i, d] = Σ_t softmax_t(q[i] · k[t]) · v[t, d], for some queries of one head of one sequence; q is scaled already.
 //!
-//! * `q` (head_dim,)    * `kv`: the keys and values, in blocks; row t of this head has head_dim numbers
-//! * `scores` (tokens,), scratch    * `out` (head_dim,), overwritten
+//! * `q` (queries, head_dim), rows `stride` apart    * `kv`: the sequence's keys and values, in tiles    * `out` (queries, head_dim)
 //!
-//! Only the first `scores.len()` rows are seen, which is how the causal mask is made. Sums run in f32 over t in order; faster
-//! versions may reorder them and compute exp within 2 ulp, in an order fixed by head_dim and tokens alone: where the blocks lie
-//! changes no bit.
+//! Query i sees the first `seen` + i tokens, which is the causal mask. Scores are sums over d in order, the highest is taken off, and
+//! weights, their total and the values are summed over t in order, all in f32. Faster versions compute exp within 2 ulp and divide
+//! otherwise; all of them keep the order, so a query's bits depend neither on the other queries nor on where the blocks lie.
 
 pub(crate) mod simd;
 
+pub(crate) use simd::Scratch;
+
 /// Tokens in a block of the KV cache.
 pub const BLOCK_TOKENS: usize = 32;
+/// The most queries computed at once.
+pub(crate) const QUERIES_MAX: usize = 32;
 
-/// The keys and values of one sequence, in blocks of [`BLOCK_TOKENS`] rows.
+/// The keys and values of one sequence in one layer. Each block has a tile (head_dim, `BLOCK_TOKENS`) of keys for each head, so that
+/// the tokens lie side by side, and a tile (`BLOCK_TOKENS`, head_dim) of values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paged<'a> {
-    /// Row r of block b begins at (b · `BLOCK_TOKENS` + r) · `stride`.
-    pub(crate) keys: &'a [f32],
-    /// As `keys`.
-    pub(crate) values: &'a [f32],
+    /// All blocks there are, one behind the other.
+    pub(crate) store: &'a [f32],
+    /// Numbers of a block.
     pub(crate) stride: usize,
+    /// Where in a block the layer's keys begin.
+    pub(crate) keys: usize,
+    /// Where in a block the layer's values begin.
+    pub(crate) values: usize,
+    pub(crate) head_dim: usize,
     /// Which blocks are the sequence's, in order.
     pub(crate) blocks: &'a [u32],
 }
 
 impl<'a> Paged<'a> {
-    /// The same rows, each from its number `first` on: where a head's part of a row begins.
-    pub(crate) fn from(self, first: usize) -> Self {
-        Self { keys: &self.keys[first..], values: &self.values[first..], ..self }
+    /// Keys of a head in the sequence's block `number`, and its values.
+    fn tiles(&self, head: usize, number: usize) -> (&'a [f32], &'a [f32]) {
+        let size = self.head_dim * BLOCK_TOKENS;
+        let block = self.blocks[number] as usize * self.stride + head * size;
+        (&self.store[block + self.keys..][..size], &self.store[block + self.values..][..size])
+    }
+}
+
+/// The queries of one head, and what they see.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Queries<'a> {
+    pub(crate) q: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+    /// Tokens that the first query sees; each that follows sees one more.
+    pub(crate) seen: usize,
+    pub(crate) kv: Paged<'a>,
+    pub(crate) head: usize,
+}
+
+impl<'a> Queries<'a> {
+    fn row(&self, number: usize) -> &'a [f32] {
+        &self.q[number * self.stride..][..self.kv.head_dim]
     }
 
-    /// Where each block begins in `keys` and `values`.
-    fn starts(self) -> impl Iterator<Item = usize> + 'a {
-        self.blocks.iter().map(move |block| *block as usize * BLOCK_TOKENS * self.stride)
+    /// Checks what the versions rely on.
+    fn check(&self, out: &[f32]) {
+        assert!(self.count > 0 && self.seen > 0, "there must be queries, and tokens for them to see");
+        assert_eq!(out.len(), self.count * self.kv.head_dim, "out must be queries × head_dim");
+        assert!(self.seen + self.count - 1 <= self.kv.blocks.len() * BLOCK_TOKENS, "every token must lie in a block");
     }
 }
 
 /// The reference: as plain as can be, and the meaning of every other version.
-pub(crate) fn attention(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
-    assert_eq!(q.len(), out.len(), "q and out must be of one head");
-    assert!(scores.len() <= kv.blocks.len() * BLOCK_TOKENS, "every row must lie in a block");
-    for (start, scores) in kv.starts().zip(scores.chunks_mut(BLOCK_TOKENS)) {
-        for (r, score) in scores.iter_mut().enumerate() {
-            *score = q.iter().zip(&kv.keys[start + r * kv.stride..]).map(|(q, k)| q * k).sum();
-        }
-    }
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - highest).exp();
-        total += *score;
-    }
-    out.fill(0.0);
-    for (start, scores) in kv.starts().zip(scores.chunks(BLOCK_TOKENS)) {
-        for (r, weight) in scores.iter().enumerate() {
-            for (out, v) in out.iter_mut().zip(&kv.values[start + r * kv.stride..]) {
-                *out += weight / total * v;
-            }
+#[cfg(test)]
+fn attention(queries: &Queries<'_>, out: &mut [f32]) {
+    queries.check(out);
+    let head_dim = queries.kv.head_dim;
+    for (number, out) in out.chunks_mut(head_dim).enumerate() {
+        let tiles = |t: usize| queries.kv.tiles(queries.head, t / BLOCK_TOKENS);
+        let score = |t| (0..head_dim).map(|d| queries.row(number)[d] * tiles(t).0[d * BLOCK_TOKENS + t % BLOCK_TOKENS]).sum::<f32>();
+        let scores: Vec<f32> = (0..queries.seen + number).map(score).collect();
+        let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: Vec<f32> = scores.iter().map(|score| (score - highest).exp()).collect();
+        let total: f32 = weights.iter().sum();
+        for (d, out) in out.iter_mut().enumerate() {
+            *out = weights.iter().enumerate().map(|(t, weight)| weight / total * tiles(t).1[t % BLOCK_TOKENS * head_dim + d]).sum();
         }
     }
 }
@@ -67,28 +90,47 @@ mod tests {
     use crate::ops::Tier;
     use proptest::prelude::*;
 
+    const HEADS: usize = 2;
+
+    /// Numbers of −1 to 1.
+    fn numbers(seed: u32, count: usize) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn run(tier: Tier, queries: &Queries<'_>) -> Vec<f32> {
+        let mut out = vec![f32::NAN; queries.count * queries.kv.head_dim];
+        simd::attention(tier, queries, &mut Scratch::default(), &mut out);
+        out
+    }
+
     proptest! {
         #[test]
-        fn every_tier_agrees_with_the_reference(
+        fn every_tier_agrees_with_the_reference_and_each_query_with_itself_alone(
             head_dim in prop_oneof![Just(1usize), Just(15), Just(16), Just(17), Just(64), Just(80), Just(128)],
-            tokens in 1usize..70,
-            gap in 0usize..20,
+            count in 1usize..QUERIES_MAX + 1,
+            seen in 1usize..66,
+            head in 0..HEADS,
             seed: u32,
         ) {
-            let mut state = seed;
-            let mut numbers = |n: usize| -> Vec<f32> {
-                (0..n).map(|_| { state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223); (state >> 8) as f32 / (1 << 23) as f32 - 1.0 }).collect()
-            };
-            let stride = head_dim + gap;
-            let (q, keys, values) = (numbers(head_dim), numbers(3 * BLOCK_TOKENS * stride), numbers(3 * BLOCK_TOKENS * stride));
-            let kv = Paged { keys: &keys, values: &values, stride, blocks: &[2, 0, 1] };
-            let mut expected = vec![0.0; head_dim];
-            attention(&q, kv, &mut vec![0.0; tokens], &mut expected);
+            let (half, stride) = (HEADS * head_dim * BLOCK_TOKENS, HEADS * head_dim);
+            let (q, store) = (numbers(seed, count * stride), numbers(!seed, 3 * 2 * half));
+            let kv = Paged { store: &store, stride: 2 * half, keys: 0, values: half, head_dim, blocks: &[2, 0, 1] };
+            let queries = Queries { q: &q[head * head_dim..], stride, count, seen, kv, head };
+            let mut expected = vec![0.0; count * head_dim];
+            attention(&queries, &mut expected);
             for tier in Tier::available() {
-                let mut out = vec![f32::NAN; head_dim];
-                simd::attention(tier, &q, kv, &mut vec![0.0; tokens], &mut out);
-                for (out, expected) in out.iter().zip(&expected) {
-                    prop_assert!((out - expected).abs() < 2e-5, "{tier:?}: {out} should be {expected}");
+                let found = run(tier, &queries);
+                for (found, expected) in found.iter().zip(&expected) {
+                    prop_assert!((found - expected).abs() < 2e-5, "{tier:?}: {found} should be {expected}");
+                }
+                for (number, found) in found.chunks(head_dim).enumerate() {
+                    let one = Queries { q: &queries.q[number * stride..], count: 1, seen: seen + number, ..queries };
+                    prop_assert_eq!(found, &run(tier, &one)[..], "{:?}: query {} of {}", tier, number, count);
                 }
             }
         }
@@ -96,11 +138,13 @@ mod tests {
 
     #[test]
     fn one_token_is_its_own_answer_and_huge_scores_do_not_overflow() {
-        let mut out = [0.0];
-        let of = |keys, values| Paged { keys, values, stride: 1, blocks: &[0] };
-        attention(&[1.0], of(&[7.0], &[3.0]), &mut [0.0], &mut out);
-        assert_eq!(out, [3.0]);
-        attention(&[1e4], of(&[1e4, -1e4], &[3.0, 5.0]), &mut [0.0; 2], &mut out);
-        assert_eq!(out, [3.0]);
+        let mut store = vec![f32::NAN; 2 * BLOCK_TOKENS];
+        store[..2].copy_from_slice(&[1e4, -1e4]);
+        store[BLOCK_TOKENS..][..2].copy_from_slice(&[3.0, 5.0]);
+        let kv = Paged { store: &store, stride: 0, keys: 0, values: BLOCK_TOKENS, head_dim: 1, blocks: &[0] };
+        for tier in Tier::available() {
+            let of = |seen| run(tier, &Queries { q: &[1e4], stride: 1, count: 1, seen, kv, head: 0 });
+            assert_eq!((of(1), of(2)), (vec![3.0], vec![3.0]), "{tier:?}");
+        }
     }
 }

@@ -1,127 +1,310 @@
-//! Attention written for the compiler to vectorise: plain loops over sixteen lanes, compiled once for each tier.
+//! Attention over vectors of every tier: for one query with the tokens side by side in the lanes, for many with the queries. Either way
+//! a query has one lane in which its sums run in the contract's order, so both give the same bits.
 #![allow(unsafe_code)]
 
-use super::Paged;
+use super::{BLOCK_TOKENS, QUERIES_MAX, Queries};
 use crate::ops::Tier;
+use crate::ops::vector::simd::{Portable, Vector};
+#[cfg(target_arch = "x86_64")]
+use crate::ops::vector::simd::{Avx2, Avx512};
 
-/// The contract of `super::attention`, on the given tier.
-pub(crate) fn attention(tier: Tier, q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
-    match tier {
-        Tier::Plain => super::attention(q, kv, scores, out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a tier is only made where this CPU was seen to have its features; the body itself is safe code.
-        Tier::Avx2 => unsafe { attention_avx2(q, kv, scores, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Tier::Avx512 | Tier::Avx512Bf16Vnni => unsafe { attention_avx512(q, kv, scores, out) },
-        #[cfg(not(target_arch = "x86_64"))]
-        Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
+/// Memory for scores and what else lies between the steps, kept from use to use.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    lines: Vec<Line>,
+}
+
+/// A cache line, so that no load crosses one.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[expect(dead_code, reason = "read and written through pointers")] [f32; 16]);
+
+impl Scratch {
+    /// Room for so many numbers.
+    fn take(&mut self, numbers: usize) -> *mut f32 {
+        let lines = numbers.div_ceil(16);
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line([0.0; 16]));
+        }
+        self.lines.as_mut_ptr().cast()
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn attention_avx2(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
-    body(q, kv, scores, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,fma")]
-fn attention_avx512(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
-    body(q, kv, scores, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-use super::BLOCK_TOKENS;
-#[cfg(target_arch = "x86_64")]
-const LANES: usize = 16;
-
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn body(q: &[f32], kv: Paged<'_>, scores: &mut [f32], out: &mut [f32]) {
-    assert_eq!(q.len(), out.len(), "q and out must be of one head");
-    assert!(scores.len() <= kv.blocks.len() * BLOCK_TOKENS, "every row must lie in a block");
-    for (start, scores) in kv.starts().zip(scores.chunks_mut(BLOCK_TOKENS)) {
-        for (r, score) in scores.iter_mut().enumerate() {
-            *score = dot(q, &kv.keys[start + r * kv.stride..][..q.len()]);
+/// The contract of the room, on the given tier, which must come from [`Tier::available`].
+pub(crate) fn attention(tier: Tier, queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    queries.check(out);
+    // SAFETY: a tier is only made where this CPU was seen to have its instructions.
+    unsafe {
+        match tier {
+            Tier::Plain => all::<Portable, 2, 4, 4>(queries, scratch, out),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => avx2(queries, scratch, out),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512 | Tier::Avx512Bf16Vnni => avx512(queries, scratch, out),
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
         }
     }
-    let highest = lanes(scores, f32::NEG_INFINITY, f32::max);
-    for score in scores.iter_mut() {
-        *score = exp(*score - highest);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    // SAFETY: passed on to the caller.
+    unsafe { all::<Avx2, 2, 4, 4>(queries, scratch, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+unsafe fn avx512(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    // SAFETY: passed on to the caller.
+    unsafe { all::<Avx512, 2, 8, 2>(queries, scratch, out) }
+}
+
+/// A tile has N vectors of queries, and R rows of sums in registers; a block has B vectors of tokens.
+#[inline(always)]
+unsafe fn all<V: Vector, const N: usize, const R: usize, const B: usize>(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    let head_dim = queries.kv.head_dim;
+    let mut first = 0;
+    while first < queries.count {
+        let left = queries.count - first;
+        let count = left.min(N * V::LANES);
+        // SAFETY: the tier's instructions are the caller's promise; `check` has seen that rows, tokens and out are there.
+        unsafe {
+            if left < V::LANES {
+                (first..queries.count).for_each(|query| one::<V, B>(queries, query, scratch, &mut out[query * head_dim..][..head_dim]));
+                return;
+            } else if left <= V::LANES {
+                tile::<V, 1, R>(queries, first, count, scratch, &mut out[first * head_dim..][..count * head_dim]);
+            } else {
+                tile::<V, N, R>(queries, first, count, scratch, &mut out[first * head_dim..][..count * head_dim]);
+            }
+        }
+        first += count;
     }
-    let total = lanes(scores, 0.0, |sum, weight| sum + weight);
-    out.fill(0.0);
-    for (start, scores) in kv.starts().zip(scores.chunks(BLOCK_TOKENS)) {
-        for (r, weight) in scores.iter().enumerate() {
-            for (out, v) in out.iter_mut().zip(&kv.values[start + r * kv.stride..][..q.len()]) {
-                *out = weight.mul_add(*v, *out);
+}
+
+/// Blocks of the first `tokens` tokens: number and how many tokens of it.
+fn blocks(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..tokens.div_ceil(BLOCK_TOKENS)).map(move |number| (number, (tokens - number * BLOCK_TOKENS).min(BLOCK_TOKENS)))
+}
+
+/// One query.
+#[inline(always)]
+unsafe fn one<V: Vector, const B: usize>(queries: &Queries<'_>, number: usize, scratch: &mut Scratch, out: &mut [f32]) {
+    let (q, tokens, head_dim) = (queries.row(number), queries.seen + number, queries.kv.head_dim);
+    let room = tokens.next_multiple_of(BLOCK_TOKENS);
+    let scores = scratch.take(room);
+    // SAFETY: `scores` has room for whole blocks, and every tile for head_dim times a block's tokens.
+    unsafe {
+        for (block, _) in blocks(tokens) {
+            let keys = queries.kv.tiles(queries.head, block).0.as_ptr();
+            let mut sums = [V::zero(); B];
+            for (d, q) in q.iter().enumerate() {
+                let q = V::splat(*q);
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::fma(V::load_f32(keys.add(d * BLOCK_TOKENS + n * V::LANES).cast()), q, *sum);
+                }
+            }
+            for (n, sum) in sums.into_iter().enumerate() {
+                V::store(scores.add(block * BLOCK_TOKENS + n * V::LANES), sum);
+            }
+        }
+        (tokens..room).for_each(|t| scores.add(t).write(f32::NEG_INFINITY));
+
+        let highest = (0..tokens).map(|t| *scores.add(t)).fold(f32::NEG_INFINITY, f32::max);
+        for at in (0..room).step_by(V::LANES) {
+            let score = V::load_f32(scores.add(at).cast());
+            V::store(scores.add(at), V::exp(V::sub(score, V::splat(highest))));
+        }
+        let mut d = 0;
+        while head_dim - d >= 4 * V::LANES {
+            values::<V, 4>(queries, d, tokens, scores, &mut out[d..]);
+            d += 4 * V::LANES;
+        }
+        while head_dim - d >= V::LANES {
+            values::<V, 1>(queries, d, tokens, scores, &mut out[d..]);
+            d += V::LANES;
+        }
+        for (d, out) in out.iter_mut().enumerate().skip(d) {
+            let (mut sum, mut total) = (0.0f32, 0.0);
+            for (block, rows) in blocks(tokens) {
+                let tile = queries.kv.tiles(queries.head, block).1;
+                for r in 0..rows {
+                    let weight = *scores.add(block * BLOCK_TOKENS + r);
+                    sum = tile[r * head_dim + d].mul_add(weight, sum);
+                    total += weight;
+                }
+            }
+            *out = sum * (1.0 / total);
+        }
+    }
+}
+
+/// `out` begins with C vectors, at `d` of the head, of the weighted sum of the values.
+#[inline(always)]
+unsafe fn values<V: Vector, const C: usize>(queries: &Queries<'_>, d: usize, tokens: usize, weights: *const f32, out: &mut [f32]) {
+    let head_dim = queries.kv.head_dim;
+    // SAFETY: `d` and C vectors from there are within the head; there are `tokens` weights.
+    unsafe {
+        let (mut sums, mut total) = ([V::zero(); C], V::zero());
+        for (block, rows) in blocks(tokens) {
+            let tile = queries.kv.tiles(queries.head, block).1.as_ptr().add(d);
+            for r in 0..rows {
+                let weight = V::splat(*weights.add(block * BLOCK_TOKENS + r));
+                total = V::add(total, weight);
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::fma(V::load_f32(tile.add(r * head_dim + n * V::LANES).cast()), weight, *sum);
+                }
+            }
+        }
+        let inverse = V::div(V::splat(1.0), total);
+        for (out, sum) in out.chunks_exact_mut(V::LANES).zip(sums) {
+            V::store(out.as_mut_ptr(), V::mul(sum, inverse));
+        }
+    }
+}
+
+/// As many −∞ as a query of a tile may have to leave unseen, then as many zeros.
+const STAIRS: [f32; 2 * QUERIES_MAX] = {
+    let mut stairs = [f32::NEG_INFINITY; 2 * QUERIES_MAX];
+    let mut place = QUERIES_MAX;
+    while place < stairs.len() {
+        stairs[place] = 0.0;
+        place += 1;
+    }
+    stairs
+};
+
+/// `count` queries at once, each in a lane of N vectors. Lanes past the last query repeat it, and nobody looks at them.
+#[inline(always)]
+unsafe fn tile<V: Vector, const N: usize, const R: usize>(
+    queries: &Queries<'_>,
+    first: usize,
+    count: usize,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    let (width, head_dim) = (N * V::LANES, queries.kv.head_dim);
+    let seen = queries.seen + first;
+    let tokens = seen + count - 1;
+    // Queries and results (head_dim, width), scores (tokens, width) in whole blocks.
+    let q = scratch.take((2 * head_dim + tokens.next_multiple_of(BLOCK_TOKENS)) * width);
+    // SAFETY: every pointer stays within the scratch as laid out here, and within tiles of head_dim times a block's tokens, which R
+    // divides.
+    unsafe {
+        let results = q.add(head_dim * width);
+        let scores = results.add(head_dim * width);
+        for lane in 0..width {
+            for (d, number) in queries.row(first + lane.min(count - 1)).iter().enumerate() {
+                q.add(d * width + lane).write(*number);
+            }
+        }
+        for (block, rows) in blocks(tokens) {
+            let keys = queries.kv.tiles(queries.head, block).0.as_ptr();
+            for r in (0..rows).step_by(R) {
+                dots::<V, N, R>(q, keys.add(r), BLOCK_TOKENS, head_dim, scores.add((block * BLOCK_TOKENS + r) * width));
+            }
+        }
+
+        let at = |t: usize, n: usize| scores.add(t * width + n * V::LANES);
+        let mut highest = [V::splat(f32::NEG_INFINITY); N];
+        for t in 0..tokens {
+            for (n, highest) in highest.iter_mut().enumerate() {
+                let mut score = V::load_f32(at(t, n).cast());
+                if t >= seen {
+                    score = V::add(score, V::load_f32(STAIRS.as_ptr().add(QUERIES_MAX - (t + 1 - seen) + n * V::LANES).cast()));
+                    V::store(at(t, n), score);
+                }
+                *highest = V::max(*highest, score);
+            }
+        }
+        let mut totals = [V::zero(); N];
+        for t in 0..tokens {
+            for (n, total) in totals.iter_mut().enumerate() {
+                let weight = V::exp(V::sub(V::load_f32(at(t, n).cast()), highest[n]));
+                V::store(at(t, n), weight);
+                *total = V::add(*total, weight);
+            }
+        }
+
+        let mut d = 0;
+        while head_dim - d >= R {
+            weigh::<V, N, R>(queries, d, tokens, scores, &totals, results.add(d * width));
+            d += R;
+        }
+        while d < head_dim {
+            weigh::<V, N, 1>(queries, d, tokens, scores, &totals, results.add(d * width));
+            d += 1;
+        }
+        for (lane, out) in out.chunks_exact_mut(head_dim).enumerate() {
+            for (d, out) in out.iter_mut().enumerate() {
+                *out = *results.add(d * width + lane);
             }
         }
     }
-    for out in out {
-        *out /= total;
-    }
 }
 
-#[cfg(target_arch = "x86_64")]
+/// scores (R, N vectors) = Σ_d k[d, r] · q[d], where `keys` has `stride` numbers for each d.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_tail) = a.as_chunks::<LANES>();
-    let (b, b_tail) = b.as_chunks::<LANES>();
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] = a[lane].mul_add(b[lane], sums[lane]);
+unsafe fn dots<V: Vector, const N: usize, const R: usize>(q: *const f32, keys: *const f32, stride: usize, head_dim: usize, scores: *mut f32) {
+    let width = N * V::LANES;
+    // SAFETY: the caller's: q (head_dim, width), R keys from `keys` on for each d, room for R rows of scores.
+    unsafe {
+        let mut sums = [[V::zero(); N]; R];
+        for d in 0..head_dim {
+            let mut lanes = [V::zero(); N];
+            for (n, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = V::load_f32(q.add(d * width + n * V::LANES).cast());
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let key = V::splat(*keys.add(d * stride + r));
+                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                    *sum = V::fma(key, *lanes, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                V::store(scores.add(r * width + n * V::LANES), *sum);
+            }
         }
     }
-    let tail: f32 = a_tail.iter().zip(b_tail).map(|(a, b)| a * b).sum();
-    sums.into_iter().sum::<f32>() + tail
 }
 
-/// Folds lane by lane, then over the lanes.
-#[cfg(target_arch = "x86_64")]
+/// results (R, N vectors) = Σ_t v[t, d + r] · weight[t] / total.
 #[inline(always)]
-fn lanes(numbers: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
-    let (whole, tail) = numbers.as_chunks::<LANES>();
-    let mut sums = [start; LANES];
-    for numbers in whole {
-        for lane in 0..LANES {
-            sums[lane] = fold(sums[lane], numbers[lane]);
+unsafe fn weigh<V: Vector, const N: usize, const R: usize>(
+    queries: &Queries<'_>,
+    d: usize,
+    tokens: usize,
+    weights: *const f32,
+    totals: &[V::F; N],
+    results: *mut f32,
+) {
+    let (width, head_dim) = (N * V::LANES, queries.kv.head_dim);
+    // SAFETY: the caller's: d + R is within the head, weights (tokens, width), room for R rows of results.
+    unsafe {
+        let mut sums = [[V::zero(); N]; R];
+        for (block, rows) in blocks(tokens) {
+            let tile = queries.kv.tiles(queries.head, block).1.as_ptr().add(d);
+            for t in 0..rows {
+                let mut lanes = [V::zero(); N];
+                for (n, lanes) in lanes.iter_mut().enumerate() {
+                    *lanes = V::load_f32(weights.add((block * BLOCK_TOKENS + t) * width + n * V::LANES).cast());
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let value = V::splat(*tile.add(t * head_dim + r));
+                    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                        *sum = V::fma(value, *lanes, *sum);
+                    }
+                }
+            }
         }
-    }
-    sums.into_iter().chain(tail.iter().copied()).fold(start, fold)
-}
-
-/// eˣ for x ≤ 0: 2ⁿ · eʳ with |r| ≤ ln 2 / 2, eʳ by its Taylor polynomial of degree 7 (its next term is below 2⁻²⁷).
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Below this the answer is no normal number; as a weight it is nothing.
-    let x = x.max(-87.0);
-    // Adding and taking away 1.5 · 2²³ rounds to the nearest whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
-    // ln 2 in two parts, the first exact when multiplied by n.
-    let r = n.mul_add(-0.693_359_4, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    let mut power = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        power = r.mul_add(power, coefficient);
-    }
-    power * f32::from_bits(((n as i32 + 127) << 23) as u32)
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn exp_is_within_two_ulp(x in -87f32..=0.0) {
-            let expected = f64::from(x).exp();
-            prop_assert!((f64::from(exp(x)) / expected - 1.0).abs() < 2.4e-7, "exp({x}) = {}", exp(x));
+        for (r, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                V::store(results.add(r * width + n * V::LANES), V::mul(*sum, V::div(V::splat(1.0), totals[n])));
+            }
         }
     }
 }

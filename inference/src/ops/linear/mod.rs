@@ -11,7 +11,6 @@ mod pack;
 #[cfg(test)]
 mod reference;
 pub(crate) mod simd;
-mod vector;
 
 pub(crate) use activations::{Activations, Tile};
 pub(crate) use pack::{Source, pack_panel};

@@ -1,11 +1,11 @@
 //! The kernels: one panel of weights by one tile of activations, written once over `Vector` and compiled for every tier.
 #![allow(unsafe_code)]
 
-#[cfg(target_arch = "x86_64")]
-use super::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
-use super::vector::simd::{Portable, Vector};
 use super::{Activation, Format, GROUP, PANEL_ROWS, Panels, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
+use crate::ops::vector::simd::{Portable, Vector};
 
 /// How far ahead weights are asked for: longer than the memory's latency at its speed.
 const PREFETCH_BYTES: usize = 4096;

@@ -1,3 +1,3 @@
 //! A vector of f32 or i32 lanes, and the few things the kernels do with it: one trait, and one type for each tier.
 
-pub(super) mod simd;
+pub(in crate::ops) mod simd;

@@ -7,7 +7,7 @@ use half::f16;
 ///
 /// # Safety
 /// Every function needs the instructions of the type's tier; loads and stores need that much memory at the pointer, of any alignment.
-pub(in crate::ops::linear) trait Vector {
+pub(in crate::ops) trait Vector {
     type F: Copy;
     type I: Copy;
     const LANES: usize;
@@ -28,6 +28,14 @@ pub(in crate::ops::linear) trait Vector {
     /// a · b + c, rounded once.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// 2ⁿ, for whole n of −126 to 127.
+    unsafe fn power_of_two(n: Self::F) -> Self::F;
+    /// a where it stands beside a number that is at least `limit`, else 0.
+    unsafe fn where_at_least(number: Self::F, limit: Self::F, a: Self::F) -> Self::F;
     unsafe fn to_f(a: Self::I) -> Self::F;
     unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
     unsafe fn sub_i(a: Self::I, b: Self::I) -> Self::I;
@@ -44,10 +52,32 @@ pub(in crate::ops::linear) trait Vector {
     unsafe fn dot_bytes(sum: Self::I, unsigned: Self::I, signed: Self::I) -> Self::I;
     /// Asks for the cache line at `at`, which need not be memory of ours.
     unsafe fn prefetch(at: *const u8);
+
+    /// eˣ for x ≤ 0, and 0 below −87, where the answer is no normal number: 2ⁿ · eʳ with |r| ≤ ln 2 / 2, eʳ by its Taylor polynomial
+    /// of degree 7 (its next term is below 2⁻²⁷).
+    #[inline(always)]
+    unsafe fn exp(x: Self::F) -> Self::F {
+        // Adding and taking away 1.5 · 2²³ rounds to the nearest whole number.
+        const ROUND: f32 = 12_582_912.0;
+        // SAFETY: the trait's contract, passed on.
+        unsafe {
+            let lowest = Self::splat(-87.0);
+            let near = Self::max(x, lowest);
+            let n = Self::sub(Self::fma(near, Self::splat(std::f32::consts::LOG2_E), Self::splat(ROUND)), Self::splat(ROUND));
+            // ln 2 in two parts, the first exact when multiplied by n.
+            let r = Self::fma(n, Self::splat(-0.693_359_4), near);
+            let r = Self::fma(n, Self::splat(2.121_944_4e-4), r);
+            let mut power = Self::splat(1.0 / 5040.0);
+            for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+                power = Self::fma(r, power, Self::splat(coefficient));
+            }
+            Self::where_at_least(x, lowest, Self::mul(power, Self::power_of_two(n)))
+        }
+    }
 }
 
 /// Eight lanes of plain numbers.
-pub(in crate::ops::linear) struct Portable;
+pub(in crate::ops) struct Portable;
 
 impl Vector for Portable {
     type F = [f32; 8];
@@ -104,6 +134,30 @@ impl Vector for Portable {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }
     #[inline(always)]
+    unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+    #[inline(always)]
+    unsafe fn div(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] / b[lane])
+    }
+    #[inline(always)]
+    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(n: [f32; 8]) -> [f32; 8] {
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
+    unsafe fn where_at_least(number: [f32; 8], limit: [f32; 8], a: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| if number[lane] >= limit[lane] { a[lane] } else { 0.0 })
+    }
+    #[inline(always)]
     unsafe fn to_f(a: [i32; 8]) -> [f32; 8] {
         a.map(|lane| lane as f32)
     }
@@ -152,7 +206,7 @@ impl Vector for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(in crate::ops::linear) use x86::{Avx2, Avx512, Avx512Bf16Vnni};
+pub(in crate::ops) use x86::{Avx2, Avx512, Avx512Bf16Vnni};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -160,11 +214,11 @@ mod x86 {
     use std::arch::x86_64::*;
 
     /// Eight lanes.
-    pub(in crate::ops::linear) struct Avx2;
+    pub(in crate::ops) struct Avx2;
     /// Sixteen lanes.
-    pub(in crate::ops::linear) struct Avx512;
+    pub(in crate::ops) struct Avx512;
     /// Sixteen lanes with dot products.
-    pub(in crate::ops::linear) struct Avx512Bf16Vnni;
+    pub(in crate::ops) struct Avx512Bf16Vnni;
 
     // SAFETY of every body below: the trait's contract gives the instructions and the memory.
     impl Vector for Avx2 {
@@ -219,6 +273,30 @@ mod x86 {
         #[inline(always)]
         unsafe fn mul(a: __m256, b: __m256) -> __m256 {
             unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_sub_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn div(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_div_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn max(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(n: __m256) -> __m256 {
+            unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)))) }
+        }
+        #[inline(always)]
+        unsafe fn where_at_least(number: __m256, limit: __m256, a: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(number, limit), a) }
         }
         #[inline(always)]
         unsafe fn to_f(a: __m256i) -> __m256 {
@@ -329,6 +407,30 @@ mod x86 {
                     unsafe { _mm512_mul_ps(a, b) }
                 }
                 #[inline(always)]
+                unsafe fn add(a: __m512, b: __m512) -> __m512 {
+                    unsafe { _mm512_add_ps(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+                    unsafe { _mm512_sub_ps(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn div(a: __m512, b: __m512) -> __m512 {
+                    unsafe { _mm512_div_ps(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn max(a: __m512, b: __m512) -> __m512 {
+                    unsafe { _mm512_max_ps(a, b) }
+                }
+                #[inline(always)]
+                unsafe fn power_of_two(n: __m512) -> __m512 {
+                    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)))) }
+                }
+                #[inline(always)]
+                unsafe fn where_at_least(number: __m512, limit: __m512, a: __m512) -> __m512 {
+                    unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(number, limit), a) }
+                }
+                #[inline(always)]
                 unsafe fn to_f(a: __m512i) -> __m512 {
                     unsafe { _mm512_cvtepi32_ps(a) }
                 }
@@ -400,6 +502,23 @@ mod x86 {
             let even = _mm512_madd_epi16(_mm512_and_si512(unsigned, _mm512_set1_epi16(0xff)), even);
             let odd = _mm512_madd_epi16(_mm512_srli_epi16::<8>(unsigned), odd);
             _mm512_add_epi32(sum, _mm512_add_epi32(even, odd))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn exp_is_within_two_ulp_and_nothing_far_below(x in -87f32..=0.0, far in -1e30f32..-87.1) {
+            // SAFETY: plain numbers need no instructions.
+            let found = unsafe { Portable::exp([x, far, f32::NEG_INFINITY, -87.0, 0.0, x, far, x]) };
+            let expected = f64::from(x).exp();
+            prop_assert!((f64::from(found[0]) / expected - 1.0).abs() < 2.4e-7, "exp({x}) = {}", found[0]);
+            prop_assert_eq!([found[1], found[2], found[4], found[6]], [0.0, 0.0, 1.0, 0.0]);
         }
     }
 }
