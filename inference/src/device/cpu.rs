@@ -7,6 +7,7 @@ use super::threads::{Chunks, Patches, Strips, Threads};
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::{self, Activations, Format, PANEL_ROWS, Panels, TILE_ROWS_MAX};
+use crate::ops::pointwise::Finish;
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
 /// Below this many multiplications an operation stays on one thread: waking the others takes longer.
@@ -25,6 +26,24 @@ pub(crate) enum After {
     Add,
     /// Multiplied in the first table, then written.
     ScaleFirst(f32),
+}
+
+impl After {
+    fn in_table(self, number: usize) -> Finish {
+        match self {
+            After::Store => Finish::Store,
+            After::Relu => Finish::Relu,
+            After::Gelu => Finish::Gelu,
+            After::Add => Finish::Add,
+            After::ScaleFirst(factor) => {
+                if number == 0 {
+                    Finish::Scale(factor)
+                } else {
+                    Finish::Store
+                }
+            }
+        }
+    }
 }
 
 /// The threads and kernels that compute.
@@ -54,7 +73,26 @@ impl Cpu {
 
     /// Makes x (tokens, cols) ready to be multiplied by matrices of this format.
     pub(crate) fn pack(&self, format: Format, x: &[f32], cols: usize, packed: &mut Activations) {
-        packed.pack(self.tier, format.activation(), x, cols);
+        let kind = format.activation();
+        let (memory, tile, rows) = packed.room(self.tier, kind, x.len() / cols, cols);
+        let tiles = Chunks::new(memory, tile, self.threads.count());
+        self.share(x.len(), &|thread| {
+            while let Some((number, tile)) = tiles.next(thread) {
+                let first = number * rows * cols;
+                linear::pack_tile(self.tier, kind, &x[first..(first + rows * cols).min(x.len())], cols, tile);
+            }
+        });
+    }
+
+    /// Rows of a matrix, as it holds them: y (numbers, cols).
+    pub(crate) fn rows(&self, w: &Panels<'_>, numbers: &[u32], y: &mut [f32]) {
+        let rows = Chunks::new(y, w.cols, self.threads.count());
+        // A row lies in as many cache lines as it has numbers, and is waited for more than multiplied.
+        self.share(16 * w.cols * numbers.len(), &|thread| {
+            while let Some((place, row)) = rows.next(thread) {
+                w.row(numbers[place] as usize, row);
+            }
+        });
     }
 
     /// y (tokens, rows) = x (tokens, cols) · wᵀ + bias, with `after` on the way. The rows of w are shared out evenly among the tables
@@ -62,25 +100,22 @@ impl Cpu {
     pub(crate) fn linear(&self, w: &Panels<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
         assert_eq!(y.iter().map(|table| table.len()).sum::<usize>(), x.rows() * w.rows, "y must be tokens × rows");
         assert!(bias.is_empty() || bias.len() == w.rows, "bias of {} must have {} numbers, or none", bias.len(), w.rows);
-        let tables = y.len();
         let strips = Strips::new(y, x.rows(), PANEL_ROWS, self.threads.count());
         let work = |thread| {
             let mut sums = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
             while let Some(mut strip) = strips.next(thread) {
-                let first_row = strip.number * PANEL_ROWS;
                 let mut token = 0;
                 for tile in x.tiles() {
                     let sums = &mut sums[..tile.rows * PANEL_ROWS];
                     linear::simd::multiply(self.tier, w, strip.number, &tile, sums);
-                    for sums in sums.chunks_exact(PANEL_ROWS) {
-                        for table in 0..tables {
-                            if let Some((begin, y)) = strip.part(token, table) {
-                                let bias = if bias.is_empty() { bias } else { &bias[first_row + begin..][..y.len()] };
-                                finish(after, table, &sums[begin..][..y.len()], bias, y);
-                            }
+                    for table in strip.tables() {
+                        let (begin, width) = strip.part(table);
+                        let bias = if bias.is_empty() { bias } else { &bias[strip.number * PANEL_ROWS + begin..][..width] };
+                        for (m, sums) in sums.chunks_exact(PANEL_ROWS).enumerate() {
+                            pointwise::finish(self.tier, after.in_table(table), &sums[begin..][..width], bias, strip.row(table, token + m));
                         }
-                        token += 1;
                     }
+                    token += tile.rows;
                 }
             }
         };
@@ -92,7 +127,7 @@ impl Cpu {
         let rows = Chunks::new(y, cols, self.threads.count());
         self.share(x.len(), &|thread| {
             while let Some((row, y)) = rows.next(thread) {
-                layer_norm::layer_norm(&x[row * cols..][..cols], gain, bias, epsilon, y);
+                layer_norm::layer_norm(self.tier, &x[row * cols..][..cols], gain, bias, epsilon, y);
             }
         });
     }
@@ -141,38 +176,5 @@ impl Cpu {
     /// y += x.
     pub(crate) fn add(&self, x: &[f32], y: &mut [f32]) {
         pointwise::add(x, y);
-    }
-}
-
-/// y = after(sums + bias).
-fn finish(after: After, table: usize, sums: &[f32], bias: &[f32], y: &mut [f32]) {
-    let mut with_bias = [0.0; PANEL_ROWS];
-    let sums = match bias {
-        [] => sums,
-        bias => {
-            let with_bias = &mut with_bias[..sums.len()];
-            for ((out, sum), bias) in with_bias.iter_mut().zip(sums).zip(bias) {
-                *out = sum + bias;
-            }
-            with_bias
-        }
-    };
-    match after {
-        After::Add => pointwise::add(sums, y),
-        After::Store => y.copy_from_slice(sums),
-        After::Relu => {
-            y.copy_from_slice(sums);
-            pointwise::relu(y);
-        }
-        After::Gelu => {
-            y.copy_from_slice(sums);
-            pointwise::gelu(y);
-        }
-        After::ScaleFirst(factor) => {
-            y.copy_from_slice(sums);
-            if table == 0 {
-                pointwise::scale(factor, y);
-            }
-        }
     }
 }

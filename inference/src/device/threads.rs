@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -168,20 +169,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// and asks ahead only for what it will read itself; one that has finished takes over from the end of another's range.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    ranges: Vec<Range>,
+    ranges: Vec<Share>,
 }
 
-/// What is left of a range: its first number in the upper half of the word, its end in the lower. On a cache line of its own.
+/// What is left of a thread's range: its first number in the upper half of the word, its end in the lower. On a cache line of its own.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Range(AtomicU64);
+struct Share(AtomicU64);
 
 impl Parts {
     /// For so many threads.
     pub(crate) fn new(count: usize, threads: usize) -> Self {
         assert!(u32::try_from(count).is_ok(), "{count} parts are more than are counted");
         let (count, threads) = (count as u64, threads.max(1) as u64);
-        let range = |number| Range(AtomicU64::new((count * number / threads) << 32 | (count * (number + 1) / threads)));
+        let range = |number| Share(AtomicU64::new((count * number / threads) << 32 | (count * (number + 1) / threads)));
         Self { ranges: (0..threads).map(range).collect() }
     }
 
@@ -193,7 +194,7 @@ impl Parts {
     }
 }
 
-impl Range {
+impl Share {
     fn take_first(&self) -> Option<usize> {
         self.take(|first, end| (first, first + 1, end))
     }
@@ -295,15 +296,27 @@ pub(crate) struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    /// Its part of a row of one table, and the column of the strip at which it begins. `None` if it has none of that table.
-    pub(crate) fn part(&mut self, row: usize, table: usize) -> Option<(usize, &mut [f32])> {
-        let Strips { tables, rows, width, .. } = self.strips;
-        assert!(row < *rows, "row {row} of {rows}");
-        let (begin, Table { at, first_col, cols }) = (self.number * width, tables[table]);
-        let (first, end) = (begin.max(first_col), (begin + width).min(first_col + cols));
+    /// The tables it has columns of.
+    pub(crate) fn tables(&self) -> Range<usize> {
+        let (begin, end) = (self.number * self.strips.width, (self.number + 1) * self.strips.width);
+        let tables = &self.strips.tables;
+        tables.partition_point(|table| table.first_col + table.cols <= begin)..tables.partition_point(|table| table.first_col < end)
+    }
+
+    /// The column of the strip at which its part of a table begins, and how many columns that has. Of one of its `tables`.
+    pub(crate) fn part(&self, table: usize) -> (usize, usize) {
+        let (begin, Table { first_col, cols, .. }) = (self.number * self.strips.width, self.strips.tables[table]);
+        let (first, end) = (begin.max(first_col), (begin + self.strips.width).min(first_col + cols));
+        (first - begin, end.saturating_sub(first))
+    }
+
+    /// That part of a row.
+    pub(crate) fn row(&mut self, table: usize, row: usize) -> &mut [f32] {
+        assert!(row < self.strips.rows, "row {row} of {}", self.strips.rows);
+        let ((begin, width), Table { at, first_col, cols }) = (self.part(table), self.strips.tables[table]);
+        let first = row * cols + (self.number * self.strips.width + begin).saturating_sub(first_col).min(cols - width);
         // SAFETY: within row and table; strips do not overlap, each is given out once, and its parts are borrowed from it.
-        (first < end)
-            .then(|| (first - begin, unsafe { std::slice::from_raw_parts_mut(at.add(row * cols + first - first_col), end - first) }))
+        unsafe { std::slice::from_raw_parts_mut(at.add(first), width) }
     }
 }
 
@@ -390,11 +403,11 @@ mod tests {
             threads.run(&|thread| {
                 while let Some(mut strip) = strips.next(thread) {
                     let number = strip.number;
-                    for (row, table) in (0..3).flat_map(|row| [(row, 0), (row, 1)]) {
-                        if let Some((begin, part)) = strip.part(row, table) {
-                            for (place, value) in part.iter_mut().enumerate() {
-                                *value += (100 * row + 2 * number + begin + place) as f32;
-                            }
+                    let tables = strip.tables();
+                    for (row, table) in (0..3).flat_map(|row| tables.clone().map(move |table| (row, table))) {
+                        let begin = strip.part(table).0;
+                        for (place, value) in strip.row(table, row).iter_mut().enumerate() {
+                            *value += (100 * row + 2 * number + begin + place) as f32;
                         }
                     }
                 }

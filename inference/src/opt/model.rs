@@ -225,16 +225,13 @@ impl Pass<'_> {
     fn embed(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
         let (cpu, weights) = (self.cpu, self.weights);
         b.resize(self.config, spans.iter().map(|span| span.tokens.len()).sum());
-        let ids = spans.iter().flat_map(|span| span.tokens.iter().map(|id| *id as usize));
+        let ids: Vec<u32> = spans.iter().flat_map(|span| span.tokens).copied().collect();
         let positions = spans.iter().flat_map(|span| (span.kv.tokens..).take(span.tokens.len())).map(|position| position + POSITION_OFFSET);
 
         for (row, position) in b.x.chunks_exact_mut(self.config.hidden_size).zip(positions) {
             weights.packed.table_row(&weights.embed_positions, position, row); //                  (T, hidden)
         }
-        let embedding = weights.packed.panels(&weights.embed_tokens);
-        for (row, id) in b.embedded.chunks_exact_mut(self.config.word_embed_proj_dim).zip(ids) {
-            embedding.row(id, row); //                                                             (T, embed)
-        }
+        cpu.rows(&weights.packed.panels(&weights.embed_tokens), &ids, &mut b.embedded); //         (T, embed)
         match &weights.projection {
             None => cpu.add(&b.embedded, &mut b.x), //                                             (T, hidden)
             Some((project_in, _)) => {

@@ -4,9 +4,9 @@
 
 use super::{BLOCK_TOKENS, QUERIES_MAX, Queries};
 use crate::ops::Tier;
-use crate::ops::vector::simd::{Portable, Vector};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512};
+use crate::ops::vector::simd::{Portable, Vector};
 
 /// Memory for scores and what else lies between the steps, kept from use to use.
 #[derive(Debug, Default)]
@@ -247,7 +247,13 @@ unsafe fn tile<V: Vector, const N: usize, const R: usize>(
 
 /// scores (R, N vectors) = Σ_d k[d, r] · q[d], where `keys` has `stride` numbers for each d.
 #[inline(always)]
-unsafe fn dots<V: Vector, const N: usize, const R: usize>(q: *const f32, keys: *const f32, stride: usize, head_dim: usize, scores: *mut f32) {
+unsafe fn dots<V: Vector, const N: usize, const R: usize>(
+    q: *const f32,
+    keys: *const f32,
+    stride: usize,
+    head_dim: usize,
+    scores: *mut f32,
+) {
     let width = N * V::LANES;
     // SAFETY: the caller's: q (head_dim, width), R keys from `keys` on for each d, room for R rows of scores.
     unsafe {

@@ -12,7 +12,7 @@ mod pack;
 mod reference;
 pub(crate) mod simd;
 
-pub(crate) use activations::{Activations, Tile};
+pub(crate) use activations::{Activations, Tile, pack_tile};
 pub(crate) use pack::{Source, pack_panel};
 
 /// Rows of a panel.
@@ -168,8 +168,11 @@ mod tests {
 
     /// (batch, rows), computed panel by panel.
     fn run(tier: Tier, w: &Panels<'_>, x: &[f32]) -> Vec<f32> {
-        let mut packed = Activations::default();
-        packed.pack(tier, w.format.activation(), x, w.cols);
+        let (mut packed, kind) = (Activations::default(), w.format.activation());
+        let (memory, tile, rows) = packed.room(tier, kind, x.len() / w.cols, w.cols);
+        for (tile, x) in memory.chunks_mut(tile).zip(x.chunks(rows * w.cols)) {
+            pack_tile(tier, kind, x, w.cols, tile);
+        }
         let mut y = vec![f32::NAN; packed.rows() * w.rows];
         for panel in 0..w.rows.div_ceil(PANEL_ROWS) {
             let mut first = 0;

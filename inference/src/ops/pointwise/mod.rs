@@ -1,6 +1,62 @@
-//! Number by number: y += x, y = max(y, 0), y = gelu(y), y *= factor.
+//! Number by number: y += x, and what is done with the sums of a product on their way into the result.
 //!
 //! Each output depends on its own inputs alone, and the loops are plain enough for the compiler to vectorise.
+
+use super::simd::every_tier;
+
+/// Numbers that are finished at once where there are so many.
+const WIDTH: usize = 32;
+
+/// What becomes of a sum s, bias included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Finish {
+    /// y = s
+    Store,
+    /// y = max(s, 0)
+    Relu,
+    /// y = s · Φ(s)
+    Gelu,
+    /// y += s
+    Add,
+    /// y = s · factor
+    Scale(f32),
+}
+
+every_tier!(
+    /// y[i] = the finish of sums[i] + bias[i]; an empty bias is 0.
+    fn finish(finish: Finish, sums: &[f32], bias: &[f32], y: &mut [f32]) = plain_finish
+);
+
+#[inline(always)]
+fn plain_finish(finish: Finish, sums: &[f32], bias: &[f32], y: &mut [f32]) {
+    assert_eq!(sums.len(), y.len(), "sums and y must be of one length");
+    assert!(bias.is_empty() || bias.len() == y.len(), "bias and y must be of one length");
+    match finish {
+        Finish::Store => each(sums, bias, y, |sum, _| sum),
+        Finish::Relu => each(sums, bias, y, |sum, _| sum.max(0.0)),
+        Finish::Gelu => each(sums, bias, y, |sum, _| gelu(sum)),
+        Finish::Add => each(sums, bias, y, |sum, y| y + sum),
+        Finish::Scale(factor) => each(sums, bias, y, |sum, _| sum * factor),
+    }
+}
+
+#[inline(always)]
+fn each(sums: &[f32], bias: &[f32], y: &mut [f32], finish: impl Fn(f32, f32) -> f32) {
+    const NONE: [f32; WIDTH] = [0.0; WIDTH];
+    let bias = if bias.is_empty() { &NONE[..y.len().min(WIDTH)] } else { bias };
+    // Of a length known here the loop becomes a few instructions.
+    if let (Ok(sums), Ok(bias)) = (<&[f32; WIDTH]>::try_from(sums), <&[f32; WIDTH]>::try_from(bias))
+        && let Ok(y) = <&mut [f32; WIDTH]>::try_from(&mut *y)
+    {
+        for i in 0..WIDTH {
+            y[i] = finish(sums[i] + bias[i], y[i]);
+        }
+        return;
+    }
+    for ((y, sum), bias) in y.iter_mut().zip(sums).zip(bias.iter().chain(std::iter::repeat(&0.0))) {
+        *y = finish(sum + bias, *y);
+    }
+}
 
 /// y[i] += x[i].
 pub(crate) fn add(x: &[f32], y: &mut [f32]) {
@@ -10,25 +66,9 @@ pub(crate) fn add(x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// y[i] *= factor.
-pub(crate) fn scale(factor: f32, y: &mut [f32]) {
-    for y in y {
-        *y *= factor;
-    }
-}
-
-/// y[i] = max(y[i], 0).
-pub(crate) fn relu(y: &mut [f32]) {
-    for y in y {
-        *y = y.max(0.0);
-    }
-}
-
-/// y[i] = y[i] · Φ(y[i]), with Φ the normal distribution: the exact gelu, not the tanh one. (Hendrycks, Gimpel 2016.)
-pub(crate) fn gelu(y: &mut [f32]) {
-    for y in y {
-        *y = (f64::from(*y) * 0.5 * erfc(-f64::from(*y) * std::f64::consts::FRAC_1_SQRT_2)) as f32;
-    }
+/// x · Φ(x), with Φ the normal distribution: the exact gelu, not the tanh one. (Hendrycks, Gimpel 2016.)
+fn gelu(x: f32) -> f32 {
+    (f64::from(x) * 0.5 * erfc(-f64::from(x) * std::f64::consts::FRAC_1_SQRT_2)) as f32
 }
 
 /// The complementary error function, within 1.2e-7 of its value everywhere: a Chebyshev fit of erfc(z) · eᶻ² · (1 + z/2)
@@ -55,6 +95,7 @@ fn erfc(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::Tier;
     use proptest::prelude::*;
 
     #[test]
@@ -62,22 +103,39 @@ mod tests {
         // From x · Φ(x), to eight digits.
         let known = [(0.0, 0.0), (1.0, 0.841_344_8), (-1.0, -0.158_655_25), (2.5, 2.484_475_8), (-3.0, -0.004_049_694), (9.0, 9.0)];
         for (x, expected) in known {
-            let mut y = [x];
-            gelu(&mut y);
-            assert!((y[0] - expected).abs() <= 1e-6 * expected.abs() + 1e-9, "gelu({x}) = {} should be {expected}", y[0]);
+            let found = gelu(x);
+            assert!((found - expected).abs() <= 1e-6 * expected.abs() + 1e-9, "gelu({x}) = {found} should be {expected}");
         }
     }
 
     proptest! {
         #[test]
-        fn relu_add_and_scale_are_what_they_say(x in proptest::collection::vec(-9f32..9.0, 0..70)) {
+        fn sums_are_finished_as_they_should_be_by_every_tier(
+            x in prop_oneof![proptest::collection::vec(-9f32..9.0, WIDTH), proptest::collection::vec(-9f32..9.0, 0..70)],
+            with_bias: bool,
+        ) {
+            let bias: Vec<f32> = if with_bias { x.iter().rev().copied().collect() } else { Vec::new() };
+            let sum = |i: usize| x[i] + if with_bias { bias[i] } else { 0.0 };
+            for (kind, expected) in [
+                (Finish::Store, &(|i| sum(i)) as &dyn Fn(usize) -> f32),
+                (Finish::Relu, &|i| if sum(i) > 0.0 { sum(i) } else { 0.0 }),
+                (Finish::Gelu, &|i| gelu(sum(i))),
+                (Finish::Add, &|i| 1.5 + sum(i)),
+                (Finish::Scale(0.5), &|i| sum(i) * 0.5),
+            ] {
+                for tier in Tier::available() {
+                    let mut y = vec![1.5; x.len()];
+                    finish(tier, kind, &x, &bias, &mut y);
+                    prop_assert_eq!(y, (0..x.len()).map(expected).collect::<Vec<_>>(), "{:?} {:?}", kind, tier);
+                }
+            }
+        }
+
+        #[test]
+        fn add_adds(x in proptest::collection::vec(-9f32..9.0, 0..70)) {
             let mut y = x.clone();
             add(&x, &mut y);
-            scale(0.5, &mut y);
-            prop_assert_eq!(&y, &x);
-            relu(&mut y);
-            let expected: Vec<f32> = x.iter().map(|x| if *x > 0.0 { *x } else { 0.0 }).collect();
-            prop_assert_eq!(y, expected);
+            prop_assert_eq!(y, x.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
         }
     }
 }

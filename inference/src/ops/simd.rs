@@ -1,0 +1,36 @@
+//! Plain code, compiled once for each tier: the compiler vectorises it for the instructions it may use.
+#![allow(unsafe_code)]
+
+/// Defines a function that does what the plain function behind `=` does, compiled for every tier; it takes the tier first. The plain
+/// function must be `#[inline(always)]`, or it is compiled for none.
+macro_rules! every_tier {
+    ($(#[$about:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $plain:path) => {
+        $(#[$about])*
+        #[allow(unsafe_code, reason = "the call of a function compiled for instructions that were seen")]
+        pub(crate) fn $name(tier: crate::ops::Tier, $($argument: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($argument: $type),*) $(-> $result)? {
+                $plain($($argument),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn avx512($($argument: $type),*) $(-> $result)? {
+                $plain($($argument),*)
+            }
+            match tier {
+                crate::ops::Tier::Plain => $plain($($argument),*),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: a tier is only made where this CPU was seen to have its instructions; the code itself is safe.
+                crate::ops::Tier::Avx2 => unsafe { avx2($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                crate::ops::Tier::Avx512 | crate::ops::Tier::Avx512Bf16Vnni => unsafe { avx512($($argument),*) },
+                #[cfg(not(target_arch = "x86_64"))]
+                _ => unreachable!("a tier is only made where its instructions were seen"),
+            }
+        }
+    };
+}
+
+pub(in crate::ops) use every_tier;
