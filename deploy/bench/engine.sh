@@ -34,7 +34,7 @@ measure() {
 [ $# -gt 0 ] || set -- 125m 1.3b
 {
     for size in "$@"; do
-        measure "$size" 0.5 --precision exact,bf16,int8,int4
+        measure "$size" 0.5 --precision exact,bf16,int8,int4 --cache "$TARGET/bench/packed"
         measure "$size" 0.9 --precision exact,bf16,int8,int4 --batch 1 --prefill 0
     done
 } | "$PYTHON" deploy/bench/table.py

@@ -4,6 +4,11 @@ import json
 import sys
 from pathlib import Path
 
+
+def seconds(number):
+    return "" if number is None else f"{number:.2f} s"
+
+
 COLUMNS = {
     "model": lambda row: Path(row["model"]).name,
     "precision": lambda row: row["precision"],
@@ -11,7 +16,8 @@ COLUMNS = {
     "decode tokens/s (min to max)": lambda row: f"{row['decode_tokens_per_s']:.1f} ({row['decode_min']:.1f} to {row['decode_max']:.1f})",
     "share of read bandwidth": lambda row: f"{100 * row['bandwidth_share']:.0f} % of {row['read_bandwidth_bytes_per_s'] / 1e9:.1f} GB/s",
     "prefill tokens/s": lambda row: f"{row['prefill_tokens_per_s']:.0f}" if row["prefill_tokens_per_s"] else "",
-    "load": lambda row: f"{row['load_s']:.2f} s",
+    "load": lambda row: seconds(row["load_s"]),
+    "second load": lambda row: seconds(row["cached_load_s"]),
     "memory at most": lambda row: f"{row['peak_rss_bytes'] / 1e6:.0f} MB ({100 * row['peak_rss_bytes'] / row['weights_bytes'] - 100:+.0f} %)",
 }
 

@@ -1,6 +1,7 @@
 //! How fast a whole model is, beside what this machine's memory gives in the same run.
 //!
 //!     cargo bench -p inference --bench model -- MODEL_DIR [--precision exact,bf16,int8,int4] [--batch 1,8] [--prefill 512] [--threads 2]
+//!         [--cache FOLDER]
 //!
 //! Prints one line for each precision and batch: tokens per second of a decode step (median of five runs), the bytes of weights such a
 //! step must read at least, and their share of the read bandwidth measured just before and after.
@@ -10,7 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use inference::{BLOCK_TOKENS, Checkpoint, Kv, LoadOptions, Model, Precision, Span};
+use inference::{BLOCK_TOKENS, Checkpoint, Kv, LoadOptions, Model, PackedCache, Precision, Span};
 
 /// Bytes read to measure the bandwidth: far more than any cache holds.
 const PROBE_BYTES: usize = 1 << 30;
@@ -21,7 +22,9 @@ const RUNS: usize = 5;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let Some(dir) = arguments.first().filter(|argument| !argument.starts_with("--")) else {
-        println!("usage: cargo bench -p inference --bench model -- MODEL_DIR [--precision …] [--batch …] [--prefill …] [--threads …]");
+        println!(
+            "usage: cargo bench -p inference --bench model -- MODEL_DIR [--precision …] [--batch …] [--prefill …] [--threads …] [--cache …]"
+        );
         return;
     };
     let list = |name: &str, default: &str| -> Vec<String> {
@@ -31,12 +34,15 @@ fn main() {
     let numbers = |name: &str, default: &str| -> Vec<usize> { list(name, default).iter().map(|item| item.parse().unwrap()).collect() };
     let precisions = list("--precision", "exact,bf16,int8,int4");
     let threads = numbers("--threads", "2")[0];
+    let cache = list("--cache", "").first().map(|folder| PackedCache { folder: folder.into(), bytes_max: u64::MAX });
     let probe = Probe::new(threads);
     for precision in Precision::ALL.into_iter().filter(|precision| precisions.iter().any(|name| name == precision.name())) {
-        let options = LoadOptions { threads, precision, step_tokens_max: 512, running_max: 64, ..LoadOptions::default() };
+        let options =
+            LoadOptions { threads, precision, step_tokens_max: 512, running_max: 64, cache: cache.clone(), ..LoadOptions::default() };
         let started = Instant::now();
         let mut model = Model::load(&Checkpoint::open_dir(Path::new(dir)).unwrap(), &options).unwrap();
-        println!("{}: loaded in {:.2?}, {:.0} MB", precision.name(), started.elapsed(), model.weights_bytes() as f64 / 1e6);
+        let source = if model.is_from_cache() { "the cache" } else { "the checkpoint" };
+        println!("{}: loaded from {source} in {:.2?}, {:.0} MB", precision.name(), started.elapsed(), model.weights_bytes() as f64 / 1e6);
         for batch in numbers("--batch", "1") {
             let before = probe.read();
             let seconds = decode(&mut model, batch);

@@ -47,6 +47,8 @@ pub struct ModelInfo {
     pub kernels: &'static str,
     /// Compute threads.
     pub threads: usize,
+    /// Whether the weights came, packed, from the cache.
+    pub from_cache: bool,
 }
 
 /// The events of one request, in order. Dropping it cancels the request within one step.
@@ -88,6 +90,7 @@ impl Engine {
             memory_bytes: model.weights_bytes().saturating_add(Model::working_bytes(&config, options)),
             kernels: model.kernels(),
             threads: model.threads(),
+            from_cache: model.is_from_cache(),
             config,
         };
         let fingerprint = model.fingerprint();

@@ -8,6 +8,7 @@
 //! * `submit` never waits; a sequence that runs has room for all it may come to hold; a dropped `Generation` is gone within one step.
 //! * Files are hostile until checked: nothing in them is run, and what is not understood is refused by name.
 
+mod cache;
 pub mod checkpoint;
 mod device;
 mod engine;
@@ -28,6 +29,7 @@ mod stops;
 mod tokenizer;
 mod worker;
 
+pub use cache::PackedCache;
 pub use checkpoint::Checkpoint;
 pub use engine::{Engine, Generation, ModelInfo};
 pub use error::Error;

@@ -11,7 +11,9 @@ use crate::error::Error;
 /// A whole file as read-only bytes, shared.
 ///
 /// Mapped files must not be shortened while they are read: the system answers such a read with SIGBUS. Published files never
-/// change under their name, and the engine copies what it keeps, so a mapping lives only as long as a load, check or conversion.
+/// change under their name, and the engine copies what it keeps, so a mapping of one lives only as long as a load, check or conversion.
+/// Files of the packed cache are mapped as long as a model is loaded: they lie in a folder of this user alone, are published whole by a
+/// rename, and are deleted, which a mapping outlives, but never written again.
 #[derive(Debug, Clone)]
 pub(crate) struct Mapped(Arc<memmap2::Mmap>);
 
@@ -23,10 +25,40 @@ impl Mapped {
         if !about.is_file() {
             return Err(Error::io(path, std::io::Error::other("not a regular file")));
         }
+        Self::of(&file).map_err(|source| Error::io(path, source))
+    }
+
+    /// Maps an open file.
+    pub(crate) fn of(file: &File) -> std::io::Result<Self> {
         // SAFETY: the mapping is private and read-only. The bytes are used as plain numbers and checked text, for which any
         // value is sound; that nobody shortens the file meanwhile is the caller's promise above.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|source| Error::io(path, source))?;
-        Ok(Self(Arc::new(map)))
+        Ok(Self(Arc::new(unsafe { memmap2::Mmap::map(file) }?)))
+    }
+
+    /// Whether the system maps most of the bytes from `begin` on in huge pages, as it does with files that were written so on file systems
+    /// that can, where it had such pages free. Found out by reading a byte here and there, and looking (proc(5), smaps).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_huge_pages(&self, begin: usize) -> bool {
+        let probes = ((self.0.len() - begin) / HUGE_PAGE_BYTES).min(HUGE_PAGE_PROBES);
+        if probes == 0 || !(self.0.as_ptr() as usize + begin).is_multiple_of(HUGE_PAGE_BYTES) {
+            return false;
+        }
+        let _ = self.0.advise(memmap2::Advice::HugePage);
+        let step = ((self.0.len() - begin) / probes / HUGE_PAGE_BYTES).max(1) * HUGE_PAGE_BYTES;
+        for probe in 0..probes {
+            std::hint::black_box(self.0[begin + probe * step]);
+        }
+        let Ok(areas) = std::fs::read_to_string("/proc/self/smaps") else { return false };
+        let address = format!("{:x}-", self.0.as_ptr() as usize);
+        let mut lines = areas.lines().skip_while(|line| !line.starts_with(&address));
+        let huge_kib = lines.find_map(|line| line.strip_prefix("FilePmdMapped:")?.trim().strip_suffix("kB")?.trim().parse::<usize>().ok());
+        huge_kib.is_some_and(|huge_kib| huge_kib * 1024 >= probes * HUGE_PAGE_BYTES * 3 / 4)
+    }
+
+    /// Elsewhere nobody has looked.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn has_huge_pages(&self, _begin: usize) -> bool {
+        false
     }
 
     /// Lets go of the memory these bytes were read into; whoever reads them again reads them from the file.
@@ -48,6 +80,8 @@ impl Deref for Mapped {
 
 /// The size of a huge page on x86-64 and most others.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// So many places tell how a file is mapped.
+const HUGE_PAGE_PROBES: usize = 32;
 
 /// Memory of our own, zeroed, in huge pages where the system has them: reading it in order is then a quarter faster.
 /// It begins on a huge page.
@@ -82,6 +116,39 @@ impl Deref for HugePages {
 impl DerefMut for HugePages {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.map[self.first..][..self.length]
+    }
+}
+
+/// Bytes to compute from.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    /// Our own.
+    Own(HugePages),
+    /// A file's, from `begin` on.
+    Mapped { map: Mapped, begin: usize },
+}
+
+impl Memory {
+    /// Keeps it in memory, if the system allows that; memory of our own it keeps anyway.
+    pub(crate) fn lock(&self) {
+        match self {
+            Memory::Own(_) => {}
+            #[cfg(unix)]
+            Memory::Mapped { map, .. } => drop(map.0.lock()),
+            #[cfg(not(unix))]
+            Memory::Mapped { .. } => {}
+        }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Memory::Own(memory) => memory,
+            Memory::Mapped { map, begin } => &map[*begin..],
+        }
     }
 }
 

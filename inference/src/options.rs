@@ -1,5 +1,6 @@
 //! How a model is loaded: threads, limits, precision.
 
+use crate::cache::PackedCache;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::OptConfig;
@@ -22,6 +23,8 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// The instructions to compute with; `None` takes the best this CPU has. To compare them: all give the same tokens.
     pub tier: Option<Tier>,
+    /// Where packed weights are kept for the next load; `None` keeps none.
+    pub cache: Option<PackedCache>,
 }
 
 /// How weights are held and multiplied. Sums are always f32 or exact; norms, biases and the residual stream are f32.
@@ -68,6 +71,7 @@ impl Default for LoadOptions {
             step_tokens_max: 128,
             precision: Precision::Exact,
             tier: None,
+            cache: None,
         }
     }
 }

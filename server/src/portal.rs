@@ -1,6 +1,6 @@
 //! What every request may use.
 
-use inference::{LoadOptions, ModelPool};
+use inference::{LoadOptions, ModelPool, PackedCache};
 use sqlx::PgPool;
 
 use crate::clock::Clock;
@@ -121,12 +121,18 @@ impl Readiness {
     }
 }
 
+/// Where weights are kept as the engine reads them: on the disk twice what the memory may hold, so that models that take turns in memory
+/// all find theirs.
+pub fn packed_cache(config: &Config) -> PackedCache {
+    PackedCache { folder: config.data_dir.join("packed"), bytes_max: config.engine.memory_bytes.saturating_mul(2) }
+}
+
 impl Portal {
     /// A portal on this database with these settings; opens the store and the way mails leave.
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Folder::open(&config.objects_dir)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
-        let options = LoadOptions { precision: config.engine.precision, ..LoadOptions::default() };
+        let options = LoadOptions { precision: config.engine.precision, cache: Some(packed_cache(&config)), ..LoadOptions::default() };
         let engine = ModelPool::new(config.engine.memory_bytes, options);
         Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
     }

@@ -107,16 +107,24 @@ fn a_measurement_is_one_line_of_json_with_the_machines_limit_beside_it() {
     let file = here.data().with_extension("txt");
     std::fs::write(&file, beginning).unwrap();
     let quick = ["--prompt", "8", "--new", "8", "--prefill", "16", "--repeat", "1", "--json"];
+    let cache = here.data().with_extension("packed");
     let mut arguments = vec!["bench", &dir, "--precision", "exact,int8", "--batch", "1,2", "--perplexity", file.to_str().unwrap()];
+    arguments.extend(["--cache", cache.to_str().unwrap()]);
     arguments.extend(quick);
     let rows: Vec<Value> = here.run(&arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let named = |row: &Value| (row["precision"].as_str().unwrap().to_owned(), row["batch"].as_u64().unwrap());
     let order = [("exact", 1), ("exact", 2), ("int8", 1), ("int8", 2)].map(|(precision, batch)| (precision.to_owned(), batch));
     assert_eq!(rows.iter().map(named).collect::<Vec<_>>(), order);
     for row in &rows {
-        for number in
-            ["decode_tokens_per_s", "prefill_tokens_per_s", "load_s", "peak_rss_bytes", "read_bandwidth_bytes_per_s", "bandwidth_share"]
-        {
+        for number in [
+            "decode_tokens_per_s",
+            "prefill_tokens_per_s",
+            "load_s",
+            "cached_load_s",
+            "peak_rss_bytes",
+            "read_bandwidth_bytes_per_s",
+            "bandwidth_share",
+        ] {
             assert!(row[number].as_f64().unwrap() > 0.0, "{number} in {row}");
         }
     }

@@ -1,6 +1,7 @@
 //! The files of one model, by name.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -14,6 +15,8 @@ const SMALL_FILE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     files: BTreeMap<String, PathBuf>,
+    /// What is known of their content, by name.
+    digests: BTreeMap<String, String>,
 }
 
 impl Checkpoint {
@@ -39,7 +42,32 @@ impl Checkpoint {
         if !files.contains_key(CONFIG_FILE) {
             return Err(Error::Missing { file: CONFIG_FILE.to_owned() });
         }
-        Ok(Self { files })
+        Ok(Self { files, digests: BTreeMap::new() })
+    }
+
+    /// The same, where the digests of some files' content are known, by name. Files of equal digests are taken for equal, wherever they lie.
+    pub fn with_digests(mut self, digests: BTreeMap<String, String>) -> Self {
+        self.digests = digests;
+        self
+    }
+
+    /// Equal only for files of these names with equal content, found without reading it. Where a file's digest is known it speaks for the
+    /// content; else its place on the disk, its size and the times of its last change do, the second of which (ctime) no program can set.
+    pub(crate) fn identity(&self, names: &[String]) -> Result<blake3::Hash, Error> {
+        let mut identity = blake3::Hasher::new();
+        for name in names {
+            let path = self.path(name).ok_or_else(|| Error::Missing { file: name.clone() })?;
+            let content = match self.digests.get(name) {
+                Some(digest) => format!("digest {digest}"),
+                None => {
+                    let about = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
+                    let (changed, written) = ((about.ctime(), about.ctime_nsec()), (about.mtime(), about.mtime_nsec()));
+                    format!("place {} {} size {} {changed:?} {written:?}", about.dev(), about.ino(), about.len())
+                }
+            };
+            identity.update(format!("{name:?} {content}\n").as_bytes());
+        }
+        Ok(identity.finalize())
     }
 
     /// Names and paths, in the order of the names.

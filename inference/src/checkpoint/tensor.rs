@@ -118,7 +118,10 @@ impl Tensor {
 
     fn not_finite_among(&self, bytes: &[u8]) -> Option<usize> {
         fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
-            bytes.as_chunks::<N>().0.iter().position(|number| !is_finite(*number))
+            let numbers = bytes.as_chunks::<N>().0;
+            // All of a block at once, which goes many times faster, until one is found that has it.
+            let block = numbers.chunks(1024).position(|block| !block.iter().fold(true, |all, number| all & is_finite(*number)))?;
+            numbers[block * 1024..].iter().position(|number| !is_finite(*number)).map(|place| block * 1024 + place)
         }
         match self.dtype {
             Dtype::F32 => first(bytes, |number| f32::from_le_bytes(number).is_finite()),

@@ -103,8 +103,7 @@ impl Model {
             Some(tier) => return Err(Error::unsupported("tier", format!("{} is more than this CPU has", tier.name()))),
         };
         let cpu = Cpu::new(options.threads, tier)?;
-        let index = tensors(checkpoint)?;
-        let weights = Weights::load(&config, &index, options.precision, cpu.threads())?;
+        let weights = Weights::load(&config, checkpoint, options.precision, cpu.threads(), options.cache.as_ref())?;
         let kv = KvStore::new(config.num_hidden_layers, config.num_attention_heads, config.head_dim(), options.kv_blocks(&config))?;
         let step_tokens_max = options.step_tokens();
         let buffers = Buffers::new(&config, step_tokens_max);
@@ -186,6 +185,11 @@ impl Model {
     /// Bytes of the weights in memory.
     pub fn weights_bytes(&self) -> u64 {
         self.weights.packed.bytes()
+    }
+
+    /// Whether the weights came, packed, from the cache.
+    pub fn is_from_cache(&self) -> bool {
+        self.weights.packed.is_from_cache()
     }
 
     /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.

@@ -4,13 +4,14 @@
 //! every thread packing panels straight from the mapped file, so that no more than the packed weights and one tensor are in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cache::{Entry, Writing};
 use crate::checkpoint::{Dtype, Tensor};
 use crate::device::{Chunks, Parts, Threads};
 use crate::error::Error;
-use crate::mmap::HugePages;
-use crate::ops::linear::{Format, PANEL_ROWS, Panels, Source, pack_panel};
+use crate::mmap::{HugePages, Memory};
+use crate::ops::linear::{Format, PACKING_VERSION, PANEL_ROWS, Panels, Source, pack_panel};
 
 /// Where things begin: a cache line.
 const ALIGNMENT: usize = 64;
@@ -42,12 +43,20 @@ pub(crate) struct Vector {
 /// The filled memory.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    memory: HugePages,
+    memory: Arc<Memory>,
+    /// It being written to the cache, which is waited for at the end.
+    _writing: Option<Writing>,
+    from_cache: bool,
 }
 
 impl Packed {
     pub(crate) fn bytes(&self) -> u64 {
         self.memory.len() as u64
+    }
+
+    /// Whether it was found in the cache.
+    pub(crate) fn is_from_cache(&self) -> bool {
+        self.from_cache
     }
 
     pub(crate) fn panels(&self, matrix: &Matrix) -> Panels<'_> {
@@ -81,6 +90,7 @@ struct Piece<'a> {
     bytes: usize,
 }
 
+#[derive(Debug)]
 enum Kind {
     Panels { format: Format, rows: usize, cols: usize },
     AsStored,
@@ -134,6 +144,25 @@ impl<'a> Plan<'a> {
         at
     }
 
+    /// Names what the memory will hold, if the tensors come from files of this identity.
+    pub(super) fn key(&self, files: blake3::Hash) -> blake3::Hash {
+        let mut key = blake3::Hasher::new();
+        key.update(&PACKING_VERSION.to_le_bytes()).update(files.as_bytes());
+        for Piece { tensors, kind, at, bytes } in &self.pieces {
+            key.update(format!("{at} {bytes} {kind:?}").as_bytes());
+            for tensor in tensors {
+                key.update(format!(" {:?} {} {:?}", tensor.name(), tensor.dtype().name(), tensor.shape()).as_bytes());
+            }
+        }
+        key.finalize()
+    }
+
+    /// The memory as the cache has it.
+    pub(super) fn find(&self, entry: &Entry, threads: &Threads) -> Option<(Packed, blake3::Hash)> {
+        let (memory, digest) = entry.find(self.bytes, threads)?;
+        Some((Packed { memory: Arc::new(memory), _writing: None, from_cache: true }, digest))
+    }
+
     /// Fills the memory. Gives the BLAKE3 over the tensors in order besides: names of ours would add nothing, since the order is fixed.
     /// `Corrupt` names a tensor with a number that is not finite.
     pub(super) fn fill(self, threads: &Threads) -> Result<(Packed, blake3::Hash), Error> {
@@ -145,7 +174,14 @@ impl<'a> Plan<'a> {
                 digest.update(hash.as_bytes());
             }
         }
-        Ok((Packed { memory }, digest.finalize()))
+        Ok((Packed { memory: Arc::new(Memory::Own(memory)), _writing: None, from_cache: false }, digest.finalize()))
+    }
+}
+
+impl Packed {
+    /// Begins to keep it in the cache, its digest with it.
+    pub(super) fn keep(&mut self, entry: Entry, digest: blake3::Hash) {
+        self._writing = entry.keep(Arc::clone(&self.memory), digest);
     }
 }
 
@@ -223,9 +259,10 @@ impl Stacked<'_> {
 }
 
 impl Source for Stacked<'_> {
-    fn row(&self, n: usize, out: &mut [f32]) {
+    fn row(&self, n: usize, first: usize, out: &mut [f32]) {
         let (tensor, bytes) = self.find(n);
-        tensor.dtype().widen(bytes, out);
+        let width = tensor.dtype().bytes();
+        tensor.dtype().widen(&bytes[first * width..][..out.len() * width], out);
     }
 
     fn stored(&self, n: usize, format: Format) -> Option<&[u8]> {

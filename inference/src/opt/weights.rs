@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::config::{OptConfig, POSITION_OFFSET};
 use super::packed::{Matrix, Packed, Plan, Table, Vector};
-use crate::checkpoint::{Dtype, Tensor, TensorIndex};
+use crate::cache::PackedCache;
+use crate::checkpoint::{Checkpoint, Dtype, Tensor, TensorIndex, tensors};
 use crate::device::Threads;
 use crate::error::Error;
 use crate::ops::linear::Format;
@@ -111,11 +112,31 @@ pub(crate) struct Norm {
 }
 
 impl Weights {
-    /// Finds and packs every tensor the config asks for. `Corrupt` names the tensor that is missing, of another shape, double or not
-    /// finite; `Unsupported` the first that the model has no use for.
-    pub(crate) fn load(config: &OptConfig, index: &TensorIndex, precision: Precision, threads: &Threads) -> Result<Self, Error> {
-        let (plan, laid_out) = Self::plan(config, index, precision)?;
-        let (packed, digest) = plan.fill(threads)?;
+    /// Finds and packs every tensor the config asks for, unless the cache has them packed. `Corrupt` names the tensor that is missing, of
+    /// another shape, double or not finite; `Unsupported` the first that the model has no use for.
+    pub(crate) fn load(
+        config: &OptConfig,
+        checkpoint: &Checkpoint,
+        precision: Precision,
+        threads: &Threads,
+        cache: Option<&PackedCache>,
+    ) -> Result<Self, Error> {
+        let index = tensors(checkpoint)?;
+        let (plan, laid_out) = Self::plan(config, &index, precision)?;
+        let Some(cache) = cache else {
+            let (packed, digest) = plan.fill(threads)?;
+            return Ok(laid_out(packed, digest));
+        };
+        let files = checkpoint.identity(index.weight_files())?;
+        let entry = cache.entry(plan.key(files));
+        if let Some((packed, digest)) = plan.find(&entry, threads) {
+            return Ok(laid_out(packed, digest));
+        }
+        let (mut packed, digest) = plan.fill(threads)?;
+        // Files that changed under our hands may be half of one and half of the other.
+        if checkpoint.identity(index.weight_files())? == files {
+            packed.keep(entry, digest);
+        }
         Ok(laid_out(packed, digest))
     }
 

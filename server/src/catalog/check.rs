@@ -70,7 +70,7 @@ pub(super) struct Fit {
 #[derive(Debug)]
 pub(super) enum Checked {
     /// It may be published.
-    Fit(Fit),
+    Fit(Box<Fit>),
     /// It may not, for these reasons.
     Unfit(Vec<Fault>),
 }
@@ -107,7 +107,7 @@ pub(super) fn check(dir: &Path, meter: &Meter) -> io::Result<Checked> {
     match config_json {
         Some(config_json) if found.faults.is_empty() => {
             let Survey { files, notes, .. } = found;
-            Ok(Checked::Fit(Fit { files, checkpoint, to_convert, config_json, card, licence, notes }))
+            Ok(Checked::Fit(Box::new(Fit { files, checkpoint, to_convert, config_json, card, licence, notes })))
         }
         _ => Ok(Checked::Unfit(found.faults)),
     }

@@ -76,8 +76,8 @@ pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> 
     blocking(move || objects.sweep()).await?;
 
     let (dir, counted) = (order.dir.to_owned(), meter.clone());
-    let fit = match blocking(move || check(&dir, &counted)).await? {
-        Checked::Fit(fit) => Arc::new(fit),
+    let fit: Arc<Fit> = match blocking(move || check(&dir, &counted)).await? {
+        Checked::Fit(fit) => Arc::from(fit),
         Checked::Unfit(faults) => return Ok(Outcome::Unfit(faults)),
     };
     let (objects, given, counted) = (portal.objects.clone(), fit.clone(), meter.clone());

@@ -12,6 +12,7 @@ use super::{result, say, with_portal};
 use crate::config::Config;
 use crate::error::{Error, FieldError};
 use crate::playground::{self, Fault, Settings};
+use crate::portal::packed_cache;
 
 /// `sluice generate DIR|ORG/NAME`
 #[derive(Args)]
@@ -67,8 +68,10 @@ pub struct Generate {
 pub async fn run(config: Config, generate: Generate) -> Result<(), Error> {
     let request = generate.request()?;
     let seed = request.sampling.seed;
+    // Models of the portal's store find their packed weights in its data folder; beside a folder of somebody's own nothing is written.
+    let cache = (!Path::new(&generate.target).is_dir()).then(|| packed_cache(&config));
     let checkpoint = checkpoint(config, &generate.target).await?;
-    let options = LoadOptions { precision: generate.precision, ..LoadOptions::default() };
+    let options = LoadOptions { precision: generate.precision, cache, ..LoadOptions::default() };
     let loading = tokio::task::spawn_blocking(move || Engine::load(&checkpoint, &options));
     let engine = loading.await.map_err(Error::internal)?.map_err(Fault::from)?;
     let begun = Instant::now();

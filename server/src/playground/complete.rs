@@ -1,7 +1,6 @@
 //! Access → quota → model → engine → events: the one way to a generation, for the page and for programs.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -56,20 +55,22 @@ pub async fn checkpoint(portal: &Portal, full_name: &str) -> Result<Checkpoint, 
     let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
     let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
     let files = catalog::files(&mut db, release.id).await?;
-    Ok(Checkpoint::from_files(paths(portal, &files))?)
+    Ok(checkpoint_of(portal, &files)?)
 }
 
-/// Where the files of a release lie. The engine knows files of one folder; what lies deeper is not its concern.
-fn paths(portal: &Portal, files: &[catalog::ReleaseFile]) -> BTreeMap<String, PathBuf> {
-    let plain = files.iter().filter(|file| !file.path.contains('/'));
-    plain.map(|file| (file.path.clone(), portal.objects.path(&ObjectKey::file(&file.sha256)))).collect()
+/// The files of a release, where they lie and which content they have. The engine knows files of one folder; what lies deeper is not its
+/// concern.
+fn checkpoint_of(portal: &Portal, files: &[catalog::ReleaseFile]) -> Result<Checkpoint, inference::Error> {
+    let plain = || files.iter().filter(|file| !file.path.contains('/'));
+    let paths = plain().map(|file| (file.path.clone(), portal.objects.path(&ObjectKey::file(&file.sha256)))).collect();
+    let digests = plain().map(|file| (file.path.clone(), format!("sha256:{}", file.sha256))).collect();
+    Ok(Checkpoint::from_files(paths)?.with_digests(digests))
 }
 
 /// The engine of a release: loaded if need be, off the async threads.
 async fn load(portal: &Data<Portal>, revision: &str, files: &[catalog::ReleaseFile]) -> Result<Engine, Fault> {
-    let paths = paths(portal, files);
-    let (portal, revision) = (portal.clone(), revision.to_owned());
-    let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || Checkpoint::from_files(paths)));
+    let (portal, revision, files) = (portal.clone(), revision.to_owned(), files.to_vec());
+    let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || checkpoint_of(&portal, &files)));
     Ok(loaded.await.map_err(Error::internal)??)
 }
 

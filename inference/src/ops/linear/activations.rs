@@ -135,7 +135,7 @@ fn bfloats(row: &[f32], tile: &mut [u32], m: usize, width: usize) -> (f32, i32) 
 
 /// Rounded to the nearest, ties to even.
 #[inline(always)]
-fn bfloat(number: f32) -> u32 {
+pub(super) fn bfloat(number: f32) -> u32 {
     let bits = number.to_bits();
     if number.is_nan() { 0x7fc0 } else { (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16 }
 }
@@ -165,7 +165,7 @@ fn scale(highest: f32, steps: f32) -> (f32, f32) {
 
 /// The nearest whole number, ties to even, for |x| < 2²²: what lies below the ones is rounded off by adding 1.5 · 2²³.
 #[inline(always)]
-fn whole(number: f32) -> i32 {
+pub(super) fn whole(number: f32) -> i32 {
     const ROUND: f32 = 12_582_912.0;
     ((number + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
 }

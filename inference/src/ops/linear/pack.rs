@@ -2,12 +2,16 @@
 
 use half::{bf16, f16};
 
+use super::activations::{bfloat, whole};
 use super::{Format, GROUP, PANEL_ROWS, Panels};
+
+/// Columns packed at a time: 32 rows of them stay in the first cache while they are turned. Whole groups.
+const BLOCK_COLS: usize = 256;
 
 /// Where the rows of a matrix come from.
 pub(crate) trait Source: Sync {
-    /// Row `n`, widened to f32 without loss.
-    fn row(&self, n: usize, out: &mut [f32]);
+    /// Row `n` from column `first` on, as many columns as there is room for, widened to f32 without loss.
+    fn row(&self, n: usize, first: usize, out: &mut [f32]);
 
     /// Row `n` as it is stored, little-endian, if that is what the format holds.
     fn stored(&self, _n: usize, _format: Format) -> Option<&[u8]> {
@@ -16,74 +20,129 @@ pub(crate) trait Source: Sync {
 }
 
 /// Packs the panel that begins at row `first` of a matrix (rows, cols). Rows past the end are zero. `panel` must come zeroed.
+///
+/// A panel is words side by side, one of each row; a row is words one behind the other. Blocks of both fit the cache, so that memory is
+/// read and written in order.
 pub(crate) fn pack_panel(format: Format, source: &dyn Source, (rows, cols): (usize, usize), first: usize, panel: &mut [u8]) {
-    let mut row = vec![0.0; cols];
-    for lane in 0..PANEL_ROWS.min(rows - first) {
-        if let Some(stored) = source.stored(first + lane, format) {
-            let width = stored.len() / cols;
-            match width {
-                4 => place(panel, lane, stored.as_chunks::<4>().0, |bytes| bytes),
-                _ => place(panel, lane, stored.as_chunks::<2>().0, |bytes| bytes),
+    let panel_of = Rows { source, format, cols, first, count: PANEL_ROWS.min(rows - first) };
+    match format {
+        Format::F32 => panel_of.as_stored(panel, f32::to_le_bytes),
+        Format::F16 => panel_of.as_stored(panel, |number| f16::from_f32(number).to_le_bytes()),
+        Format::Bf16Wide => panel_of.as_stored(panel, |number| bf16::from_f32(number).to_le_bytes()),
+        Format::Bf16 => panel_of.bf16(panel),
+        Format::Int8 => panel_of.int8(panel),
+        Format::Int4 => panel_of.int4(panel),
+    }
+}
+
+/// The rows of one panel.
+struct Rows<'a> {
+    source: &'a dyn Source,
+    format: Format,
+    cols: usize,
+    first: usize,
+    count: usize,
+}
+
+impl Rows<'_> {
+    /// `[cols][32]`
+    fn as_stored<const N: usize>(&self, panel: &mut [u8], bytes: impl Fn(f32) -> [u8; N]) {
+        let stored: Option<Vec<&[[u8; N]]>> =
+            (0..self.count).map(|lane| Some(self.source.stored(self.first + lane, self.format)?.as_chunks().0)).collect();
+        match stored {
+            Some(rows) => self.turn(panel, 1, |lane, first, words| words.copy_from_slice(&rows[lane][first..][..words.len()])),
+            None => self.convert(panel, 1, |_, _, numbers, words| {
+                for (word, number) in words.iter_mut().zip(numbers) {
+                    *word = bytes(*number);
+                }
+            }),
+        }
+    }
+
+    /// `[cols / 2][32][2]`, the earlier column in the upper half of the word: the order in which the instruction adds.
+    fn bf16(&self, panel: &mut [u8]) {
+        self.convert(panel, 2, |_, _, numbers, words: &mut [[u8; 4]]| {
+            for (word, [upper, lower]) in words.iter_mut().zip(numbers.as_chunks().0) {
+                *word = (bfloat(*upper) << 16 | bfloat(*lower)).to_le_bytes();
             }
-            continue;
+        });
+    }
+
+    /// `[cols / 4][32][4]`, then the scales, then the sums of each row.
+    fn int8(&self, panel: &mut [u8]) {
+        let (weights, tail) = panel.split_at_mut(panel.len() - 256);
+        let (scales, sums) = tail.split_at_mut(128);
+        let mut row = vec![0.0; self.cols];
+        let mut inverses = [0.0; PANEL_ROWS];
+        for ((lane, inverse), bytes) in inverses.iter_mut().enumerate().take(self.count).zip(scales.as_chunks_mut().0) {
+            self.source.row(self.first + lane, 0, &mut row);
+            let (scale, one_over) = int8_scale(&row);
+            (*inverse, *bytes) = (one_over, scale.to_le_bytes());
         }
-        source.row(first + lane, &mut row);
-        match format {
-            Format::F32 => place(panel, lane, &row, f32::to_le_bytes),
-            Format::F16 => place(panel, lane, &row, |number| f16::from_f32(number).to_le_bytes()),
-            Format::Bf16Wide => place(panel, lane, &row, |number| bf16::from_f32(number).to_le_bytes()),
-            Format::Bf16 => pack_bf16(panel, lane, &row),
-            Format::Int8 => pack_int8(panel, lane, &row),
-            Format::Int4 => pack_int4(panel, lane, &row),
-        }
-    }
-}
-
-/// `[cols][32]`
-fn place<T: Copy, const N: usize>(panel: &mut [u8], lane: usize, row: &[T], bytes: impl Fn(T) -> [u8; N]) {
-    let (numbers, _) = panel.as_chunks_mut::<N>();
-    for (step, number) in numbers.chunks_exact_mut(PANEL_ROWS).zip(row) {
-        step[lane] = bytes(*number);
-    }
-}
-
-/// `[cols / 2][32][2]`, the earlier column in the upper half of the word: the order in which the instruction adds.
-fn pack_bf16(panel: &mut [u8], lane: usize, row: &[f32]) {
-    for (step, pair) in panel.chunks_exact_mut(4 * PANEL_ROWS).zip(row.chunks(2)) {
-        let word = &mut step[4 * lane..][..4];
-        word[2..].copy_from_slice(&bf16::from_f32(pair[0]).to_le_bytes());
-        word[..2].copy_from_slice(&bf16::from_f32(pair.get(1).copied().unwrap_or(0.0)).to_le_bytes());
-    }
-}
-
-/// `[cols / 4][32][4]`, then the scales, then the sums of each row.
-fn pack_int8(panel: &mut [u8], lane: usize, row: &[f32]) {
-    let (scale, inverse) = int8_scale(row);
-    let (weights, tail) = panel.split_at_mut(panel.len() - 256);
-    let mut sum = 0;
-    for (step, quad) in weights.chunks_exact_mut(4 * PANEL_ROWS).zip(row.chunks(4)) {
-        for (byte, number) in step[4 * lane..].iter_mut().zip(quad) {
-            let whole = int8(*number, inverse);
-            sum += i32::from(whole);
-            *byte = whole as u8;
+        let mut totals = [0; PANEL_ROWS];
+        self.convert(weights, 4, |lane, _, numbers, words| {
+            let mut bytes = [0; BLOCK_COLS];
+            for (byte, number) in bytes.iter_mut().zip(numbers) {
+                let whole = int8(*number, inverses[lane]);
+                totals[lane] += i32::from(whole);
+                *byte = whole as u8;
+            }
+            words.copy_from_slice(&bytes.as_chunks::<4>().0[..words.len()]);
+        });
+        for (bytes, total) in sums.as_chunks_mut().0.iter_mut().zip(totals) {
+            *bytes = total.to_le_bytes();
         }
     }
-    tail[4 * lane..][..4].copy_from_slice(&scale.to_le_bytes());
-    tail[128 + 4 * lane..][..4].copy_from_slice(&sum.to_le_bytes());
-}
 
-/// The nibbles of each group `[4][32][4]`, of columns 8i + j below and 8i + 4 + j above; then all scales, then all zero points.
-fn pack_int4(panel: &mut [u8], lane: usize, row: &[f32]) {
-    let groups = row.len().div_ceil(GROUP);
-    let (nibbles, tail) = panel.split_at_mut(groups * 512);
-    let (scales, zeros) = tail.split_at_mut(groups * 64);
-    for (number, group) in row.chunks(GROUP).enumerate() {
-        let Int4Group { scale, zero, inverse } = int4_group(group);
-        scales[64 * number + 2 * lane..][..2].copy_from_slice(&scale.to_le_bytes());
-        zeros[32 * number + lane] = zero;
-        for (col, weight) in group.iter().enumerate() {
-            let byte = &mut nibbles[512 * number + 128 * (col / 8) + 4 * lane + col % 4];
-            *byte |= int4(*weight, zero, inverse) << (if col % 8 < 4 { 0 } else { 4 });
+    /// The nibbles of each group `[4][32][4]`, of columns 8i + j below and 8i + 4 + j above; then all scales, then all zero points.
+    fn int4(&self, panel: &mut [u8]) {
+        let groups = self.cols.div_ceil(GROUP);
+        let (nibbles, tail) = panel.split_at_mut(groups * 512);
+        let (scales, zeros) = tail.split_at_mut(groups * 64);
+        self.convert(nibbles, 8, |lane, first, numbers, words: &mut [[u8; 4]]| {
+            let groups = numbers[..BLOCK_COLS.min(self.cols - first)].chunks(GROUP);
+            for ((number, group), words) in (first / GROUP..).zip(groups).zip(words.chunks_exact_mut(GROUP / 8)) {
+                let Int4Group { scale, zero, inverse } = int4_group(group);
+                scales[64 * number + 2 * lane..][..2].copy_from_slice(&scale.to_le_bytes());
+                zeros[32 * number + lane] = zero;
+                let mut all = [0; GROUP];
+                for (nibble, weight) in all.iter_mut().zip(group) {
+                    *nibble = int4(*weight, zero, inverse);
+                }
+                for (word, [a, b, c, d, e, f, g, h]) in words.iter_mut().zip(all.as_chunks().0) {
+                    *word = [a | e << 4, b | f << 4, c | g << 4, d | h << 4];
+                }
+            }
+        });
+    }
+
+    /// Words made from `word_cols` numbers each: `make` gets a row's lane, its first column in this block, the numbers from there on (zero
+    /// past the end), and as many words as they are to fill.
+    fn convert<const N: usize>(&self, panel: &mut [u8], word_cols: usize, mut make: impl FnMut(usize, usize, &[f32], &mut [[u8; N]])) {
+        let mut numbers = [0.0; BLOCK_COLS];
+        self.turn(panel, word_cols, |lane, first, words| {
+            let (inside, past) = numbers.split_at_mut(BLOCK_COLS.min(self.cols - first));
+            self.source.row(self.first + lane, first, inside);
+            past.fill(0.0);
+            words.fill([0; N]);
+            make(lane, first, &numbers, words);
+        });
+    }
+
+    /// Blocks of rows of words made into steps of one word of each row.
+    fn turn<const N: usize>(&self, panel: &mut [u8], word_cols: usize, mut make: impl FnMut(usize, usize, &mut [[u8; N]])) {
+        let block_words = BLOCK_COLS / word_cols;
+        let mut block = vec![[0; N]; PANEL_ROWS * block_words];
+        for (number, out) in panel.as_chunks_mut::<N>().0.chunks_mut(PANEL_ROWS * block_words).enumerate() {
+            let words = out.len() / PANEL_ROWS;
+            for (lane, line) in block.chunks_exact_mut(block_words).enumerate().take(self.count) {
+                make(lane, number * BLOCK_COLS, &mut line[..words]);
+            }
+            for (place, step) in out.as_chunks_mut::<PANEL_ROWS>().0.iter_mut().enumerate() {
+                for (word, line) in step.iter_mut().zip(block.chunks_exact(block_words)) {
+                    *word = line[place];
+                }
+            }
         }
     }
 }
@@ -97,7 +156,7 @@ pub(super) fn int8_scale(row: &[f32]) -> (f32, f32) {
 
 pub(super) fn int8(weight: f32, inverse: f32) -> i8 {
     // Never −128, whose negative is no byte.
-    (weight * inverse).round_ties_even().clamp(-127.0, 127.0) as i8
+    whole((weight * inverse).clamp(-127.0, 127.0)) as i8
 }
 
 /// How a group of weights is written with four bits: weight ≈ scale · (nibble − zero).
@@ -120,7 +179,7 @@ pub(super) fn int4_group(group: &[f32]) -> Int4Group {
 }
 
 pub(super) fn int4(weight: f32, zero: u8, inverse: f32) -> u8 {
-    ((weight * inverse).round_ties_even() + f32::from(zero)).clamp(0.0, 15.0) as u8
+    (whole((weight * inverse).clamp(-64.0, 64.0)) + i32::from(zero)).clamp(0, 15) as u8
 }
 
 impl Panels<'_> {
@@ -175,13 +234,13 @@ fn read<const N: usize>(panel: &[u8], lane: usize, out: &mut [f32], number: impl
 
 #[cfg(test)]
 pub(super) fn pack_rows(format: Format, w: &[f32], rows: usize, cols: usize, out: &mut [u8]) {
-    struct Rows<'a>(&'a [f32]);
-    impl Source for Rows<'_> {
-        fn row(&self, n: usize, out: &mut [f32]) {
-            out.copy_from_slice(&self.0[n * out.len()..][..out.len()]);
+    struct Plain<'a>(&'a [f32], usize);
+    impl Source for Plain<'_> {
+        fn row(&self, n: usize, first: usize, out: &mut [f32]) {
+            out.copy_from_slice(&self.0[n * self.1 + first..][..out.len()]);
         }
     }
     for (number, panel) in out.chunks_exact_mut(format.panel_bytes(cols)).enumerate() {
-        pack_panel(format, &Rows(w), (rows, cols), number * PANEL_ROWS, panel);
+        pack_panel(format, &Plain(w, cols), (rows, cols), number * PANEL_ROWS, panel);
     }
 }

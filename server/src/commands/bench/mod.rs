@@ -6,7 +6,7 @@ mod speed;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use inference::{Checkpoint, Engine, LoadOptions, OptConfig, Precision};
+use inference::{Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision};
 use serde_json::{Value, json};
 
 use super::{result, say};
@@ -40,6 +40,9 @@ pub struct Bench {
     /// Compute threads; 0 takes one for each core
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// Keep packed weights in this folder, as the portal does, and load each model a second time, from there
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
     /// Where to compute
     #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
     device: String,
@@ -65,13 +68,13 @@ impl Bench {
         let mut exact = None;
         for precision in self.precisions(text.is_some()) {
             speed::forget_peak_memory();
-            let (engine, load_s) = speed::load(&checkpoint, &self.options(precision))?;
+            let (engine, loads) = speed::load(&checkpoint, &self.options(precision))?;
             let quality = text.as_deref().map(|text| perplexity::of(&engine, text)).transpose()?;
             if precision == Precision::Exact {
                 exact = quality;
             }
             if self.precision.contains(&precision) {
-                self.measure(precision, &engine, load_s, quality, exact)?;
+                self.measure(precision, &engine, &loads, quality, exact)?;
             }
             engine.shutdown();
         }
@@ -118,12 +121,20 @@ impl Bench {
             waiting_max: most,
             kv_tokens_max: if self.perplexity.is_some() { 0 } else { kv_tokens.next_multiple_of(1024) },
             precision,
+            cache: self.cache.clone().map(|folder| PackedCache { folder, bytes_max: u64::MAX }),
             step_tokens_max: default.step_tokens_max.max(most),
             ..default
         }
     }
 
-    fn measure(&self, precision: Precision, engine: &Engine, load_s: f64, quality: Option<f64>, exact: Option<f64>) -> Result<(), Error> {
+    fn measure(
+        &self,
+        precision: Precision,
+        engine: &Engine,
+        loads: &speed::Loads,
+        quality: Option<f64>,
+        exact: Option<f64>,
+    ) -> Result<(), Error> {
         let info = engine.info();
         let prefill = (self.prefill > 0).then(|| speed::prefill(engine, self.prefill, self.repeat)).transpose()?;
         let mut peak = speed::peak_memory();
@@ -139,7 +150,7 @@ impl Bench {
                 "batch": batch, "prompt_tokens": self.prompt, "new_tokens": self.new,
                 "decode_tokens_per_s": decode.median, "decode_min": decode.min, "decode_max": decode.max,
                 "prefill_tokens": self.prefill, "prefill_tokens_per_s": prefill.as_ref().map(|prefill| prefill.median),
-                "load_s": load_s, "peak_rss_bytes": peak, "weights_bytes": info.weights_bytes, "step_bytes": info.step_bytes,
+                "load_s": loads.packed_s, "cached_load_s": loads.cached_s, "peak_rss_bytes": peak, "weights_bytes": info.weights_bytes, "step_bytes": info.step_bytes,
                 "read_bandwidth_bytes_per_s": bandwidth, "bandwidth_share": read_per_s / bandwidth,
                 "perplexity": quality, "perplexity_to_exact": quality.zip(exact).map(|(quality, exact)| quality / exact - 1.0),
             });
@@ -164,7 +175,7 @@ impl Bench {
             number("read_bandwidth_bytes_per_s") / 1e9,
             row["prefill_tokens"],
             number("prefill_tokens_per_s"),
-            number("load_s"),
+            number(if row["load_s"].is_null() { "cached_load_s" } else { "load_s" }),
             number("peak_rss_bytes") / 1e6,
         ));
         if let Some(perplexity) = row["perplexity"].as_f64() {
