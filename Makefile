@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test lint fmt bench sqlx
+.PHONY: help run test lint fmt bench bench-peers sqlx
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ fmt: ## format the sources
 
 bench: ## how files are served and models run on this machine, beside nginx and the memory
 	@exec bash deploy/dev/bench.sh
+
+bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB
+	@exec bash deploy/bench/peers.sh
 
 sqlx: ## write .sqlx anew, after a query or a migration has changed
 	@exec bash deploy/dev/sqlx.sh

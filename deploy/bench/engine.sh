@@ -6,29 +6,15 @@
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
 
-need_venv bench deploy/bench/requirements.txt
-PYTHON=$TOOLS/bench/bin/python
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+. deploy/bench/weights.sh
 
-# Without it, whatever else runs takes a core away in the middle of a step.
-first=()
-chrt -f 10 true 2>/dev/null && first=(chrt -f 10)
-
-# measure SIZE ZEROS ARGUMENTS…: makes the weights unless they are there, and measures.
+# measure SIZE ZEROS ARGUMENTS…
 measure() {
-    local size=$1 zeros=$2 folder=$TARGET/bench/opt-$1-zeros-$2
+    local size=$1 zeros=$2
     shift 2
-    if [ ! -f "$folder/model.safetensors" ]; then
-        step "Making random weights of OPT $size, $zeros of fc2's input zero"
-        "$PYTHON" deploy/bench/opt_checkpoint.py "$size" "$folder" --zeros "$zeros"
-    fi
+    need_weights "$size" "$zeros"
     step "Measuring OPT $size, $zeros of fc2's input zero"
-    "${first[@]}" "$SLUICE_BIN" bench "$folder" --json "$@"
+    "${FIRST[@]}" "$SLUICE_BIN" bench "$WEIGHTS" --json "$@"
 }
 
 [ $# -gt 0 ] || set -- 125m 1.3b

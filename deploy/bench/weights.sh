@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# What every measurement of the engine needs. Sourced after install.sh.
+
+need_venv bench deploy/bench/requirements.txt
+PYTHON=$TOOLS/bench/bin/python
+SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
+if [ ! -x "$SLUICE_BIN" ]; then
+    need_rust
+    step "Building for speed"
+    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
+fi
+
+# Put before a command: without it, whatever else runs takes a core away in the middle of a step.
+FIRST=()
+# shellcheck disable=SC2034
+chrt -f 10 true 2>/dev/null && FIRST=(chrt -f 10)
+
+# need_weights SIZE ZEROS: random weights of OPT, that share of fc2's input zero, in the folder WEIGHTS.
+need_weights() {
+    WEIGHTS=$TARGET/bench/opt-$1-zeros-$2
+    [ -f "$WEIGHTS/model.safetensors" ] && return
+    step "Making random weights of OPT $1, $2 of fc2's input zero"
+    "$PYTHON" deploy/bench/opt_checkpoint.py "$1" "$WEIGHTS" --zeros "$2"
+}
