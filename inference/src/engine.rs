@@ -6,13 +6,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use crate::check;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::kv_cache::Blocks;
 use crate::line::{EngineStats, Line};
 use crate::opt::{BLOCK_TOKENS, Model, OptConfig};
 use crate::options::LoadOptions;
-use crate::request::{Event, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling};
+use crate::request::{Event, Prompt, Request};
+use crate::scheduler::Batch;
 use crate::sequence::Waiting;
 use crate::tokenizer::Tokenizer;
 use crate::worker::Worker;
@@ -94,16 +95,14 @@ impl Engine {
             config,
         };
         let fingerprint = model.fingerprint();
-        let line = Arc::new(Line::new(options.waiting_max, model.kv_blocks()));
+        let line = Arc::new(Line::new(model.kv_blocks(), options.limits()));
         let worker = Worker {
             rows_without_token: rows_without_token(&info.config, tokenizer.as_deref()),
-            blocks: Blocks::new(model.kv_blocks()),
+            config: Arc::new(info.config.clone()),
+            batch: Batch::new(model.kv_blocks(), options.limits()),
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),
-            running: Vec::new(),
-            running_max: options.running(),
-            step_tokens_max: options.step_tokens(),
         };
         let thread = std::thread::Builder::new()
             .name("sluice-engine".to_owned())
@@ -115,23 +114,33 @@ impl Engine {
 
     /// Lines a request up. Never waits: a full line is `Busy`, a prompt without room `PromptTooLong`, a field out of its bounds
     /// `Invalid` with its name.
-    pub fn submit(&self, mut request: Request) -> Result<Generation, Error> {
+    pub fn submit(&self, request: Request) -> Result<Generation, Error> {
+        let mut one = self.submit_choices(request, 1)?;
+        Ok(one.pop().expect("one was asked for"))
+    }
+
+    /// Lines up so many answers to one prompt, which is read once. The first is the one `submit` would give; each differs from the others by
+    /// its draws alone. Errors: those of `submit`, and `Invalid` if there are never so many places.
+    pub fn submit_choices(&self, mut request: Request, choices: usize) -> Result<Vec<Generation>, Error> {
         let Handle { line, tokenizer, info, .. } = &*self.handle;
-        check_limits(&request)?;
-        check_sampling(&request.sampling, info.config.vocab_size)?;
+        if choices == 0 || choices > line.choices_max() {
+            return Err(Error::invalid("n", format!("is {choices}; this engine gives 1 to {} answers to a prompt", line.choices_max())));
+        }
+        check::limits(&request, info.config.vocab_size)?;
+        check::sampling(&request.sampling, info.config.vocab_size)?;
         if !request.stop.is_empty() && tokenizer.is_none() {
             return Err(Error::invalid("stop", "needs text, and this model came without a tokenizer; leave it out"));
         }
         let prompt = self.prompt_ids(std::mem::replace(&mut request.prompt, Prompt::Ids(Vec::new())), request.max_tokens)?;
         let prompt_tokens = prompt.len();
-        let (sender, events) = mpsc::unbounded_channel();
-        let waiting = Waiting { prompt, request, events: sender };
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..choices).map(|_| mpsc::unbounded_channel()).unzip();
+        let waiting = Waiting { prompt, request, events: senders };
         let (tokens, kv_tokens_max) = (waiting.tokens_max(&info.config), line.stats().kv_blocks_max * BLOCK_TOKENS);
         if tokens > kv_tokens_max {
             return Err(Error::NoRoom { tokens, kv_tokens_max });
         }
         line.join(waiting)?;
-        Ok(Generation { events, prompt_tokens })
+        Ok(receivers.into_iter().map(|events| Generation { events, prompt_tokens }).collect())
     }
 
     /// The model's tokenizer, if it came with one.
@@ -224,50 +233,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.line.drain();
     }
-}
-
-fn check_limits(request: &Request) -> Result<(), Error> {
-    if request.max_tokens == 0 && !request.echo {
-        return Err(Error::invalid("max_tokens", "is 0, which asks for nothing; it may be 0 only with echo"));
-    }
-    if let Some(count) = request.logprobs.filter(|count| *count > LOGPROBS_MAX) {
-        return Err(Error::invalid("logprobs", format!("is {count}; at most {LOGPROBS_MAX} are given")));
-    }
-    if request.stop.len() > STOP_STRINGS_MAX {
-        return Err(Error::invalid("stop", format!("holds {} texts; at most {STOP_STRINGS_MAX} are watched for", request.stop.len())));
-    }
-    if request.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
-        return Err(Error::invalid("stop", format!("holds a text that is empty or longer than {STOP_BYTES_MAX} bytes")));
-    }
-    Ok(())
-}
-
-fn check_sampling(sampling: &Sampling, vocab_size: usize) -> Result<(), Error> {
-    let Sampling { temperature, top_k, top_p, seed: _, logit_bias, presence_penalty, frequency_penalty } = sampling;
-    if !(0.0..=100.0).contains(temperature) {
-        return Err(Error::invalid("temperature", format!("is {temperature}; it goes from 0 to 100, and mostly from 0 to 2")));
-    }
-    if *top_k == Some(0) {
-        return Err(Error::invalid("top_k", "is 0; it must be 1 or more, or left out"));
-    }
-    if !(*top_p > 0.0 && *top_p <= 1.0) {
-        return Err(Error::invalid("top_p", format!("is {top_p}; it must be above 0 and at most 1")));
-    }
-    for (field, penalty) in [("presence_penalty", presence_penalty), ("frequency_penalty", frequency_penalty)] {
-        if !(-2.0..=2.0).contains(penalty) {
-            return Err(Error::invalid(field, format!("is {penalty}; it goes from -2 to 2")));
-        }
-    }
-    if logit_bias.len() > LOGIT_BIAS_MAX {
-        return Err(Error::invalid("logit_bias", format!("has {} entries; at most {LOGIT_BIAS_MAX} may be given", logit_bias.len())));
-    }
-    if let Some((id, bias)) = logit_bias.iter().find(|(id, bias)| *id as usize >= vocab_size || !(-100.0..=100.0).contains(bias)) {
-        return Err(Error::invalid(
-            "logit_bias",
-            format!("moves token {id} by {bias}; ids go to {} and biases from -100 to 100", vocab_size - 1),
-        ));
-    }
-    Ok(())
 }
 
 /// Without a tokenizer nothing is known, and every row may be drawn.

@@ -3,15 +3,20 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why the engine refused or failed. Cloneable, so that one failure can be told to every request it hits.
 #[derive(Debug, Clone)]
 pub enum Error {
-    /// The waiting line is full. Try again shortly.
+    /// The waiting line is full, or too long for the request's deadline. Try again later.
     Busy {
-        /// How many requests are waiting already, which is as many as may.
+        /// How many requests are waiting already.
         waiting: usize,
+        /// When there will be room, by what is known of the work ahead.
+        retry_after: Duration,
     },
+    /// The request's deadline passed before it was answered.
+    TooLate,
     /// A field of the request cannot be honoured.
     Invalid {
         /// The field, as `Request` or `Sampling` names it.
@@ -101,7 +106,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Busy { waiting } => write!(out, "the model is busy: {waiting} requests are waiting already; try again shortly"),
+            Error::Busy { waiting, retry_after } => {
+                write!(out, "the model is busy: {waiting} requests are waiting already; try again in {} s", retry_after.as_secs().max(1))
+            }
+            Error::TooLate => write!(out, "the request's time was up before it was answered; ask for fewer tokens, or later"),
             Error::Invalid { field, problem } => write!(out, "`{field}` {problem}"),
             Error::PromptTooLong { prompt_tokens: Some(prompt_tokens), context_tokens_max } => write!(
                 out,
@@ -137,6 +145,7 @@ impl std::error::Error for Error {
         match self {
             Error::Io { source, .. } => Some(source.as_ref()),
             Error::Busy { .. }
+            | Error::TooLate
             | Error::Invalid { .. }
             | Error::PromptTooLong { .. }
             | Error::NoRoom { .. }

@@ -5,10 +5,12 @@
 //!
 //! What always holds:
 //! * A token is computed the same, bit for bit, whatever else runs beside it, however its prompt is cut into steps, and with any number of threads.
-//! * `submit` never waits; a sequence that runs has room for all it may come to hold; a dropped `Generation` is gone within one step.
+//! * `submit` never waits; who has begun is answered to the end, though it may have to read its tokens again; a dropped `Generation` is gone within one step.
+//! * Accounts share the engine evenly; nobody can tell from the time an answer takes what other accounts have asked.
 //! * Files are hostile until checked: nothing in them is run, and what is not understood is refused by name.
 
 mod cache;
+mod check;
 pub mod checkpoint;
 mod device;
 mod engine;
@@ -28,6 +30,8 @@ mod sequence;
 mod stops;
 mod tokenizer;
 mod worker;
+#[cfg(test)]
+mod worker_stories;
 
 pub use cache::PackedCache;
 pub use checkpoint::Checkpoint;
@@ -39,7 +43,8 @@ pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, OptConfig, Span};
 pub use options::{LoadOptions, Precision};
 pub use pool::{LoadedModel, ModelPool};
 pub use request::{
-    Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling, Usage,
+    Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, STOP_TOKENS_MAX,
+    Sampling, Usage,
 };
 pub use roofline::read_bandwidth;
 pub use tokenizer::Tokenizer;

@@ -1,10 +1,10 @@
-//! The waiting line between those who ask and the engine's thread: bounded, first come first served, and where the thread hears that it is to end.
+//! The waiting line between those who ask and the engine's thread: bounded, fair, and where the thread hears that it is to end.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::kv_cache::Blocks;
+use crate::scheduler::{Batch, Limits, Pace, Queue, Refused, Work};
 use crate::sequence::{Running, Waiting};
 
 /// The line and what is known of the work behind it.
@@ -12,14 +12,17 @@ use crate::sequence::{Running, Waiting};
 pub(crate) struct Line {
     state: Mutex<State>,
     news: Condvar,
-    waiting_max: usize,
+    limits: Limits,
 }
 
 #[derive(Debug)]
 struct State {
-    waiting: VecDeque<Waiting>,
+    waiting: Queue<Waiting>,
     phase: Phase,
     stats: EngineStats,
+    pace: Pace,
+    /// What those being answered may still take.
+    work: Work,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +40,7 @@ enum Phase {
 pub struct EngineStats {
     /// Sequences being answered.
     pub running: usize,
-    /// Requests in the line.
+    /// Answers in the line.
     pub waiting: usize,
     /// Blocks of KV cache that belong to running sequences.
     pub kv_blocks_in_use: usize,
@@ -47,6 +50,14 @@ pub struct EngineStats {
     pub kv_blocks_leaked: usize,
     /// Tokens made since the model was loaded.
     pub tokens_made: u64,
+    /// Steps computed since then.
+    pub steps: u64,
+    /// Times that a sequence gave its memory to another, and read its tokens again later.
+    pub preemptions: u64,
+    /// Prompt tokens that were looked for among what others had read.
+    pub prefix_tokens_asked: u64,
+    /// Those of them that were found, and not read again.
+    pub prefix_tokens_found: u64,
 }
 
 /// What the thread is to do.
@@ -57,13 +68,16 @@ pub(crate) enum Orders {
 }
 
 impl Line {
-    pub(crate) fn new(waiting_max: usize, kv_blocks_max: usize) -> Self {
+    pub(crate) fn new(kv_blocks_max: usize, limits: Limits) -> Self {
         let stats = EngineStats { kv_blocks_max, ..EngineStats::default() };
-        Self { state: Mutex::new(State { waiting: VecDeque::new(), phase: Phase::Open, stats }), news: Condvar::new(), waiting_max }
+        let state = State { waiting: Queue::new(), phase: Phase::Open, stats, pace: Pace::default(), work: Work::default() };
+        Self { state: Mutex::new(state), news: Condvar::new(), limits }
     }
 
-    /// Puts a request at the end of the line. `Busy` if the line is full, `Closed` if nobody works behind it.
+    /// Puts a request into the line. `Busy` if the line, or its account's part of it, is full or the deadline would pass before all
+    /// that is ahead has been answered; `Closed` if nobody works behind it.
     pub(crate) fn join(&self, waiting: Waiting) -> Result<(), Error> {
+        let now = Instant::now();
         let mut state = self.lock();
         match &state.phase {
             Phase::Open => {}
@@ -71,24 +85,42 @@ impl Line {
             Phase::Closed(error) => return Err(error.clone()),
         }
         // Those who have left need not be counted.
-        state.waiting.retain(|waiting| !waiting.is_abandoned());
-        if state.waiting.len() >= self.waiting_max {
-            return Err(Error::Busy { waiting: state.waiting.len() });
+        state.waiting.take_out(Waiting::is_abandoned);
+        let (all, own) = (state.waiting.len(), state.waiting.len_of(&waiting.request.account));
+        if all >= self.limits.waiting_max || own >= self.limits.account_waiting_max {
+            return Err(Error::Busy { waiting: all, retry_after: self.retry_after(&state) });
         }
-        state.waiting.push_back(waiting);
+        if let Some(deadline) = waiting.request.deadline {
+            let wait = if all == 0 && state.stats.running < self.limits.running_max {
+                Duration::ZERO
+            } else {
+                state.pace.time_for(state.work_ahead(), self.limits).unwrap_or_default()
+            };
+            if now + wait >= deadline {
+                return Err(Error::Busy { waiting: all, retry_after: self.retry_after(&state) });
+            }
+        }
+        state.waiting.push(&waiting.request.account.clone(), waiting);
         self.news.notify_all();
         Ok(())
     }
 
-    /// Takes the first in the line, if it gets its room.
-    pub(crate) fn take(&self, room: impl FnOnce(&Waiting) -> Option<Vec<u32>>) -> Option<(Waiting, Vec<u32>)> {
+    /// Takes the next to begin, of those for whom `begin` finds room. Those who have left or are too late go out of the line.
+    pub(crate) fn take<R>(&self, begin: impl FnMut(&Waiting) -> Result<R, Refused>) -> Option<(Waiting, R)> {
+        let now = Instant::now();
         let mut state = self.lock();
-        state.waiting.retain(|waiting| !waiting.is_abandoned());
-        let blocks = room(state.waiting.front()?)?;
-        let first = state.waiting.pop_front()?;
+        for late in state.waiting.take_out(|waiting| waiting.is_abandoned() || waiting.is_late(now)) {
+            late.fail(&Error::TooLate);
+        }
+        let (first, room) = state.waiting.take(begin)?;
         // Counted at once, so that a request is never between line and work where nobody sees it.
-        state.stats.running += 1;
-        Some((first, blocks))
+        state.stats.running += first.choices();
+        Some((first, room))
+    }
+
+    /// The most answers to one prompt.
+    pub(crate) fn choices_max(&self) -> usize {
+        self.limits.running_max
     }
 
     /// What to do next. With nothing running, waits until there is something.
@@ -104,21 +136,30 @@ impl Line {
         }
     }
 
-    pub(crate) fn report(&self, running: &[Running], blocks: &Blocks) {
-        let held: usize = running.iter().map(|sequence| sequence.kv().blocks().len()).sum();
+    /// What the thread has just done.
+    pub(crate) fn report(&self, batch: &Batch) {
+        let held: usize = batch.all().map(|sequence| sequence.kv().blocks().len()).sum();
+        let work = batch.all().map(Running::work).sum();
         let mut state = self.lock();
-        state.stats.running = running.len();
-        state.stats.kv_blocks_in_use = blocks.in_use();
-        state.stats.kv_blocks_leaked = blocks.shares_total() - held;
+        state.stats.running = batch.all().map(Running::places).sum();
+        state.stats.kv_blocks_in_use = batch.cache().in_use();
+        state.stats.kv_blocks_leaked = batch.cache().shares_total() - held;
+        state.stats.preemptions = batch.preemptions();
+        (state.stats.prefix_tokens_asked, state.stats.prefix_tokens_found) = batch.prefix_tokens();
+        state.work = work;
     }
 
-    pub(crate) fn count_tokens(&self, made: usize) {
-        self.lock().stats.tokens_made += made as u64;
+    /// A step took so long, and made so many tokens.
+    pub(crate) fn count_step(&self, took: Duration, made: usize) {
+        let mut state = self.lock();
+        state.pace.note(took);
+        state.stats.steps += 1;
+        state.stats.tokens_made += made as u64;
     }
 
     pub(crate) fn stats(&self) -> EngineStats {
         let state = self.lock();
-        let waiting = state.waiting.iter().filter(|waiting| !waiting.is_abandoned()).count();
+        let waiting = state.waiting.iter().filter(|waiting| !waiting.is_abandoned()).map(Waiting::choices).sum();
         EngineStats { waiting, ..state.stats }
     }
 
@@ -146,16 +187,29 @@ impl Line {
     }
 
     /// The thread has ended: whoever asks from now on hears `error`. Gives those still in the line.
-    pub(crate) fn close(&self, error: Error) -> VecDeque<Waiting> {
+    pub(crate) fn close(&self, error: Error) -> Vec<Waiting> {
         let mut state = self.lock();
         state.phase = Phase::Closed(error);
         state.stats.running = 0;
         state.stats.kv_blocks_in_use = 0;
-        std::mem::take(&mut state.waiting)
+        state.waiting.drain()
+    }
+
+    /// When it is worth asking again.
+    fn retry_after(&self, state: &State) -> Duration {
+        let requests = state.stats.running + state.waiting.len();
+        state.pace.retry_after(state.work_ahead(), requests, self.limits)
     }
 
     /// A panic while the lock is held leaves the state whole: every change is a single assignment or push.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What has to be done for all who are here already, at most.
+    fn work_ahead(&self) -> Work {
+        self.waiting.iter().map(Waiting::work).chain([self.work]).sum()
     }
 }

@@ -4,6 +4,7 @@ use crate::cache::PackedCache;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::OptConfig;
+use crate::scheduler::Limits;
 
 /// How a model is loaded. Every limit is a number here; full means a prompt refusal, never endless waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +13,12 @@ pub struct LoadOptions {
     pub threads: usize,
     /// The most sequences that run at once.
     pub running_max: usize,
+    /// The most of them that belong to one account; 0 is no limit of its own.
+    pub account_running_max: usize,
     /// The most requests that wait for a place; one more is refused as `Busy`.
     pub waiting_max: usize,
+    /// The most of them that belong to one account; 0 is no limit of its own.
+    pub account_waiting_max: usize,
     /// The most tokens that all running sequences may come to hold, prompts and answers together, rounded up to whole
     /// blocks of 32; 0 takes four full contexts.
     pub kv_tokens_max: usize,
@@ -66,7 +71,9 @@ impl Default for LoadOptions {
         Self {
             threads: 0,
             running_max: 8,
+            account_running_max: 0,
             waiting_max: 32,
+            account_waiting_max: 0,
             kv_tokens_max: 0,
             step_tokens_max: 128,
             precision: Precision::Exact,
@@ -83,11 +90,20 @@ impl LoadOptions {
         tokens.div_ceil(BLOCK_TOKENS)
     }
 
-    pub(crate) fn running(&self) -> usize {
-        self.running_max.max(1)
+    /// Tokens of the largest step.
+    pub(crate) fn step_tokens(&self) -> usize {
+        self.step_tokens_max.max(self.running_max.max(1))
     }
 
-    pub(crate) fn step_tokens(&self) -> usize {
-        self.step_tokens_max.max(self.running())
+    pub(crate) fn limits(&self) -> Limits {
+        let or = |limit: usize, all: usize| if limit == 0 { all } else { limit.min(all) };
+        let running_max = self.running_max.max(1);
+        Limits {
+            running_max,
+            account_running_max: or(self.account_running_max, running_max),
+            waiting_max: self.waiting_max,
+            account_waiting_max: or(self.account_waiting_max, self.waiting_max),
+            step_tokens_max: self.step_tokens(),
+        }
     }
 }

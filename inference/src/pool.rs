@@ -116,15 +116,6 @@ impl ModelPool {
         dead.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Drops the models nobody uses. Gives how many.
-    pub fn unload_idle(&self) -> usize {
-        let idle = take_idle(&mut self.lock());
-        for engine in &idle {
-            engine.shutdown();
-        }
-        idle.len()
-    }
-
     /// Breaks off everything and drops all models. Blocks until their threads have ended.
     pub fn shutdown(&self) {
         let models = std::mem::take(&mut self.lock().models);
@@ -179,21 +170,6 @@ impl ModelPool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn take_idle(state: &mut State) -> Vec<Engine> {
-    let idle: Vec<String> = state
-        .models
-        .iter()
-        .filter(|(_, place)| matches!(place, Place::Loaded { engine, .. } if engine.is_idle()))
-        .map(|(key, _)| key.clone())
-        .collect();
-    idle.iter()
-        .filter_map(|key| match state.models.remove(key) {
-            Some(Place::Loaded { engine, .. }) => Some(engine),
-            Some(Place::Loading { .. }) | None => None,
-        })
-        .collect()
 }
 
 /// Whoever loads holds this. However it ends, by success, error or panic, those who wait hear of it.

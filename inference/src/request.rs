@@ -1,5 +1,8 @@
 //! What is asked of the engine and what it answers: prompt, sampling, limits, and the events of one generation.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::error::Error;
 
 /// What the model is to continue.
@@ -11,7 +14,7 @@ pub enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// How the next token is drawn from the logits. The order is: bias, penalties, temperature, top-k, top-p, draw.
+/// How the next token is drawn from the logits. The order is: bias, penalties, temperature, top-k, top-p, min-p, typical-p, draw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// 0 takes the likeliest token each time; 1 draws from the model's own distribution.
@@ -20,6 +23,11 @@ pub struct Sampling {
     pub top_k: Option<u32>,
     /// Draw from the smallest set of likeliest tokens whose probabilities reach this sum, in (0, 1].
     pub top_p: f32,
+    /// Leave out tokens less likely than this part of the likeliest, in [0, 1]; 0 leaves out none.
+    pub min_p: f32,
+    /// Draw from the tokens whose surprise is nearest to the expected one, as many as reach this sum, in (0, 1] (Meister et al.,
+    /// "Locally typical sampling", arXiv 2202.00666); 1 leaves out none.
+    pub typical_p: f32,
     /// Same seed, prompt, settings and engine fingerprint: same tokens, whatever else is running.
     pub seed: u64,
     /// Added to the logits of these tokens, each within ±100.
@@ -28,11 +36,25 @@ pub struct Sampling {
     pub presence_penalty: f32,
     /// Taken from a token's logit for each time it was generated, within ±2.
     pub frequency_penalty: f32,
+    /// What divides the logit of each token that the prompt or the answer has already, or multiplies a negative one, in (0, 10]; 1
+    /// changes nothing (Keskar et al., "CTRL", arXiv 1909.05858).
+    pub repetition_penalty: f32,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: None, top_p: 1.0, seed: 0, logit_bias: Vec::new(), presence_penalty: 0.0, frequency_penalty: 0.0 }
+        Self {
+            temperature: 1.0,
+            top_k: None,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
+            seed: 0,
+            logit_bias: Vec::new(),
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            repetition_penalty: 1.0,
+        }
     }
 }
 
@@ -43,27 +65,54 @@ pub struct Request {
     pub prompt: Prompt,
     /// The most tokens to make. 0 only with `echo`, to score the prompt.
     pub max_tokens: usize,
+    /// The answer does not end before so many tokens: end-of-text and stop tokens are not drawn, stop strings not looked for.
+    pub min_tokens: usize,
     /// How to draw.
     pub sampling: Sampling,
     /// Texts that end the answer; they are not part of it. At most [`STOP_STRINGS_MAX`].
     pub stop: Vec<String>,
+    /// Tokens that end the answer; they have no text. At most [`STOP_TOKENS_MAX`].
+    pub stop_token_ids: Vec<u32>,
     /// Go on past the end-of-text token, to the limit.
     pub ignore_eos: bool,
     /// Report each token's log-probability and this many of the likeliest. At most [`LOGPROBS_MAX`].
     pub logprobs: Option<u8>,
     /// Report the prompt's tokens too, with `logprobs` also how likely each was.
     pub echo: bool,
+    /// Whose request it is, by a name that means nothing here. Accounts share the engine evenly, and do not see what others have read.
+    pub account: Arc<str>,
+    /// When the answer must be complete. A request that cannot begin before is refused, one that is not complete then broken off.
+    pub deadline: Option<Instant>,
 }
 
 impl Request {
     /// A request with everything else at its default: 16 tokens, temperature 1, no stops.
     pub fn new(prompt: Prompt) -> Self {
-        Self { prompt, max_tokens: 16, sampling: Sampling::default(), stop: Vec::new(), ignore_eos: false, logprobs: None, echo: false }
+        Self {
+            prompt,
+            max_tokens: 16,
+            min_tokens: 0,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            stop_token_ids: Vec::new(),
+            ignore_eos: false,
+            logprobs: None,
+            echo: false,
+            account: Arc::from(""),
+            deadline: None,
+        }
+    }
+
+    /// Whether the prompt's tokens are to be scored, so that each of them must be read.
+    pub(crate) fn scores_prompt(&self) -> bool {
+        self.echo && self.logprobs.is_some()
     }
 }
 
 /// The most stop strings in a request.
 pub const STOP_STRINGS_MAX: usize = 16;
+/// The most stop tokens in a request.
+pub const STOP_TOKENS_MAX: usize = 64;
 /// The most bytes of one stop string.
 pub const STOP_BYTES_MAX: usize = 512;
 /// The most alternatives reported beside a token.
@@ -132,6 +181,8 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Those of them that were not read, as the same account has had them read before.
+    pub cached_tokens: usize,
     /// Tokens made, the end-of-text token and those of a stop string included.
     pub completion_tokens: usize,
 }

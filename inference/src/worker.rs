@@ -2,24 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::error::Error;
-use crate::kv_cache::Blocks;
 use crate::line::{Line, Orders};
-use crate::opt::{BLOCK_TOKENS, Model, Span};
-use crate::scheduler;
-use crate::sequence::{About, Progress, Running, Waiting};
+use crate::opt::{Model, OptConfig, Span};
+use crate::scheduler::{Batch, Plan};
+use crate::sequence::{About, Progress, Running};
 use crate::tokenizer::Tokenizer;
 
 /// What the thread owns.
 pub(crate) struct Worker {
     pub(crate) model: Model,
+    pub(crate) config: Arc<OptConfig>,
     pub(crate) tokenizer: Option<Arc<Tokenizer>>,
     pub(crate) line: Arc<Line>,
-    pub(crate) blocks: Blocks,
-    pub(crate) running: Vec<Running>,
-    pub(crate) running_max: usize,
-    pub(crate) step_tokens_max: usize,
+    pub(crate) batch: Batch,
     /// Rows of the vocabulary without a token, which must never be drawn.
     pub(crate) rows_without_token: Vec<usize>,
 }
@@ -27,7 +25,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until told to stop. A panic inside becomes `Failed` for every request there is, never silence.
     pub(crate) fn run(mut self) {
-        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let ended = catch_unwind(AssertUnwindSafe(|| while self.turn() {}));
         let reason = match ended {
             Ok(()) => "it was shut down".to_owned(),
             Err(panic) => {
@@ -39,107 +37,85 @@ impl Worker {
         };
         let error = Error::Closed { reason };
         for waiting in self.line.close(error.clone()) {
-            let _ = waiting.events.send(crate::request::Event::Failed(error.clone()));
+            waiting.fail(&error);
         }
-        for sequence in self.running.drain(..) {
-            self.blocks.release(sequence.fail(error.clone()).blocks());
-        }
+        self.batch.fail_all(&error);
     }
 
-    fn work(&mut self) {
-        loop {
-            match self.line.orders(self.running.is_empty()) {
-                Orders::Stop => return,
-                Orders::Work => {}
-            }
-            self.let_go();
-            self.admit();
-            if !self.running.is_empty() {
-                self.step();
-            }
-            self.line.report(&self.running, &self.blocks);
+    /// One turn: lets go, takes up, computes a step. With nothing to do, waits until there is. False when told to stop.
+    pub(crate) fn turn(&mut self) -> bool {
+        if self.line.orders(self.batch.is_empty()) == Orders::Stop {
+            return false;
         }
+        self.batch.let_go(Instant::now());
+        self.batch.admit(&self.line, About { config: &self.config, tokenizer: self.tokenizer.as_deref() });
+        let plan = self.batch.plan();
+        if plan.shares.iter().any(|share| *share > 0) {
+            self.step(&plan);
+        }
+        self.line.report(&self.batch);
+        true
     }
 
-    /// Drops sequences whose reader has left.
-    fn let_go(&mut self) {
-        for sequence in self.running.extract_if(.., |sequence| sequence.is_abandoned()) {
-            self.blocks.release(sequence.abandon().blocks());
+    /// One forward pass over what was planned, then one token for each sequence that has been read to its end.
+    fn step(&mut self, plan: &Plan) {
+        let started = Instant::now();
+        for (from, to) in &plan.copies {
+            self.model.copy_block(*from, *to);
         }
-    }
-
-    /// Takes up waiting requests, in order, while there is a place and room for all they may come to hold.
-    fn admit(&mut self) {
-        while self.running.len() < self.running_max {
-            let config = self.model.config();
-            let room = |waiting: &Waiting| self.blocks.take(waiting.tokens_max(config).div_ceil(BLOCK_TOKENS));
-            let Some((waiting, blocks)) = self.line.take(room) else { return };
-            let about = About { config, tokenizer: self.tokenizer.as_deref() };
-            let sequence = waiting.start(blocks, about);
-            if sequence.pending() == 0 {
-                self.blocks.release(sequence.finish(crate::request::FinishReason::Length).blocks());
-            } else {
-                self.running.push(sequence);
-            }
-        }
-    }
-
-    /// One forward pass over a share of every running sequence, then one token for each that has been read to its end.
-    fn step(&mut self) {
-        let pending: Vec<usize> = self.running.iter().map(Running::pending).collect();
-        let shares = scheduler::share(&pending, self.step_tokens_max);
-        let mut spans: Vec<Span<'_>> = Vec::with_capacity(self.running.len());
-        for (sequence, count) in self.running.iter_mut().zip(&shares) {
+        let mut spans: Vec<Span<'_>> = Vec::with_capacity(plan.shares.len());
+        for (sequence, count) in self.batch.running_mut().iter_mut().zip(&plan.shares).filter(|(_, count)| **count > 0) {
             let (tokens, kv, logits_from) = sequence.next(*count);
             spans.push(Span { tokens, kv, logits_from });
         }
-        let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
-        let progress = match self.model.forward(&mut spans).map(|logits| logits.to_vec()) {
-            Err(error) => self.running.iter().map(|_| Progress::Fails(error.clone())).collect(),
-            Ok(mut logits) => self.advance(&mut logits, &wanted),
+        let mut wanted = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect::<Vec<usize>>().into_iter();
+        let (mut born, mut made) = (Vec::new(), 0);
+        let progress: Vec<Progress> = match self.model.forward(&mut spans) {
+            Err(error) => {
+                plan.shares.iter().map(|share| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes }).collect()
+            }
+            Ok(logits) => {
+                let about = About { config: &self.config, tokenizer: self.tokenizer.as_deref() };
+                mask(logits, &self.rows_without_token, about.config.vocab_size);
+                self.batch.keep_what_was_read();
+                let mut rest = &*logits;
+                let mut advance = |(sequence, share): (&mut Running, &usize)| {
+                    let rows = if *share > 0 { wanted.next().expect("one for each span") } else { return Progress::Goes };
+                    let (rows, others) = rest.split_at(rows * about.config.vocab_size);
+                    rest = others;
+                    let before = sequence.made();
+                    let progress = advance(sequence, rows, about, &mut born);
+                    made += sequence.made() - before;
+                    progress
+                };
+                self.batch.running_mut().iter_mut().zip(&plan.shares).map(&mut advance).collect()
+            }
         };
-        self.settle(progress);
+        made += born.iter().map(|(fork, _)| fork.made()).sum::<usize>();
+        self.batch.settle(progress, born);
+        self.line.count_step(started.elapsed(), made);
     }
+}
 
-    /// Gives every sequence its rows of logits.
-    fn advance(&mut self, logits: &mut [f32], wanted: &[usize]) -> Vec<Progress> {
-        let config = self.model.config();
-        let about = About { config, tokenizer: self.tokenizer.as_deref() };
-        for row in logits.chunks_exact_mut(config.vocab_size) {
-            for place in &self.rows_without_token {
-                row[*place] = f32::NEG_INFINITY;
-            }
-        }
-        let mut rest = &*logits;
-        let mut made = 0;
-        let progress = self
-            .running
-            .iter_mut()
-            .zip(wanted)
-            .map(|(sequence, wanted)| {
-                let (rows, others) = rest.split_at(wanted * config.vocab_size);
-                rest = others;
-                let before = sequence.made();
-                let progress = sequence.advance(rows, about);
-                made += sequence.made() - before;
-                progress
-            })
-            .collect();
-        self.line.count_tokens(made);
-        progress
+/// Gives a sequence its rows of logits; its other answers, if they begin now, join those born in this step.
+fn advance(sequence: &mut Running, rows: &[f32], about: About<'_>, born: &mut Vec<(Running, Progress)>) -> Progress {
+    if !sequence.has_read(rows, about) {
+        return Progress::Goes;
     }
+    let last = &rows[rows.len() - about.config.vocab_size..];
+    for mut fork in sequence.fork() {
+        let progress = fork.make_token(last, about);
+        born.push((fork, progress));
+    }
+    sequence.make_token(last, about)
+}
 
-    /// Lets go of what has ended.
-    fn settle(&mut self, progress: Vec<Progress>) {
-        let mut goes_on = Vec::with_capacity(self.running.len());
-        for (sequence, progress) in self.running.drain(..).zip(progress) {
-            match progress {
-                Progress::Goes => goes_on.push(sequence),
-                Progress::Ends(reason) => self.blocks.release(sequence.finish(reason).blocks()),
-                Progress::Fails(error) => self.blocks.release(sequence.fail(error).blocks()),
-            }
+/// No logit, no probability, no draw.
+fn mask(logits: &mut [f32], rows_without_token: &[usize], vocab: usize) {
+    for row in logits.chunks_exact_mut(vocab) {
+        for place in rows_without_token {
+            row[*place] = f32::NEG_INFINITY;
         }
-        self.running = goes_on;
     }
 }
 
@@ -152,27 +128,27 @@ mod tests {
 
     use super::*;
     use crate::request::{Event, Prompt, Request};
+    use crate::sequence::Waiting;
     use crate::{Checkpoint, LoadOptions};
 
     #[test]
     fn a_panic_is_told_to_everybody_who_waits() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
-        let options = LoadOptions { threads: 1, ..LoadOptions::default() };
-        let line = Arc::new(Line::new(4, 4));
+        let options = LoadOptions { threads: 1, running_max: 1, waiting_max: 4, ..LoadOptions::default() };
+        let line = Arc::new(Line::new(4, options.limits()));
+        let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap();
         let worker = Worker {
-            model: Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap(),
+            config: Arc::new(model.config().clone()),
+            batch: Batch::new(model.kv_blocks(), options.limits()),
+            model,
             tokenizer: None,
             line: Arc::clone(&line),
-            blocks: Blocks::new(100),
-            running: Vec::new(),
-            running_max: 1,
-            step_tokens_max: 8,
             // No such row: masking it panics in the first step.
             rows_without_token: vec![usize::MAX],
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();
-            line.join(Waiting { prompt: vec![2], request: Request::new(Prompt::Ids(Vec::new())), events }).map(|()| received)
+            line.join(Waiting { prompt: vec![2], request: Request::new(Prompt::Ids(Vec::new())), events: vec![events] }).map(|()| received)
         };
         // The first is being answered when it happens, the second is in the line.
         let mut readers = [join().unwrap(), join().unwrap()];

@@ -252,7 +252,7 @@ fn a_full_line_refuses_at_once_and_readers_who_leave_make_room() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, Error::Busy { waiting: 3 }), "{refused}");
+    assert!(matches!(refused, Error::Busy { waiting: 3, .. }), "{refused}");
     let before = accepted.len();
     drop(accepted);
     // Everyone has left: the next is taken up although the line was full a moment ago.
@@ -335,8 +335,6 @@ fn two_who_ask_for_one_model_load_it_once() {
     });
     assert_eq!(loads.load(Ordering::Relaxed), 1);
     assert_eq!(pool.loaded().len(), 1);
-    assert_eq!(pool.unload_idle(), 1);
-    assert!(pool.loaded().is_empty());
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn greedy_continuations_and_their_log_probabilities_are_those_recorded() {
                 let found: Vec<f32> = answer.prompt_logprobs[1..].iter().map(|logprob| logprob.unwrap()).collect();
                 assert_close(&found, &recorded, &what);
 
-                let usage = Usage { prompt_tokens: ids.len(), completion_tokens: 32 };
+                let usage = Usage { prompt_tokens: ids.len(), cached_tokens: 0, completion_tokens: 32 };
                 assert_eq!(answer.end, Some((FinishReason::Length, usage)), "{what}");
             }
         }
@@ -332,7 +332,7 @@ fn a_copied_block_remembers_what_the_first_did() {
     let mut model = Model::load(&checkpoint("preln-fp32"), &options(Tier::fastest())).unwrap();
     let mut first = Kv::in_blocks(vec![0, 1]);
     model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut first, logits_from: 40 }]).unwrap();
-    let mut second = first.fork(vec![0, 2]);
+    let mut second = Kv::holding(vec![0, 2], 40);
     model.copy_block(1, 2);
     let next = |model: &mut Model, kv: &mut Kv, tokens: &[u32]| model.forward(&mut [Span { tokens, kv, logits_from: 0 }]).unwrap().to_vec();
     // The first goes on elsewhere; the second does not notice.

@@ -182,6 +182,7 @@ impl From<Error> for Fault {
             Error::Unsupported { field, problem } => Fault { place: field, problem },
             Error::Io { path, source } => Fault { place: path.display().to_string(), problem: source.to_string() },
             other @ (Error::Busy { .. }
+            | Error::TooLate
             | Error::Invalid { .. }
             | Error::PromptTooLong { .. }
             | Error::NoRoom { .. }

@@ -36,9 +36,9 @@ impl Kv {
         Self { blocks, tokens: 0 }
     }
 
-    /// The same memory, in these blocks: those it shares with the first, and copies of those it does not.
-    pub fn fork(&self, blocks: Vec<u32>) -> Self {
-        Self { blocks, tokens: self.tokens }
+    /// A memory of `tokens` tokens that lie in these blocks already, put there by another sequence that began alike.
+    pub fn holding(blocks: Vec<u32>, tokens: usize) -> Self {
+        Self { blocks, tokens }
     }
 
     /// Tokens read so far.
@@ -54,6 +54,16 @@ impl Kv {
     /// Tokens that fit into the blocks.
     pub fn room(&self) -> usize {
         self.blocks.len() * BLOCK_TOKENS
+    }
+
+    /// More blocks, behind the others.
+    pub(crate) fn extend(&mut self, blocks: Vec<u32>) {
+        self.blocks.extend(blocks);
+    }
+
+    /// Another block in the place of the one that holds the last token. Gives the one that was there.
+    pub(crate) fn replace_last(&mut self, block: u32) -> u32 {
+        std::mem::replace(&mut self.blocks[(self.tokens - 1) / BLOCK_TOKENS], block)
     }
 }
 
