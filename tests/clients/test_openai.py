@@ -58,6 +58,21 @@ def test_prompts_in_every_shape_choices_and_logprobs(grace):
     extra = grace.completions.create(model=OPEN, prompt="The sea", max_tokens=4, extra_body={"top_k": 1, "ignore_eos": True})
     greedy = grace.completions.create(model=OPEN, prompt="The sea", max_tokens=4, temperature=0, extra_body={"ignore_eos": True})
     assert extra.choices[0].text == greedy.choices[0].text
+    nearly_greedy = grace.completions.create(model=OPEN, prompt="The sea", max_tokens=4, seed=1, extra_body={"min_p": 1, "ignore_eos": True})
+    assert nearly_greedy.choices[0].text == greedy.choices[0].text
+
+
+def test_where_an_answer_may_end(grace):
+    ask = {"model": OPEN, "prompt": "The sea was", "temperature": 0, "max_tokens": 20, "logprobs": 0}
+    free = grace.completions.create(**ask, extra_body={"ignore_eos": True}).choices[0]
+    third = grace.post("/../tokenize", cast_to=object, body={"model": OPEN, "prompt": free.text, "add_special_tokens": False})["tokens"][2]
+    stopped = grace.completions.create(**ask, extra_body={"stop_token_ids": [third]}).choices[0]
+    assert stopped.finish_reason == "stop" and len(stopped.logprobs.tokens) <= 3
+    assert free.text.startswith(stopped.text)
+    longer = grace.completions.create(**ask, extra_body={"stop_token_ids": [third], "min_tokens": 10}).choices[0]
+    assert len(longer.logprobs.tokens) >= 10
+    varied = grace.completions.create(**{**ask, "max_tokens": 60}, extra_body={"repetition_penalty": 5.0, "ignore_eos": True}).choices[0]
+    assert len(set(varied.logprobs.tokens)) > 50, "hardly anything comes twice"
 
 
 def test_models_are_those_one_may_use(portal, grace):

@@ -177,6 +177,34 @@ async fn the_best_of_several_is_the_likeliest(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_an_account_has_had_read_is_not_read_again_and_nobody_else_learns_of_it(db: PgPool) {
+    let (portal, _, ada) = portal_with_verse(db).await;
+    let bob = portal.researcher("bob").await;
+    let bob = bob.with_token(&bob.makes_token(&["api"]).await);
+    let ids: Vec<u32> = (0..100).map(|place| 10 + place % 50).collect();
+    let ask = || json!({ "prompt": ids, "max_tokens": 8, "temperature": 0.9, "seed": 3, "logprobs": 2, "n": 2 });
+    let cached = |answer: &Value| answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap();
+
+    let cold = completes(&ada, ask()).await;
+    let warm = completes(&ada, ask()).await;
+    let others = completes(&bob, ask()).await;
+    assert_eq!((cached(&cold), cached(&warm), cached(&others)), (0, 96, 0), "whole blocks of 32, of one's own");
+    assert_eq!(cold["choices"], warm["choices"], "to the last digit of every probability");
+    assert_eq!(cold["choices"], others["choices"]);
+    assert_eq!(cold["usage"]["prompt_tokens"], 100, "a prompt with several answers counts once");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_answers_to_one_prompt_are_those_one_gets_again(db: PgPool) {
+    let (_portal, _, program) = portal_with_verse(db).await;
+    let ask = |n: u64| json!({ "prompt": "The sea was", "max_tokens": 12, "seed": 5, "n": n, "ignore_eos": true });
+    let (one, four) = (completes(&program, ask(1)).await, completes(&program, ask(4)).await);
+    assert_eq!(one["choices"][0]["text"], four["choices"][0]["text"], "the first is the one that comes alone");
+    let texts: std::collections::BTreeSet<&str> = four["choices"].as_array().unwrap().iter().map(|c| c["text"].as_str().unwrap()).collect();
+    assert_eq!(texts.len(), 4, "the others differ: {texts:?}");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn every_refusal_has_its_code_and_says_what_to_do(db: PgPool) {
     let (portal, ada, program) = portal_with_verse(db).await;
     offers_verse(&portal, "sluice/gated", Gate::Application).await;
@@ -193,6 +221,8 @@ async fn every_refusal_has_its_code_and_says_what_to_do(db: PgPool) {
     for nobody in [&stranger, &bad, &ada] {
         let (status, error) = refused(nobody, &ask(VERSE)).await;
         assert_eq!((status, &error["code"]), (401, &json!("invalid_api_key")), "a session's cookie counts for nothing here");
+        let nonsense = nobody.request(Method::POST, "/v1/completions").body("{").send().await.unwrap();
+        assert_eq!(nonsense.status(), 401, "who is nobody is told that, whatever they send");
     }
     let downloader = ada.with_token(&ada.makes_token(&["download"]).await);
     let (status, error) = refused(&downloader, &ask(VERSE)).await;
@@ -219,10 +249,10 @@ async fn every_refusal_has_its_code_and_says_what_to_do(db: PgPool) {
     assert_eq!(answer.headers()["x-should-retry"], "false");
 
     let mut unknown = ask(VERSE);
-    unknown["min_p"] = json!(0.1);
+    unknown["top_n"] = json!(0.1);
     let answer = asks(&program, &unknown).await;
     assert_eq!(answer.status(), 200);
-    assert!(answer.headers()["x-sluice-warning"].to_str().unwrap().contains("min_p"));
+    assert!(answer.headers()["x-sluice-warning"].to_str().unwrap().contains("top_n"));
     until("nothing that was refused holds a place", || async {
         portal.portal.limits.generations.taken(&account_of(&portal, &ada).await.to_string()) == 0
     })

@@ -175,7 +175,8 @@ fn allowed(grant: Option<&Grant>) -> Verdict {
     Verdict::Allowed(Permit { grant: grant.map(|grant| grant.id), until: grant.map(|grant| grant.expires_at) })
 }
 
-fn bad_token() -> Refusal {
+/// What is said to a token that opens nothing, whatever it was shown for.
+pub fn bad_token() -> Refusal {
     Refusal {
         code: "token_invalid",
         message: "This access token is unknown, expired or revoked.".into(),

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use futures_util::stream::{self, SelectAll, Stream, StreamExt};
-use inference::{Checkpoint, Engine, Event, FinishReason, Prompt, Request};
+use inference::{Checkpoint, Engine, Event, FinishReason, Generation, Prompt, Request};
 
 use super::fault::Fault;
 use super::quota::{self, Tab};
@@ -89,16 +90,18 @@ impl Admitted {
         tokenised.await.map_err(Error::internal)?
     }
 
-    /// Begins to generate: all requests together are one generation of the ledger, and each runs when the account's turn comes.
-    /// Errors of the first request come at once; those of later ones as [`Event::Failed`].
-    pub async fn run(self, source: Source, requests: Vec<Request>) -> Result<Run, Fault> {
+    /// Begins to generate, so many answers to each prompt: all together are one generation of the ledger, and each prompt is taken up
+    /// when the account's turn comes. Errors of the first come at once; those of later ones as [`Event::Failed`].
+    pub async fn run(self, source: Source, mut requests: Vec<Request>, choices: usize) -> Result<Run, Fault> {
         let prompt_tokens = requests.iter().map(|request| prompt_tokens(&request.prompt)).sum::<usize>();
-        let place = Arc::new(self.place);
+        let account: Arc<str> = self.account.to_string().into();
+        requests.iter_mut().for_each(|request| request.account = account.clone());
         let mut requests = requests.into_iter().enumerate().collect::<VecDeque<_>>();
-        let mut sequences = SelectAll::new();
-        if let Some((index, request)) = requests.pop_front() {
-            let turn = place.turn().await;
-            sequences.push(sequence(index, Sequence::Running(self.engine.submit(request)?, turn)));
+        let line = Line { engine: self.engine, choices, place: Arc::new(self.place) };
+        let mut answers = SelectAll::new();
+        if let Some((number, request)) = requests.pop_front() {
+            let turn = line.place.turn().await;
+            answers.push(line.begin(number, request, turn)?);
         }
         let new = NewGeneration {
             id: GenerationId::fresh(),
@@ -110,9 +113,7 @@ impl Admitted {
             now: self.portal.clock.now(),
         };
         let tab = Tab::open(&self.portal, &new).await?;
-        let mut run = Run { id: new.id, engine: self.engine, requests, sequences, tab, ending: Ending::Stop, place };
-        while run.sequences.len() < SEQUENCES_AT_ONCE && run.line_up_next() {}
-        Ok(run)
+        Ok(Run { id: new.id, line, requests, answers, tab, ending: Ending::Stop })
     }
 }
 
@@ -137,26 +138,36 @@ pub(super) fn prompt_tokens(prompt: &Prompt) -> usize {
     }
 }
 
-/// A generation under way. Dropping it stops every sequence at its next step and settles for the tokens really made.
+/// A generation under way. Dropping it stops every answer at its next step and settles for the tokens really made.
 pub struct Run {
     /// Its id in the ledger.
     pub id: GenerationId,
-    engine: Engine,
-    /// Those that are not in line yet.
+    line: Line,
+    /// Those that are not in line yet, each with its prompt's number.
     requests: VecDeque<(usize, Request)>,
-    sequences: SelectAll<Events>,
+    answers: SelectAll<Answers>,
     tab: Tab,
     ending: Ending,
-    place: Arc<Place>,
 }
 
-/// Of one generation so many sequences stand in the account's line at once: a large batch does not keep its owner's next request out.
-const SEQUENCES_AT_ONCE: usize = 4;
+/// Of one generation so many prompts stand in the account's line at once: a large batch does not keep its owner's next request out.
+const PROMPTS_AT_ONCE: usize = 4;
 
 impl Run {
-    /// What happens next, and to which request; nothing when all are finished and settled. After `Failed` nothing follows.
+    /// What happens next, and to which answer: they are numbered through, those to one prompt after each other. Nothing when all are
+    /// finished and settled. After `Failed` nothing follows.
     pub async fn next(&mut self) -> Option<(usize, Event)> {
-        let next = self.sequences.next().await;
+        let next = loop {
+            while self.answers.len() < PROMPTS_AT_ONCE
+                && let Some((number, request)) = self.requests.pop_front()
+            {
+                self.answers.push(self.line.clone().wait(number, request));
+            }
+            match self.answers.next().await {
+                None if !self.requests.is_empty() => {}
+                next => break next,
+            }
+        };
         match &next {
             Some((_, Event::Started { .. })) => {}
             Some((_, Event::Token { .. })) => self.tab.count_token(),
@@ -164,63 +175,63 @@ impl Run {
                 if *reason == FinishReason::Length {
                     self.ending = Ending::Length;
                 }
-                self.line_up_next();
             }
             Some((_, Event::Failed(_))) => {
                 self.requests.clear();
-                self.sequences.clear();
+                self.answers.clear();
                 self.tab.settle(Ending::Failed).await;
             }
             None => self.tab.settle(self.ending).await,
         }
         next
     }
-
-    /// Puts the next request in line; says whether there was one.
-    fn line_up_next(&mut self) -> bool {
-        let Some((index, request)) = self.requests.pop_front() else { return false };
-        let waiting = Waiting { engine: self.engine.clone(), request, place: self.place.clone() };
-        self.sequences.push(sequence(index, Sequence::Waiting(Box::new(waiting))));
-        true
-    }
 }
 
-/// The events of one request, each with the request's place among those of the run.
-type Events = Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>;
+/// The events of the answers to one prompt, each with the number of its answer.
+type Answers = Pin<Box<dyn Stream<Item = (usize, Event)> + Send>>;
 
-/// One request on its way through the engine.
-enum Sequence {
-    Waiting(Box<Waiting>),
-    Running(inference::Generation, Turn),
-    Done,
-}
+/// No program waits longer for an answer (the `openai` clients give up after ten minutes), so none is worked on for longer.
+const ANSWER_WAIT: Duration = Duration::from_secs(600);
 
-struct Waiting {
+/// How the prompts of one generation get to the engine.
+#[derive(Clone)]
+struct Line {
     engine: Engine,
-    request: Request,
+    choices: usize,
     place: Arc<Place>,
 }
 
-fn sequence(index: usize, begin: Sequence) -> Events {
-    Box::pin(stream::unfold(begin, move |state| async move {
-        let (mut generation, turn) = match state {
-            Sequence::Done => return None,
-            Sequence::Running(generation, turn) => (generation, turn),
-            Sequence::Waiting(waiting) => {
-                let turn = waiting.place.turn().await;
-                match waiting.engine.submit(waiting.request) {
-                    Ok(generation) => (generation, turn),
-                    Err(cause) => return Some(((index, Event::Failed(cause)), Sequence::Done)),
-                }
-            }
+impl Line {
+    /// Takes up the prompt of this number. The turn is over when all its answers are.
+    fn begin(&self, number: usize, request: Request, turn: Turn) -> Result<Answers, inference::Error> {
+        let request = Request { deadline: Some(Instant::now() + ANSWER_WAIT), ..request };
+        let generations = self.engine.submit_choices(request, self.choices)?;
+        let turn = Arc::new(turn);
+        let first = number * self.choices;
+        let answers = generations.into_iter().zip(first..).map(|(generation, number)| answer(number, generation, turn.clone()));
+        Ok(Box::pin(stream::select_all(answers)))
+    }
+
+    /// The same, once the turn comes.
+    fn wait(self, number: usize, request: Request) -> Answers {
+        let begun = async move {
+            let turn = self.place.turn().await;
+            self.begin(number, request, turn).unwrap_or_else(|cause| {
+                let failed = (number * self.choices, Event::Failed(cause));
+                Box::pin(stream::once(async move { failed }))
+            })
         };
-        match generation.next().await {
-            Some(last @ (Event::Finished { .. } | Event::Failed(_))) => Some(((index, last), Sequence::Done)),
-            Some(event) => Some(((index, event), Sequence::Running(generation, turn))),
-            None => {
-                let closed = inference::Error::Closed { reason: "the engine's thread ended".into() };
-                Some(((index, Event::Failed(closed)), Sequence::Done))
-            }
-        }
+        Box::pin(stream::once(begun).flatten())
+    }
+}
+
+/// The events of one answer, up to its last.
+fn answer(number: usize, generation: Generation, turn: Arc<Turn>) -> Answers {
+    Box::pin(stream::unfold(Some((generation, turn)), move |state| async move {
+        let (mut generation, turn) = state?;
+        let closed = || Event::Failed(inference::Error::Closed { reason: "the engine's thread ended".into() });
+        let event = generation.next().await.unwrap_or_else(closed);
+        let is_last = matches!(event, Event::Finished { .. } | Event::Failed(_));
+        Some(((number, event), (!is_last).then_some((generation, turn))))
     }))
 }

@@ -27,13 +27,15 @@ impl From<inference::Error> for Fault {
         use inference::Error as Engine;
         let message = cause.to_string();
         match cause {
-            Engine::Busy { .. } => Fault::Portal(Error::Limited { retry_after_s: 2 }),
+            Engine::Busy { retry_after, .. } => {
+                Fault::Portal(Error::Limited { retry_after_s: u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).max(1) })
+            }
             Engine::Invalid { field, problem } => Fault::Portal(FieldError::new(field, problem).into()),
             Engine::PromptTooLong { .. } | Engine::NoRoom { .. } => Fault::ContextExceeded(message),
             Engine::TooLarge { held_bytes: 0, .. } | Engine::Unsupported { .. } | Engine::Corrupt { .. } | Engine::Missing { .. } => {
                 Fault::CannotRun(message)
             }
-            Engine::TooLarge { .. } | Engine::Closed { .. } => Fault::Portal(Error::Unavailable(message.into())),
+            Engine::TooLarge { .. } | Engine::Closed { .. } | Engine::TooLate => Fault::Portal(Error::Unavailable(message.into())),
             Engine::Io { .. } | Engine::Internal { .. } => Fault::Portal(Error::internal(cause)),
         }
     }

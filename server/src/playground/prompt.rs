@@ -1,6 +1,6 @@
 //! What may be asked of a model: prompt, length, sampling, stops. Parsed here, every fault by its field; the engine gets valid requests only.
 
-use inference::{LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, Sampling};
+use inference::{LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, STOP_TOKENS_MAX, Sampling};
 
 use crate::error::{Error, FieldError};
 
@@ -16,20 +16,30 @@ pub const COMPLETION_TOKENS_DEFAULT: usize = 16;
 pub struct Settings {
     /// The most tokens to make; 0 only with `echo`.
     pub max_tokens: Option<i64>,
+    /// The answer does not end before so many tokens; at most `max_tokens`.
+    pub min_tokens: Option<i64>,
     /// 0 to 2; 0 always takes the likeliest token.
     pub temperature: Option<f64>,
     /// More than 0, at most 1.
     pub top_p: Option<f64>,
     /// Draw from so many likeliest tokens; 0 and -1 mean all.
     pub top_k: Option<i64>,
+    /// Leave out tokens less likely than this part of the likeliest, 0 to 1.
+    pub min_p: Option<f64>,
+    /// Draw from the tokens of the most usual surprise, as many as reach this sum: more than 0, at most 1.
+    pub typical_p: Option<f64>,
     /// Same seed, prompt and settings: same text. Unset, one is drawn.
     pub seed: Option<i64>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// Tokens that end the answer.
+    pub stop_token_ids: Vec<u32>,
     /// −2 to 2.
     pub presence_penalty: Option<f64>,
     /// −2 to 2.
     pub frequency_penalty: Option<f64>,
+    /// What divides the logits of tokens that were there already: more than 0, at most 10; 1 changes nothing.
+    pub repetition_penalty: Option<f64>,
     /// Token ids and what is added to their logits, −100 to 100.
     pub logit_bias: Vec<(u32, f64)>,
     /// Go on past the end-of-text token.
@@ -47,11 +57,12 @@ impl Settings {
         faults.note(check_prompt(&prompt));
         let least = if self.echo { 0 } else { 1 };
         let max_tokens = faults.whole("max_tokens", self.max_tokens, COMPLETION_TOKENS_DEFAULT as i64, least, COMPLETION_TOKENS_MAX);
+        let min_tokens = faults.whole("min_tokens", self.min_tokens, 0, 0, max_tokens);
         let temperature = faults.number("temperature", self.temperature, 1.0, 0.0, 2.0);
-        let top_p = faults.number("top_p", self.top_p, 1.0, 0.0, 1.0);
-        if self.top_p == Some(0.0) {
-            faults.add("top_p", "is more than 0; for the likeliest token each time set temperature to 0");
-        }
+        let top_p = faults.share("top_p", self.top_p);
+        let min_p = faults.number("min_p", self.min_p, 0.0, 0.0, 1.0);
+        let typical_p = faults.share("typical_p", self.typical_p);
+        let repetition_penalty = faults.number("repetition_penalty", self.repetition_penalty, 1.0, 0.01, 10.0);
         let top_k = match self.top_k {
             None | Some(0 | -1) => None,
             some => u32::try_from(faults.whole("top_k", some, 1, 1, i64::from(i32::MAX))).ok(),
@@ -68,22 +79,30 @@ impl Settings {
         let logit_bias =
             self.logit_bias.iter().map(|(token, bias)| (*token, faults.number("logit_bias", Some(*bias), 0.0, -100.0, 100.0))).collect();
         faults.note(check_stops(&self.stop));
+        if self.stop_token_ids.len() > STOP_TOKENS_MAX {
+            faults.add("stop_token_ids", format!("has at most {STOP_TOKENS_MAX} tokens"));
+        }
         faults.none_or(Request {
-            prompt,
             max_tokens: usize::try_from(max_tokens).unwrap_or(COMPLETION_TOKENS_DEFAULT),
             sampling: Sampling {
                 temperature,
                 top_k,
                 top_p,
+                min_p,
+                typical_p,
                 seed: self.seed.map_or_else(fresh_seed, i64::cast_unsigned),
                 logit_bias,
                 presence_penalty,
                 frequency_penalty,
+                repetition_penalty,
             },
+            min_tokens: usize::try_from(min_tokens).unwrap_or(0),
             stop: self.stop.clone(),
+            stop_token_ids: self.stop_token_ids.clone(),
             ignore_eos: self.ignore_eos,
             logprobs,
             echo: self.echo,
+            ..Request::new(prompt)
         })
     }
 }
@@ -149,6 +168,14 @@ impl Faults {
         }
     }
 
+    /// A part of the whole, never nothing.
+    fn share(&mut self, field: &'static str, value: Option<f64>) -> f32 {
+        if value == Some(0.0) {
+            self.add(field, "is more than 0; for the likeliest token each time set temperature to 0");
+        }
+        self.number(field, value, 1.0, 0.0, 1.0)
+    }
+
     fn none_or(self, request: Request) -> Result<Request, Error> {
         if self.0.is_empty() { Ok(request) } else { Err(Error::Invalid(self.0)) }
     }
@@ -179,7 +206,12 @@ mod tests {
             temperature: Some(2.1),
             top_p: Some(0.0),
             top_k: Some(-2),
+            min_tokens: Some(17),
+            min_p: Some(1.1),
+            typical_p: Some(0.0),
+            repetition_penalty: Some(0.0),
             stop: vec![String::new()],
+            stop_token_ids: vec![5; STOP_TOKENS_MAX + 1],
             presence_penalty: Some(f64::NAN),
             frequency_penalty: Some(-3.0),
             logit_bias: vec![(1, 101.0)],
@@ -193,6 +225,11 @@ mod tests {
             "temperature",
             "top_p",
             "top_k",
+            "min_tokens",
+            "min_p",
+            "typical_p",
+            "repetition_penalty",
+            "stop_token_ids",
             "presence_penalty",
             "frequency_penalty",
             "logit_bias",

@@ -153,7 +153,7 @@ async fn begin(portal: &Data<Portal>, visitor: &Visitor, form: &PlaygroundForm) 
         seed: requests.first().map_or(0, |request| request.sampling.seed),
         ending: "",
     };
-    Ok(Begun { run: admitted.run(Source::Page, requests).await?, facts })
+    Ok(Begun { run: admitted.run(Source::Page, requests, 1).await?, facts })
 }
 
 fn ending(reason: FinishReason) -> &'static str {

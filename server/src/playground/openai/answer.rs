@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::Stream;
-use inference::{Event, FinishReason};
+use inference::{Event, FinishReason, Usage};
 use serde_json::{Value, json};
 
 use super::super::complete::Run;
@@ -45,14 +45,25 @@ impl Heading {
 #[derive(Default)]
 struct Count {
     prompt_tokens: usize,
+    cached_tokens: usize,
     completion_tokens: usize,
 }
 
 impl Count {
+    /// Takes in what the `index`th answer took, of so many to each prompt.
+    fn add(&mut self, index: usize, choices: usize, usage: Usage) {
+        self.completion_tokens += usage.completion_tokens;
+        if index.is_multiple_of(choices) {
+            self.prompt_tokens += usage.prompt_tokens;
+            self.cached_tokens += usage.cached_tokens;
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": { "cached_tokens": self.cached_tokens },
         })
     }
 }
@@ -127,10 +138,7 @@ pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<
     while let Some((index, event)) = run.next().await {
         match &event {
             Event::Failed(cause) => return Err(cause.clone().into()),
-            Event::Finished { usage, .. } => {
-                count.completion_tokens += usage.completion_tokens;
-                count.prompt_tokens += if index % ask.best_of == 0 { usage.prompt_tokens } else { 0 };
-            }
+            Event::Finished { usage, .. } => count.add(index, ask.best_of, *usage),
             Event::Started { .. } | Event::Token { .. } => {}
         }
         candidates[index].take(event, heading);
@@ -179,10 +187,7 @@ impl Streaming {
                     self.ended = true;
                     return Some(sse::event(&refusal::body(&cause.clone().into(), &self.portal.config).to_string()));
                 }
-                Event::Finished { usage, .. } => {
-                    self.count.completion_tokens += usage.completion_tokens;
-                    self.count.prompt_tokens += if index % self.ask.n == 0 { usage.prompt_tokens } else { 0 };
-                }
+                Event::Finished { usage, .. } => self.count.add(index, self.ask.n, *usage),
                 Event::Started { .. } | Event::Token { .. } => {}
             }
             if self.candidates[index].take(event, &self.heading) {

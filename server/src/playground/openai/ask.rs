@@ -78,9 +78,9 @@ impl Ask {
         })
     }
 
-    /// One request for each prompt and candidate, in order. Candidates of a prompt differ in their seeds only.
+    /// One request for each prompt, in order.
     pub(super) fn requests(&self) -> Result<Vec<Request>, Error> {
-        let mut requests = Vec::with_capacity(self.prompts.len() * self.best_of);
+        let mut requests = Vec::with_capacity(self.prompts.len());
         let mut settings = self.settings.clone();
         if self.best_of > self.n && settings.logprobs.is_none() {
             // The best is the one with the highest mean log-probability.
@@ -88,13 +88,9 @@ impl Ask {
         }
         for prompt in &self.prompts {
             let request = settings.request(prompt.clone())?;
-            // Drawn once, if at all: choices and prompts of one body repeat together.
+            // Drawn once, if at all: the prompts of one body repeat together.
             settings.seed = Some(request.sampling.seed.cast_signed());
-            for candidate in 0..self.best_of {
-                let mut request = request.clone();
-                request.sampling.seed = seed_of_candidate(request.sampling.seed, candidate);
-                requests.push(request);
-            }
+            requests.push(request);
         }
         Ok(requests)
     }
@@ -103,12 +99,6 @@ impl Ask {
     pub(super) fn asked_tokens(&self) -> Option<usize> {
         self.settings.max_tokens.and_then(|tokens| usize::try_from(tokens).ok())
     }
-}
-
-/// The first candidate has the seed itself, so that one choice of many is the choice one gets alone.
-fn seed_of_candidate(seed: u64, candidate: usize) -> u64 {
-    // The golden ratio in 64 bits: an odd number, so no two candidates share a seed.
-    seed.wrapping_add((candidate as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 fn prompts(fields: &mut Fields) -> Vec<Prompt> {
@@ -152,13 +142,18 @@ fn stream_options(fields: &mut Fields) -> bool {
 fn settings(fields: &mut Fields) -> Settings {
     Settings {
         max_tokens: fields.whole("max_tokens"),
+        min_tokens: fields.whole("min_tokens"),
         temperature: fields.number("temperature"),
         top_p: fields.number("top_p"),
         top_k: fields.whole("top_k"),
+        min_p: fields.number("min_p"),
+        typical_p: fields.number("typical_p"),
         seed: fields.whole("seed"),
         stop: stops(fields),
+        stop_token_ids: stop_token_ids(fields),
         presence_penalty: fields.number("presence_penalty"),
         frequency_penalty: fields.number("frequency_penalty"),
+        repetition_penalty: fields.number("repetition_penalty"),
         logit_bias: logit_bias(fields),
         ignore_eos: fields.flag("ignore_eos"),
         logprobs: fields.whole("logprobs"),
@@ -175,6 +170,18 @@ fn stops(fields: &mut Fields) -> Vec<String> {
     };
     stops.unwrap_or_else(|| {
         fields.fault("stop", "is a text or a list of texts");
+        Vec::new()
+    })
+}
+
+fn stop_token_ids(fields: &mut Fields) -> Vec<u32> {
+    let found = match fields.take("stop_token_ids") {
+        None => Some(Vec::new()),
+        Some(Value::Array(list)) => ids(&list),
+        Some(_) => None,
+    };
+    found.unwrap_or_else(|| {
+        fields.fault("stop_token_ids", "is a list of token ids");
         Vec::new()
     })
 }
@@ -247,6 +254,7 @@ mod tests {
             "model": "a/b", "prompt": "x", "max_tokens": null, "temperature": null, "top_p": null, "n": null, "best_of": null, "stream": null,
             "stream_options": null, "logprobs": null, "echo": null, "stop": null, "presence_penalty": null, "frequency_penalty": null,
             "logit_bias": null, "user": null, "seed": null, "suffix": null, "top_k": null, "ignore_eos": null,
+            "min_p": null, "typical_p": null, "repetition_penalty": null, "min_tokens": null, "stop_token_ids": null,
         });
         let ask = ask(&nulls).expect("nulls are allowed");
         assert_eq!(ask.settings, Settings::default());
@@ -256,8 +264,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_remembered_and_faults_told_together() {
-        let known = ask(&json!({ "model": "a/b", "prompt": "x", "min_p": 0.1, "frobnicate": true })).expect("unknown fields are ignored");
-        assert_eq!(known.ignored, ["frobnicate", "min_p"]);
+        let known = ask(&json!({ "model": "a/b", "prompt": "x", "top_n": 0.1, "frobnicate": true })).expect("unknown fields are ignored");
+        assert_eq!(known.ignored, ["frobnicate", "top_n"]);
         let fields = faulty_fields(
             &json!({ "prompt": 1, "temperature": "hot", "stream": 1, "suffix": "end", "n": 5, "stop": [1], "logit_bias": {"a": 1} }),
         );
@@ -268,14 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn candidates_have_seeds_of_their_own_and_the_first_has_the_one_asked_for() {
+    fn the_prompts_of_one_body_share_the_seed() {
         let ask = ask(&json!({ "model": "a/b", "prompt": ["x", "y"], "n": 2, "best_of": 3, "seed": 7 })).expect("valid");
         let requests = ask.requests().expect("valid");
-        let seeds: Vec<u64> = requests.iter().map(|request| request.sampling.seed).collect();
-        assert_eq!(seeds.len(), 6);
-        assert_eq!((seeds[0], seeds[3]), (7, 7));
-        assert_eq!(seeds[..3], seeds[3..]);
-        assert!(seeds[0] != seeds[1] && seeds[1] != seeds[2]);
+        assert_eq!(requests.iter().map(|request| request.sampling.seed).collect::<Vec<u64>>(), [7, 7]);
         assert_eq!(requests[0].logprobs, Some(0), "best_of needs them to choose");
     }
 

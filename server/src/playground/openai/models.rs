@@ -3,16 +3,18 @@
 use serde_json::{Value, json};
 
 use super::super::usable::{self, Usable};
-use crate::access::{Action, Verdict, authorize};
+use crate::access::{self, Action, Verdict, authorize};
 use crate::accounts::{Via, Visitor};
 use crate::catalog::{self, Model};
 use crate::error::Error;
 use crate::portal::Portal;
 
-/// The visitor, if they showed a token at all. Cookies count for nothing on these routes. Errors: `SignedOut`.
+/// The visitor, if they showed a token that is somebody's. Cookies count for nothing on these routes. Asked before anything is read of
+/// what they sent. Errors: `SignedOut`, or what is wrong with the token.
 pub(super) fn by_token(visitor: Visitor) -> Result<Visitor, Error> {
     match &visitor {
-        Visitor::BadToken | Visitor::Known { via: Via::Token { .. }, .. } => Ok(visitor),
+        Visitor::Known { via: Via::Token { .. }, .. } => Ok(visitor),
+        Visitor::BadToken => Err(access::bad_token().into()),
         Visitor::Anonymous | Visitor::Known { via: Via::Session(_), .. } => Err(Error::SignedOut),
     }
 }

@@ -51,7 +51,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     }
     probabilities_fit(&requests)?;
     let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
-    let run = admitted.run(Source::Api, requests).await?;
+    let run = admitted.run(Source::Api, requests, ask.best_of).await?;
     let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
     let mut response = HttpResponse::Ok();
     if !ask.ignored.is_empty() {
