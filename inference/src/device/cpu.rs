@@ -101,13 +101,17 @@ impl Cpu {
         assert_eq!(y.iter().map(|table| table.len()).sum::<usize>(), x.rows() * w.rows, "y must be tokens × rows");
         assert!(bias.is_empty() || bias.len() == w.rows, "bias of {} must have {} numbers, or none", bias.len(), w.rows);
         let strips = Strips::new(y, x.rows(), PANEL_ROWS, self.threads.count());
+        let tiles = x.tiles().count();
         let work = |thread| {
             let mut sums = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
             while let Some(mut strip) = strips.next(thread) {
                 let mut token = 0;
-                for tile in x.tiles() {
+                for (turn, tile) in x.tiles().enumerate() {
+                    for table in strip.tables() {
+                        (token..token + tile.rows).for_each(|token| pointwise::ask_for(strip.row(table, token)));
+                    }
                     let sums = &mut sums[..tile.rows * PANEL_ROWS];
-                    linear::simd::multiply(self.tier, w, strip.number, &tile, sums);
+                    linear::simd::multiply(self.tier, w, strip.number, &tile, (turn, tiles), sums);
                     for table in strip.tables() {
                         let (begin, width) = strip.part(table);
                         let bias = if bias.is_empty() { bias } else { &bias[strip.number * PANEL_ROWS + begin..][..width] };

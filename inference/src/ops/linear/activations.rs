@@ -1,13 +1,11 @@
 //! Activations made ready for the kernels: tiles of a few tokens, their words side by side, so that a kernel reads one stream.
 
-use super::{Activation, GROUP, simd};
+use super::{Activation, GROUP, STEPS, simd};
 use crate::ops::Tier;
 use crate::ops::simd::every_tier;
 
 /// The largest number of signed upper and lower bytes: 127 · 256 + 127.
 const SIGNED_MAX: f32 = 32_639.0;
-/// Columns that are packed at once.
-const LANES: usize = 16;
 
 /// (rows, cols) f32, packed. Memory is kept from use to use.
 #[derive(Debug, Default)]
@@ -19,8 +17,9 @@ pub(crate) struct Activations {
     numbers: Vec<u32>,
 }
 
-/// What lies in a tile: words `[steps][rows of the tile][words]`, then for each row what the whole numbers are to be multiplied by, then
-/// for each row what was added to the upper bytes, then at four bits the sums of each group, `[groups][rows of the tile]`.
+/// What lies in a tile: words `[steps / STEPS][rows of the tile][words of a step][STEPS]`, then for each row what the whole numbers are to
+/// be multiplied by, then for each row what was added to the upper bytes, then at four bits the sums of each group,
+/// `[groups][rows of the tile]`.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     kind: Activation,
@@ -29,11 +28,11 @@ struct Shape {
 
 impl Shape {
     fn words(self) -> usize {
-        self.kind.steps(self.cols) * self.kind.step_words()
+        self.kind.steps(self.cols).next_multiple_of(STEPS) * self.kind.step_words()
     }
 
     fn groups(self) -> usize {
-        if self.kind == Activation::Signed { self.cols.div_ceil(GROUP) } else { 0 }
+        if self.kind == Activation::Signed { 2 * self.cols.div_ceil(2 * GROUP) } else { 0 }
     }
 
     /// Numbers that a row takes, in all.
@@ -98,39 +97,94 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     let (scales, rest) = rest.split_at_mut(width);
     let (offsets, sums) = rest.split_at_mut(width);
     let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
+    let block_words = STEPS * kind.step_words();
     for (m, row) in x.chunks_exact(cols).enumerate() {
-        let (scale, offset) = match kind {
-            Activation::Single => single(row, words, m, width),
-            Activation::Bfloats => bfloats(row, words, m, width),
-            Activation::Unsigned => unsigned(row, words, m, width),
-            Activation::Signed => signed(row, words, sums, m, width),
-        };
-        (scales[m], offsets[m]) = (scale.to_bits(), offset as u32);
-    }
-}
-
-#[inline(always)]
-fn single(row: &[f32], tile: &mut [u32], m: usize, width: usize) -> (f32, i32) {
-    for (step, number) in tile.chunks_exact_mut(width).zip(row) {
-        step[m] = number.to_bits();
-    }
-    (1.0, 0)
-}
-
-#[inline(always)]
-fn bfloats(row: &[f32], tile: &mut [u32], m: usize, width: usize) -> (f32, i32) {
-    let (whole, tail) = row.as_chunks::<LANES>();
-    let (tiles, last) = tile.split_at_mut(whole.len() * LANES / 2 * width);
-    for (steps, numbers) in tiles.chunks_exact_mut(LANES / 2 * width).zip(whole) {
-        let halves = numbers.map(bfloat);
-        for (step, pair) in steps.chunks_exact_mut(width).zip(halves.as_chunks::<2>().0) {
-            step[m] = pair[0] << 16 | pair[1];
+        let whole = Whole::of(kind, row);
+        (scales[m], offsets[m]) = (whole.scale.to_bits(), (whole.offset / 256) as u32);
+        let blocks = words.chunks_exact_mut(width * block_words).map(|block| &mut block[m * block_words..][..block_words]);
+        for (number, (words, numbers)) in blocks.zip(row.chunks(STEPS * kind.step_cols())).enumerate() {
+            match kind {
+                Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
+                Activation::Bfloats => {
+                    let halves = each(numbers, bfloat, [0; 2 * STEPS]);
+                    let pairs = halves.as_chunks::<2>().0;
+                    words.iter_mut().zip(pairs).for_each(|(word, [first, second])| *word = first << 16 | second);
+                }
+                Activation::Unsigned => {
+                    let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
+                    write_bytes(&numbers, |number| (number >> 8) as u8, |number| number as u8, words);
+                }
+                Activation::Signed => {
+                    let numbers = each(numbers, |number| whole.number(number), [0; 4 * STEPS]);
+                    let groups = sums.chunks_exact_mut(width).skip(number * 4 * STEPS / GROUP);
+                    for (sums, group) in groups.zip(numbers.as_chunks::<GROUP>().0) {
+                        sums[m] = group.iter().sum();
+                    }
+                    write_bytes(&numbers, |number| ((number - i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
+                }
+            }
         }
     }
-    for (step, pair) in last.chunks_exact_mut(width).zip(tail.chunks(2)) {
-        step[m] = bfloat(pair[0]) << 16 | pair.get(1).map_or(0, |second| bfloat(*second));
+}
+
+/// How a row becomes whole numbers: x · inverse + offset, where x = number · scale.
+#[derive(Debug, Clone, Copy, Default)]
+struct Whole {
+    scale: f32,
+    inverse: f32,
+    offset: i32,
+}
+
+impl Whole {
+    #[inline(always)]
+    fn of(kind: Activation, row: &[f32]) -> Self {
+        let (steps, offset) = match kind {
+            Activation::Single | Activation::Bfloats => return Self { scale: 1.0, inverse: 1.0, offset: 0 },
+            Activation::Signed => (SIGNED_MAX, 0),
+            Activation::Unsigned => {
+                // −0 is no negative number.
+                let negative = row.iter().fold(0u32, |signs, number| signs | u32::from(*number < 0.0));
+                if negative == 0 { (65_535.0, 0) } else { (32_767.0, 32_768) }
+            }
+        };
+        // What is not finite comes out larger than anything finite.
+        let highest = f32::from_bits(row.iter().fold(0, |highest: u32, number| highest.max(number.to_bits() & 0x7fff_ffff)));
+        // Numbers too small to matter become 0; a row with numbers that are not finite has no answer, and gets NaN for a scale.
+        match () {
+            () if !highest.is_finite() => Self { scale: f32::NAN, inverse: 0.0, offset },
+            () if highest < 1e-30 => Self { scale: 0.0, inverse: 0.0, offset },
+            () => Self { scale: highest / steps, inverse: steps / highest, offset },
+        }
     }
-    (1.0, 0)
+
+    #[inline(always)]
+    fn number(&self, x: f32) -> i32 {
+        whole(x * self.inverse) + self.offset
+    }
+}
+
+/// What becomes of each number; `none` where there are fewer. (`map` of an array is compiled on its own, for any CPU, if it is long.)
+#[inline(always)]
+fn each<T, const N: usize>(numbers: &[f32], of: impl Fn(f32) -> T, none: [T; N]) -> [T; N] {
+    let mut result = none;
+    if let Ok(numbers) = <&[f32; N]>::try_from(numbers) {
+        for i in 0..N {
+            result[i] = of(numbers[i]);
+        }
+    } else {
+        result.iter_mut().zip(numbers).for_each(|(result, number)| *result = of(*number));
+    }
+    result
+}
+
+/// Upper bytes, then lower bytes, four to a word.
+#[inline(always)]
+fn write_bytes(numbers: &[i32; 4 * STEPS], upper: impl Fn(i32) -> u8, lower: impl Fn(i32) -> u8, words: &mut [u32]) {
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+    let (uppers, lowers) = bytes.split_at_mut(4 * STEPS);
+    for ((up, low), number) in uppers.iter_mut().zip(lowers).zip(numbers) {
+        (*up, *low) = (upper(*number), lower(*number));
+    }
 }
 
 /// Rounded to the nearest, ties to even.
@@ -140,87 +194,9 @@ pub(super) fn bfloat(number: f32) -> u32 {
     if number.is_nan() { 0x7fc0 } else { (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16 }
 }
 
-/// The largest |x|, and whether any is negative. What is not finite comes out larger than anything finite.
-#[inline(always)]
-fn extent(row: &[f32]) -> (f32, bool) {
-    let (mut highest, mut signs) = (0u32, 0u32);
-    for number in row {
-        let bits = number.to_bits();
-        highest = highest.max(bits & 0x7fff_ffff);
-        // −0 is no negative number.
-        signs |= if *number < 0.0 { 1 } else { 0 };
-    }
-    (f32::from_bits(highest), signs != 0)
-}
-
-/// Scale, and what x is to be multiplied by so that the largest becomes `steps`. Numbers too small to matter become 0; a row with
-/// numbers that are not finite has no answer, and gets NaN for a scale.
-fn scale(highest: f32, steps: f32) -> (f32, f32) {
-    match () {
-        () if !highest.is_finite() => (f32::NAN, 0.0),
-        () if highest < 1e-30 => (0.0, 0.0),
-        () => (highest / steps, steps / highest),
-    }
-}
-
 /// The nearest whole number, ties to even, for |x| < 2²²: what lies below the ones is rounded off by adding 1.5 · 2²³.
 #[inline(always)]
 pub(super) fn whole(number: f32) -> i32 {
     const ROUND: f32 = 12_582_912.0;
     ((number + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
-}
-
-/// The first numbers of a row that may have fewer, the others 0.
-#[inline(always)]
-fn padded(numbers: &[f32]) -> [f32; LANES] {
-    let mut padded = [0.0; LANES];
-    padded[..numbers.len()].copy_from_slice(numbers);
-    padded
-}
-
-/// Writes upper and lower bytes of a few columns, four to a step.
-#[inline(always)]
-fn write_bytes(upper: [u8; LANES], lower: [u8; LANES], steps: &mut [u32], m: usize, width: usize) {
-    let (upper, lower) = (upper.as_chunks::<4>().0, lower.as_chunks::<4>().0);
-    for ((step, upper), lower) in steps.chunks_exact_mut(2 * width).zip(upper).zip(lower) {
-        (step[2 * m], step[2 * m + 1]) = (u32::from_le_bytes(*upper), u32::from_le_bytes(*lower));
-    }
-}
-
-/// Gives the row's scale and what was added to the upper bytes.
-#[inline(always)]
-fn unsigned(row: &[f32], tile: &mut [u32], m: usize, width: usize) -> (f32, i32) {
-    let (highest, negative) = extent(row);
-    let (steps, offset) = if negative { (32_767.0, 32_768) } else { (65_535.0, 0) };
-    let (scale, inverse) = scale(highest, steps);
-    for (steps, part) in tile.chunks_mut(LANES / 4 * 2 * width).zip(row.chunks(LANES)) {
-        let mut numbers = <[f32; LANES]>::try_from(part).unwrap_or_else(|_| padded(part)).map(|number| whole(number * inverse));
-        numbers.iter_mut().for_each(|number| *number += offset);
-        write_bytes(numbers.map(|number| (number >> 8) as u8), numbers.map(|number| number as u8), steps, m, width);
-    }
-    (scale, offset / 256)
-}
-
-/// Gives the row's scale.
-#[inline(always)]
-fn signed(row: &[f32], tile: &mut [u32], sums: &mut [i32], m: usize, width: usize) -> (f32, i32) {
-    let (highest, _) = extent(row);
-    let (scale, inverse) = scale(highest, SIGNED_MAX);
-    let groups = tile.chunks_exact_mut(GROUP / 4 * 2 * width).zip(sums.chunks_exact_mut(width)).zip(row.chunks(GROUP));
-    for ((steps, sums), group) in groups {
-        let mut sum = 0;
-        let mut parts = group.chunks(LANES);
-        for steps in steps.chunks_exact_mut(LANES / 4 * 2 * width) {
-            let numbers = match parts.next() {
-                Some(part) => <[f32; LANES]>::try_from(part).unwrap_or_else(|_| padded(part)),
-                None => [0.0; LANES],
-            };
-            let numbers = numbers.map(|number| whole(number * inverse));
-            sum += numbers.iter().sum::<i32>();
-            let lower = numbers.map(|number| number as u8);
-            write_bytes(numbers.map(|number| ((number - i32::from(number as i8)) >> 8) as u8), lower, steps, m, width);
-        }
-        sums[m] = sum;
-    }
-    (scale, 0)
 }

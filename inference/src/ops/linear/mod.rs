@@ -16,13 +16,18 @@ pub(crate) use activations::{Activations, Tile, pack_tile};
 pub(crate) use pack::{Source, pack_panel};
 
 /// Changes with every change of what packed bytes are, so that those kept on a disk before are not taken for them.
-pub(crate) const PACKING_VERSION: u32 = 1;
+pub(crate) const PACKING_VERSION: u32 = 2;
 /// Rows of a panel.
 pub(crate) const PANEL_ROWS: usize = 32;
 /// The most tokens a tile of activations may have.
 pub(crate) const TILE_ROWS_MAX: usize = 12;
+/// Steps of a kernel whose activations lie side by side.
+const STEPS: usize = 16;
 /// Columns that share a scale and a zero point at four bits.
 pub(crate) const GROUP: usize = 32;
+/// At four bits a panel holds pairs of groups: the nibbles of both, then for each 32 scales (f16), then for each 32 zero points (u8);
+/// whole cache lines, so that a panel is read in order.
+const PAIR_BYTES: usize = 2 * (512 + 64 + 32);
 /// The longest sum of bytes that fits an i32: cols · 255 · 127 < 2³¹.
 const COLS_MAX: usize = 66_000;
 
@@ -62,8 +67,7 @@ impl Format {
             Format::Bf16 => 128 * cols.div_ceil(2),
             // Four columns at a time, then 32 scales (f32) and 32 sums of a row (i32).
             Format::Int8 => 128 * cols.div_ceil(4) + 256,
-            // The nibbles, then 32 scales (f16), then 32 zero points (u8) for each group.
-            Format::Int4 => (cols.div_ceil(GROUP) * (512 + 64 + 32)).next_multiple_of(64),
+            Format::Int4 => cols.div_ceil(2 * GROUP) * PAIR_BYTES,
         }
     }
 
@@ -104,11 +108,11 @@ impl Activation {
         }
     }
 
-    /// Steps over `cols` columns; at four bits whole groups.
+    /// Steps over `cols` columns; at four bits whole pairs of groups.
     fn steps(self, cols: usize) -> usize {
         match self {
             Activation::Single | Activation::Bfloats | Activation::Unsigned => cols.div_ceil(self.step_cols()),
-            Activation::Signed => cols.div_ceil(GROUP) * (GROUP / 4),
+            Activation::Signed => cols.div_ceil(2 * GROUP) * (2 * GROUP / 4),
         }
     }
 }
@@ -192,9 +196,9 @@ mod tests {
         let mut y = vec![f32::NAN; packed.rows() * w.rows];
         for panel in 0..w.rows.div_ceil(PANEL_ROWS) {
             let mut first = 0;
-            for tile in packed.tiles() {
+            for (turn, tile) in packed.tiles().enumerate() {
                 let mut out = vec![f32::NAN; tile.rows * PANEL_ROWS];
-                simd::multiply(tier, w, panel, &tile, &mut out);
+                simd::multiply(tier, w, panel, &tile, (turn, packed.tiles().count()), &mut out);
                 for (m, out) in out.chunks(PANEL_ROWS).enumerate() {
                     let n = panel * PANEL_ROWS;
                     let width = (w.rows - n).min(PANEL_ROWS);
@@ -261,6 +265,6 @@ mod tests {
             all.update(&bytes);
         }
         // Where this fails, what users have kept on their disks is no longer what the kernels read: raise PACKING_VERSION.
-        assert_eq!((PACKING_VERSION, &all.finalize().to_hex()[..16]), (1, "95bedd46eafe7bcf"));
+        assert_eq!((PACKING_VERSION, &all.finalize().to_hex()[..16]), (2, "64450520fb32577f"));
     }
 }

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::activations::{bfloat, whole};
-use super::{Format, GROUP, PANEL_ROWS, Panels};
+use super::{Format, GROUP, PAIR_BYTES, PANEL_ROWS, Panels};
 
 /// Columns packed at a time: 32 rows of them stay in the first cache while they are turned. Whole groups.
 const BLOCK_COLS: usize = 256;
@@ -94,10 +94,11 @@ impl Rows<'_> {
         }
     }
 
-    /// The nibbles of each group `[4][32][4]`, of columns 8i + j below and 8i + 4 + j above; then all scales, then all zero points.
+    /// Pairs of groups: the nibbles of each `[4][32][4]`, of columns 8i + j below and 8i + 4 + j above; then scales; then zero points.
     fn int4(&self, panel: &mut [u8]) {
-        let groups = self.cols.div_ceil(GROUP);
-        let (nibbles, tail) = panel.split_at_mut(groups * 512);
+        let groups = self.cols.div_ceil(GROUP).next_multiple_of(2);
+        let mut apart = vec![0; groups * (512 + 64 + 32)];
+        let (nibbles, tail) = apart.split_at_mut(groups * 512);
         let (scales, zeros) = tail.split_at_mut(groups * 64);
         self.convert(nibbles, 8, |lane, first, numbers, words: &mut [[u8; 4]]| {
             let groups = numbers[..BLOCK_COLS.min(self.cols - first)].chunks(GROUP);
@@ -114,6 +115,12 @@ impl Rows<'_> {
                 }
             }
         });
+        for (number, pair) in panel.chunks_exact_mut(PAIR_BYTES).enumerate() {
+            let parts = [(&*nibbles, 0, 1024), (&*scales, 1024, 128), (&*zeros, 1024 + 128, 64)];
+            for (from, at, length) in parts {
+                pair[at..][..length].copy_from_slice(&from[number * length..][..length]);
+            }
+        }
     }
 
     /// Words made from `word_cols` numbers each: `make` gets a row's lane, its first column in this block, the numbers from there on (zero
@@ -145,6 +152,16 @@ impl Rows<'_> {
             }
         }
     }
+}
+
+/// Where in a pair the scale of one of its groups lies, and the zero point.
+fn int4_places(group: usize, lane: usize) -> (usize, usize) {
+    (1024 + 64 * group + 2 * lane, 1024 + 128 + 32 * group + lane)
+}
+
+/// Where in a pair the nibble of a column of one of its groups lies, and by how many bits it is shifted.
+fn int4_place(group: usize, lane: usize, col: usize) -> (usize, usize) {
+    (512 * group + 128 * (col / 8) + 4 * lane + col % 4, if col % 8 < 4 { 0 } else { 4 })
 }
 
 /// Scale of a row and its inverse: the largest weight becomes ±127. A row of nothing but zeros (or so small that the inverse would
@@ -209,15 +226,14 @@ impl Panels<'_> {
                 }
             }
             Format::Int4 => {
-                let groups = self.cols.div_ceil(GROUP);
-                for (number, group) in out.chunks_mut(GROUP).enumerate() {
-                    let at = groups * 512 + 64 * number + 2 * lane;
-                    let scale = f16::from_le_bytes([panel[at], panel[at + 1]]).to_f32();
-                    let zero = panel[groups * (512 + 64) + 32 * number + lane];
-                    for (col, out) in group.iter_mut().enumerate() {
-                        let byte = panel[512 * number + 128 * (col / 8) + 4 * lane + col % 4];
-                        let nibble = if col % 8 < 4 { byte & 15 } else { byte >> 4 };
-                        *out = scale * (f32::from(nibble) - f32::from(zero));
+                for (numbers, pair) in out.chunks_mut(2 * GROUP).zip(panel.chunks_exact(PAIR_BYTES)) {
+                    for (number, group) in numbers.chunks_mut(GROUP).enumerate() {
+                        let (scale_at, zero_at) = int4_places(number, lane);
+                        let scale = f16::from_le_bytes([pair[scale_at], pair[scale_at + 1]]).to_f32();
+                        for (col, out) in group.iter_mut().enumerate() {
+                            let (at, shift) = int4_place(number, lane, col);
+                            *out = scale * (f32::from(pair[at] >> shift & 15) - f32::from(pair[zero_at]));
+                        }
                     }
                 }
             }

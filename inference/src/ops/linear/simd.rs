@@ -1,7 +1,7 @@
 //! The kernels: one panel of weights by one tile of activations, written once over `Vector` and compiled for every tier.
 #![allow(unsafe_code)]
 
-use super::{Activation, Format, GROUP, PANEL_ROWS, Panels, TILE_ROWS_MAX, Tile};
+use super::{Activation, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Panels, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
@@ -22,14 +22,15 @@ pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
 }
 
 /// out (tile rows, 32) = the tile by panel `number`, without bias. The tier must come from [`Tier::available`], the tile from
-/// activations packed for it. Rows of the panel past the matrix give 0.
-pub(crate) fn multiply(tier: Tier, w: &Panels<'_>, number: usize, x: &Tile<'_>, out: &mut [f32]) {
+/// activations packed for it. Rows of the panel past the matrix give 0. `turn` says which of how many tiles it is: the first of
+/// several that finds the panel in the cache reads ahead what the next panel will need, each its share.
+pub(crate) fn multiply(tier: Tier, w: &Panels<'_>, number: usize, x: &Tile<'_>, turn: (usize, usize), out: &mut [f32]) {
     assert_eq!((x.kind, x.cols), (w.format.activation(), w.cols), "activations packed for this matrix");
     assert_eq!(out.len(), x.rows * PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
     let panel = w.panel(number);
     let steps = x.kind.steps(x.cols);
-    assert_eq!(x.words.len(), steps * x.rows * x.kind.step_words(), "words of a tile");
-    let job = Job { panel: panel.as_ptr(), panel_bytes: panel.len(), steps, x, out: out.as_mut_ptr() };
+    assert_eq!(x.words.len(), steps.next_multiple_of(STEPS) * x.rows * x.kind.step_words(), "words of a tile");
+    let job = Job { panel: panel.as_ptr(), panel_bytes: panel.len(), steps, x, ahead: Ahead::new(panel, turn), out: out.as_mut_ptr() };
     // SAFETY: a tier is only made where this CPU was seen to have its instructions; panel and tile are as long as format, cols and
     // rows say (checked when they were made, and above).
     unsafe {
@@ -53,7 +54,37 @@ struct Job<'a> {
     panel_bytes: usize,
     steps: usize,
     x: &'a Tile<'a>,
+    ahead: Ahead,
     out: *mut f32,
+}
+
+/// What is asked for ahead while a panel is multiplied. Panels that are read one after the other lie so.
+#[derive(Clone, Copy)]
+struct Ahead {
+    at: *const u8,
+    /// In 256 parts: bytes to ask for while that many are multiplied.
+    share: usize,
+}
+
+impl Ahead {
+    /// With one tile, what lies a little ahead. With several, only the first would wait for memory and only the others be held up by
+    /// the arithmetic, so each asks for a part of the next panel.
+    fn new(panel: &[u8], (tile, tiles): (usize, usize)) -> Self {
+        if tiles == 1 {
+            return Self { at: panel.as_ptr().wrapping_add(PREFETCH_BYTES), share: 256 };
+        }
+        Self { at: panel.as_ptr().wrapping_add(panel.len() + panel.len() * tile / tiles), share: 256_usize.div_ceil(tiles) }
+    }
+
+    /// Asks for its share beside a step of `bytes` bytes that begins at `done`.
+    #[inline(always)]
+    unsafe fn ask<V: Vector>(self, done: usize, bytes: usize) {
+        let at = self.at.wrapping_add(done * self.share / 256);
+        for line in 0..bytes / 64 {
+            // SAFETY: the tier's instructions, passed on to the caller.
+            unsafe { V::prefetch(at.wrapping_add(line * self.share / 4)) };
+        }
+    }
 }
 
 /// One step of a kernel that sums in f32.
@@ -101,30 +132,35 @@ impl Step for Pairs {
     }
 }
 
+/// The tile's words, so many for each block of steps, and how many of its steps there are.
+#[inline(always)]
+fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (*const u32, usize)> + use<'a> {
+    let steps = job.steps;
+    job.x.words.chunks_exact(words).enumerate().map(move |(number, words)| (words.as_ptr(), STEPS.min(steps - number * STEPS)))
+}
+
 /// N vectors make up a panel; M rows of activations.
 #[inline(always)]
 unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_>) {
     // SAFETY: the panel has `steps` times 32 weights, the tile `steps` times M words, and out M × 32 numbers.
     unsafe {
         let mut weights = job.panel;
-        let mut x = job.x.words.as_ptr();
         let mut sums = [[V::zero(); N]; M];
-        for _ in 0..job.steps {
-            for line in 0..(PANEL_ROWS * S::BYTES / 64) {
-                V::prefetch(weights.wrapping_add(PREFETCH_BYTES + 64 * line));
-            }
-            let mut lanes = [S::load::<V>(weights); N];
-            for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
-                *lanes = S::load::<V>(weights.add(n * V::LANES * S::BYTES));
-            }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let x = *x.add(m);
-                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                    *sum = S::add::<V>(*sum, *lanes, x);
+        for (x, steps) in blocks(job, M * STEPS) {
+            for step in 0..steps {
+                job.ahead.ask::<V>(weights.offset_from_unsigned(job.panel), PANEL_ROWS * S::BYTES);
+                let mut lanes = [S::load::<V>(weights); N];
+                for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
+                    *lanes = S::load::<V>(weights.add(n * V::LANES * S::BYTES));
                 }
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let x = *x.add(m * STEPS + step);
+                    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                        *sum = S::add::<V>(*sum, *lanes, x);
+                    }
+                }
+                weights = weights.add(PANEL_ROWS * S::BYTES);
             }
-            weights = weights.add(PANEL_ROWS * S::BYTES);
-            x = x.add(M);
         }
         for (m, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
@@ -139,25 +175,24 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
     // SAFETY: as in `float`; the panel ends with 32 scales and 32 sums.
     unsafe {
         let mut weights = job.panel;
-        let mut x = job.x.words.as_ptr();
         let mut sums = [[[V::zero_i(); 2]; N]; M];
-        for _ in 0..job.steps {
-            for line in 0..(PANEL_ROWS * 4 / 64) {
-                V::prefetch(weights.wrapping_add(PREFETCH_BYTES + 64 * line));
-            }
-            let mut lanes = [V::load_i(weights); N];
-            for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
-                *lanes = V::load_i(weights.add(n * V::LANES * 4));
-            }
-            for (m, sums) in sums.iter_mut().enumerate() {
-                let (upper, lower) = (V::splat_i(*x.add(2 * m)), V::splat_i(*x.add(2 * m + 1)));
-                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                    sum[0] = V::dot_bytes(sum[0], upper, *lanes);
-                    sum[1] = V::dot_bytes(sum[1], lower, *lanes);
+        for (x, steps) in blocks(job, M * 2 * STEPS) {
+            for step in 0..steps {
+                job.ahead.ask::<V>(weights.offset_from_unsigned(job.panel), PANEL_ROWS * 4);
+                let mut lanes = [V::load_i(weights); N];
+                for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
+                    *lanes = V::load_i(weights.add(n * V::LANES * 4));
                 }
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let x = x.add(m * 2 * STEPS + step);
+                    let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
+                    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                        sum[0] = V::dot_bytes(sum[0], upper, *lanes);
+                        sum[1] = V::dot_bytes(sum[1], lower, *lanes);
+                    }
+                }
+                weights = weights.add(PANEL_ROWS * 4);
             }
-            weights = weights.add(PANEL_ROWS * 4);
-            x = x.add(2 * M);
         }
         let tail = job.panel.add(job.panel_bytes - 256);
         for (m, sums) in sums.iter().enumerate() {
@@ -175,45 +210,45 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
 
 #[inline(always)]
 unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
-    // SAFETY: as in `float`; for each group the panel has 512 bytes of nibbles, and behind all of them 32 scales and 32 zero points.
+    // SAFETY: as in `float`; the panel has a pair of groups for every block of the tile, which has two sums for each of M rows there.
     unsafe {
-        let groups = job.steps / (GROUP / 4);
-        let mut nibbles = job.panel;
-        let mut scales = job.panel.add(groups * 512);
-        let mut zeros = job.panel.add(groups * (512 + 64));
-        let mut x = job.x.words.as_ptr();
+        let mut pair = job.panel;
         let mut group_sums = job.x.sums.as_ptr();
         let mut totals = [[V::zero(); N]; M];
-        for _ in 0..groups {
-            for line in 0..8 {
-                V::prefetch(nibbles.wrapping_add(PREFETCH_BYTES + 64 * line));
-            }
-            for (n, _) in [(); N].iter().enumerate() {
-                let mut sums = [[V::zero_i(); 2]; M];
-                for pair in 0..GROUP / 8 {
-                    let both = V::load_i(nibbles.add(pair * 128 + n * V::LANES * 4));
-                    let (first, second) = (V::low_nibbles(both), V::high_nibbles(both));
-                    let x = x.add(pair * 4 * M);
+        for (x, _) in blocks(job, M * 2 * STEPS) {
+            job.ahead.ask::<V>(pair.offset_from_unsigned(job.panel), PAIR_BYTES);
+            for group in 0..2 {
+                let x = x.add(group * GROUP / 4);
+                let mut sums = [[[V::zero_i(); 2]; N]; M];
+                for eight in 0..GROUP / 8 {
+                    let mut weights = [[V::zero_i(); 2]; N];
+                    for (n, weights) in weights.iter_mut().enumerate() {
+                        let both = V::load_i(pair.add(512 * group + eight * 128 + n * V::LANES * 4));
+                        *weights = [V::low_nibbles(both), V::high_nibbles(both)];
+                    }
                     for (m, sums) in sums.iter_mut().enumerate() {
-                        sums[0] = V::dot_bytes(sums[0], first, V::splat_i(*x.add(2 * m)));
-                        sums[1] = V::dot_bytes(sums[1], first, V::splat_i(*x.add(2 * m + 1)));
-                        sums[0] = V::dot_bytes(sums[0], second, V::splat_i(*x.add(2 * M + 2 * m)));
-                        sums[1] = V::dot_bytes(sums[1], second, V::splat_i(*x.add(2 * M + 2 * m + 1)));
+                        for half in 0..2 {
+                            let x = x.add(m * 2 * STEPS + 2 * eight + half);
+                            let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
+                            for (sum, weights) in sums.iter_mut().zip(&weights) {
+                                sum[0] = V::dot_bytes(sum[0], weights[half], upper);
+                                sum[1] = V::dot_bytes(sum[1], weights[half], lower);
+                            }
+                        }
                     }
                 }
-                let scale = V::load_f16(scales.add(n * V::LANES * 2));
-                let zero = V::load_u8(zeros.add(n * V::LANES));
-                for (m, [upper, lower]) in sums.into_iter().enumerate() {
-                    let x_sum = V::splat_i(*group_sums.add(m) as u32);
-                    let sum = V::sub_i(V::add_i(V::shift_byte(upper), lower), V::mul_i(zero, x_sum));
-                    totals[m][n] = V::fma(scale, V::to_f(sum), totals[m][n]);
+                for (n, _) in [(); N].iter().enumerate() {
+                    let scale = V::load_f16(pair.add(1024 + 64 * group + n * V::LANES * 2));
+                    let zero = V::load_u8(pair.add(1024 + 128 + 32 * group + n * V::LANES));
+                    for (m, sums) in sums.iter().enumerate() {
+                        let (x_sum, [upper, lower]) = (V::splat_i(*group_sums.add(group * M + m) as u32), sums[n]);
+                        let sum = V::sub_i(V::add_i(V::shift_byte(upper), lower), V::mul_i(zero, x_sum));
+                        totals[m][n] = V::fma(scale, V::to_f(sum), totals[m][n]);
+                    }
                 }
             }
-            nibbles = nibbles.add(512);
-            scales = scales.add(64);
-            zeros = zeros.add(32);
-            x = x.add(M * 2 * GROUP / 4);
-            group_sums = group_sums.add(M);
+            pair = pair.add(PAIR_BYTES);
+            group_sums = group_sums.add(2 * M);
         }
         for (m, totals) in totals.iter().enumerate() {
             let scale = V::splat(job.x.scales[m]);

@@ -2,6 +2,7 @@
 //!
 //! Each output depends on its own inputs alone, and the loops are plain enough for the compiler to vectorise.
 
+pub(crate) use super::simd::ask_for;
 use super::simd::every_tier;
 
 /// Numbers that are finished at once where there are so many.
