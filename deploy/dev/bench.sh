@@ -5,3 +5,4 @@
 
 bash deploy/bench/downloads.sh
 bash deploy/bench/engine.sh
+bash deploy/bench/http.sh
