@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use inference::checkpoint::{Fault, TensorIndex, convert, convert_bytes, tensors, verify, verify_bytes, verify_file};
-use inference::{Checkpoint, Error, LoadOptions, Model};
+use inference::{Checkpoint, Error, LoadOptions, Model, Precision};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -18,6 +18,43 @@ use zip::write::SimpleFileOptions;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt")
+}
+
+/// A model of this shape in a folder; config.json is as given, all weights are zero and take no room on the disk.
+fn zeros(dir: &Path, config: &Value) -> Checkpoint {
+    let size = |name: &str| config[name].as_u64().unwrap();
+    let (hidden, ffn, layers) = (size("hidden_size"), size("ffn_dim"), size("num_hidden_layers"));
+    let mut shapes = vec![
+        ("embed_tokens.weight".to_owned(), vec![size("vocab_size"), hidden]),
+        ("embed_positions.weight".to_owned(), vec![size("max_position_embeddings") + 2, hidden]),
+    ];
+    let linears = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| (format!("self_attn.{name}"), hidden, hidden));
+    let linears = linears.into_iter().chain([("fc1".to_owned(), ffn, hidden), ("fc2".to_owned(), hidden, ffn)]);
+    let linears: Vec<(String, u64, u64)> = linears.collect();
+    for layer in 0..layers {
+        for (name, rows, cols) in &linears {
+            shapes.extend([
+                (format!("layers.{layer}.{name}.weight"), vec![*rows, *cols]),
+                (format!("layers.{layer}.{name}.bias"), vec![*rows]),
+            ]);
+        }
+        for norm in ["self_attn_layer_norm", "final_layer_norm"] {
+            shapes.extend(["weight", "bias"].map(|part| (format!("layers.{layer}.{norm}.{part}"), vec![hidden])));
+        }
+    }
+    shapes.extend(["weight", "bias"].map(|part| (format!("final_layer_norm.{part}"), vec![hidden])));
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in shapes {
+        let begin = end;
+        end += 2 * shape.iter().product::<u64>();
+        header.insert(format!("model.decoder.{name}"), json!({ "dtype": "F16", "shape": shape, "data_offsets": [begin, end] }));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = fs::File::create(dir.join(ONE)).unwrap();
+    file.write_all(&[&(header.len() as u64).to_le_bytes(), &header[..]].concat()).unwrap();
+    file.set_len(8 + header.len() as u64 + end).unwrap();
+    fs::write(dir.join("config.json"), serde_json::to_vec(config).unwrap()).unwrap();
+    Checkpoint::open_dir(dir).unwrap()
 }
 
 /// A copy of a fixture that a test may spoil.
@@ -173,6 +210,26 @@ fn tensors_the_model_has_no_use_for_are_refused() {
     assert_eq!(no_bias.faults().len(), 12);
     assert_names(&no_bias.faults()[0], &["bias", "no weight"]);
     assert!(matches!(Model::load(&no_bias.checkpoint(), &LoadOptions::default()), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn the_widest_layer_the_config_allows_is_computed_and_a_wider_one_is_refused_at_load() {
+    let load = |ffn_dim: u64, precision| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({
+            "model_type": "opt", "vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+            "ffn_dim": ffn_dim, "max_position_embeddings": 16,
+        });
+        let mut model = Model::load(&zeros(dir.path(), &config), &LoadOptions { precision, threads: 1, ..LoadOptions::default() })?;
+        let mut kv = inference::Kv::in_blocks(vec![0]);
+        let logits = model.forward(&mut [inference::Span { tokens: &[2, 3], kv: &mut kv, logits_from: 1 }])?;
+        assert_eq!(logits, [0.0; 8]);
+        Ok::<_, Error>(())
+    };
+    for precision in Precision::ALL {
+        load(1 << 16, precision).unwrap();
+    }
+    assert_names(&load(70_000, Precision::Exact).unwrap_err().to_string(), &["config.json", "`ffn_dim`", "65536"]);
 }
 
 #[test]

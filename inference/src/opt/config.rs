@@ -13,6 +13,12 @@ pub(crate) const LAYER_NORM_EPSILON: f32 = 1e-5;
 /// Positions are learned, and the first two rows of their table are never used.
 pub(crate) const POSITION_OFFSET: usize = 2;
 
+/// The widest a layer may be: sums over so many columns still fit the 32 bits the kernels count in. OPT-175B has 49,152.
+const WIDTH_MAX: usize = 1 << 16;
+
+/// The longest context, in tokens. The scores of one attended tile are then 8 MiB for each thread, beside which nothing counts them.
+const CONTEXT_TOKENS_MAX: usize = 1 << 16;
+
 /// The nonlinearity between the two halves of the feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -92,15 +98,15 @@ impl OptConfig {
                 return Err(Error::unsupported("activation_function", format!("is {other}; \"relu\" and \"gelu\" are understood")));
             }
         };
-        let hidden_size = fields.size("hidden_size", 768, 1 << 16)?;
+        let hidden_size = fields.size("hidden_size", 768, WIDTH_MAX)?;
         let config = Self {
             vocab_size: fields.size("vocab_size", 50_272, 1 << 20)?,
             hidden_size,
-            word_embed_proj_dim: fields.size("word_embed_proj_dim", hidden_size, 1 << 16)?,
+            word_embed_proj_dim: fields.size("word_embed_proj_dim", hidden_size, WIDTH_MAX)?,
             num_hidden_layers: fields.size("num_hidden_layers", 12, 1024)?,
             num_attention_heads: fields.size("num_attention_heads", 12, 1024)?,
-            ffn_dim: fields.size("ffn_dim", 3072, 1 << 18)?,
-            max_position_embeddings: fields.size("max_position_embeddings", 2048, 1 << 20)?,
+            ffn_dim: fields.size("ffn_dim", 3072, WIDTH_MAX)?,
+            max_position_embeddings: fields.size("max_position_embeddings", 2048, CONTEXT_TOKENS_MAX)?,
             do_layer_norm_before: fields.flag("do_layer_norm_before", true)?,
             remove_final_layer_norm: fields.flag("_remove_final_layer_norm", false)?,
             activation,
@@ -251,7 +257,11 @@ mod tests {
             ("hidden_size", "0"),
             ("hidden_size", "-1"),
             ("num_hidden_layers", "1e30"),
+            ("hidden_size", "65537"),
+            ("word_embed_proj_dim", "65537"),
             ("ffn_dim", "\"big\""),
+            ("ffn_dim", "65537"),
+            ("max_position_embeddings", "65537"),
             ("vocab_size", "99999999999"),
         ] {
             let message = refusal(&format!(r#"{{"model_type": "opt", "{field}": {value}}}"#));
