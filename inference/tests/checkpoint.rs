@@ -167,6 +167,40 @@ fn a_container_that_lies_about_its_size_is_refused() {
     assert_names(&twice, &["`w`", "twice"]);
 }
 
+#[test]
+fn a_header_of_more_than_any_model_has_is_refused_before_it_is_kept() {
+    let with_header = |header: &[u8]| {
+        let copy = Copy::of("preln-fp32");
+        fs::write(copy.path(ONE), [&(header.len() as u64).to_le_bytes(), header].concat()).unwrap();
+        copy.only_fault_of_weights()
+    };
+    let empty = |number: usize| format!(r#""{number}":{{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}"#);
+    let many = (0..70_000).map(empty).collect::<Vec<_>>().join(",");
+    assert_names(&with_header(format!("{{{many}}}").as_bytes()), &[ONE, "more than 65536 entries"]);
+    assert_names(&with_header(&vec![b' '; (16 << 20) + 1]), &[ONE, "16777217", "at most 16777216"]);
+    let deep = format!(r#"{{"w":{{"dtype":"F16","shape":[{}0],"data_offsets":[0,0]}}}}"#, "1,".repeat(100_000));
+    let message = with_header(deep.as_bytes());
+    assert_names(&message, &[ONE, "`w`", "100001 dimensions"]);
+    assert!(message.len() < 300, "{} bytes of message", message.len());
+}
+
+#[test]
+fn what_stands_twice_in_a_small_file_is_refused_by_its_name() {
+    let twice = |fixture: &str, file: &str, entry: &str| {
+        let copy = Copy::of(fixture);
+        copy.change(file, |bytes| {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let (before, line) = text.split_at(text.find(entry).unwrap());
+            let line_end = line.find('\n').unwrap();
+            *bytes = format!("{before}{}\n{line}", line[..line_end].trim_end_matches(',').to_owned() + ",").into_bytes();
+        });
+        copy.only_fault()
+    };
+    assert_names(&twice("preln-fp32", "config.json", "\"ffn_dim\""), &["config.json", "`ffn_dim`", "twice"]);
+    let (index, name) = ("model.safetensors.index.json", "model.decoder.layers.0.fc1.weight");
+    assert_names(&twice("postln-proj-bf16-sharded", index, &format!("\"{name}\"")), &[index, name, "twice"]);
+}
+
 impl Copy {
     /// The first fault of the weight file itself; what then is missing from the model follows from it.
     fn only_fault_of_weights(&self) -> String {

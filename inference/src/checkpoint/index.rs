@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::entries::Entries;
 use super::files::{Checkpoint, is_plain};
 use super::progress::{Advance, UNWATCHED};
 use super::tensor::Tensor;
@@ -117,13 +118,14 @@ fn no_weights() -> Error {
 fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap<String, String>, Error> {
     #[derive(serde::Deserialize)]
     struct Index {
-        weight_map: BTreeMap<String, String>,
+        weight_map: Entries<String>,
     }
     let index: Index = serde_json::from_slice(&checkpoint.read(index_file)?)
         .map_err(|problem| Error::corrupt(index_file, format!("not an index of weights: {problem}")))?;
-    match index.weight_map.values().find(|file| !is_plain(file)) {
-        Some(file) => Err(Error::corrupt(index_file, format!("names {file:?}, which is not a plain file name"))),
-        None => Ok(index.weight_map),
+    let Entries(weight_map) = index.weight_map;
+    match weight_map.iter().find(|(_, file)| !is_plain(file)) {
+        Some((_, file)) => Err(Error::corrupt(index_file, format!("names {file:?}, which is not a plain file name"))),
+        None => Ok(weight_map.into_iter().collect()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! the file and the tensor. Knows the names and shapes OPT needs; computes nothing.
 
 mod convert;
+mod entries;
 mod files;
 mod index;
 mod pickle;
@@ -14,6 +15,7 @@ mod torch;
 mod verify;
 
 pub use convert::{Converted, convert};
+pub(crate) use entries::Entries;
 pub use files::Checkpoint;
 pub use index::{TensorIndex, tensors, weight_files};
 pub use progress::{Advance, convert_bytes, verify_bytes};

@@ -1,21 +1,23 @@
 //! The safetensors container: eight bytes of header length, a JSON header, the tensors' bytes without gaps. Read with every
 //! field checked before it is believed; written so that equal tensors give equal bytes. (huggingface/safetensors, README "Format".)
 
-use std::collections::HashSet;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer};
 
+use super::entries::Each;
 use super::progress::Advance;
-use super::tensor::{Dtype, PIECE_BYTES, Tensor, size_bytes};
+use super::tensor::{Dtype, PIECE_BYTES, TENSORS_MAX, Tensor, size_bytes};
 use crate::error::Error;
 use crate::mmap::Mapped;
 
-/// The longest header the format allows.
-const HEADER_BYTES_MAX: u64 = 100_000_000;
+/// The longest header that is read: 256 bytes for each of the most tensors. The format allows 100 MB; OPT-175B's takes 250 kB in all.
+const HEADER_BYTES_MAX: u64 = (TENSORS_MAX * 256) as u64;
+/// The most dimensions of a tensor. OPT's have one or two.
+const DIMENSIONS_MAX: usize = 8;
 
 /// The tensors of one file. `Corrupt` names what is wrong; `Unsupported` names a tensor stored in a type we do not read.
 pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
@@ -29,16 +31,18 @@ pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
         .ok()
         .filter(|_| header_bytes <= HEADER_BYTES_MAX)
         .and_then(|header_bytes| rest.get(..header_bytes))
-        .ok_or_else(|| corrupt(format!("claims a header of {header_bytes} bytes in a file of {}", map.len())))?;
+        .ok_or_else(|| {
+            let bytes = map.len();
+            corrupt(format!("claims a header of {header_bytes} bytes in a file of {bytes}; at most {HEADER_BYTES_MAX} are read"))
+        })?;
     let header_end = 8 + header.len();
     let data_bytes = map.len() - header_end;
 
-    let entries: Entries = serde_json::from_slice(header).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
-    let mut seen = HashSet::new();
-    let mut tensors = Vec::with_capacity(entries.0.len());
-    for (name, entry) in entries.0 {
-        if !seen.insert(name.clone()) {
-            return Err(corrupt(format!("tensor `{name}` appears twice in the header")));
+    let Header(entries) = serde_json::from_slice(header).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (name, entry) in entries {
+        if entry.shape.len() > DIMENSIONS_MAX {
+            return Err(corrupt(format!("tensor `{name}` claims {} dimensions; at most {DIMENSIONS_MAX} are read", entry.shape.len())));
         }
         let dtype = match entry.dtype.as_str() {
             "F32" => Dtype::F32,
@@ -151,31 +155,12 @@ struct Entry {
     data_offsets: [usize; 2],
 }
 
-/// The header's entries in their order, with duplicates still visible (a map would silently keep the last).
-struct Entries(Vec<(String, Entry)>);
+/// The header's entries, but for what people wrote about the file.
+struct Header(Vec<(String, Entry)>);
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Entries;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object of tensors")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        entries.push((name, map.next_value()?));
-                    }
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
+        let each = Each { what: "an object of tensors", aside: Some("__metadata__"), entries_max: TENSORS_MAX, value: PhantomData };
+        deserializer.deserialize_map(each).map(Self)
     }
 }

@@ -10,6 +10,9 @@ use crate::mmap::Mapped;
 /// After so many bytes of a tensor somebody who watches is told: 8 MiB, whole numbers of every type.
 pub(super) const PIECE_BYTES: usize = 8 << 20;
 
+/// The most tensors of one file. OPT-175B has 1,540 in all.
+pub(super) const TENSORS_MAX: usize = 1 << 16;
+
 /// How a weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dtype {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::entries::Entries;
 use crate::error::Error;
 
 const VOCAB: &str = "vocab.json";
@@ -14,8 +15,9 @@ const CONFIG: &str = "tokenizer_config.json";
 /// Builds tokenizer.json. `tokenizer_config`, where there is one, may rename the special tokens, leave out the leading one, or
 /// ask for a leading space; without it OPT's own settings hold. `Corrupt` names the file and the entry that does not fit.
 pub fn build_tokenizer_json(vocab: &[u8], merges: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Vec<u8>, Error> {
-    let vocab: HashMap<String, u32> =
+    let Entries(vocab) =
         serde_json::from_slice(vocab).map_err(|problem| Error::corrupt(VOCAB, format!("is not a map from tokens to ids: {problem}")))?;
+    let vocab: HashMap<String, u32> = vocab.into_iter().collect();
     let mut by_id: Vec<(&str, u32)> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
     by_id.sort_by_key(|(_, id)| *id);
     if let Some(pair) = by_id.windows(2).find(|pair| pair[0].1 == pair[1].1) {
@@ -116,12 +118,13 @@ struct Settings {
 
 impl Settings {
     fn read(json: Option<&[u8]>) -> Result<Self, Error> {
-        let fields: Map<String, Value> = match json {
-            None => Map::new(),
+        let Entries(fields) = match json {
+            None => Entries(Vec::new()),
             Some(json) => {
                 serde_json::from_slice(json).map_err(|problem| Error::corrupt(CONFIG, format!("is not a JSON object: {problem}")))?
             }
         };
+        let fields: Map<String, Value> = fields.into_iter().collect();
         let wrong = |name: &str, value: &Value| Error::corrupt(CONFIG, format!("`{name}` is {value}, which is not understood"));
         // A token is given as text, or as an object with its text under "content".
         let token = |name: &str, default: &str| match fields.get(name) {
@@ -161,6 +164,8 @@ mod tests {
         assert!(refusal(b"[]", b"", None).contains("vocab.json"));
         assert!(refusal(br#"{"a": 0}"#, b"", None).contains("</s>"));
         assert!(refusal(br#"{"a": 0, "b": 0}"#, b"", None).contains("id 0"));
+        assert!(refusal(br#"{"a": 0, "b": 1, "a": 2}"#, b"", None).contains("`a` stands there twice"));
+        assert!(refusal(SMALL_VOCAB, b"a b", Some(br#"{"eos_token": "a", "eos_token": "b"}"#)).contains("`eos_token` stands there twice"));
         assert!(refusal(SMALL_VOCAB, b"a b\nab c", None).contains("line 2"));
         assert!(refusal(SMALL_VOCAB, b"a", None).contains("line 1"));
         assert!(refusal(SMALL_VOCAB, b"a b", Some(br#"{"bos_token": 5}"#)).contains("`bos_token`"));

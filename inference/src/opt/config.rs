@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::checkpoint::Entries;
 use crate::error::Error;
 
 /// The name of the file, for messages.
@@ -79,8 +80,9 @@ pub struct Footprint {
 impl OptConfig {
     /// Reads config.json. `Corrupt` if it is not JSON of the right types, `Unsupported` naming the field it asks too much in.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        let fields: Map<String, Value> =
-            serde_json::from_slice(json).map_err(|problem| Error::corrupt(CONFIG_FILE, format!("not a JSON object: {problem}")))?;
+        let Entries(fields) = serde_json::from_slice(json)
+            .map_err(|problem| Error::corrupt(CONFIG_FILE, format!("not a JSON object with each field once: {problem}")))?;
+        let fields: Map<String, Value> = fields.into_iter().collect();
         let fields = Fields(&fields);
         match fields.get("model_type") {
             Some(Value::String(kind)) if kind == "opt" => {}
@@ -270,5 +272,11 @@ mod tests {
         assert!(refusal(r#"{"model_type": "opt", "num_attention_heads": 7}"#).contains("`num_attention_heads`"));
         assert!(refusal(r#"{"model_type": "opt", "enable_bias": "no"}"#).contains("`enable_bias`"));
         assert!(refusal("[1]").contains("config.json"));
+    }
+
+    #[test]
+    fn a_field_given_twice_is_refused_by_its_name() {
+        let message = refusal(r#"{"model_type": "opt", "ffn_dim": 3072, "ffn_dim": 4096}"#);
+        assert!(message.contains("`ffn_dim` stands there twice"), "{message}");
     }
 }

@@ -10,7 +10,7 @@ mod value;
 use machine::Machine;
 use value::Value;
 
-use super::tensor::Dtype;
+use super::tensor::{Dtype, TENSORS_MAX};
 use crate::error::Error;
 
 /// A tensor as the pickle describes it; nothing of it has been checked against the storage.
@@ -25,9 +25,6 @@ pub(super) struct Rebuilt {
     /// In elements.
     pub(super) stride: Vec<usize>,
 }
-
-/// The most tensors of one file. OPT-175B has 1,540 in all.
-const TENSORS_MAX: usize = 1 << 16;
 
 /// Runs the pickle of a state dict: a dict from names to tensors.
 pub(super) fn state_dict(file: &str, pickled: &[u8]) -> Result<Vec<Rebuilt>, Error> {
