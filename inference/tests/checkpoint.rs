@@ -325,6 +325,20 @@ fn archive(pickle: &[u8]) -> Vec<u8> {
     bytes.into_inner()
 }
 
+#[test]
+fn an_archive_of_two_pickles_is_refused_by_both_names() {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let mut archive = zip::ZipWriter::new(&mut bytes);
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let pickle = tensor_pickle(0, [2, 2], [2, 1]);
+    for (name, body) in [("a/data.pkl", &pickle[..]), ("a/data/0", &[0; 8]), ("b/data.pkl", &pickle), ("b/data/0", &[1; 8])] {
+        archive.start_file(name, stored).unwrap();
+        archive.write_all(body).unwrap();
+    }
+    archive.finish().unwrap();
+    assert_names(&refusal_of_bin(&bytes.into_inner()), &[BIN, "a/data.pkl", "b/data.pkl"]);
+}
+
 fn refusal_of_bin(bytes: &[u8]) -> String {
     let copy = Copy::of("postln-proj-fp16-bin");
     fs::write(copy.path(BIN), bytes).unwrap();

@@ -23,10 +23,15 @@ const MEMBERS_MAX: usize = 1 << 16;
 pub(super) fn read(file: &str, path: &Path, advance: Advance<'_>) -> Result<Vec<Tensor>, Error> {
     let map = Mapped::open(path)?;
     let members = members(file, &map, advance)?;
-    let root = members
-        .keys()
-        .find_map(|name| name.strip_suffix("/data.pkl"))
-        .ok_or_else(|| Error::corrupt(file, "holds no data.pkl; it is not a PyTorch checkpoint"))?;
+    let mut roots: Vec<&str> = members.keys().filter_map(|name| name.strip_suffix("/data.pkl")).collect();
+    roots.sort_unstable();
+    let root = match roots[..] {
+        [root] => root,
+        [] => return Err(Error::corrupt(file, "holds no data.pkl; it is not a PyTorch checkpoint")),
+        [first, second, ..] => {
+            return Err(Error::corrupt(file, format!("holds {first}/data.pkl and {second}/data.pkl; a PyTorch checkpoint has one")));
+        }
+    };
     if let Some(order) = members.get(&format!("{root}/byteorder"))
         && &map[order.clone()] != b"little"
     {
