@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -112,6 +113,25 @@ fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> (bool, Vec<u32>) {
 
 fn uncached(checkpoint: &Checkpoint) -> Vec<u32> {
     load(checkpoint, &LoadOptions { threads: 2, ..LoadOptions::default() }).1
+}
+
+#[test]
+fn a_folder_that_others_can_enter_is_not_used_until_it_is_ours_alone() {
+    let (cache, checkpoint) = (Cache::empty(), small());
+    let allow = |mode| fs::set_permissions(cache.folder(), fs::Permissions::from_mode(mode)).unwrap();
+    load(&checkpoint, &cache.options());
+    let (kept, file) = (cache.names(), cache.file());
+    for mode in [0o777, 0o770, 0o755, 0o1777] {
+        allow(mode);
+        assert_eq!(load(&checkpoint, &cache.options()), (false, uncached(&checkpoint)), "{mode:o}");
+        assert_eq!(cache.names(), kept);
+    }
+    fs::remove_file(file).unwrap();
+    load(&checkpoint, &cache.options());
+    assert_eq!(cache.names(), [""; 0], "nothing is kept there either");
+    allow(0o700);
+    assert!(!load(&checkpoint, &cache.options()).0);
+    assert!(load(&checkpoint, &cache.options()).0);
 }
 
 #[test]

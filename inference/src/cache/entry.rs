@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::PackedCache;
+use super::folder::is_ours_alone;
 use super::header::{Header, SECTION_BYTES};
 use super::writing::Writing;
 use crate::device::{Chunks, Parts, Threads};
@@ -22,8 +23,11 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The bytes kept here, of which there must be `length`, and the note that goes with them; every section has been compared with its
-    /// checksum, in the memory it will be read from. `None` if there are none; what is damaged is deleted.
+    /// checksum, in the memory it will be read from. `None` if there are none, or if others could have put them there; what is damaged is
+    /// deleted.
     pub(crate) fn find(&self, length: usize, threads: &Threads) -> Option<(Memory, blake3::Hash)> {
+        // Whoever keeps the weights that are then made is told why.
+        is_ours_alone(&self.cache.folder).ok()?;
         let path = self.path();
         let file = File::open(&path).ok()?;
         match self.read(&file, length, threads) {

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -25,6 +25,7 @@ impl Staged {
     pub(super) fn new(cache: &PackedCache, target: &Path, bytes: u64) -> io::Result<Option<Self>> {
         // The weights in it are those that gates guard.
         DirBuilder::new().recursive(true).mode(0o700).create(&cache.folder)?;
+        is_ours_alone(&cache.folder)?;
         if target.exists() {
             return Ok(None);
         }
@@ -49,6 +50,22 @@ impl Drop for Staged {
         // Gone already if it was published.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Fails if anybody else may write into the folder or look into it. What lies there is believed by checksums that lie beside it, so whoever
+/// can write there decides what a model says.
+pub(super) fn is_ours_alone(folder: &Path) -> io::Result<()> {
+    let about = std::fs::metadata(folder)?;
+    let (owner, us, mode) = (about.uid(), rustix::process::geteuid().as_raw(), about.mode() & 0o7777);
+    if owner != us {
+        return Err(io::Error::other(format!(
+            "the folder belongs to user {owner}, and this is user {us}; give another folder, or chown it"
+        )));
+    }
+    if mode & 0o077 != 0 {
+        return Err(io::Error::other(format!("the folder's mode is {mode:o}, which lets others in; chmod it to 700")));
+    }
+    Ok(())
 }
 
 /// Deletes what killed processes have left, then the files not used for the longest time, until `bytes` more are within the limit.
