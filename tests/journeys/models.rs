@@ -40,7 +40,7 @@ async fn a_model_s_page_tells_what_it_is_and_how_to_get_it(db: PgPool) {
     page.says("<em>verse</em>").says("Terms of the lab").says("anybody may download it").says(&release.revision[..10]);
     page.says(&format!("HF_ENDPOINT={}", portal.base)).says("hf download acme/tiny");
     page.says(&format!("{}/acme/tiny/resolve/{}/model-00001-of-00003.safetensors", portal.base, release.revision));
-    page.says("Can my machine run it?").says("Laptop with 8 GB").says("int4").says("main");
+    page.says("Can my machine run it?").says("Laptop with 8 GB").says("int4").says("keeps them in 32 bits").says("main");
     for unwanted in ["<script", "spy.example", "license: mit", "HF_TOKEN"] {
         assert!(!page.text.contains(unwanted), "{unwanted}");
     }

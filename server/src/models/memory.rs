@@ -1,4 +1,5 @@
-//! Can my machine run it? Memory by precision, beside machines that people have. Pure arithmetic.
+//! Can my machine run it? Memory by precision, beside machines that people have. Pure arithmetic. Keys and values count as most engines
+//! keep them; the page says what ours does.
 
 use inference::OptConfig;
 
