@@ -82,7 +82,7 @@ impl Engine {
         let model = Model::load(checkpoint, options)?;
         let config = model.config().clone();
         let tokenizer = match checkpoint.tokenizer_json()? {
-            Some(json) => Some(Arc::new(Tokenizer::from_json(&json, Some(config.vocab_size))?)),
+            Some(json) => Some(Arc::new(Tokenizer::for_model(&json, &config)?)),
             None => None,
         };
         let info = ModelInfo {

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use tokenizers::DecoderWrapper;
+use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use crate::error::Error;
+use crate::opt::OptConfig;
 
 const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// Up to so many rows a model is a toy, and may have more of them than its tokenizer has tokens.
+const ROWS_ALWAYS_ENOUGH: usize = 4096;
 
 /// A byte-level BPE tokenizer, as OPT, GPT-2 and Galactica have it.
 pub struct Tokenizer {
@@ -27,10 +31,15 @@ enum Token {
 }
 
 impl Tokenizer {
-    /// Reads tokenizer.json. `Unsupported` if it is not byte-level, `Corrupt` if it is damaged or has ids past the model's rows (`vocab_size`).
+    /// Reads tokenizer.json. `Unsupported` if it is not byte-level BPE, `Corrupt` if it is damaged, adds tokens to a text that are not in its
+    /// vocabulary, or has ids past the model's rows (`vocab_size`).
     pub fn from_json(json: &[u8], vocab_size: Option<usize>) -> Result<Self, Error> {
         let mut inner = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|problem| Error::corrupt(TOKENIZER_FILE, format!("is not a tokenizer: {problem}")))?;
+        match inner.get_model() {
+            ModelWrapper::BPE(_) => {}
+            _ => return Err(Error::unsupported("tokenizer.json: model", "is not BPE; OPT's tokenizers are byte-level BPE")),
+        }
         match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => {}
             _ => return Err(Error::unsupported("tokenizer.json: decoder", "is not ByteLevel; OPT's tokenizers are byte-level")),
@@ -60,7 +69,32 @@ impl Tokenizer {
             };
         }
         let token_bytes_max = tokens.iter().map(|token| if let Token::Bytes(bytes) = token { bytes.len() } else { 0 }).max().unwrap_or(0);
-        Ok(Self { inner, tokens, token_bytes_max })
+        let tokenizer = Self { inner, tokens, token_bytes_max };
+        // Of an empty text there is left what the post-processor adds to every text.
+        let added = tokenizer.encode("").map_err(|problem| Error::corrupt(TOKENIZER_FILE, format!("fails on an empty text: {problem}")))?;
+        match added.into_iter().find(|id| !tokenizer.has_token(*id)) {
+            Some(id) => Err(Error::corrupt(TOKENIZER_FILE, format!("adds the id {id} to every text, and has no such token"))),
+            None => Ok(tokenizer),
+        }
+    }
+
+    /// Reads tokenizer.json and compares it with the model it is to speak for. `Corrupt` besides if a token that config.json marks as the
+    /// beginning or the end of a text is unknown, or if it leaves most of the model's rows without a token.
+    pub(crate) fn for_model(json: &[u8], config: &OptConfig) -> Result<Self, Error> {
+        let tokenizer = Self::from_json(json, Some(config.vocab_size))?;
+        let named =
+            config.bos_token_id.iter().map(|id| ("bos_token_id", id)).chain(config.eos_token_ids.iter().map(|id| ("eos_token_id", id)));
+        for (field, id) in named {
+            if !tokenizer.has_token(*id) {
+                return Err(Error::corrupt(TOKENIZER_FILE, format!("has no token {id}, which config.json gives as `{field}`")));
+            }
+        }
+        let tokens = tokenizer.tokens.iter().filter(|token| **token != Token::Absent).count();
+        if config.vocab_size > ROWS_ALWAYS_ENOUGH && tokens < config.vocab_size / 2 {
+            let rows = config.vocab_size;
+            return Err(Error::corrupt(TOKENIZER_FILE, format!("has {tokens} tokens, and the model {rows} rows: it is another model's")));
+        }
+        Ok(tokenizer)
     }
 
     /// The ids of a text, with what the tokenizer puts in front (`</s>`).

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use inference::checkpoint::{Fault, TensorIndex, convert, convert_bytes, tensors, verify, verify_bytes, verify_file};
-use inference::{Checkpoint, Error, LoadOptions, Model, Precision};
+use inference::checkpoint::{Fault, TensorIndex, build_tokenizer_json, convert, convert_bytes, tensors, verify, verify_bytes, verify_file};
+use inference::{Checkpoint, Engine, Error, LoadOptions, Model, Precision};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -297,6 +297,61 @@ fn an_index_that_does_not_fit_its_shards_is_refused() {
     fs::remove_file(gone.path("model-00002-of-00002.safetensors")).unwrap();
     assert_names(&gone.faults().join("\n"), &["model-00002-of-00002.safetensors: is missing"]);
     assert!(matches!(tensors(&gone.checkpoint()), Err(Error::Missing { .. })));
+}
+
+/// OPT's special tokens and one token for each byte.
+fn byte_tokenizer() -> Value {
+    let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let shifted = (0x100..).take((0..256).filter(|byte| !printable(byte)).count());
+    let alphabet = (0..256).filter(printable).chain(shifted).map(|code| char::from_u32(code).unwrap().to_string());
+    let vocab: BTreeMap<String, u32> = ["<s>", "<pad>", "</s>", "<unk>"].map(str::to_owned).into_iter().chain(alphabet).zip(0..).collect();
+    serde_json::from_slice(&build_tokenizer_json(&serde_json::to_vec(&vocab).unwrap(), b"", None).unwrap()).unwrap()
+}
+
+#[test]
+fn a_tokenizer_of_another_kind_or_of_another_model_is_refused() {
+    let beside = |config: &dyn Fn(&mut Value), tokenizer: &dyn Fn(&mut Value)| {
+        let copy = Copy::of("preln-fp32");
+        let mut json = byte_tokenizer();
+        tokenizer(&mut json);
+        fs::write(copy.path("tokenizer.json"), serde_json::to_vec(&json).unwrap()).unwrap();
+        copy.change_json("config.json", config);
+        let faults = copy.faults();
+        assert_eq!(Engine::load(&copy.checkpoint(), &LoadOptions::default()).is_ok(), faults.is_empty(), "{faults:?}");
+        faults.join("\n")
+    };
+    let same: &dyn Fn(&mut Value) = &|_| {};
+    assert_eq!(beside(same, same), "");
+    let words = json!({ "type": "WordLevel", "vocab": { "a": 0, "</s>": 2 }, "unk_token": "a" });
+    assert_names(&beside(same, &|json| json["model"] = words.clone()), &["tokenizer.json", "model", "BPE"]);
+    assert_names(&beside(same, &|json| json["decoder"] = Value::Null), &["tokenizer.json", "decoder", "ByteLevel"]);
+    let adds = |id: u32| move |json: &mut Value| json["post_processor"]["special_tokens"]["</s>"]["ids"] = json!([id]);
+    for id in [260, 319, 320, u32::MAX] {
+        assert_names(&beside(same, &adds(id)), &["tokenizer.json", &format!("the id {id}"), "every text"]);
+    }
+    assert_names(&beside(same, &|json| json["model"]["vocab"]["new"] = json!(320)), &["tokenizer.json", "id 320", "320 rows"]);
+    for field in ["eos_token_id", "bos_token_id"] {
+        assert_names(&beside(&|config| config[field] = json!(300), same), &["tokenizer.json", "no token 300", field]);
+    }
+    assert_names(&beside(&|config| config["eos_token_id"] = json!([2, 4_000_000_000u32]), same), &["no token 4000000000", "eos_token_id"]);
+}
+
+#[test]
+fn a_tokenizer_far_smaller_than_the_vocabulary_is_refused() {
+    let of_rows = |vocab_size: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({
+            "model_type": "opt", "vocab_size": vocab_size, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1,
+            "ffn_dim": 8, "max_position_embeddings": 16,
+        });
+        fs::write(dir.path().join("tokenizer.json"), serde_json::to_vec(&byte_tokenizer()).unwrap()).unwrap();
+        let checkpoint = zeros(dir.path(), &config);
+        let loaded = Engine::load(&checkpoint, &LoadOptions::default()).map(drop).map_err(|error| error.to_string());
+        assert_eq!(loaded.is_ok(), verify(&checkpoint, &|_| {}).is_empty());
+        loaded
+    };
+    of_rows(4096).unwrap();
+    assert_names(&of_rows(50_272).unwrap_err(), &["tokenizer.json", "260 tokens", "50272 rows"]);
 }
 
 #[test]

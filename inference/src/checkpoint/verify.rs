@@ -85,7 +85,10 @@ fn not_finite(tensor: &Tensor, advance: Advance<'_>) -> Option<Fault> {
 
 fn check_tokenizer(checkpoint: &Checkpoint, config: Option<&OptConfig>) -> Result<(), Fault> {
     let Some(json) = checkpoint.tokenizer_json()? else { return Ok(()) };
-    Tokenizer::from_json(&json, config.map(|config| config.vocab_size))?;
+    match config {
+        Some(config) => Tokenizer::for_model(&json, config)?,
+        None => Tokenizer::from_json(&json, None)?,
+    };
     Ok(())
 }
 
