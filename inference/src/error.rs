@@ -87,11 +87,15 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn corrupt(file: &str, problem: impl Into<String>) -> Self {
-        Error::Corrupt { file: file.to_owned(), problem: problem.into() }
+        Error::Corrupt { file: short(file), problem: short(problem) }
     }
 
     pub(crate) fn unsupported(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Unsupported { field: field.into(), problem: problem.into() }
+        Error::Unsupported { field: short(field), problem: short(problem) }
+    }
+
+    pub(crate) fn missing(file: &str) -> Self {
+        Error::Missing { file: short(file) }
     }
 
     pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
@@ -101,6 +105,19 @@ impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Error::Io { path: path.to_owned(), source: Arc::new(source) }
     }
+}
+
+/// The most bytes of a text that may quote a file: it is read by people, and the file may be hostile.
+const QUOTING_BYTES_MAX: usize = 1024;
+
+/// The text, cut where it is longer than anybody reads.
+pub(crate) fn short(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if text.len() > QUOTING_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(QUOTING_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Error {
@@ -164,4 +181,19 @@ fn gib(bytes: u64) -> String {
     const MIB: f64 = 1024.0 * 1024.0;
     let mib = bytes as f64 / MIB;
     if mib >= 1024.0 { format!("{:.2} GiB", mib / 1024.0) } else { format!("{mib:.1} MiB") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_short_however_long_what_it_quotes() {
+        let long = "é".repeat(1 << 20);
+        for error in [Error::corrupt(&long, long.as_str()), Error::unsupported(long.as_str(), long.as_str()), Error::missing(&long)] {
+            let text = error.to_string();
+            assert!(text.len() < 2200 && text.contains("éé…"), "{} bytes", text.len());
+        }
+        assert_eq!(short("short"), "short");
+    }
 }

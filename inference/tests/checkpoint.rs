@@ -201,6 +201,20 @@ fn what_stands_twice_in_a_small_file_is_refused_by_its_name() {
     assert_names(&twice("postln-proj-bf16-sharded", index, &format!("\"{name}\"")), &[index, name, "twice"]);
 }
 
+#[test]
+fn a_refusal_does_not_quote_a_whole_file() {
+    let name = "n".repeat(1 << 20);
+    let copy = Copy::of("preln-fp32");
+    copy.change_header(ONE, |header| {
+        let first = header["model.decoder.embed_tokens.weight"].take();
+        header.as_object_mut().unwrap().remove("model.decoder.embed_tokens.weight");
+        header[&name] = first;
+    });
+    let faults = copy.faults();
+    assert_eq!(faults.len(), 2, "one tensor is missing, one is of no use");
+    assert!(faults.iter().all(|fault| fault.len() < 3000));
+}
+
 impl Copy {
     /// The first fault of the weight file itself; what then is missing from the model follows from it.
     fn only_fault_of_weights(&self) -> String {

@@ -40,7 +40,7 @@ impl Checkpoint {
             return Err(Error::corrupt(name, "is not a plain file name"));
         }
         if !files.contains_key(CONFIG_FILE) {
-            return Err(Error::Missing { file: CONFIG_FILE.to_owned() });
+            return Err(Error::missing(CONFIG_FILE));
         }
         Ok(Self { files, digests: BTreeMap::new() })
     }
@@ -56,7 +56,7 @@ impl Checkpoint {
     pub(crate) fn identity(&self, names: &[String]) -> Result<blake3::Hash, Error> {
         let mut identity = blake3::Hasher::new();
         for name in names {
-            let path = self.path(name).ok_or_else(|| Error::Missing { file: name.clone() })?;
+            let path = self.path(name).ok_or_else(|| Error::missing(name))?;
             let content = match self.digests.get(name) {
                 Some(digest) => format!("digest {digest}"),
                 None => {
@@ -87,7 +87,7 @@ impl Checkpoint {
 
     /// The bytes of a small file. `Missing` if it is not there, `Corrupt` if it is over 64 MiB.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.read_if_present(name)?.ok_or_else(|| Error::Missing { file: name.to_owned() })
+        self.read_if_present(name)?.ok_or_else(|| Error::missing(name))
     }
 
     /// The bytes of a small file, or `None` if the checkpoint has no such file.

@@ -112,7 +112,7 @@ pub(super) fn collect(checkpoint: &Checkpoint, advance: Advance<'_>, fault: &mut
 }
 
 fn no_weights() -> Error {
-    Error::Missing { file: "model.safetensors (or pytorch_model.bin, or shards of either with their index)".to_owned() }
+    Error::missing("model.safetensors (or pytorch_model.bin, or shards of either with their index)")
 }
 
 fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -140,7 +140,7 @@ fn read_files(
     let mut home: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
         let read = match checkpoint.path(file) {
-            None => Err(Error::Missing { file: file.clone() }),
+            None => Err(Error::missing(file)),
             Some(path) => match format {
                 Format::Safetensors => safetensors::read(file, path),
                 Format::Torch => torch::read(file, path, advance),

@@ -10,7 +10,7 @@ use super::files::Checkpoint;
 use super::progress::Advance;
 use super::tensor::Tensor;
 use super::{index, safetensors};
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::opt::{OptConfig, expected_tensors, plain_name};
 use crate::tokenizer::Tokenizer;
 
@@ -52,7 +52,7 @@ pub fn verify(checkpoint: &Checkpoint, advance: Advance<'_>) -> Vec<Fault> {
 pub fn verify_file(name: &str, path: &Path, advance: Advance<'_>) -> Vec<Fault> {
     match safetensors::read(name, path) {
         Ok(tensors) => tensors.par_iter().filter_map(|tensor| not_finite(tensor, advance)).collect(),
-        Err(Error::Unsupported { field, problem }) => vec![Fault { place: format!("{name}: tensor `{field}`"), problem }],
+        Err(Error::Unsupported { field, problem }) => vec![Fault { place: short(format!("{name}: tensor `{field}`")), problem }],
         Err(error) => vec![error.into()],
     }
 }
@@ -93,5 +93,5 @@ fn check_tokenizer(checkpoint: &Checkpoint, config: Option<&OptConfig>) -> Resul
 }
 
 fn fault(tensor: &Tensor, problem: String) -> Fault {
-    Fault { place: format!("{}: tensor `{}`", tensor.file(), tensor.name()), problem }
+    Fault { place: short(format!("{}: tensor `{}`", tensor.file(), tensor.name())), problem: short(problem) }
 }
