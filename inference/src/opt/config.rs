@@ -20,6 +20,9 @@ const WIDTH_MAX: usize = 1 << 16;
 /// The longest context, in tokens. The scores of one attended tile are then 8 MiB for each thread, beside which nothing counts them.
 const CONTEXT_TOKENS_MAX: usize = 1 << 16;
 
+/// The most end-of-text tokens: each is looked for among all candidates whenever a token is drawn. Models have one or two.
+const EOS_TOKENS_MAX: usize = 64;
+
 /// The nonlinearity between the two halves of the feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -204,6 +207,9 @@ impl Fields<'_> {
         let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         match self.get(name) {
             None => Ok(vec![default]),
+            Some(Value::Array(ids)) if ids.len() > EOS_TOKENS_MAX => {
+                Err(Error::corrupt(CONFIG_FILE, format!("`{name}` lists {} tokens; at most {EOS_TOKENS_MAX} are read", ids.len())))
+            }
             Some(Value::Array(ids)) => ids.iter().map(|value| id(value).ok_or_else(|| wrong(value))).collect(),
             Some(value) => Ok(vec![id(value).ok_or_else(|| wrong(value))?]),
         }
@@ -269,6 +275,8 @@ mod tests {
             let message = refusal(&format!(r#"{{"model_type": "opt", "{field}": {value}}}"#));
             assert!(message.contains(&format!("`{field}`")), "{message}");
         }
+        let many = format!(r#"{{"model_type": "opt", "eos_token_id": [{}2]}}"#, "2, ".repeat(1000));
+        assert!(refusal(&many).contains("`eos_token_id` lists 1001 tokens"));
         assert!(refusal(r#"{"model_type": "opt", "num_attention_heads": 7}"#).contains("`num_attention_heads`"));
         assert!(refusal(r#"{"model_type": "opt", "enable_bias": "no"}"#).contains("`enable_bias`"));
         assert!(refusal("[1]").contains("config.json"));
