@@ -202,6 +202,21 @@ fn what_stands_twice_in_a_small_file_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_header_that_only_we_could_read_is_refused() {
+    let with = |header: &[u8]| {
+        let header = header.to_vec();
+        Copy::of("preln-fp32")
+            .change(ONE, |bytes| *bytes = [&(header.len() as u64).to_le_bytes(), &header[..], &[0; 2]].concat())
+            .only_fault_of_weights()
+    };
+    let tensor = r#""w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#;
+    assert_names(&with(format!(r#"{{"__metadata__":{{"format":1}},{tensor}"#).as_bytes()), &[ONE, "header", "string"]);
+    assert_names(&with(format!(r#"{{"__metadata__":{{}},"__metadata__":{{}},{tensor}"#).as_bytes()), &[ONE, "header", "twice"]);
+    let not_text = [br#"{"__metadata__":{"format":"p"#.as_slice(), b"\xff", br#""},"#, tensor.as_bytes()].concat();
+    assert_names(&with(&not_text), &[ONE, "header", "utf-8"]);
+}
+
+#[test]
 fn a_refusal_does_not_quote_a_whole_file() {
     let name = "n".repeat(1 << 20);
     let copy = Copy::of("preln-fp32");
@@ -307,6 +322,12 @@ fn an_index_that_does_not_fit_its_shards_is_refused() {
     let outside = Copy::of("postln-proj-bf16-sharded");
     outside.change_json(index, |json| json["weight_map"][name] = json!("../../etc/passwd"));
     assert_names(&outside.only_fault(), &[index, "etc/passwd"]);
+    let not_text = Copy::of("postln-proj-bf16-sharded");
+    not_text.change(index, |bytes| {
+        let place = bytes.windows(10).position(|word| word == b"total_size").unwrap();
+        bytes[place] = 0xff;
+    });
+    assert_names(&not_text.only_fault(), &[index, "utf-8"]);
     let gone = Copy::of("postln-proj-bf16-sharded");
     fs::remove_file(gone.path("model-00002-of-00002.safetensors")).unwrap();
     assert_names(&gone.faults().join("\n"), &["model-00002-of-00002.safetensors: is missing"]);

@@ -1,11 +1,11 @@
 //! JSON objects as they are written: their entries in order, and a name that stands there twice an error, where a map would silently keep
 //! the last.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// The entries of an object, in order; each name stands there once.
 pub(crate) struct Entries<V>(pub(crate) Vec<(String, V)>);
@@ -21,7 +21,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
 pub(super) struct Each<V> {
     /// What is expected, for messages.
     pub(super) what: &'static str,
-    /// The one entry that is passed over, whatever it holds.
+    /// The one entry that is passed over: texts by name, as the reference implementation of safetensors has it.
     pub(super) aside: Option<&'static str>,
     pub(super) entries_max: usize,
     pub(super) value: PhantomData<V>,
@@ -41,7 +41,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Each<V> {
                 return Err(A::Error::custom(format!("`{name}` stands there twice")));
             }
             if self.aside == Some(name.as_str()) {
-                map.next_value::<IgnoredAny>()?;
+                map.next_value::<Option<HashMap<String, String>>>()?;
                 continue;
             }
             if entries.len() == self.entries_max {

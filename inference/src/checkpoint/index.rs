@@ -120,8 +120,11 @@ fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap
     struct Index {
         weight_map: Entries<String>,
     }
-    let index: Index = serde_json::from_slice(&checkpoint.read(index_file)?)
-        .map_err(|problem| Error::corrupt(index_file, format!("not an index of weights: {problem}")))?;
+    let bytes = checkpoint.read(index_file)?;
+    let wrong = |problem: String| Error::corrupt(index_file, format!("not an index of weights: {problem}"));
+    // serde_json does not look at bytes it skips.
+    let json = str::from_utf8(&bytes).map_err(|problem| wrong(problem.to_string()))?;
+    let index: Index = serde_json::from_str(json).map_err(|problem| wrong(problem.to_string()))?;
     let Entries(weight_map) = index.weight_map;
     match weight_map.iter().find(|(_, file)| !is_plain(file)) {
         Some((_, file)) => Err(Error::corrupt(index_file, format!("names {file:?}, which is not a plain file name"))),

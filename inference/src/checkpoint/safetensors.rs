@@ -19,6 +19,9 @@ const HEADER_BYTES_MAX: u64 = (TENSORS_MAX * 256) as u64;
 /// The most dimensions of a tensor. OPT's have one or two.
 const DIMENSIONS_MAX: usize = 8;
 
+/// The entry of a header that is no tensor.
+pub(super) const METADATA: &str = "__metadata__";
+
 /// The tensors of one file. `Corrupt` names what is wrong; `Unsupported` names a tensor stored in a type we do not read.
 pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
     let map = Mapped::open(path)?;
@@ -38,7 +41,9 @@ pub(super) fn read(file: &str, path: &Path) -> Result<Vec<Tensor>, Error> {
     let header_end = 8 + header.len();
     let data_bytes = map.len() - header_end;
 
-    let Header(entries) = serde_json::from_slice(header).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
+    // As a whole, since serde_json does not look at bytes it skips.
+    let text = str::from_utf8(header).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
+    let Header(entries) = serde_json::from_str(text).map_err(|problem| corrupt(format!("the header is not valid: {problem}")))?;
     let mut tensors = Vec::with_capacity(entries.len());
     for (name, entry) in entries {
         if entry.shape.len() > DIMENSIONS_MAX {
@@ -131,7 +136,7 @@ fn pieces<'a>(tensors: &'a [&Tensor]) -> impl Iterator<Item = &'a [u8]> {
 /// What stands before the tensors' bytes: the header and its length.
 fn front(tensors: &[&Tensor]) -> io::Result<Vec<u8>> {
     let mut entries = serde_json::Map::new();
-    entries.insert("__metadata__".to_owned(), serde_json::json!({ "format": "pt" }));
+    entries.insert(METADATA.to_owned(), serde_json::json!({ "format": "pt" }));
     let mut begin = 0;
     for tensor in tensors {
         let end = begin + tensor.range.len();
@@ -160,7 +165,7 @@ struct Header(Vec<(String, Entry)>);
 
 impl<'de> Deserialize<'de> for Header {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let each = Each { what: "an object of tensors", aside: Some("__metadata__"), entries_max: TENSORS_MAX, value: PhantomData };
+        let each = Each { what: "an object of tensors", aside: Some(METADATA), entries_max: TENSORS_MAX, value: PhantomData };
         deserializer.deserialize_map(each).map(Self)
     }
 }
