@@ -508,6 +508,16 @@ fn a_conversion_keeps_every_bit_and_comes_out_the_same_each_time() {
 }
 
 #[test]
+fn a_tensor_named_as_no_tensor_may_be_is_not_converted() {
+    let pickle = tensor_pickle(0, [2, 2], [2, 1]);
+    let named = [&pickle[..3], b"X\x0c\x00\x00\x00__metadata__", &pickle[9..]].concat();
+    let copy = Copy::of("postln-proj-fp16-bin");
+    fs::write(copy.path(BIN), archive(&named)).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    assert_names(&convert(&copy.checkpoint(), out.path(), u64::MAX, &|_| {}).unwrap_err().to_string(), &["__metadata__", "rename"]);
+}
+
+#[test]
 fn an_interrupted_conversion_keeps_what_is_complete_and_right() {
     let source = Checkpoint::open_dir(&fixtures().join("preln-fp16-bin-sharded")).unwrap();
     let out = tempfile::tempdir().unwrap();

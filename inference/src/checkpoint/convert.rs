@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::files::Checkpoint;
 use super::index::{Format, tensors_watched};
 use super::progress::Advance;
-use super::safetensors;
+use super::safetensors::{self, METADATA};
 use super::tensor::Tensor;
 use crate::error::Error;
 
@@ -40,6 +40,9 @@ pub fn convert(checkpoint: &Checkpoint, out: &Path, shard_bytes_max: u64, advanc
         Format::Safetensors => {
             return Err(Error::unsupported("model.safetensors", "is there already; only pytorch_model.bin is converted"));
         }
+    }
+    if index.get(METADATA).is_some() {
+        return Err(Error::unsupported(METADATA, "is the name of a tensor, and safetensors keep it for what is none; rename the tensor"));
     }
     let shards = shards(index.tensors(), shard_bytes_max);
     if let [only] = shards.as_slice() {
