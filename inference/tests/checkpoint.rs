@@ -518,6 +518,27 @@ fn a_tensor_named_as_no_tensor_may_be_is_not_converted() {
 }
 
 #[test]
+fn members_that_lie_in_each_other_are_refused() {
+    let mut bytes = archive(&[tensor_pickle(0, [2, 2], [2, 1]), vec![0; 4000]].concat());
+    let first_entry = bytes.windows(4).position(|word| word == b"PK\x01\x02").unwrap();
+    let second_entry = first_entry + 4 + bytes[first_entry + 4..].windows(4).position(|word| word == b"PK\x01\x02").unwrap();
+    let first: Vec<u8> = bytes[first_entry..second_entry].to_vec();
+    // The second entry becomes the first under another name.
+    let name = first_entry + 46;
+    assert_eq!(&bytes[name..name + 10], b"m/data.pkl");
+    let mut again = first.clone();
+    again[46 + 9] = b'x';
+    bytes.splice(second_entry..second_entry, again);
+    let end = bytes.len() - 22;
+    for place in [8, 10] {
+        bytes[end + place] += 1;
+    }
+    let size = u32::from_le_bytes(bytes[end + 12..end + 16].try_into().unwrap()) + first.len() as u32;
+    bytes[end + 12..end + 16].copy_from_slice(&size.to_le_bytes());
+    assert_names(&refusal_of_bin(&bytes), &[BIN, "overlap"]);
+}
+
+#[test]
 fn an_interrupted_conversion_keeps_what_is_complete_and_right() {
     let source = Checkpoint::open_dir(&fixtures().join("preln-fp16-bin-sharded")).unwrap();
     let out = tempfile::tempdir().unwrap();

@@ -58,6 +58,7 @@ fn members(file: &str, map: &Mapped, advance: Advance<'_>) -> Result<HashMap<Str
         return Err(Error::corrupt(file, format!("has {} members; at most {MEMBERS_MAX} are read", archive.len())));
     }
     let mut members = HashMap::with_capacity(archive.len());
+    let mut bytes_in_all = 0_usize;
     for number in 0..archive.len() {
         let mut member = archive.by_index(number).map_err(bad)?;
         let name = member.name().map_err(bad)?.into_owned();
@@ -69,6 +70,11 @@ fn members(file: &str, map: &Mapped, advance: Advance<'_>) -> Result<HashMap<Str
             .and_then(|start| Some(usize::try_from(start).ok()?..usize::try_from(start.checked_add(member.size())?).ok()?))
             .filter(|range| range.end <= map.len())
             .ok_or_else(|| Error::corrupt(file, format!("member {name:?} reaches past the end of the file")))?;
+        // Members that lay in each other would be read again and again: 65,536 of them over some gigabytes for days.
+        bytes_in_all = bytes_in_all
+            .checked_add(range.len())
+            .filter(|bytes| *bytes <= map.len())
+            .ok_or_else(|| Error::corrupt(file, format!("its members hold more than the file's {} bytes: they overlap", map.len())))?;
         // Reading to the end makes the zip reader compare the checksum; PyTorch itself does not.
         std::io::copy(&mut member.by_ref(), &mut Counted(advance))
             .map_err(|problem| Error::corrupt(file, format!("member {name:?} is damaged: {problem}")))?;
