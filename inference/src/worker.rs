@@ -76,13 +76,18 @@ impl Worker {
             }
             Ok(logits) => {
                 let about = About { config: &self.config, tokenizer: self.tokenizer.as_deref() };
-                mask(logits, &self.rows_without_token, about.config.vocab_size);
                 self.batch.keep_what_was_read();
-                let mut rest = &*logits;
+                let (mut rest, rows_without_token) = (logits, &self.rows_without_token);
                 let mut advance = |(sequence, share): (&mut Running, &usize)| {
                     let rows = if *share > 0 { wanted.next().expect("one for each span") } else { return Progress::Goes };
-                    let (rows, others) = rest.split_at(rows * about.config.vocab_size);
+                    let (rows, others) = std::mem::take(&mut rest).split_at_mut(rows * about.config.vocab_size);
                     rest = others;
+                    if !are_finite(rows) {
+                        return Progress::Fails(Error::Internal {
+                            problem: "a logit is not a finite number: the weights are too large".to_owned(),
+                        });
+                    }
+                    mask(rows, rows_without_token, about.config.vocab_size);
                     let before = sequence.made();
                     let progress = advance(sequence, rows, about, &mut born);
                     made += sequence.made() - before;
@@ -108,6 +113,12 @@ fn advance(sequence: &mut Running, rows: &[f32], about: About<'_>, born: &mut Ve
         born.push((fork, progress));
     }
     sequence.make_token(last, about)
+}
+
+/// Finite weights can be so large that what is made of them is not: then no number of a row means anything.
+fn are_finite(rows: &[f32]) -> bool {
+    // All of them, without leaving early, which goes many at a time.
+    rows.iter().fold(true, |all, logit| all & logit.is_finite())
 }
 
 /// No logit, no probability, no draw.

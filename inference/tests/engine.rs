@@ -385,3 +385,30 @@ fn a_model_that_fails_to_load_fails_again_and_blocks_nobody() {
     assert!(matches!(missing(), Error::Missing { .. }));
     assert!(pool.get_or_load("model", || Ok(mute("preln-fp32"))).is_ok());
 }
+
+#[test]
+fn a_logit_too_large_to_be_a_number_fails_the_request_and_is_not_passed_over() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
+    let scratch = tempfile::tempdir().unwrap();
+    let mut weights = std::fs::read(dir.join("model.safetensors")).unwrap();
+    let header_end = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&weights[8..header_end]).unwrap();
+    let embedding = &header["model.decoder.embed_tokens.weight"];
+    let (begin, row_bytes) =
+        (embedding["data_offsets"][0].as_u64().unwrap() as usize, 4 * embedding["shape"][1].as_u64().unwrap() as usize);
+    // One row of the embedding, which is no part of the prompt: finite, and so large that its token's logit is not.
+    for weight in weights[header_end + begin + 5 * row_bytes..][..row_bytes].as_chunks_mut::<4>().0 {
+        *weight = 3e38f32.to_le_bytes();
+    }
+    std::fs::write(scratch.path().join("model.safetensors"), weights).unwrap();
+    std::fs::copy(dir.join("config.json"), scratch.path().join("config.json")).unwrap();
+    let engine = load(&Checkpoint::open_dir(scratch.path()).unwrap());
+    for logprobs in [None, Some(1)] {
+        let request = Request { echo: true, logprobs, ..Request::new(Prompt::Ids(vec![2, 3])) };
+        match read(engine.submit(request).unwrap()) {
+            Err(Error::Internal { problem }) => assert!(problem.contains("not a finite number"), "{problem}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(engine.is_alive() && at_rest(&engine).kv_blocks_leaked == 0);
+}
