@@ -1,9 +1,9 @@
 //! Text to token ids, and token ids back to text piece by piece without ever splitting a character.
 
+mod understood;
+
 use std::collections::HashMap;
 use std::fmt;
-
-use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use crate::error::Error;
 use crate::opt::OptConfig;
@@ -31,19 +31,12 @@ enum Token {
 }
 
 impl Tokenizer {
-    /// Reads tokenizer.json. `Unsupported` if it is not byte-level BPE, `Corrupt` if it is damaged, adds tokens to a text that are not in its
-    /// vocabulary, or has ids past the model's rows (`vocab_size`).
+    /// Reads tokenizer.json. `Unsupported` names the part that is not of a byte-level BPE, `Corrupt` if it is damaged, adds tokens to a
+    /// text that are not in its vocabulary, or has ids past the model's rows (`vocab_size`).
     pub fn from_json(json: &[u8], vocab_size: Option<usize>) -> Result<Self, Error> {
+        understood::check(json)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|problem| Error::corrupt(TOKENIZER_FILE, format!("is not a tokenizer: {problem}")))?;
-        match inner.get_model() {
-            ModelWrapper::BPE(_) => {}
-            _ => return Err(Error::unsupported("tokenizer.json: model", "is not BPE; OPT's tokenizers are byte-level BPE")),
-        }
-        match inner.get_decoder() {
-            Some(DecoderWrapper::ByteLevel(_)) => {}
-            _ => return Err(Error::unsupported("tokenizer.json: decoder", "is not ByteLevel; OPT's tokenizers are byte-level")),
-        }
         // Limits are ours to set, and padding is not for generation.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|problem| Error::corrupt(TOKENIZER_FILE, problem.to_string()))?;
