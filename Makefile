@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test lint fmt bench bench-peers sqlx
+.PHONY: help run test lint fmt bench bench-peers fuzz sqlx
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ bench: ## how files are served and models run on this machine, beside nginx and 
 
 bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB
 	@exec bash deploy/bench/peers.sh
+
+fuzz: ## hostile files and requests for the engine, SECONDS=120 for each kind; make test replays what was found
+	@exec bash deploy/dev/fuzz.sh $(SECONDS)
 
 sqlx: ## write .sqlx anew, after a query or a migration has changed
 	@exec bash deploy/dev/sqlx.sh

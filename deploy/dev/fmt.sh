@@ -6,3 +6,4 @@
 
 need_rust
 cargo fmt --all
+cargo fmt --manifest-path inference/fuzz/Cargo.toml

