@@ -15,6 +15,7 @@ pub mod checkpoint;
 mod device;
 mod engine;
 mod error;
+pub mod kernels;
 mod kv_cache;
 mod line;
 mod mmap;

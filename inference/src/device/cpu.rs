@@ -3,15 +3,22 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::threads::{Chunks, Patches, Strips, Threads};
+use super::threads::{Chunks, Patches, Strip, Strips, Threads};
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
-use crate::ops::linear::{self, Activations, Format, PANEL_ROWS, Panels, TILE_ROWS_MAX};
+use crate::ops::linear::bands::simd::Unit;
+use crate::ops::linear::simd::{Ahead, multiply, tile_rows_max};
+use crate::ops::linear::{self, Activations, Bands, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, bands};
 use crate::ops::pointwise::Finish;
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
 /// Below this many multiplications an operation stays on one thread: waking the others takes longer.
 const PARALLEL_FROM: usize = 1 << 16;
+
+/// The most columns behind a ReLU, in percent, for which it pays to read them alone: what lies apart is read more slowly than all in order.
+const COLUMNS_MAX: usize = 45;
+/// For no more tokens than this, columns are multiplied where they lie, even if all are read; more are worth the panels' better kernels.
+const IN_PLACE_TOKENS: usize = 12;
 
 /// What is done with the sums of a product, bias included, on their way into the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +53,51 @@ impl After {
     }
 }
 
+fn check(rows: usize, bias: &[f32], tokens: usize, y: &[&mut [f32]]) {
+    assert_eq!(y.iter().map(|table| table.len()).sum::<usize>(), tokens * rows, "y must be tokens × rows");
+    assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
+}
+
+/// Panels taken out of a band: those that share cache lines there are taken at once.
+#[derive(Debug, Default)]
+struct Taken {
+    /// The first of them, if there are any.
+    first: Option<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Taken {
+    /// They are another matrix's.
+    fn forget(&mut self) {
+        self.first = None;
+    }
+
+    /// Takes panel `number` and those beside it, if they are not here yet.
+    fn take(&mut self, tier: Tier, bands: &Bands<'_>, number: usize) {
+        let (size, together) = (bands.format.panel_bytes(bands.cols), bands.format.panels_of_a_line());
+        let first = number - number % together;
+        if self.first == Some(first) {
+            return;
+        }
+        // Some more, to begin on a cache line.
+        self.bytes.resize(together * size + 64, 0);
+        let panels = (first..first + together).take_while(|panel| *panel < bands.rows.div_ceil(PANEL_ROWS));
+        let begin = self.bytes.as_ptr().align_offset(64);
+        for (panel, out) in panels.zip(self.bytes[begin..].chunks_exact_mut(size)) {
+            bands.take_panel(tier, panel, out);
+        }
+        self.first = Some(first);
+    }
+
+    /// Panel `number`, taken before, and what is to be asked for while it is multiplied by `turn` = (tile, of how many).
+    fn panel(&self, bands: &Bands<'_>, number: usize, (tile, tiles): (usize, usize)) -> (&[u8], Ahead) {
+        let (size, together) = (bands.format.panel_bytes(bands.cols), bands.format.panels_of_a_line());
+        let (place, begin) = (number % together, self.bytes.as_ptr().align_offset(64));
+        let turn = (place * tiles + tile, together * tiles);
+        (&self.bytes[begin + place * size..][..size], Ahead::lines(bands.lines(number - place + together), bands.cols, together, turn))
+    }
+}
+
 /// The threads and kernels that compute.
 #[derive(Debug)]
 pub(crate) struct Cpu {
@@ -53,6 +105,8 @@ pub(crate) struct Cpu {
     tier: Tier,
     /// One for each thread.
     scratch: Vec<Mutex<Scratch>>,
+    /// Of each thread, the panels it has taken out of a band.
+    taken: Vec<Mutex<Taken>>,
 }
 
 impl Cpu {
@@ -60,7 +114,8 @@ impl Cpu {
     pub(crate) fn new(threads: usize, tier: Tier) -> Result<Self, Error> {
         let threads = Threads::new(threads)?;
         let scratch = (0..threads.count()).map(|_| Mutex::default()).collect();
-        Ok(Self { threads, tier, scratch })
+        let taken = (0..threads.count()).map(|_| Mutex::default()).collect();
+        Ok(Self { threads, tier, scratch, taken })
     }
 
     pub(crate) fn threads(&self) -> &Threads {
@@ -73,8 +128,12 @@ impl Cpu {
 
     /// Makes x (tokens, cols) ready to be multiplied by matrices of this format.
     pub(crate) fn pack(&self, format: Format, x: &[f32], cols: usize, packed: &mut Activations) {
+        self.pack_in_tiles(format, x, cols, tile_rows_max(self.tier, format.activation()), packed);
+    }
+
+    fn pack_in_tiles(&self, format: Format, x: &[f32], cols: usize, tile_rows_max: usize, packed: &mut Activations) {
         let kind = format.activation();
-        let (memory, tile, rows) = packed.room(self.tier, kind, x.len() / cols, cols);
+        let (memory, tile, rows) = packed.room(kind, x.len() / cols, cols, tile_rows_max);
         let tiles = Chunks::new(memory, tile, self.threads.count());
         self.share(x.len(), &|thread| {
             while let Some((number, tile)) = tiles.next(thread) {
@@ -97,33 +156,93 @@ impl Cpu {
 
     /// y (tokens, rows) = x (tokens, cols) · wᵀ + bias, with `after` on the way. The rows of w are shared out evenly among the tables
     /// of y. Whoever is free takes the next panel of w.
-    pub(crate) fn linear(&self, w: &Panels<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
-        assert_eq!(y.iter().map(|table| table.len()).sum::<usize>(), x.rows() * w.rows, "y must be tokens × rows");
-        assert!(bias.is_empty() || bias.len() == w.rows, "bias of {} must have {} numbers, or none", bias.len(), w.rows);
+    pub(crate) fn linear(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
+        let (rows, cols) = w.shape();
+        check(rows, bias, x.rows(), y);
         let strips = Strips::new(y, x.rows(), PANEL_ROWS, self.threads.count());
         let tiles = x.tiles().count();
-        let work = |thread| {
+        let work = |thread: usize| {
+            let mut taken = self.taken[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            taken.forget();
             let mut sums = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
             while let Some(mut strip) = strips.next(thread) {
+                if let Layout::Bands(bands) = w {
+                    taken.take(self.tier, bands, strip.number);
+                }
                 let mut token = 0;
                 for (turn, tile) in x.tiles().enumerate() {
                     for table in strip.tables() {
                         (token..token + tile.rows).for_each(|token| pointwise::ask_for(strip.row(table, token)));
                     }
-                    let sums = &mut sums[..tile.rows * PANEL_ROWS];
-                    linear::simd::multiply(self.tier, w, strip.number, &tile, (turn, tiles), sums);
-                    for table in strip.tables() {
-                        let (begin, width) = strip.part(table);
-                        let bias = if bias.is_empty() { bias } else { &bias[strip.number * PANEL_ROWS + begin..][..width] };
-                        for (m, sums) in sums.chunks_exact(PANEL_ROWS).enumerate() {
-                            pointwise::finish(self.tier, after.in_table(table), &sums[begin..][..width], bias, strip.row(table, token + m));
+                    let (panel, ahead) = match w {
+                        Layout::Panels(panels) => {
+                            let panel = panels.panel(strip.number);
+                            (panel, Ahead::behind(panel, (turn, tiles)))
                         }
-                    }
+                        Layout::Bands(bands) => taken.panel(bands, strip.number, (turn, tiles)),
+                    };
+                    let sums = &mut sums[..tile.rows * PANEL_ROWS];
+                    multiply(self.tier, w.format(), panel, &tile, ahead, sums);
+                    self.finish(&mut strip, token, bias, after, (sums, PANEL_ROWS));
                     token += tile.rows;
                 }
             }
         };
-        self.share(w.rows * w.cols * x.rows(), &work);
+        self.share(rows * cols * x.rows(), &work);
+    }
+
+    /// The same for the numbers x that a ReLU gave, of which most are zero: columns of w that meet nothing else are not read, where that
+    /// is quicker. `columns` and `packed` are for what is found. Gives how many columns of w were read.
+    pub(crate) fn linear_behind_relu(
+        &self,
+        w: &Bands<'_>,
+        bias: &[f32],
+        x: &[f32],
+        (columns, packed): (&mut Columns, &mut Activations),
+        after: After,
+        y: &mut [&mut [f32]],
+    ) -> usize {
+        let tokens = x.len() / w.cols;
+        let most = w.cols * COLUMNS_MAX / 100;
+        if tokens > IN_PLACE_TOKENS || !columns.find(self.tier, w.format, x, w.cols, most) {
+            self.pack(w.format, x, w.cols, packed);
+            self.linear(&Layout::Bands(*w), bias, packed, after, y);
+            return w.cols;
+        }
+        check(w.rows, bias, tokens, y);
+        self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(self.tier, w.format), packed);
+        let (columns, packed) = (&*columns, &*packed);
+        // Every thread has something to do: a band, or an equal part of one.
+        let threads = self.threads.count();
+        let wanted = threads.div_ceil(w.rows.div_ceil(PANEL_ROWS * w.panels()));
+        let parts = (wanted..w.panels()).find(|parts| w.panels().is_multiple_of(*parts)).unwrap_or(w.panels());
+        let (panels, unit) = (w.rows.div_ceil(PANEL_ROWS), w.panels() / parts);
+        let strips = Strips::new(y, tokens, unit * PANEL_ROWS, threads);
+        self.share(w.rows * columns.count() * tokens, &|thread| {
+            let mut sums = vec![0.0; tokens * unit * PANEL_ROWS];
+            let mut is_first = true;
+            while let Some(mut strip) = strips.next(thread) {
+                let begin = strip.number * unit;
+                let panels = begin..(begin + unit).min(panels);
+                let sums = &mut sums[..tokens * panels.len() * PANEL_ROWS];
+                let width = panels.len() * PANEL_ROWS;
+                bands::simd::multiply(self.tier, w, &Unit { panels, next: begin + unit, is_first }, columns, packed, sums);
+                self.finish(&mut strip, 0, bias, after, (sums, width));
+                is_first = false;
+            }
+        });
+        columns.found()
+    }
+
+    /// Writes the sums (tokens, width) of a strip from `token` on.
+    fn finish(&self, strip: &mut Strip<'_>, token: usize, bias: &[f32], after: After, (sums, width): (&[f32], usize)) {
+        for table in strip.tables() {
+            let ((begin, cols), first) = (strip.part(table), strip.first_col());
+            let bias = if bias.is_empty() { bias } else { &bias[first + begin..][..cols] };
+            for (m, sums) in sums.chunks_exact(width).enumerate() {
+                pointwise::finish(self.tier, after.in_table(table), &sums[begin..][..cols], bias, strip.row(table, token + m));
+            }
+        }
     }
 
     /// y (tokens, cols) = the norm of each row of x.

@@ -296,6 +296,11 @@ pub(crate) struct Strip<'a> {
 }
 
 impl Strip<'_> {
+    /// Its first column, counted through all tables.
+    pub(crate) fn first_col(&self) -> usize {
+        self.number * self.strips.width
+    }
+
     /// The tables it has columns of.
     pub(crate) fn tables(&self) -> Range<usize> {
         let (begin, end) = (self.number * self.strips.width, (self.number + 1) * self.strips.width);

@@ -7,7 +7,7 @@ use crate::device::{After, Cpu, KvStore};
 use crate::error::Error;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
-use crate::ops::linear::Activations;
+use crate::ops::linear::{Activations, Columns};
 use crate::options::{LoadOptions, Precision};
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
@@ -96,6 +96,8 @@ struct Buffers {
     inner: Vec<f32>,
     /// Whatever is multiplied next, made ready for it
     packed: Activations,
+    /// Of `inner`, the columns that are not all zero
+    columns: Columns,
     /// (wanted, hidden) and (wanted, embed): the rows that go into the head
     wanted: Vec<f32>,
     projected: Vec<f32>,
@@ -267,14 +269,20 @@ impl Pass<'_> {
         self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
 
         self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                         (T, hidden)
-        let activation = match self.config.activation {
-            Activation::Relu => After::Relu,
-            Activation::Gelu => After::Gelu,
-        };
         self.pack(&layer.fc1, &b.normed, &mut b.packed);
-        self.linear(&layer.fc1, &b.packed, activation, &mut [&mut b.inner]); //                    (T, ffn)
-        self.pack(&layer.fc2, &b.inner, &mut b.packed);
-        self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                        (T, hidden)
+        match self.config.activation {
+            Activation::Relu => {
+                self.linear(&layer.fc1, &b.packed, After::Relu, &mut [&mut b.inner]); //           (T, ffn)
+                let (weight, bias) = (self.weights.packed.bands(&layer.fc2.weight), self.weights.packed.vector(&layer.fc2.bias));
+                let found = (&mut b.columns, &mut b.packed);
+                self.cpu.linear_behind_relu(&weight, bias, &b.inner, found, After::Add, &mut [&mut b.x]); // (T, hidden)
+            }
+            Activation::Gelu => {
+                self.linear(&layer.fc1, &b.packed, After::Gelu, &mut [&mut b.inner]); //           (T, ffn)
+                self.pack(&layer.fc2, &b.inner, &mut b.packed);
+                self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
+            }
+        }
         self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
     }
 
@@ -332,7 +340,7 @@ impl Pass<'_> {
 
     fn linear(&self, linear: &Linear, x: &Activations, after: After, y: &mut [&mut [f32]]) {
         let packed = &self.weights.packed;
-        self.cpu.linear(&packed.panels(&linear.weight), packed.vector(&linear.bias), x, after, y);
+        self.cpu.linear(&packed.layout(&linear.weight), packed.vector(&linear.bias), x, after, y);
     }
 
     fn layer_norm(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
@@ -371,6 +379,7 @@ impl Buffers {
             attended: none(),
             inner: none(),
             packed: Activations::default(),
+            columns: Columns::default(),
             wanted: Vec::with_capacity(tokens_max * config.hidden_size),
             projected: none(),
             logits: none(),

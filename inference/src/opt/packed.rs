@@ -11,7 +11,7 @@ use crate::checkpoint::{Dtype, Tensor};
 use crate::device::{Chunks, Parts, Threads};
 use crate::error::Error;
 use crate::mmap::{HugePages, Memory};
-use crate::ops::linear::{Format, PACKING_VERSION, PANEL_ROWS, Panels, Source, pack_panel};
+use crate::ops::linear::{Bands, Format, Layout, PACKING_VERSION, PANEL_ROWS, Panels, Source, bands, pack_panel};
 
 /// Where things begin: a cache line.
 const ALIGNMENT: usize = 64;
@@ -22,7 +22,16 @@ pub(crate) struct Matrix {
     pub(crate) format: Format,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
+    order: Order,
     at: usize,
+}
+
+/// In which order the weights of a matrix lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Panels,
+    /// For inputs of which most are zero.
+    Bands,
 }
 
 /// A table (rows, cols) for looking up rows, as stored.
@@ -60,8 +69,24 @@ impl Packed {
     }
 
     pub(crate) fn panels(&self, matrix: &Matrix) -> Panels<'_> {
-        let Matrix { format, rows, cols, at } = *matrix;
-        Panels::new(format, rows, cols, &self.memory[at..][..format.bytes(rows, cols)])
+        let Matrix { format, rows, cols, .. } = *matrix;
+        Panels::new(format, rows, cols, self.bytes_of(matrix))
+    }
+
+    pub(crate) fn bands(&self, matrix: &Matrix) -> Bands<'_> {
+        let Matrix { format, rows, cols, .. } = *matrix;
+        Bands::new(format, rows, cols, self.bytes_of(matrix))
+    }
+
+    pub(crate) fn layout(&self, matrix: &Matrix) -> Layout<'_> {
+        match matrix.order {
+            Order::Panels => Layout::Panels(self.panels(matrix)),
+            Order::Bands => Layout::Bands(self.bands(matrix)),
+        }
+    }
+
+    fn bytes_of(&self, matrix: &Matrix) -> &[u8] {
+        &self.memory[matrix.at..][..matrix.format.bytes(matrix.rows, matrix.cols)]
     }
 
     pub(crate) fn vector(&self, vector: &Vector) -> &[f32] {
@@ -92,7 +117,7 @@ struct Piece<'a> {
 
 #[derive(Debug)]
 enum Kind {
-    Panels { format: Format, rows: usize, cols: usize },
+    Matrix { format: Format, rows: usize, cols: usize, order: Order },
     AsStored,
     Singles,
 }
@@ -108,14 +133,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Matrices of equal shape, one below the other, in the format that `choose` finds for how they are stored.
-    pub(super) fn matrix(&mut self, names: &[String], choose: impl Fn(Dtype) -> Format) -> Result<Matrix, Error> {
+    pub(super) fn matrix(&mut self, names: &[String], order: Order, choose: impl Fn(Dtype) -> Format) -> Result<Matrix, Error> {
         let tensors = names.iter().map(|name| self.take(name)).collect::<Result<Vec<_>, _>>()?;
         let dtype = tensors.iter().map(|tensor| tensor.dtype()).reduce(|one, other| if one == other { one } else { Dtype::F32 });
         let format = choose(dtype.unwrap_or(Dtype::F32));
         let cols = tensors.first().and_then(|tensor| tensor.shape().last()).copied().unwrap_or(1);
         let rows = tensors.iter().map(|tensor| tensor.shape()[0]).sum();
-        let at = self.place(tensors, Kind::Panels { format, rows, cols }, format.bytes(rows, cols));
-        Ok(Matrix { format, rows, cols, at })
+        let at = self.place(tensors, Kind::Matrix { format, rows, cols, order }, format.bytes(rows, cols));
+        Ok(Matrix { format, rows, cols, order, at })
     }
 
     pub(super) fn table(&mut self, name: &str) -> Result<Table, Error> {
@@ -191,7 +216,8 @@ impl Piece<'_> {
         let checked: Mutex<BTreeMap<usize, Result<blake3::Hash, Error>>> = Mutex::default();
         let to_check = Parts::new(self.tensors.len(), threads.count());
         let chunk_bytes = match self.kind {
-            Kind::Panels { format, cols, .. } => format.panel_bytes(cols),
+            Kind::Matrix { format, cols, order: Order::Panels, .. } => format.panel_bytes(cols),
+            Kind::Matrix { format, rows, cols, order: Order::Bands } => bands::panels_of_a_band(format, rows) * format.panel_bytes(cols),
             Kind::AsStored | Kind::Singles => out.len().max(1),
         };
         let chunks = Chunks::new(out, chunk_bytes, threads.count());
@@ -212,9 +238,15 @@ impl Piece<'_> {
 
     fn pack(&self, number: usize, chunk: &mut [u8]) {
         match self.kind {
-            Kind::Panels { format, rows, cols } => {
+            Kind::Matrix { format, rows, cols, order } => {
                 let source = Stacked { tensors: &self.tensors, cols };
-                pack_panel(format, &source, (rows, cols), number * PANEL_ROWS, chunk);
+                match order {
+                    Order::Panels => pack_panel(format, &source, (rows, cols), number * PANEL_ROWS, chunk),
+                    Order::Bands => {
+                        let first = number * bands::panels_of_a_band(format, rows);
+                        bands::pack_band(format, &source, (rows, cols), first * PANEL_ROWS, chunk);
+                    }
+                }
             }
             Kind::AsStored => {
                 for tensor in &self.tensors {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{OptConfig, POSITION_OFFSET};
-use super::packed::{Matrix, Packed, Plan, Table, Vector};
+use super::config::{Activation, OptConfig, POSITION_OFFSET};
+use super::packed::{Matrix, Order, Packed, Plan, Table, Vector};
 use crate::cache::PackedCache;
 use crate::checkpoint::{Checkpoint, Dtype, Tensor, TensorIndex, tensors};
 use crate::device::Threads;
@@ -230,28 +230,34 @@ impl Layout<'_, '_> {
         let name = |part: &str| format!("layers.{layer}.{part}");
         Ok(Layer {
             self_attn_layer_norm: self.norm(&name("self_attn_layer_norm"))?,
-            qkv_proj: self.linear(&[name("self_attn.q_proj"), name("self_attn.k_proj"), name("self_attn.v_proj")])?,
-            out_proj: self.linear(&[name("self_attn.out_proj")])?,
+            qkv_proj: self.linear(&[name("self_attn.q_proj"), name("self_attn.k_proj"), name("self_attn.v_proj")], Order::Panels)?,
+            out_proj: self.linear(&[name("self_attn.out_proj")], Order::Panels)?,
             final_layer_norm: self.norm(&name("final_layer_norm"))?,
-            fc1: self.linear(&[name("fc1")])?,
-            fc2: self.linear(&[name("fc2")])?,
+            fc1: self.linear(&[name("fc1")], Order::Panels)?,
+            fc2: self.linear(
+                &[name("fc2")],
+                match self.config.activation {
+                    Activation::Relu => Order::Bands,
+                    Activation::Gelu => Order::Panels,
+                },
+            )?,
         })
     }
 
-    fn linear(&mut self, names: &[String]) -> Result<Linear, Error> {
+    fn linear(&mut self, names: &[String], order: Order) -> Result<Linear, Error> {
         let precision = self.precision;
         let bias = match self.config.enable_bias {
             true => self.plan.vector(&names.iter().map(|name| format!("{name}.bias")).collect::<Vec<_>>())?,
             false => Vector::default(),
         };
         let names: Vec<String> = names.iter().map(|name| format!("{name}.weight")).collect();
-        Ok(Linear { weight: self.plan.matrix(&names, |dtype| layer_format(precision, dtype))?, bias })
+        Ok(Linear { weight: self.plan.matrix(&names, order, |dtype| layer_format(precision, dtype))?, bias })
     }
 
     /// A matrix outside of the layers, which has no bias: embedding, head, and what stands between them and the stream.
     fn aside(&mut self, name: &str) -> Result<Linear, Error> {
         let precision = self.precision;
-        let weight = self.plan.matrix(&[format!("{name}.weight")], |dtype| aside_format(precision, dtype))?;
+        let weight = self.plan.matrix(&[format!("{name}.weight")], Order::Panels, |dtype| aside_format(precision, dtype))?;
         Ok(Linear { weight, bias: Vector::default() })
     }
 

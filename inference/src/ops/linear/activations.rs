@@ -1,7 +1,6 @@
 //! Activations made ready for the kernels: tiles of a few tokens, their words side by side, so that a kernel reads one stream.
 
-use super::{Activation, GROUP, STEPS, simd};
-use crate::ops::Tier;
+use super::{Activation, GROUP, STEPS};
 use crate::ops::simd::every_tier;
 
 /// The largest number of signed upper and lower bytes: 127 · 256 + 127.
@@ -58,10 +57,10 @@ impl Activations {
         self.rows
     }
 
-    /// Makes room for (rows, cols). Gives the memory, how much of it is one tile, and how many rows that has: each tile, of which the
-    /// last may be shorter, is then to be filled by [`pack_tile`].
-    pub(crate) fn room(&mut self, tier: Tier, kind: Activation, rows: usize, cols: usize) -> (&mut [u32], usize, usize) {
-        let tiles = rows.div_ceil(simd::tile_rows_max(tier, kind)).max(1);
+    /// Makes room for (rows, cols) in tiles of at most `tile_rows_max` rows. Gives the memory, how much of it is one tile, and how many
+    /// rows that has: each tile, of which the last may be shorter, is then to be filled by [`pack_tile`].
+    pub(crate) fn room(&mut self, kind: Activation, rows: usize, cols: usize, tile_rows_max: usize) -> (&mut [u32], usize, usize) {
+        let tiles = rows.div_ceil(tile_rows_max).max(1);
         let shape = Shape { kind, cols };
         (self.shape, self.rows, self.tile_rows) = (Some(shape), rows, rows.div_ceil(tiles).max(1));
         self.numbers.resize(rows * shape.row(), 0);

@@ -248,14 +248,19 @@ fn read<const N: usize>(panel: &[u8], lane: usize, out: &mut [f32], number: impl
     }
 }
 
+/// Rows of a matrix that is there already.
+#[cfg(test)]
+pub(super) struct Plain<'a>(pub(super) &'a [f32], pub(super) usize);
+
+#[cfg(test)]
+impl Source for Plain<'_> {
+    fn row(&self, n: usize, first: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.0[n * self.1 + first..][..out.len()]);
+    }
+}
+
 #[cfg(test)]
 pub(super) fn pack_rows(format: Format, w: &[f32], rows: usize, cols: usize, out: &mut [u8]) {
-    struct Plain<'a>(&'a [f32], usize);
-    impl Source for Plain<'_> {
-        fn row(&self, n: usize, first: usize, out: &mut [f32]) {
-            out.copy_from_slice(&self.0[n * self.1 + first..][..out.len()]);
-        }
-    }
     for (number, panel) in out.chunks_exact_mut(format.panel_bytes(cols)).enumerate() {
         pack_panel(format, &Plain(w, cols), (rows, cols), number * PANEL_ROWS, panel);
     }

@@ -1,7 +1,7 @@
 //! The kernels: one panel of weights by one tile of activations, written once over `Vector` and compiled for every tier.
 #![allow(unsafe_code)]
 
-use super::{Activation, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Panels, STEPS, TILE_ROWS_MAX, Tile};
+use super::{Activation, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
@@ -21,27 +21,26 @@ pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
     }
 }
 
-/// out (tile rows, 32) = the tile by panel `number`, without bias. The tier must come from [`Tier::available`], the tile from
-/// activations packed for it. Rows of the panel past the matrix give 0. `turn` says which of how many tiles it is: the first of
-/// several that finds the panel in the cache reads ahead what the next panel will need, each its share.
-pub(crate) fn multiply(tier: Tier, w: &Panels<'_>, number: usize, x: &Tile<'_>, turn: (usize, usize), out: &mut [f32]) {
-    assert_eq!((x.kind, x.cols), (w.format.activation(), w.cols), "activations packed for this matrix");
+/// out (tile rows, 32) = the tile by one panel of a matrix in this format, without bias. The tier must come from [`Tier::available`],
+/// the tile from activations packed for it. Rows of the panel past the matrix give 0.
+pub(crate) fn multiply(tier: Tier, format: Format, panel: &[u8], x: &Tile<'_>, ahead: Ahead, out: &mut [f32]) {
+    assert_eq!(x.kind, format.activation(), "activations packed for this format");
+    assert_eq!(panel.len(), format.panel_bytes(x.cols), "a panel of as many columns");
     assert_eq!(out.len(), x.rows * PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
-    let panel = w.panel(number);
     let steps = x.kind.steps(x.cols);
     assert_eq!(x.words.len(), steps.next_multiple_of(STEPS) * x.rows * x.kind.step_words(), "words of a tile");
-    let job = Job { panel: panel.as_ptr(), panel_bytes: panel.len(), steps, x, ahead: Ahead::new(panel, turn), out: out.as_mut_ptr() };
+    let job = Job { panel: panel.as_ptr(), panel_bytes: panel.len(), steps, x, ahead, out: out.as_mut_ptr() };
     // SAFETY: a tier is only made where this CPU was seen to have its instructions; panel and tile are as long as format, cols and
     // rows say (checked when they were made, and above).
     unsafe {
         match tier {
-            Tier::Plain => plain::run(w.format, &job),
+            Tier::Plain => plain::run(format, &job),
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx2 => avx2::run(w.format, &job),
+            Tier::Avx2 => avx2::run(format, &job),
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 => avx512::run(w.format, &job),
+            Tier::Avx512 => avx512::run(format, &job),
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512Bf16Vnni => avx512_bf16_vnni::run(w.format, &job),
+            Tier::Avx512Bf16Vnni => avx512_bf16_vnni::run(format, &job),
             #[cfg(not(target_arch = "x86_64"))]
             Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
         }
@@ -58,31 +57,40 @@ struct Job<'a> {
     out: *mut f32,
 }
 
-/// What is asked for ahead while a panel is multiplied. Panels that are read one after the other lie so.
-#[derive(Clone, Copy)]
-struct Ahead {
+/// What is asked for ahead while a panel is multiplied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
     at: *const u8,
+    /// From one cache line to the next.
+    stride: usize,
     /// In 256 parts: bytes to ask for while that many are multiplied.
     share: usize,
 }
 
 impl Ahead {
-    /// With one tile, what lies a little ahead. With several, only the first would wait for memory and only the others be held up by
-    /// the arithmetic, so each asks for a part of the next panel.
-    fn new(panel: &[u8], (tile, tiles): (usize, usize)) -> Self {
+    /// For panels that lie one behind the other, multiplied by `turn` = (tile, of how many). With one tile, what lies a little ahead. With
+    /// several, only the first would wait for memory and only the others be held up by the arithmetic, so each asks for a part of the
+    /// next panel.
+    pub(crate) fn behind(panel: &[u8], (tile, tiles): (usize, usize)) -> Self {
         if tiles == 1 {
-            return Self { at: panel.as_ptr().wrapping_add(PREFETCH_BYTES), share: 256 };
+            return Self { at: panel.as_ptr().wrapping_add(PREFETCH_BYTES), stride: 64, share: 256 };
         }
-        Self { at: panel.as_ptr().wrapping_add(panel.len() + panel.len() * tile / tiles), share: 256_usize.div_ceil(tiles) }
+        Self { at: panel.as_ptr().wrapping_add(panel.len() + panel.len() * tile / tiles), stride: 64, share: 256_usize.div_ceil(tiles) }
+    }
+
+    /// For panels taken out of a band: of `cols` cache lines, the first at `at` and `stride` bytes from one to the next, those of this turn.
+    /// `panels` share these lines, and are each multiplied once in every turn.
+    pub(crate) fn lines((at, stride): (*const u8, usize), cols: usize, panels: usize, (turn, turns): (usize, usize)) -> Self {
+        let at = at.wrapping_add(cols * turn / turns * stride);
+        Self { at, stride, share: (256 * panels).div_ceil(turns) }
     }
 
     /// Asks for its share beside a step of `bytes` bytes that begins at `done`.
     #[inline(always)]
     unsafe fn ask<V: Vector>(self, done: usize, bytes: usize) {
-        let at = self.at.wrapping_add(done * self.share / 256);
         for line in 0..bytes / 64 {
             // SAFETY: the tier's instructions, passed on to the caller.
-            unsafe { V::prefetch(at.wrapping_add(line * self.share / 4)) };
+            unsafe { V::prefetch(self.at.wrapping_add(((done + 64 * line) * self.share / (256 * 64)) * self.stride)) };
         }
     }
 }

@@ -1,0 +1,586 @@
+//! The kernels on bands, written once for vectors of any width and compiled for every tier.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use super::{Bands, Columns};
+use crate::ops::Tier;
+use crate::ops::linear::{Activations, Format, GROUP, PANEL_ROWS, STEPS, Tile};
+#[cfg(target_arch = "x86_64")]
+use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
+use crate::ops::vector::simd::{Portable, Vector};
+
+/// The most tokens of a tile here: as many as leave all sums in registers.
+pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
+    match (tier, format) {
+        (Tier::Plain | Tier::Avx2, _) => 1,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16) => 4,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int8) => 3,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int4) => 1,
+    }
+}
+
+/// Columns are taken block by block, so that all panels of a band, and all tiles, find in the second cache what was asked for while the
+/// block before was multiplied. (Tests have small matrices and want several blocks.)
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
+/// What is asked for at once where a thread begins.
+const FIRST_BYTES: usize = 32 << 10;
+
+/// Which panels are multiplied, all of one band.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    pub(crate) panels: Range<usize>,
+    /// What the same thread will multiply next: the first of those panels.
+    pub(crate) next: usize,
+    /// Nobody has asked for its first columns yet.
+    pub(crate) is_first: bool,
+}
+
+/// out (tokens, 32 · panels) = x, which are the numbers of `columns`, by the panels of a unit; without bias. The tier must come from
+/// [`Tier::available`]. Rows past the matrix give 0.
+pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns, x: &Activations, out: &mut [f32]) {
+    let (panels, column_bytes) = (unit.panels.len(), w.format.column_bytes());
+    let (number, first) = (unit.panels.start / w.panels(), unit.panels.start % w.panels());
+    let band = w.band(number);
+    assert!(panels > 0 && first + panels <= band.panels, "panels {:?} must be of one band", unit.panels);
+    assert_eq!(out.len(), x.rows() * panels * PANEL_ROWS, "out must be tokens × {PANEL_ROWS} × panels");
+    let kind = w.format.activation();
+    assert_eq!(columns.count() % kind.step_cols(), 0, "columns must be whole steps");
+    let steps = columns.count() / kind.step_cols();
+    // Invariant: places ascend (`Columns::find`), so all lie in the band if the last does.
+    let last = columns.places.last().map_or(0, |place| *place as usize);
+    assert!(band.panels * (last + column_bytes) <= band.bytes.len(), "columns must lie in the band");
+    let run_bytes = panels * column_bytes;
+    let mut raw = vec![0; if w.format == Format::Int8 { 2 * out.len() } else { 0 }];
+    out.fill(0.0);
+    let steps_max = (BLOCK_BYTES / run_bytes / kind.step_cols()).max(1);
+    let asking = Cell::new(Asking { number: if unit.is_first { 0 } else { steps_max.min(steps) * kind.step_cols() }, line: 0 });
+    let first_lines = if unit.is_first { FIRST_BYTES / 64 } else { 0 };
+    let mut block = Block::default();
+    while !block.ends {
+        block = block.next(columns, steps, steps_max);
+        // By the end of this block the next should have been asked for.
+        let columns_left =
+            (block.steps.end + block.steps.len()) * kind.step_cols() - asking.get().number.min(block.steps.end * kind.step_cols());
+        let lines = columns_left * run_bytes.div_ceil(64);
+        let mut at = 0;
+        for (turn, tile) in x.tiles().enumerate() {
+            assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
+            assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows * kind.step_words(), "words of a tile");
+            let length = tile.rows * panels * PANEL_ROWS;
+            let job = Job {
+                band: band.bytes.as_ptr(),
+                band_bytes: band.bytes.len(),
+                of: band.panels,
+                first,
+                panels,
+                next: w.lines(unit.next).0,
+                run_bytes,
+                at_once: if turn == 0 && block.steps.start == 0 { first_lines } else { 0 },
+                lines: lines.div_ceil(x.tiles().count() * block.steps.len()),
+                asking: &asking,
+                columns,
+                x: &tile,
+                out: out[at..at + length].as_mut_ptr(),
+                raw: raw.get_mut(2 * at..2 * (at + length)).map_or(std::ptr::null_mut(), <[i32]>::as_mut_ptr),
+                block: &block,
+            };
+            // SAFETY: a tier is only made where this CPU was seen to have its instructions; the band is as long as format and cols say,
+            // the columns lie in it, and tile, out and raw are as long as columns, rows and panels say (checked above).
+            unsafe {
+                match tier {
+                    Tier::Plain => plain::run(w.format, &job),
+                    #[cfg(target_arch = "x86_64")]
+                    Tier::Avx2 => avx2::run(w.format, &job),
+                    #[cfg(target_arch = "x86_64")]
+                    Tier::Avx512 => avx512::run(w.format, &job),
+                    #[cfg(target_arch = "x86_64")]
+                    Tier::Avx512Bf16Vnni => avx512_bf16_vnni::run(w.format, &job),
+                    #[cfg(not(target_arch = "x86_64"))]
+                    Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => {
+                        unreachable!("a tier is only made where its instructions were seen")
+                    }
+                }
+            }
+            at += length;
+        }
+    }
+}
+
+/// The columns that are taken at once: steps, of a group or of several at four bits.
+#[derive(Debug, Default)]
+struct Block {
+    steps: Range<usize>,
+    groups: Range<usize>,
+    /// It is the last.
+    ends: bool,
+}
+
+impl Block {
+    /// The one behind it, of about `steps_max` steps.
+    fn next(&self, columns: &Columns, steps: usize, steps_max: usize) -> Self {
+        let first = self.steps.end;
+        if columns.groups.is_empty() {
+            // Whole blocks of words.
+            let end = (first + steps_max.next_multiple_of(STEPS)).min(steps);
+            return Self { steps: first..end, groups: 0..0, ends: end == steps };
+        }
+        let (mut end, mut group) = (first, self.groups.end);
+        while group < columns.groups.len() && end - first < steps_max {
+            end += columns.groups[group].1 as usize;
+            group += 1;
+        }
+        Self { steps: first..end, groups: self.groups.end..group, ends: group == columns.groups.len() }
+    }
+}
+
+/// What a kernel works on.
+struct Job<'a> {
+    band: *const u8,
+    band_bytes: usize,
+    /// Panels of the band.
+    of: usize,
+    /// The first to multiply, and how many.
+    first: usize,
+    panels: usize,
+    /// The first line of what is multiplied next, if anything is.
+    next: *const u8,
+    /// Bytes of a column in these panels.
+    run_bytes: usize,
+    /// Cache lines to ask for before anything is done.
+    at_once: usize,
+    /// Cache lines to ask for beside one step of all panels.
+    lines: usize,
+    asking: &'a Cell<Asking>,
+    columns: &'a Columns,
+    x: &'a Tile<'a>,
+    /// (rows, 32 · panels), to which is added
+    out: *mut f32,
+    /// At eight bits, to which is added instead: two sums for each number of `out`, those of a pair of panels together.
+    raw: *mut i32,
+    block: &'a Block,
+}
+
+impl Job<'_> {
+    /// The numbers of `panel` (one of those to multiply) in the column at `place`.
+    #[inline(always)]
+    unsafe fn column(&self, place: u32, panel: usize, column_bytes: usize) -> *const u8 {
+        // SAFETY: places lie in the band.
+        unsafe { self.band.add(place as usize * self.of + (self.first + panel) * column_bytes) }
+    }
+
+    /// The same of four columns, the first of them that of place `number`.
+    #[inline(always)]
+    unsafe fn four_columns(&self, number: usize, panel: usize, column_bytes: usize) -> [*const u8; 4] {
+        let places = &self.columns.places;
+        // SAFETY: there is a place for every column of a step.
+        unsafe {
+            [
+                self.column(*places.get_unchecked(number), panel, column_bytes),
+                self.column(*places.get_unchecked(number + 1), panel, column_bytes),
+                self.column(*places.get_unchecked(number + 2), panel, column_bytes),
+                self.column(*places.get_unchecked(number + 3), panel, column_bytes),
+            ]
+        }
+    }
+
+    /// Asks for so many cache lines from `asking` on, of columns in this unit, then of the next. (No closures here: one that is compiled by
+    /// itself is called, and a call costs all vectors their registers.)
+    #[inline(always)]
+    unsafe fn ask<V: Vector>(&self, asking: &mut Asking, lines: usize, column_bytes: usize) {
+        let places = &self.columns.places;
+        for _ in 0..lines {
+            // SAFETY: the tier's instructions, passed on to the caller; the column lies in the band, and asking for anything else does
+            // nothing.
+            unsafe {
+                let run = if let Some(place) = places.get(asking.number) {
+                    self.column(*place, 0, column_bytes)
+                } else if let Some(place) = places.get(asking.number - places.len()) {
+                    self.next.wrapping_add(*place as usize * self.of)
+                } else {
+                    return;
+                };
+                V::prefetch_l2(run.wrapping_add(asking.line));
+            }
+            asking.line += 64;
+            if asking.line >= self.run_bytes {
+                *asking = Asking { number: asking.number + 1, line: 0 };
+            }
+        }
+    }
+}
+
+/// What is asked for next.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    /// Which of the columns.
+    number: usize,
+    /// How far in it.
+    line: usize,
+}
+
+/// One step of a kernel that sums in f32.
+trait Step {
+    /// Bytes of one number.
+    const BYTES: usize;
+    /// Columns.
+    const COLS: usize;
+    type Weight<V: Vector>: Copy;
+    /// As many lanes of each of its columns, which begin at `columns`.
+    unsafe fn load<V: Vector>(columns: [*const u8; 2], at: usize) -> Self::Weight<V>;
+    unsafe fn add<V: Vector>(sum: V::F, weight: Self::Weight<V>, x: u32) -> V::F;
+}
+
+macro_rules! widened {
+    ($name:ident, $bytes:literal, $load:ident) => {
+        struct $name;
+        impl Step for $name {
+            const BYTES: usize = $bytes;
+            const COLS: usize = 1;
+            type Weight<V: Vector> = V::F;
+            #[inline(always)]
+            unsafe fn load<V: Vector>(columns: [*const u8; 2], at: usize) -> V::F {
+                unsafe { V::$load(columns[0].add(at)) }
+            }
+            #[inline(always)]
+            unsafe fn add<V: Vector>(sum: V::F, weight: V::F, x: u32) -> V::F {
+                unsafe { V::fma(weight, V::splat(f32::from_bits(x)), sum) }
+            }
+        }
+    };
+}
+widened!(Singles, 4, load_f32);
+widened!(Halves, 2, load_f16);
+widened!(Bfloats, 2, load_bf16);
+
+/// Two bfloats at once, by the same instruction as on panels.
+struct Pairs;
+impl Step for Pairs {
+    const BYTES: usize = 2;
+    const COLS: usize = 2;
+    type Weight<V: Vector> = V::I;
+    #[inline(always)]
+    unsafe fn load<V: Vector>(columns: [*const u8; 2], at: usize) -> V::I {
+        unsafe { V::upper_and_lower(V::load_u16(columns[0].add(at)), V::load_u16(columns[1].add(at))) }
+    }
+    #[inline(always)]
+    unsafe fn add<V: Vector>(sum: V::F, weight: V::I, x: u32) -> V::F {
+        unsafe { V::dot_bf16(sum, weight, V::splat_i(x)) }
+    }
+}
+
+/// The tile's words of the steps of this block, so many at a time, with the first of the steps they are for and their number.
+#[inline(always)]
+fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *const u32, usize)> + use<'a> {
+    let Range { start, end } = job.block.steps;
+    let blocks = job.x.words.chunks_exact(words).enumerate().skip(start / STEPS).take((end - start).div_ceil(STEPS));
+    blocks.map(move |(number, words)| (number * STEPS, words.as_ptr(), STEPS.min(end - number * STEPS)))
+}
+
+/// Which number of `out` is the first of lane `n` of panel `panel` for row m of the tile.
+#[inline(always)]
+fn place<V: Vector>(job: &Job<'_>, m: usize, panel: usize, n: usize) -> usize {
+    (m * job.panels + panel) * PANEL_ROWS + n * V::LANES
+}
+
+/// Does something for every row, panel and vector.
+macro_rules! each {
+    ($rows:expr, $panels:expr, $vectors:expr, |$m:ident, $b:ident, $n:ident| $body:expr) => {
+        for $m in 0..$rows {
+            for $b in 0..$panels {
+                for $n in 0..$vectors {
+                    $body
+                }
+            }
+        }
+    };
+}
+
+/// B panels from `panel` on, N vectors in each; M rows of activations.
+#[inline(always)]
+unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
+    let column_bytes = PANEL_ROWS * S::BYTES;
+    let places = &job.columns.places;
+    // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel; the tile has M words for every step.
+    unsafe {
+        let (mut asking, lines) = (job.asking.get(), (job.lines * B).div_ceil(job.panels));
+        if panel == 0 {
+            job.ask::<V>(&mut asking, job.at_once, column_bytes);
+        }
+        let mut sums = [[[V::zero(); N]; B]; M];
+        each!(M, B, N, |m, b, n| sums[m][b][n] = V::load_f32(job.out.add(place::<V>(job, m, panel + b, n)).cast()));
+        for (first, x, steps) in blocks(job, M * STEPS) {
+            for step in 0..steps {
+                let number = (first + step) * S::COLS;
+                job.ask::<V>(&mut asking, lines, column_bytes);
+                let [one, other] = [*places.get_unchecked(number), *places.get_unchecked(number + S::COLS - 1)];
+                let columns = [job.column(one, panel, column_bytes), job.column(other, panel, column_bytes)];
+                for b in 0..B {
+                    for n in 0..N {
+                        let weight = S::load::<V>(columns, b * column_bytes + n * V::LANES * S::BYTES);
+                        for (m, sums) in sums.iter_mut().enumerate() {
+                            sums[b][n] = S::add::<V>(sums[b][n], weight, *x.add(m * STEPS + step));
+                        }
+                    }
+                }
+            }
+        }
+        job.asking.set(asking);
+        each!(M, B, N, |m, b, n| V::store(job.out.add(place::<V>(job, m, panel + b, n)), sums[m][b][n]));
+    }
+}
+
+/// B pairs of panels, whose columns are 64 bytes: N vectors in each. (All that is done with the sums here is to add to them and to write
+/// them: where more is, the compiler keeps them on the stack.)
+#[inline(always)]
+unsafe fn int8<V: Vector, const N: usize, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
+    const COLUMN_BYTES: usize = PANEL_ROWS;
+    let panels = (N * V::LANES / PANEL_ROWS) * B;
+    let raw =
+        |m: usize, b: usize, half: usize| job.raw.wrapping_add(2 * (m * job.panels + panel) * PANEL_ROWS + (2 * b + half) * N * V::LANES);
+    // SAFETY: as in `float`; raw has two numbers for each of out.
+    unsafe {
+        let (mut asking, lines) = (job.asking.get(), (job.lines * panels).div_ceil(job.panels));
+        if panel == 0 {
+            job.ask::<V>(&mut asking, job.at_once, COLUMN_BYTES);
+        }
+        let mut uppers = [[[V::zero_i(); N]; B]; M];
+        let mut lowers = [[[V::zero_i(); N]; B]; M];
+        each!(M, B, N, |m, b, n| uppers[m][b][n] = V::load_i(raw(m, b, 0).add(n * V::LANES).cast()));
+        each!(M, B, N, |m, b, n| lowers[m][b][n] = V::load_i(raw(m, b, 1).add(n * V::LANES).cast()));
+        for (first, x, steps) in blocks(job, M * 2 * STEPS) {
+            for step in 0..steps {
+                job.ask::<V>(&mut asking, lines, COLUMN_BYTES);
+                let columns = job.four_columns((first + step) * 4, panel, COLUMN_BYTES);
+                for b in 0..B {
+                    let weights: [V::I; N] = V::quads(columns, b * N * V::LANES);
+                    for m in 0..M {
+                        let x = x.add(m * 2 * STEPS + step);
+                        let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
+                        for n in 0..N {
+                            uppers[m][b][n] = V::dot_bytes(uppers[m][b][n], upper, weights[n]);
+                            lowers[m][b][n] = V::dot_bytes(lowers[m][b][n], lower, weights[n]);
+                        }
+                    }
+                }
+            }
+        }
+        job.asking.set(asking);
+        each!(M, B, N, |m, b, n| V::store_i(raw(m, b, 0).add(n * V::LANES), uppers[m][b][n]));
+        each!(M, B, N, |m, b, n| V::store_i(raw(m, b, 1).add(n * V::LANES), lowers[m][b][n]));
+    }
+}
+
+/// What the raw sums of a pair of panels mean, or of a panel alone: N vectors.
+#[inline(always)]
+unsafe fn finish_int8<V: Vector, const N: usize>(job: &Job<'_>, m: usize, panel: usize) {
+    // SAFETY: as in `int8`; the band ends with 32 scales and 32 sums for each panel.
+    unsafe {
+        let raw = job.raw.add(2 * (m * job.panels + panel) * PANEL_ROWS);
+        let mut upper = [V::zero_i(); N];
+        let mut lower = [V::zero_i(); N];
+        for n in 0..N {
+            upper[n] = V::load_i(raw.add(n * V::LANES).cast());
+            lower[n] = V::load_i(raw.add((N + n) * V::LANES).cast());
+        }
+        let (upper, lower, scale) = (V::in_order(upper), V::in_order(lower), V::splat(job.x.scales[m]));
+        for n in 0..N {
+            let (number, lane) = (panel + n * V::LANES / PANEL_ROWS, n * V::LANES % PANEL_ROWS);
+            let row_scale = V::load_f32(job.band.add(job.band_bytes - (job.of - job.first - number) * 256 + lane * 4));
+            // No number is negative, so nothing was added to any that would have to be taken off again.
+            let sum = V::fma(V::to_f(upper[n]), V::splat(256.0), V::to_f(lower[n]));
+            V::store(job.out.add(place::<V>(job, m, panel, n)), V::mul(V::mul(sum, row_scale), scale));
+        }
+    }
+}
+
+/// A token by four panels, whose columns are 64 bytes, or by one: N vectors of two rows a byte.
+#[inline(always)]
+unsafe fn int4<V: Vector, const N: usize>(job: &Job<'_>, panel: usize) {
+    const COLUMN_BYTES: usize = PANEL_ROWS / 2;
+    const ONES: u32 = 0x0101_0101;
+    // SAFETY: as in `float`; the groups' steps are those of the tile, and a group has scales and zero points for each panel.
+    unsafe {
+        let (mut asking, lines) = (job.asking.get(), (job.lines * (N * V::LANES).div_ceil(16)).div_ceil(job.panels));
+        if panel == 0 {
+            job.ask::<V>(&mut asking, job.at_once, COLUMN_BYTES);
+        }
+        let mut totals_below = [V::zero(); N];
+        let mut totals_above = [V::zero(); N];
+        // A vector's bytes are rows of one panel: those below are its first sixteen.
+        let out = job.out.add(panel * PANEL_ROWS);
+        let row = |n: usize| n * V::LANES / 16 * PANEL_ROWS + n * V::LANES % 16;
+        for n in 0..N {
+            totals_below[n] = V::load_f32(out.add(row(n)).cast());
+            totals_above[n] = V::load_f32(out.add(row(n) + 16).cast());
+        }
+        let mut step = job.block.steps.start;
+        for (group, steps) in job.columns.groups.get_unchecked(job.block.groups.clone()) {
+            let [mut upper_below, mut lower_below] = [[V::zero_i(); N]; 2];
+            let [mut upper_above, mut lower_above] = [[V::zero_i(); N]; 2];
+            let (mut upper_x, mut lower_x) = (V::zero_i(), V::zero_i());
+            for _ in 0..*steps {
+                job.ask::<V>(&mut asking, lines, COLUMN_BYTES);
+                let columns = job.four_columns(step * 4, panel, COLUMN_BYTES);
+                let x = job.x.words.as_ptr().add(step / STEPS * 2 * STEPS + step % STEPS);
+                let (upper, lower, ones) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)), V::splat_i(ONES));
+                upper_x = V::dot_bytes(upper_x, ones, upper);
+                lower_x = V::dot_bytes(lower_x, ones, lower);
+                let both: [V::I; N] = V::quads(columns, 0);
+                for n in 0..N {
+                    let (below, above) = (V::low_nibbles(both[n]), V::high_nibbles(both[n]));
+                    upper_below[n] = V::dot_bytes(upper_below[n], below, upper);
+                    lower_below[n] = V::dot_bytes(lower_below[n], below, lower);
+                    upper_above[n] = V::dot_bytes(upper_above[n], above, upper);
+                    lower_above[n] = V::dot_bytes(lower_above[n], above, lower);
+                }
+                step += 1;
+            }
+            let x_sum = V::add_i(V::shift_byte(upper_x), lower_x);
+            let tail = job.band.add((*group as usize + GROUP * COLUMN_BYTES) * job.of);
+            let (scales, zeros) = (tail.add(64 * (job.first + panel)), tail.add(64 * job.of + 32 * (job.first + panel)));
+            let (mut below, mut above) = ([V::zero_i(); N], [V::zero_i(); N]);
+            for n in 0..N {
+                below[n] = V::add_i(V::shift_byte(upper_below[n]), lower_below[n]);
+                above[n] = V::add_i(V::shift_byte(upper_above[n]), lower_above[n]);
+            }
+            let (below, above) = (V::in_order(below), V::in_order(above));
+            for n in 0..N {
+                let zero = V::mul_i(V::load_u8(zeros.add(row(n))), x_sum);
+                totals_below[n] = V::fma(V::load_f16(scales.add(2 * row(n))), V::to_f(V::sub_i(below[n], zero)), totals_below[n]);
+                let zero = V::mul_i(V::load_u8(zeros.add(row(n) + 16)), x_sum);
+                totals_above[n] = V::fma(V::load_f16(scales.add(2 * row(n) + 32)), V::to_f(V::sub_i(above[n], zero)), totals_above[n]);
+            }
+        }
+        job.asking.set(asking);
+        let scale = V::splat(if job.block.ends { job.x.scales[0] } else { 1.0 });
+        for n in 0..N {
+            V::store(out.add(row(n)), V::mul(totals_below[n], scale));
+            V::store(out.add(row(n) + 16), V::mul(totals_above[n], scale));
+        }
+    }
+}
+
+/// The kernels of one tier: for each number of rows a tile may have, for how many panels at once, the most first. Vectors: of 32
+/// numbers, and of 64 bytes.
+macro_rules! tier {
+    ($module:ident, $vector:ty, $vectors:literal, $byte_vectors:literal, [$(#[$features:meta])?], [$($float:literal: $($panels:literal)+),+], [$($int8:literal: $($pairs:literal)+),+]) => {
+        mod $module {
+            use super::*;
+
+            $(#[$features])?
+            unsafe fn float<S: Step, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::float::<$vector, S, $vectors, M, B>(job, panel) }
+            }
+
+            $(#[$features])?
+            unsafe fn int8<const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::int8::<$vector, $byte_vectors, M, B>(job, panel) }
+            }
+
+            /// The panel that has no other beside it.
+            $(#[$features])?
+            unsafe fn int8_last<const M: usize>(job: &Job<'_>, panel: usize) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::int8::<$vector, { $byte_vectors / 2 }, M, 1>(job, panel) }
+            }
+
+            $(#[$features])?
+            unsafe fn finish_int8(job: &Job<'_>) {
+                // SAFETY: passed on to the caller.
+                unsafe {
+                    for m in 0..job.x.rows {
+                        (0..job.panels / 2).for_each(|pair| super::finish_int8::<$vector, $byte_vectors>(job, m, 2 * pair));
+                        if job.panels % 2 == 1 {
+                            super::finish_int8::<$vector, { $byte_vectors / 2 }>(job, m, job.panels - 1);
+                        }
+                    }
+                }
+            }
+
+            $(#[$features])?
+            unsafe fn int4(job: &Job<'_>, panel: usize) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::int4::<$vector, $byte_vectors>(job, panel) }
+            }
+
+            $(#[$features])?
+            unsafe fn int4_last(job: &Job<'_>, panel: usize) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::int4::<$vector, { $byte_vectors / 4 }>(job, panel) }
+            }
+
+            unsafe fn floats<S: Step>(job: &Job<'_>) {
+                let mut panel = 0;
+                match job.x.rows {
+                    // SAFETY: passed on to the caller.
+                    $($float => unsafe { $(while job.panels - panel >= $panels {
+                        float::<S, $float, $panels>(job, panel);
+                        panel += $panels;
+                    })+ },)+
+                    rows => unreachable!("a tile of {rows} rows"),
+                }
+            }
+
+            /// # Safety
+            /// The tier's instructions, and a job whose lengths are those of the format.
+            pub(super) unsafe fn run(format: Format, job: &Job<'_>) {
+                let mut panel = 0;
+                // SAFETY: passed on to the caller.
+                unsafe {
+                    match format {
+                        Format::F32 => floats::<Singles>(job),
+                        Format::F16 => floats::<Halves>(job),
+                        Format::Bf16Wide => floats::<Bfloats>(job),
+                        Format::Bf16 => floats::<Pairs>(job),
+                        Format::Int8 => {
+                            match job.x.rows {
+                                $($int8 => {
+                                    $(while job.panels - panel >= 2 * $pairs {
+                                        int8::<$int8, $pairs>(job, panel);
+                                        panel += 2 * $pairs;
+                                    })+
+                                    if panel < job.panels {
+                                        int8_last::<$int8>(job, panel);
+                                    }
+                                })+
+                                rows => unreachable!("a tile of {rows} rows"),
+                            }
+                            if job.block.ends {
+                                finish_int8(job);
+                            }
+                        }
+                        Format::Int4 => {
+                            while job.panels - panel >= 4 {
+                                int4(job, panel);
+                                panel += 4;
+                            }
+                            while panel < job.panels {
+                                int4_last(job, panel);
+                                panel += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+tier!(plain, Portable, 4, 8, [], [1: 1], [1: 1]);
+#[cfg(target_arch = "x86_64")]
+tier!(avx2, Avx2, 4, 8, [#[target_feature(enable = "avx2,fma,f16c")]], [1: 2 1], [1: 1]);
+#[cfg(target_arch = "x86_64")]
+tier!(
+    avx512, Avx512, 2, 4, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]],
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1], [1: 2 1, 2: 1, 3: 1]
+);
+#[cfg(target_arch = "x86_64")]
+tier!(
+    avx512_bf16_vnni, Avx512Bf16Vnni, 2, 4,
+    [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1], [1: 2 1, 2: 1, 3: 1]
+);
