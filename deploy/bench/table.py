@@ -21,6 +21,13 @@ def memory(row):
     return f"{row['peak_rss_bytes'] / 1e6:.0f} MB{over}"
 
 
+def prefill(row):
+    if not row["prefill_tokens_per_s"]:
+        return ""
+    share = row.get("prefill_share_of_peak")
+    return f"{row['prefill_tokens_per_s']:.0f}" + (f" ({100 * share:.0f} % of peak)" if share else "")
+
+
 COLUMNS = {
     "engine": lambda row: row.get("engine", "Sluice"),
     "model": lambda row: Path(row["model"]).name,
@@ -28,7 +35,7 @@ COLUMNS = {
     "batch": lambda row: row["batch"],
     "decode tokens/s (min to max)": lambda row: f"{row['decode_tokens_per_s']:.1f} ({row['decode_min']:.1f} to {row['decode_max']:.1f})",
     "share of read bandwidth": share,
-    "prefill tokens/s": lambda row: f"{row['prefill_tokens_per_s']:.0f}" if row["prefill_tokens_per_s"] else "",
+    "prefill tokens/s": prefill,
     "load": lambda row: seconds(row["load_s"]),
     "second load": lambda row: seconds(row.get("cached_load_s")),
     "memory at most": memory,

@@ -13,8 +13,6 @@ use std::time::Instant;
 
 use inference::{BLOCK_TOKENS, Checkpoint, Kv, LoadOptions, Model, PackedCache, Precision, Span};
 
-/// Bytes read to measure the bandwidth: far more than any cache holds.
-const PROBE_BYTES: usize = 1 << 30;
 const PROMPT_TOKENS: usize = 32;
 const STEPS: usize = 24;
 const RUNS: usize = 5;
@@ -35,7 +33,6 @@ fn main() {
     let precisions = list("--precision", "exact,bf16,int8,int4");
     let threads = numbers("--threads", "2")[0];
     let cache = list("--cache", "").first().map(|folder| PackedCache { folder: folder.into(), bytes_max: u64::MAX });
-    let probe = Probe::new(threads);
     for precision in Precision::ALL.into_iter().filter(|precision| precisions.iter().any(|name| name == precision.name())) {
         let options =
             LoadOptions { threads, precision, step_tokens_max: 512, running_max: 64, cache: cache.clone(), ..LoadOptions::default() };
@@ -44,9 +41,10 @@ fn main() {
         let source = if model.is_from_cache() { "the cache" } else { "the checkpoint" };
         println!("{}: loaded from {source} in {:.2?}, {:.0} MB", precision.name(), started.elapsed(), model.weights_bytes() as f64 / 1e6);
         for batch in numbers("--batch", "1") {
-            let before = probe.read();
+            let probe = model.read_probe();
+            let before = probe.bandwidth().unwrap();
             let seconds = decode(&mut model, batch);
-            let bandwidth = (before + probe.read()) / 2.0;
+            let bandwidth = (before + probe.bandwidth().unwrap()) / 2.0 / 1e9;
             let rate = model.step_bytes() as f64 / seconds / 1e9;
             println!(
                 "{}: decode, batch {batch}: {:.1} tokens/s, {rate:.1} GB/s of weights, {:.0} % of {bandwidth:.1} GB/s",
@@ -107,45 +105,4 @@ fn median(seconds: impl Iterator<Item = f64>) -> f64 {
     let mut seconds: Vec<f64> = seconds.collect();
     seconds.sort_by(f64::total_cmp);
     seconds[seconds.len() / 2]
-}
-
-/// A plain read of memory in huge pages, by as many threads as compute.
-struct Probe {
-    map: memmap2::MmapMut,
-    threads: usize,
-}
-
-impl Probe {
-    fn new(threads: usize) -> Self {
-        let mut map = memmap2::MmapMut::map_anon(PROBE_BYTES).unwrap();
-        #[cfg(target_os = "linux")]
-        map.advise(memmap2::Advice::HugePage).unwrap();
-        map.chunks_mut(4096).for_each(|page| page[0] = 1);
-        Self { map, threads }
-    }
-
-    /// GB/s, the median of five.
-    fn read(&self) -> f64 {
-        let seconds = median((0..RUNS).map(|_| {
-            let started = Instant::now();
-            std::thread::scope(|scope| {
-                for part in self.map.chunks(PROBE_BYTES / self.threads) {
-                    scope.spawn(move || black_box(sum(part)));
-                }
-            });
-            started.elapsed().as_secs_f64()
-        }));
-        PROBE_BYTES as f64 / seconds / 1e9
-    }
-}
-
-/// Two streams in each half, several sums in each, so that loads never wait for additions.
-fn sum(bytes: &[u8]) -> u64 {
-    let mut sums = [0u64; 16];
-    for line in bytes.as_chunks::<128>().0 {
-        for (sum, word) in sums.iter_mut().zip(line.as_chunks::<8>().0) {
-            *sum = sum.wrapping_add(u64::from_ne_bytes(*word));
-        }
-    }
-    sums.into_iter().fold(0, u64::wrapping_add)
 }

@@ -13,6 +13,7 @@ use crate::line::{EngineStats, Line};
 use crate::opt::{BLOCK_TOKENS, Model, OptConfig};
 use crate::options::LoadOptions;
 use crate::request::{Event, Prompt, Request};
+use crate::roofline::ReadProbe;
 use crate::scheduler::Batch;
 use crate::sequence::Waiting;
 use crate::tokenizer::Tokenizer;
@@ -31,6 +32,7 @@ struct Handle {
     tokenizer: Option<Arc<Tokenizer>>,
     info: ModelInfo,
     fingerprint: String,
+    read_probe: ReadProbe,
 }
 
 /// What is loaded, and how.
@@ -42,6 +44,8 @@ pub struct ModelInfo {
     pub weights_bytes: u64,
     /// Bytes of the weights that making one token reads at least once, when nothing is skipped.
     pub step_bytes: u64,
+    /// Multiplications and additions of a token that is read: [`Model::layer_operations`].
+    pub layer_operations: u64,
     /// Bytes of weights, KV cache when full, and buffers.
     pub memory_bytes: u64,
     /// Which instructions the kernels use: "plain", "avx2" or "avx512".
@@ -88,13 +92,14 @@ impl Engine {
         let info = ModelInfo {
             weights_bytes: model.weights_bytes(),
             step_bytes: model.step_bytes(),
+            layer_operations: model.layer_operations(),
             memory_bytes: model.weights_bytes().saturating_add(Model::working_bytes(&config, options)),
             kernels: model.kernels(),
             threads: model.threads(),
             from_cache: model.is_from_cache(),
             config,
         };
-        let fingerprint = model.fingerprint();
+        let (fingerprint, read_probe) = (model.fingerprint(), model.read_probe());
         let line = Arc::new(Line::new(model.kv_blocks(), options.limits()));
         let worker = Worker {
             rows_without_token: rows_without_token(&info.config, tokenizer.as_deref()),
@@ -109,7 +114,12 @@ impl Engine {
             .spawn(move || worker.run())
             .map_err(|problem| Error::Internal { problem: format!("cannot start the engine's thread: {problem}") })?;
         tracing::info!(fingerprint, weights_bytes = info.weights_bytes, kernels = info.kernels, threads = info.threads, "model loaded");
-        Ok(Self { handle: Arc::new(Handle { line, thread: Mutex::new(Some(thread)), tokenizer, info, fingerprint }) })
+        Ok(Self { handle: Arc::new(Handle { line, thread: Mutex::new(Some(thread)), tokenizer, info, fingerprint, read_probe }) })
+    }
+
+    /// To measure how fast the memory is that the weights lie in.
+    pub fn read_probe(&self) -> &ReadProbe {
+        &self.handle.read_probe
     }
 
     /// Lines a request up. Never waits: a full line is `Busy`, a prompt without room `PromptTooLong`, a field out of its bounds

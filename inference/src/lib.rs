@@ -47,5 +47,5 @@ pub use request::{
     Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, STOP_TOKENS_MAX,
     Sampling, Usage,
 };
-pub use roofline::read_bandwidth;
+pub use roofline::{ReadProbe, peak_operations};
 pub use tokenizer::Tokenizer;

@@ -1,41 +1,83 @@
-//! What the machine allows: the speed at which its memory is read, to which making tokens one by one is held.
+//! What the machine allows: the speed at which its memory is read, to which making tokens one by one is held, and that of its
+//! arithmetic, to which reading a prompt is.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::device::{Parts, Threads};
 use crate::error::Error;
-use crate::mmap::HugePages;
+use crate::mmap::Memory;
+use crate::ops::Tier;
+use crate::ops::peak::{Arithmetic, simd};
+use crate::options::Precision;
 
-/// Far more than any cache holds.
-const BYTES: usize = 1 << 30;
+/// Read in one measurement, at least; what is smaller is read several times.
+const BYTES: usize = 512 << 20;
 /// Read by one thread in one go.
-const PART_BYTES: usize = 4 << 20;
-/// The median of so many readings counts.
-const READINGS: usize = 9;
+const PART_BYTES: usize = 1 << 20;
+/// The median of so many measurements counts.
+const MEASUREMENTS: usize = 3;
 
-/// Bytes per second at which `threads` (0: one for each core) read memory in huge pages, in order, each byte once.
-/// `Internal` if the gigabyte to read cannot be had.
-pub fn read_bandwidth(threads: usize) -> Result<f64, Error> {
-    let threads = Threads::new(threads)?;
-    let mut memory = HugePages::zeroed(BYTES)?;
-    // Pages nobody wrote to are all the same page, which the cache holds.
-    memory.fill(1);
-    let memory = &*memory;
-    let mut readings: Vec<f64> = (0..READINGS)
-        .map(|_| {
-            let parts = Parts::new(BYTES / PART_BYTES, threads.count());
+/// The memory that a model's weights lie in, read as fast as it can be. The same memory, since not all of a machine's is equally fast,
+/// and beside what is compared, since a shared machine's is not always.
+#[derive(Debug, Clone)]
+pub struct ReadProbe {
+    memory: Arc<Memory>,
+    threads: usize,
+}
+
+impl ReadProbe {
+    pub(crate) fn new(memory: Arc<Memory>, threads: usize) -> Self {
+        Self { memory, threads }
+    }
+
+    /// Bytes per second at which as many threads as compute read the weights in order, each byte once. `Internal` if threads cannot be had.
+    pub fn bandwidth(&self) -> Result<f64, Error> {
+        let threads = Threads::new(self.threads)?;
+        let memory: &[u8] = &self.memory;
+        let rounds = BYTES.div_ceil(memory.len().max(1));
+        Ok(median(|| {
             let begun = Instant::now();
-            threads.run(&|thread| {
-                while let Some(part) = parts.next(thread) {
-                    black_box(sum(&memory[part * PART_BYTES..][..PART_BYTES]));
-                }
-            });
-            BYTES as f64 / begun.elapsed().as_secs_f64()
-        })
-        .collect();
-    readings.sort_by(f64::total_cmp);
-    Ok(readings[READINGS / 2])
+            for _ in 0..rounds {
+                let parts = Parts::new(memory.len().div_ceil(PART_BYTES), threads.count());
+                threads.run(&|thread| {
+                    while let Some(part) = parts.next(thread) {
+                        let first = part * PART_BYTES;
+                        black_box(sum(&memory[first..(first + PART_BYTES).min(memory.len())]));
+                    }
+                });
+            }
+            (rounds * memory.len()) as f64 / begun.elapsed().as_secs_f64()
+        }))
+    }
+}
+
+/// Multiplications and additions per second of this precision's products on `threads` threads (0: one for each core), if they had nothing
+/// to wait for. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if threads cannot be had.
+pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Error> {
+    /// Some milliseconds.
+    const ROUNDS: usize = 1 << 20;
+    let (arithmetic, passes) = match precision {
+        Precision::Exact => (Arithmetic::Singles, 1),
+        Precision::Bf16 => (Arithmetic::Bfloats, 1),
+        Precision::Int8 | Precision::Int4 => (Arithmetic::Bytes, 2),
+    };
+    let threads = Threads::new(threads)?;
+    Ok(median(|| {
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let begun = Instant::now();
+        threads.run(&|_| {
+            done.fetch_add(simd::spin(Tier::fastest(), arithmetic, ROUNDS), std::sync::atomic::Ordering::Relaxed);
+        });
+        done.into_inner() as f64 / passes as f64 / begun.elapsed().as_secs_f64()
+    }))
+}
+
+fn median(measure: impl Fn() -> f64) -> f64 {
+    let mut all: Vec<f64> = (0..MEASUREMENTS).map(|_| measure()).collect();
+    all.sort_by(f64::total_cmp);
+    all[MEASUREMENTS / 2]
 }
 
 /// Adds up all words, in as many independent sums as it takes to wait for memory alone.

@@ -4,6 +4,7 @@
 pub(crate) mod attention;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod peak;
 pub(crate) mod pointwise;
 mod simd;
 mod tier;

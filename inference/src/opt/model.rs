@@ -9,6 +9,7 @@ use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::ops::linear::{Activations, Columns};
 use crate::options::{LoadOptions, Precision};
+use crate::roofline::ReadProbe;
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
 #[derive(Debug)]
@@ -210,6 +211,18 @@ impl Model {
         let layers = layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
         let aside = projection.iter().flat_map(|(project_in, project_out)| [project_in, project_out]);
         layers.chain(aside).chain([lm_head]).map(|linear| linear.weight.format.bytes(linear.weight.rows, linear.weight.cols) as u64).sum()
+    }
+
+    /// Multiplications and additions of a token that is read, in the products of the layers: all but attention, and the head, which only
+    /// tokens whose logits are wanted pass through.
+    pub fn layer_operations(&self) -> u64 {
+        let layers = self.weights.layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
+        layers.map(|linear| 2 * (linear.weight.rows * linear.weight.cols) as u64).sum()
+    }
+
+    /// To measure how fast the memory is that the weights lie in.
+    pub fn read_probe(&self) -> ReadProbe {
+        ReadProbe::new(self.weights.packed.memory(), self.threads())
     }
 
     pub(crate) fn threads(&self) -> usize {

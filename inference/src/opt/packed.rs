@@ -63,6 +63,11 @@ impl Packed {
         self.memory.len() as u64
     }
 
+    /// The memory itself.
+    pub(crate) fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+
     /// Whether it was found in the cache.
     pub(crate) fn is_from_cache(&self) -> bool {
         self.from_cache

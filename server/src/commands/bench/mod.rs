@@ -6,7 +6,7 @@ mod speed;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use inference::{Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision};
+use inference::{BLOCK_TOKENS, Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision};
 use serde_json::{Value, json};
 
 use super::{result, say};
@@ -113,7 +113,8 @@ impl Bench {
 
     fn options(&self, precision: Precision) -> LoadOptions {
         let most = self.batch.iter().copied().max().unwrap_or(1);
-        let kv_tokens = (most * (self.prompt + self.new)).max(self.prefill + 1);
+        // Every answer in blocks of its own.
+        let kv_tokens = (most * (self.prompt + self.new).next_multiple_of(BLOCK_TOKENS)).max(self.prefill + 1);
         let default = LoadOptions::default();
         LoadOptions {
             threads: self.threads,
@@ -136,22 +137,20 @@ impl Bench {
         exact: Option<f64>,
     ) -> Result<(), Error> {
         let info = engine.info();
-        let prefill = (self.prefill > 0).then(|| speed::prefill(engine, self.prefill, self.repeat)).transpose()?;
+        let prefill = (self.prefill > 0).then(|| speed::prefill(engine, precision, self.prefill, self.repeat)).transpose()?;
+        let (prefill, prefill_share) = prefill.map_or((None, None), |(rate, share)| (Some(rate.median), Some(share.median)));
         let mut peak = speed::peak_memory();
         for batch in &self.batch {
-            // Beside each measurement, since the memory of a shared machine is not always equally fast.
-            let bandwidth = inference::read_bandwidth(info.threads).map_err(Fault::from)?;
             speed::forget_peak_memory();
             let decode = speed::decode(engine, *batch, self.prompt, self.new, self.repeat)?;
             peak = peak.max(speed::peak_memory());
-            let read_per_s = decode.median / *batch as f64 * info.step_bytes as f64;
             let row = json!({
                 "model": self.folder, "precision": precision.name(), "kernels": info.kernels, "threads": info.threads,
                 "batch": batch, "prompt_tokens": self.prompt, "new_tokens": self.new,
-                "decode_tokens_per_s": decode.median, "decode_min": decode.min, "decode_max": decode.max,
-                "prefill_tokens": self.prefill, "prefill_tokens_per_s": prefill.as_ref().map(|prefill| prefill.median),
+                "decode_tokens_per_s": decode.tokens.median, "decode_min": decode.tokens.min, "decode_max": decode.tokens.max,
+                "prefill_tokens": self.prefill, "prefill_tokens_per_s": prefill, "prefill_share_of_peak": prefill_share,
                 "load_s": loads.packed_s, "cached_load_s": loads.cached_s, "peak_rss_bytes": peak, "weights_bytes": info.weights_bytes, "step_bytes": info.step_bytes,
-                "read_bandwidth_bytes_per_s": bandwidth, "bandwidth_share": read_per_s / bandwidth,
+                "read_bandwidth_bytes_per_s": decode.bandwidth.median, "bandwidth_share": decode.share.median,
                 "perplexity": quality, "perplexity_to_exact": quality.zip(exact).map(|(quality, exact)| quality / exact - 1.0),
             });
             self.show(&row);
@@ -165,7 +164,7 @@ impl Bench {
         }
         let number = |name: &str| row[name].as_f64().unwrap_or(f64::NAN);
         result(&format!(
-            "{:<6} batch {:>3}: {:>8.1} tokens/s ({:.1} to {:.1}), {:>3.0} % of {:.1} GB/s read; reads {} tokens at {:.0}/s; loaded in {:.2} s; {:.0} MB at most",
+            "{:<6} batch {:>3}: {:>8.1} tokens/s ({:.1} to {:.1}), {:>3.0} % of {:.1} GB/s read; reads {} tokens at {:.0}/s, {:.0} % of the arithmetic; loaded in {:.2} s; {:.0} MB at most",
             row["precision"].as_str().unwrap_or_default(),
             row["batch"],
             number("decode_tokens_per_s"),
@@ -175,6 +174,7 @@ impl Bench {
             number("read_bandwidth_bytes_per_s") / 1e9,
             row["prefill_tokens"],
             number("prefill_tokens_per_s"),
+            100.0 * number("prefill_share_of_peak"),
             number(if row["load_s"].is_null() { "cached_load_s" } else { "load_s" }),
             number("peak_rss_bytes") / 1e6,
         ));

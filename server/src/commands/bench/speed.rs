@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use inference::{Checkpoint, Engine, Event, Generation, LoadOptions, Prompt, Request};
+use inference::{Checkpoint, Engine, Event, Generation, LoadOptions, Precision, Prompt, Request};
 
 use crate::error::Error;
 use crate::playground::Fault;
@@ -49,25 +49,48 @@ pub(super) fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(En
     }
 }
 
-/// Tokens per second of one prompt of `tokens`, up to the first token of its answer.
-pub(super) fn prefill(engine: &Engine, tokens: usize, repeat: usize) -> Result<Rate, Error> {
-    let mut ids = Ids::new(engine);
+/// Tokens per second of one prompt of `tokens`, up to the first token of its answer; and what share that is of the cores' arithmetic, measured
+/// beside each repetition.
+pub(super) fn prefill(engine: &Engine, precision: Precision, tokens: usize, repeat: usize) -> Result<(Rate, Rate), Error> {
+    let (mut ids, info) = (Ids::new(engine), engine.info());
     run(engine, &mut ids, 1, tokens, 1)?;
-    let rates = (0..repeat).map(|_| Ok(tokens as f64 / run(engine, &mut ids, 1, tokens, 1)?));
-    Ok(Rate::of(rates.collect::<Result<_, Error>>()?))
+    let mut shares = Vec::new();
+    let rates = (0..repeat).map(|_| {
+        let peak = inference::peak_operations(precision, info.threads).map_err(Fault::from)?;
+        let rate = tokens as f64 / run(engine, &mut ids, 1, tokens, 1)?;
+        shares.push(rate * info.layer_operations as f64 / peak);
+        Ok(rate)
+    });
+    Ok((Rate::of(rates.collect::<Result<_, Error>>()?), Rate::of(shares)))
+}
+
+/// How fast answers are made.
+pub(super) struct Decoded {
+    /// Tokens per second, of all together.
+    pub(super) tokens: Rate,
+    /// Bytes per second at which the weights were read, when nothing was to be computed, beside each repetition.
+    pub(super) bandwidth: Rate,
+    /// What share of that was used: the bytes of a whole step in the time it took.
+    pub(super) share: Rate,
 }
 
 /// Tokens per second of `batch` answers together, the reading of their prompts taken off: (N - 1) tokens each in the time that N
 /// tokens take more than one.
-pub(super) fn decode(engine: &Engine, batch: usize, prompt: usize, new: usize, repeat: usize) -> Result<Rate, Error> {
-    let mut ids = Ids::new(engine);
+pub(super) fn decode(engine: &Engine, batch: usize, prompt: usize, new: usize, repeat: usize) -> Result<Decoded, Error> {
+    let (mut ids, step_bytes) = (Ids::new(engine), engine.info().step_bytes);
     run(engine, &mut ids, batch, prompt, new)?;
-    let rates = (0..repeat).map(|_| {
+    let (mut tokens, mut bandwidths, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..repeat {
+        let before = engine.read_probe().bandwidth().map_err(Fault::from)?;
         let first = run(engine, &mut ids, batch, prompt, 1)?;
         let all = run(engine, &mut ids, batch, prompt, new)?;
-        Ok((batch * (new - 1)) as f64 / (all - first).max(f64::EPSILON))
-    });
-    Ok(Rate::of(rates.collect::<Result<_, Error>>()?))
+        let bandwidth = (before + engine.read_probe().bandwidth().map_err(Fault::from)?) / 2.0;
+        let steps_per_s = (new - 1) as f64 / (all - first).max(f64::EPSILON);
+        tokens.push(batch as f64 * steps_per_s);
+        bandwidths.push(bandwidth);
+        shares.push(steps_per_s * step_bytes as f64 / bandwidth);
+    }
+    Ok(Decoded { tokens: Rate::of(tokens), bandwidth: Rate::of(bandwidths), share: Rate::of(shares) })
 }
 
 /// Seconds until `batch` answers of `new` tokens to fresh prompts are complete.
