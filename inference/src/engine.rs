@@ -83,6 +83,7 @@ impl Generation {
 impl Engine {
     /// Loads a checkpoint and starts its thread. Blocks while it reads. Errors name the file, tensor or field that is wrong.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
+        options.check()?;
         let model = Model::load(checkpoint, options)?;
         let config = model.config().clone();
         let tokenizer = match checkpoint.tokenizer_json()? {

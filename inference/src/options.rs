@@ -1,17 +1,25 @@
 //! How a model is loaded: threads, limits, precision.
 
 use crate::cache::PackedCache;
+use crate::error::Error;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::OptConfig;
 use crate::scheduler::Limits;
 
+/// The most compute threads: more than any machine has cores.
+pub const THREADS_MAX: usize = 1024;
+/// The most sequences that may be allowed to run at once.
+pub const RUNNING_MAX: usize = 4096;
+/// The most tokens of one step: the longest context there is.
+pub const STEP_TOKENS_MAX: usize = 1 << 16;
+
 /// How a model is loaded. Every limit is a number here; full means a prompt refusal, never endless waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Compute threads; 0 takes one for each core.
+    /// Compute threads; 0 takes one for each core. At most [`THREADS_MAX`].
     pub threads: usize,
-    /// The most sequences that run at once.
+    /// The most sequences that run at once. At most [`RUNNING_MAX`].
     pub running_max: usize,
     /// The most of them that belong to one account; 0 is no limit of its own.
     pub account_running_max: usize,
@@ -22,7 +30,8 @@ pub struct LoadOptions {
     /// The most tokens that all running sequences may come to hold, prompts and answers together, rounded up to whole
     /// blocks of 32; 0 takes four full contexts.
     pub kv_tokens_max: usize,
-    /// The most tokens read in one step: how long a prompt may hold up those who are being answered. At least `running_max`.
+    /// The most tokens read in one step: how long a prompt may hold up those who are being answered. At least `running_max`, at most
+    /// [`STEP_TOKENS_MAX`].
     pub step_tokens_max: usize,
     /// How weights are held and multiplied.
     pub precision: Precision,
@@ -84,6 +93,20 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
+    /// `Invalid` with the field that asks for more than anybody can have. Whoever makes threads and buffers relies on it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for (field, value, max) in [
+            ("threads", self.threads, THREADS_MAX),
+            ("running_max", self.running_max, RUNNING_MAX),
+            ("step_tokens_max", self.step_tokens_max, STEP_TOKENS_MAX),
+        ] {
+            if value > max {
+                return Err(Error::invalid(field, format!("is {value}; at most {max} are possible")));
+            }
+        }
+        Ok(())
+    }
+
     /// Blocks of the KV cache: whole ones, at least one.
     pub(crate) fn kv_blocks(&self, config: &OptConfig) -> usize {
         let tokens = if self.kv_tokens_max == 0 { 4 * config.max_position_embeddings } else { self.kv_tokens_max };

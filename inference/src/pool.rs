@@ -130,6 +130,7 @@ impl ModelPool {
 
     /// The memory a checkpoint will take when loaded with this pool's options.
     pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
+        self.options.check()?;
         Model::memory_bytes(checkpoint, &self.options)
     }
 

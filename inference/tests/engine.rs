@@ -242,6 +242,20 @@ fn a_poisoned_room_for_keys_and_values_is_refused_at_load_or_holds_what_it_can()
 }
 
 #[test]
+fn more_threads_and_longer_steps_than_anybody_has_are_refused_by_the_fields_name() {
+    for (field, options) in [
+        ("threads", LoadOptions { threads: 1025, ..LoadOptions::default() }),
+        ("threads", LoadOptions { threads: usize::MAX, ..LoadOptions::default() }),
+        ("running_max", LoadOptions { running_max: usize::MAX, ..LoadOptions::default() }),
+        ("step_tokens_max", LoadOptions { step_tokens_max: usize::MAX, ..LoadOptions::default() }),
+    ] {
+        let is_refused = |refused: Error| assert!(matches!(refused, Error::Invalid { field: named, .. } if named == field), "{refused}");
+        is_refused(Engine::load(&mute("preln-fp32"), &options).unwrap_err());
+        is_refused(ModelPool::new(u64::MAX, options).get_or_load("model", || Ok(mute("preln-fp32"))).unwrap_err());
+    }
+}
+
+#[test]
 fn a_full_line_refuses_at_once_and_readers_who_leave_make_room() {
     let engine = long_engine(&LoadOptions { running_max: 1, waiting_max: 3, ..LoadOptions::default() });
     let long = || Request { max_tokens: 500, ..text("a") };
