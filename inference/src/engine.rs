@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use crate::check;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, tensors_unread};
 use crate::error::Error;
 use crate::line::{EngineStats, Line};
-use crate::opt::{BLOCK_TOKENS, Model, OptConfig};
+use crate::machine::{MachineMemory, available_memory};
+use crate::opt::{BLOCK_TOKENS, Model, OptConfig, Weights};
 use crate::options::LoadOptions;
 use crate::request::{Event, Prompt, Request};
 use crate::roofline::ReadProbe;
@@ -81,9 +82,11 @@ impl Generation {
 }
 
 impl Engine {
-    /// Loads a checkpoint and starts its thread. Blocks while it reads. Errors name the file, tensor or field that is wrong.
+    /// Loads a checkpoint and starts its thread. Blocks while it reads. Errors name the file, tensor or field that is wrong. `TooLarge`, with
+    /// the numbers, if this machine has not the memory for it: then nothing has been loaded.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
         options.check()?;
+        foresee_memory(checkpoint, options)?;
         let model = Model::load(checkpoint, options)?;
         let config = model.config().clone();
         let tokenizer = match checkpoint.tokenizer_json()? {
@@ -250,4 +253,24 @@ impl Drop for Handle {
 fn rows_without_token(config: &OptConfig, tokenizer: Option<&Tokenizer>) -> Vec<usize> {
     let Some(tokenizer) = tokenizer else { return Vec::new() };
     (0..config.vocab_size).filter(|row| u32::try_from(*row).is_ok_and(|id| !tokenizer.has_token(id))).collect()
+}
+
+/// The system hands out memory it does not have and ends whoever uses it; so what a model will come to use is compared before.
+fn foresee_memory(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(), Error> {
+    let config = checkpoint.config()?;
+    let weights_bytes = Weights::bytes(&config, &tensors_unread(checkpoint)?, options.precision)?;
+    let working_bytes = Model::working_bytes(&config, options);
+    let Some(memory) = available_memory() else { return Ok(()) };
+    let held = memory.hold(weights_bytes.saturating_add(working_bytes));
+    if held.is_err() && options.kv_tokens_max > 0 && memory.hold(weights_bytes).is_ok() {
+        let MachineMemory { total_bytes, available_bytes } = memory;
+        return Err(Error::invalid(
+            "kv_tokens_max",
+            format!(
+                "is {}, which with all else takes {working_bytes} bytes beside the weights' {weights_bytes}, and {available_bytes} of this machine's {total_bytes} bytes are free; lower it",
+                options.kv_tokens_max
+            ),
+        ));
+    }
+    held
 }

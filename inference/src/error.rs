@@ -42,9 +42,11 @@ pub enum Error {
     TooLarge {
         /// Bytes of weights, KV cache and working buffers.
         needed_bytes: u64,
-        /// Bytes the pool may use in all.
+        /// What there is too little of.
+        limit: MemoryLimit,
+        /// Bytes there are of it in all.
         budget_bytes: u64,
-        /// Bytes held by other models that are in use and cannot be dropped now.
+        /// Bytes of it that others hold and cannot give now: models in use, or other programs.
         held_bytes: u64,
     },
     /// The checkpoint asks for something this engine does not do.
@@ -83,6 +85,15 @@ pub enum Error {
         /// What was seen.
         problem: String,
     },
+}
+
+/// What bounds the memory of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// The budget of the [`crate::ModelPool`].
+    Budget,
+    /// The machine, or what a control group leaves of it.
+    Machine,
 }
 
 impl Error {
@@ -139,7 +150,15 @@ impl fmt::Display for Error {
                 out,
                 "prompt and answer may come to {tokens} tokens, and this engine keeps at most {kv_tokens_max} in memory; ask for fewer tokens or raise kv_tokens_max"
             ),
-            Error::TooLarge { needed_bytes, budget_bytes, held_bytes } => {
+            Error::TooLarge { needed_bytes, limit: MemoryLimit::Machine, budget_bytes, held_bytes } => {
+                let (needed, all, held) = (gib(*needed_bytes), gib(*budget_bytes), gib(*held_bytes));
+                write!(out, "the model needs {needed} of memory, and of the {all} this machine has {held} are in use; ")?;
+                if needed_bytes <= budget_bytes {
+                    write!(out, "end other programs, or ")?
+                };
+                write!(out, "hold the weights less exactly (bf16, int8 or int4), or choose a smaller model")
+            }
+            Error::TooLarge { needed_bytes, limit: MemoryLimit::Budget, budget_bytes, held_bytes } => {
                 write!(out, "the model needs {} of memory and the budget is {}", gib(*needed_bytes), gib(*budget_bytes))?;
                 if *held_bytes > 0 {
                     write!(out, ", of which models in use hold {}; try again when they are idle", gib(*held_bytes))

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, MemoryLimit};
 use crate::line::EngineStats;
 use crate::opt::Model;
 use crate::options::LoadOptions;
@@ -158,7 +158,12 @@ impl ModelPool {
         }
         if free_bytes < needed_bytes {
             let idle_bytes = free_bytes - self.budget_bytes.saturating_sub(used);
-            return Err(Error::TooLarge { needed_bytes, budget_bytes: self.budget_bytes, held_bytes: used - idle_bytes });
+            return Err(Error::TooLarge {
+                needed_bytes,
+                limit: MemoryLimit::Budget,
+                budget_bytes: self.budget_bytes,
+                held_bytes: used - idle_bytes,
+            });
         }
         state.models.insert(key.to_owned(), Place::Loading { bytes: needed_bytes });
         let dropped = leaving.into_iter().filter_map(|key| match state.models.remove(&key) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use inference::checkpoint::{Fault, TensorIndex, build_tokenizer_json, convert, convert_bytes, tensors, verify, verify_bytes, verify_file};
-use inference::{Checkpoint, Engine, Error, LoadOptions, Model, Precision};
+use inference::{Checkpoint, Engine, Error, LoadOptions, MemoryLimit, Model, Precision};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -387,6 +387,19 @@ fn a_tokenizer_far_smaller_than_the_vocabulary_is_refused() {
     };
     of_rows(4096).unwrap();
     assert_names(&of_rows(50_272).unwrap_err(), &["tokenizer.json", "260 tokens", "50272 rows"]);
+}
+
+#[test]
+fn a_model_larger_than_the_machine_is_refused_with_the_numbers_before_it_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    // 7 TB of weights.
+    let config = json!({
+        "model_type": "opt", "vocab_size": 8, "hidden_size": 16384, "num_hidden_layers": 1024, "num_attention_heads": 128,
+        "ffn_dim": 65536, "max_position_embeddings": 16,
+    });
+    let refused = Engine::load(&zeros(dir.path(), &config), &LoadOptions::default()).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { limit: MemoryLimit::Machine, .. }), "{refused}");
+    assert_names(&refused.to_string(), &["GiB of memory", "this machine has", "int4", "smaller model"]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inference::checkpoint::build_tokenizer_json;
 use inference::{
-    Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, ModelPool, Prompt, PromptToken, Request, Sampling,
+    Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, MemoryLimit, ModelPool, Prompt, PromptToken,
+    Request, Sampling,
 };
 
 /// Tokens of the tokenizer below; the models have more rows.
@@ -368,7 +369,7 @@ fn the_least_recently_used_idle_model_makes_room_and_models_in_use_do_not() {
 
     let held = [get(names[0]).unwrap(), get(names[2]).unwrap()];
     let refused = get(names[1]).unwrap_err();
-    let Error::TooLarge { needed_bytes, budget_bytes, held_bytes } = refused else { panic!("{refused}") };
+    let Error::TooLarge { needed_bytes, limit: MemoryLimit::Budget, budget_bytes, held_bytes } = refused else { panic!("{refused}") };
     assert_eq!((needed_bytes, budget_bytes, held_bytes), (sizes[1], sizes.iter().sum::<u64>() - 1, sizes[0] + sizes[2]));
     drop(held);
     get(names[1]).unwrap();

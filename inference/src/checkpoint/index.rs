@@ -58,8 +58,17 @@ pub fn tensors(checkpoint: &Checkpoint) -> Result<TensorIndex, Error> {
 
 /// The same, telling how far it is.
 pub(super) fn tensors_watched(checkpoint: &Checkpoint, advance: Advance<'_>) -> Result<TensorIndex, Error> {
+    strictly(checkpoint, Some(advance))
+}
+
+/// The same for those who ask what there is and use none of it: reads headers alone, and leaves the checksums of `.bin` files.
+pub(crate) fn tensors_unread(checkpoint: &Checkpoint) -> Result<TensorIndex, Error> {
+    strictly(checkpoint, None)
+}
+
+fn strictly(checkpoint: &Checkpoint, checksums: Option<Advance<'_>>) -> Result<TensorIndex, Error> {
     let mut first = None;
-    let index = collect(checkpoint, advance, &mut |error| {
+    let index = collect(checkpoint, checksums, &mut |error| {
         first.get_or_insert(error);
     });
     match (first, index) {
@@ -101,10 +110,11 @@ pub fn weight_files(checkpoint: &Checkpoint) -> Vec<String> {
     layout(checkpoint).map(|layout| layout.files).unwrap_or_default()
 }
 
-/// The same as [`tensors`], going on after a fault as far as it can. `None` if there is nothing to read at all.
-pub(super) fn collect(checkpoint: &Checkpoint, advance: Advance<'_>, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
+/// The same as [`tensors`], going on after a fault as far as it can; with `checksums` those are compared and the way there is told.
+/// `None` if there is nothing to read at all.
+pub(super) fn collect(checkpoint: &Checkpoint, checksums: Option<Advance<'_>>, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
     let Layout { files, format, weight_map } = layout(checkpoint).map_err(&mut *fault).ok()?;
-    let tensors = read_files(checkpoint, &files, format, advance, fault);
+    let tensors = read_files(checkpoint, &files, format, checksums, fault);
     if let Some((index_file, weight_map)) = weight_map {
         check_weight_map(&index_file, &weight_map, &tensors, fault);
     }
@@ -136,7 +146,7 @@ fn read_files(
     checkpoint: &Checkpoint,
     files: &[String],
     format: Format,
-    advance: Advance<'_>,
+    checksums: Option<Advance<'_>>,
     fault: &mut dyn FnMut(Error),
 ) -> Vec<Tensor> {
     let mut tensors: Vec<Tensor> = Vec::new();
@@ -146,7 +156,7 @@ fn read_files(
             None => Err(Error::missing(file)),
             Some(path) => match format {
                 Format::Safetensors => safetensors::read(file, path),
-                Format::Torch => torch::read(file, path, advance),
+                Format::Torch => torch::read(file, path, checksums),
             },
         };
         match read {

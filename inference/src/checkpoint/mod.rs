@@ -17,6 +17,7 @@ mod verify;
 pub use convert::{Converted, convert};
 pub(crate) use entries::Entries;
 pub use files::Checkpoint;
+pub(crate) use index::tensors_unread;
 pub use index::{TensorIndex, tensors, weight_files};
 pub use progress::{Advance, convert_bytes, verify_bytes};
 pub use tensor::{Dtype, Tensor};

@@ -35,7 +35,7 @@ impl fmt::Display for Fault {
 pub fn verify(checkpoint: &Checkpoint, advance: Advance<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     let config = checkpoint.config().map_err(|error| faults.push(error.into())).ok();
-    if let Some(index) = index::collect(checkpoint, advance, &mut |error| faults.push(error.into())) {
+    if let Some(index) = index::collect(checkpoint, Some(advance), &mut |error| faults.push(error.into())) {
         if let Some(config) = &config {
             check_names_and_shapes(config, index.tensors(), &mut faults);
         }

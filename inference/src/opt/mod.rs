@@ -9,4 +9,4 @@ pub use crate::ops::attention::BLOCK_TOKENS;
 pub(crate) use config::CONFIG_FILE;
 pub use config::{Activation, Footprint, OptConfig};
 pub use model::{Kv, Model, Span};
-pub(crate) use weights::{expected_tensors, plain_name};
+pub(crate) use weights::{Weights, expected_tensors, plain_name};
