@@ -6,7 +6,7 @@ mod networks;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use inference::Precision;
+use inference::{MachineMemory, Precision};
 use url::Url;
 
 pub use networks::Networks;
@@ -97,6 +97,11 @@ impl Config {
 
     /// The settings as `lookup` tells them; an empty value counts as unset.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
+        Self::on_machine(inference::available_memory(), lookup)
+    }
+
+    /// The same on a machine of this memory.
+    fn on_machine(memory: Option<MachineMemory>, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         let get = |variable: &'static str| lookup(variable).filter(|value| !value.trim().is_empty());
         let mut faults = Vec::new();
 
@@ -157,9 +162,11 @@ impl Config {
             Precision::named(raw).ok_or_else(|| format!("not one of {}", Precision::ALL.map(Precision::name).join(", ")))
         });
         let memory_bytes = match get("SLUICE_ENGINE_MEMORY_BYTES") {
-            None => half_of_the_memory(),
-            Some(raw) => parsed(&mut faults, "SLUICE_ENGINE_MEMORY_BYTES", Some(raw), "8000000000", |raw| {
-                raw.parse().map_err(|_| "not a number of bytes".into())
+            None => memory.map_or(MEMORY_BYTES_UNTOLD, |memory| memory.total_bytes / 2),
+            Some(raw) => engine_memory(&raw, memory).unwrap_or_else(|problem| {
+                let (variable, problem) = ("SLUICE_ENGINE_MEMORY_BYTES", format!("{raw:?} is {problem}"));
+                faults.push(Fault { variable, problem, example: "8000000000" });
+                0
             }),
         };
         let log = get("SLUICE_LOG").unwrap_or_else(|| "info,sqlx=warn,actix_server=warn".into());
@@ -233,10 +240,16 @@ fn web_url(raw: &str) -> Result<Url, String> {
     }
 }
 
-/// Half of the machine's memory: the rest is for the database, the page cache and the portal itself.
-fn half_of_the_memory() -> u64 {
-    let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)) / 2
+/// The engine's memory where the system does not tell how much there is: 4 GiB.
+const MEMORY_BYTES_UNTOLD: u64 = 4 << 30;
+
+/// A budget that the machine could hold. More would be lent by the system, which then ends the portal.
+fn engine_memory(raw: &str, memory: Option<MachineMemory>) -> Result<u64, String> {
+    let bytes = raw.parse::<u64>().map_err(|_| "not a number of bytes")?;
+    match memory.filter(|memory| memory.total_bytes < bytes) {
+        Some(memory) => Err(format!("more than the {} bytes that this machine, or its container, has", memory.total_bytes)),
+        None => Ok(bytes),
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +274,20 @@ mod tests {
             let told = faults[0].to_string();
             assert!(told.contains(wrong) && told.contains("SLUICE_TRUSTED_PROXIES=127.0.0.0/8,::1"), "{told}");
         }
+    }
+
+    #[test]
+    fn the_engine_gets_half_of_the_machine_and_never_more_than_all_of_it() {
+        let machine = Some(MachineMemory { total_bytes: 6_000_000_000, available_bytes: 100 });
+        let with = |value: Option<&'static str>| {
+            Config::on_machine(machine, move |variable| (variable == "SLUICE_ENGINE_MEMORY_BYTES").then(|| value.map(str::to_owned))?)
+        };
+        assert_eq!(with(None).expect("the default").engine.memory_bytes, 3_000_000_000);
+        assert_eq!(with(Some("6000000000")).expect("all there is").engine.memory_bytes, 6_000_000_000);
+        let faults = with(Some("6000000001")).expect_err("more than there is");
+        assert_eq!(faults.iter().map(|fault| fault.variable).collect::<Vec<_>>(), ["SLUICE_ENGINE_MEMORY_BYTES"]);
+        assert!(faults[0].problem.contains("6000000001") && faults[0].problem.contains("6000000000"), "{}", faults[0]);
+        assert!(Config::on_machine(None, |_| None).expect("where nobody tells").engine.memory_bytes > 0);
     }
 
     #[test]
