@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::request::{LOGIT_BIAS_MAX, LOGPROBS_MAX, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, STOP_TOKENS_MAX, Sampling};
+use crate::vocabulary::Vocabulary;
 
 /// Lengths, counts and ids of a request, but for its prompt.
-pub(crate) fn limits(request: &Request, vocab_size: usize) -> Result<(), Error> {
+pub(crate) fn limits(request: &Request, vocabulary: &Vocabulary) -> Result<(), Error> {
     if request.max_tokens == 0 && !request.echo {
         return Err(Error::invalid("max_tokens", "is 0, which asks for nothing; it may be 0 only with echo"));
     }
@@ -15,9 +16,7 @@ pub(crate) fn limits(request: &Request, vocab_size: usize) -> Result<(), Error> 
         let count = request.stop_token_ids.len();
         return Err(Error::invalid("stop_token_ids", format!("holds {count} tokens; at most {STOP_TOKENS_MAX} are watched for")));
     }
-    if let Some(id) = request.stop_token_ids.iter().find(|id| **id as usize >= vocab_size) {
-        return Err(Error::invalid("stop_token_ids", format!("contains {id}; this model's ids end at {}", vocab_size - 1)));
-    }
+    request.stop_token_ids.iter().try_for_each(|id| vocabulary.check("stop_token_ids", *id))?;
     if let Some(count) = request.logprobs.filter(|count| *count > LOGPROBS_MAX) {
         return Err(Error::invalid("logprobs", format!("is {count}; at most {LOGPROBS_MAX} are given")));
     }
@@ -31,7 +30,7 @@ pub(crate) fn limits(request: &Request, vocab_size: usize) -> Result<(), Error> 
 }
 
 /// How tokens are to be drawn.
-pub(crate) fn sampling(sampling: &Sampling, vocab_size: usize) -> Result<(), Error> {
+pub(crate) fn sampling(sampling: &Sampling, vocabulary: &Vocabulary) -> Result<(), Error> {
     let Sampling {
         temperature,
         top_k,
@@ -72,11 +71,8 @@ pub(crate) fn sampling(sampling: &Sampling, vocab_size: usize) -> Result<(), Err
     if logit_bias.len() > LOGIT_BIAS_MAX {
         return Err(Error::invalid("logit_bias", format!("has {} entries; at most {LOGIT_BIAS_MAX} may be given", logit_bias.len())));
     }
-    if let Some((id, bias)) = logit_bias.iter().find(|(id, bias)| *id as usize >= vocab_size || !(-100.0..=100.0).contains(bias)) {
-        return Err(Error::invalid(
-            "logit_bias",
-            format!("moves token {id} by {bias}; ids go to {} and biases from -100 to 100", vocab_size - 1),
-        ));
+    if let Some((id, bias)) = logit_bias.iter().find(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
+        return Err(Error::invalid("logit_bias", format!("moves token {id} by {bias}; biases go from -100 to 100")));
     }
-    Ok(())
+    logit_bias.iter().try_for_each(|(id, _)| vocabulary.check("logit_bias", *id))
 }

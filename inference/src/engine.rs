@@ -18,6 +18,7 @@ use crate::roofline::ReadProbe;
 use crate::scheduler::Batch;
 use crate::sequence::Waiting;
 use crate::tokenizer::Tokenizer;
+use crate::vocabulary::Vocabulary;
 use crate::worker::Worker;
 
 /// A loaded model that answers requests. Clones are handles of the same model. One thread owns weights and sequences; it ends when the
@@ -31,6 +32,7 @@ struct Handle {
     line: Arc<Line>,
     thread: Mutex<Option<JoinHandle<()>>>,
     tokenizer: Option<Arc<Tokenizer>>,
+    vocabulary: Vocabulary,
     info: ModelInfo,
     fingerprint: String,
     read_probe: ReadProbe,
@@ -105,8 +107,9 @@ impl Engine {
         };
         let (fingerprint, read_probe) = (model.fingerprint(), model.read_probe());
         let line = Arc::new(Line::new(model.kv_blocks(), options.limits()));
+        let vocabulary = Vocabulary::new(&info.config, tokenizer.as_deref());
         let worker = Worker {
-            rows_without_token: rows_without_token(&info.config, tokenizer.as_deref()),
+            rows_without_token: vocabulary.rows_without_token().to_vec(),
             config: Arc::new(info.config.clone()),
             batch: Batch::new(model.kv_blocks(), options.limits()),
             model,
@@ -118,7 +121,9 @@ impl Engine {
             .spawn(move || worker.run())
             .map_err(|problem| Error::Internal { problem: format!("cannot start the engine's thread: {problem}") })?;
         tracing::info!(fingerprint, weights_bytes = info.weights_bytes, kernels = info.kernels, threads = info.threads, "model loaded");
-        Ok(Self { handle: Arc::new(Handle { line, thread: Mutex::new(Some(thread)), tokenizer, info, fingerprint, read_probe }) })
+        Ok(Self {
+            handle: Arc::new(Handle { line, thread: Mutex::new(Some(thread)), tokenizer, vocabulary, info, fingerprint, read_probe }),
+        })
     }
 
     /// To measure how fast the memory is that the weights lie in.
@@ -136,12 +141,12 @@ impl Engine {
     /// Lines up so many answers to one prompt, which is read once. The first is the one `submit` would give; each differs from the others by
     /// its draws alone. Errors: those of `submit`, and `Invalid` if there are never so many places.
     pub fn submit_choices(&self, mut request: Request, choices: usize) -> Result<Vec<Generation>, Error> {
-        let Handle { line, tokenizer, info, .. } = &*self.handle;
+        let Handle { line, tokenizer, vocabulary, info, .. } = &*self.handle;
         if choices == 0 || choices > line.choices_max() {
             return Err(Error::invalid("n", format!("is {choices}; this engine gives 1 to {} answers to a prompt", line.choices_max())));
         }
-        check::limits(&request, info.config.vocab_size)?;
-        check::sampling(&request.sampling, info.config.vocab_size)?;
+        check::limits(&request, vocabulary)?;
+        check::sampling(&request.sampling, vocabulary)?;
         if !request.stop.is_empty() && tokenizer.is_none() {
             return Err(Error::invalid("stop", "needs text, and this model came without a tokenizer; leave it out"));
         }
@@ -247,12 +252,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.line.drain();
     }
-}
-
-/// Without a tokenizer nothing is known, and every row may be drawn.
-fn rows_without_token(config: &OptConfig, tokenizer: Option<&Tokenizer>) -> Vec<usize> {
-    let Some(tokenizer) = tokenizer else { return Vec::new() };
-    (0..config.vocab_size).filter(|row| u32::try_from(*row).is_ok_and(|id| !tokenizer.has_token(id))).collect()
 }
 
 /// The system hands out memory it does not have and ends whoever uses it; so what a model will come to use is compared before.

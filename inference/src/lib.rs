@@ -31,6 +31,7 @@ mod scheduler;
 mod sequence;
 mod stops;
 mod tokenizer;
+mod vocabulary;
 mod worker;
 #[cfg(test)]
 mod worker_stories;

@@ -131,7 +131,7 @@ fn rows_of_the_vocabulary_without_a_token_are_never_drawn() {
     assert_eq!(answer.ids.len(), 500);
     assert!(answer.ids.iter().all(|id| *id < TOKENS));
     let pushed = Sampling { logit_bias: vec![(TOKENS, 100.0)], ..Sampling::default() };
-    assert!(ask(&engine, Request { sampling: pushed, ..text("a") }).ids.iter().all(|id| *id < TOKENS));
+    assert!(matches!(engine.submit(Request { sampling: pushed, ..text("a") }), Err(Error::Invalid { field: "logit_bias", .. })));
 }
 
 #[test]
@@ -214,6 +214,10 @@ fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
     assert_eq!(with(&|request| request.sampling.presence_penalty = 3.0), "presence_penalty");
     assert_eq!(with(&|request| request.sampling.frequency_penalty = f32::INFINITY), "frequency_penalty");
     assert_eq!(with(&|request| request.sampling.logit_bias = vec![(384, 1.0)]), "logit_bias");
+    assert_eq!(with(&|request| request.sampling.logit_bias = vec![(5, 101.0)]), "logit_bias");
+    // Rows that the tokenizer has no token for.
+    assert_eq!(with(&|request| request.sampling.logit_bias = vec![(TOKENS, 1.0)]), "logit_bias");
+    assert_eq!(with(&|request| request.stop_token_ids = vec![TOKENS]), "stop_token_ids");
 
     let huge = engine.submit(text(&"word ".repeat(1 << 20))).unwrap_err();
     assert!(matches!(huge, Error::PromptTooLong { prompt_tokens: None, .. }), "{huge}");
