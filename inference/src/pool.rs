@@ -7,6 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, MemoryLimit};
 use crate::line::EngineStats;
+use crate::machine::available_memory;
 use crate::opt::Model;
 use crate::options::LoadOptions;
 
@@ -87,7 +88,8 @@ impl ModelPool {
         let mut loading = Loading { pool: self, key, outcome: None };
         let checkpoint = checkpoint()?;
         let needed_bytes = self.memory_bytes(&checkpoint)?;
-        let dropped = self.make_room(key, needed_bytes)?;
+        let available_bytes = available_memory().map_or(u64::MAX, |memory| memory.available_bytes);
+        let dropped = self.make_room(key, needed_bytes, available_bytes)?;
         for (key, engine) in dropped {
             tracing::info!(key, "model dropped to make room");
             engine.shutdown();
@@ -134,8 +136,9 @@ impl ModelPool {
         Model::memory_bytes(checkpoint, &self.options)
     }
 
-    /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it.
-    fn make_room(&self, key: &str, needed_bytes: u64) -> Result<Vec<(String, Engine)>, Error> {
+    /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it, also where the budget would have had room
+    /// but the machine, with `available_bytes`, has not. Whether it has then, is found out by loading.
+    fn make_room(&self, key: &str, needed_bytes: u64, mut available_bytes: u64) -> Result<Vec<(String, Engine)>, Error> {
         let mut state = self.lock();
         let used: u64 = state.models.values().map(Place::bytes).sum();
         let mut free_bytes = self.budget_bytes.saturating_sub(used);
@@ -148,12 +151,18 @@ impl ModelPool {
             }
         }
         idle.sort();
+        let most_bytes = idle.iter().map(|(_, _, bytes)| bytes).fold(available_bytes, |sum, bytes| sum.saturating_add(*bytes));
+        if most_bytes < needed_bytes {
+            // Nobody has to go for what the machine cannot hold even then.
+            available_bytes = u64::MAX;
+        }
         let mut leaving = Vec::new();
         for (_, key, bytes) in idle {
-            if free_bytes >= needed_bytes {
+            if free_bytes.min(available_bytes) >= needed_bytes {
                 break;
             }
             free_bytes += bytes;
+            available_bytes = available_bytes.saturating_add(bytes);
             leaving.push(key);
         }
         if free_bytes < needed_bytes {
@@ -198,5 +207,30 @@ impl Drop for Loading<'_> {
             }
         }
         self.pool.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+
+    #[test]
+    fn idle_models_go_for_the_machines_sake_too_but_not_in_vain() {
+        let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
+        let checkpoint = || Checkpoint::open_dir(&fixture);
+        let pool = ModelPool::new(u64::MAX, LoadOptions { threads: 1, running_max: 1, ..LoadOptions::default() });
+        let bytes = pool.memory_bytes(&checkpoint().unwrap()).unwrap();
+        for key in ["first", "second"] {
+            pool.get_or_load(key, checkpoint).unwrap();
+        }
+        let leaving = |needed_bytes, available_bytes| {
+            let dropped = pool.make_room("third", needed_bytes, available_bytes).unwrap();
+            dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        assert_eq!(leaving(bytes, bytes), [""; 0], "there is room");
+        assert_eq!(leaving(4 * bytes, bytes), [""; 0], "there is none with all of them gone");
+        assert_eq!(leaving(bytes, bytes - 1), ["first"]);
+        assert_eq!(leaving(2 * bytes, bytes + 1), ["second"]);
     }
 }
