@@ -106,8 +106,12 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
                 Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
                 Activation::Bfloats => {
                     let halves = each(numbers, bfloat, [0; 2 * STEPS]);
-                    let pairs = halves.as_chunks::<2>().0;
-                    words.iter_mut().zip(pairs).for_each(|(word, [first, second])| *word = first << 16 | second);
+                    // Two at a time as one number, which vectors do without taking even from odd places.
+                    let pairs: [u64; STEPS] = bytemuck::cast(halves);
+                    for (word, pair) in words.iter_mut().zip(pairs) {
+                        let [first, second] = if cfg!(target_endian = "little") { [pair << 16, pair >> 32] } else { [pair >> 16, pair] };
+                        *word = (first as u32 & 0xffff_0000) | (second as u32 & 0xffff);
+                    }
                 }
                 Activation::Unsigned => {
                     let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
