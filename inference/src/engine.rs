@@ -167,6 +167,11 @@ impl Engine {
         self.handle.tokenizer.as_deref()
     }
 
+    /// Whether the id is that of a token; the embedding may have rows that are not. No prompt may hold another.
+    pub fn has_token(&self, id: u32) -> bool {
+        self.handle.vocabulary.has(id)
+    }
+
     /// Tokens the context holds, prompt and answer together.
     pub fn context_tokens_max(&self) -> usize {
         self.handle.info.config.max_position_embeddings
@@ -221,17 +226,9 @@ impl Engine {
                 }
                 tokenizer.encode(&text)?
             }
-            Prompt::Ids(ids) => {
-                let vocab_size = self.handle.info.config.vocab_size;
-                if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-                    return Err(Error::invalid(
-                        "prompt",
-                        format!("contains the token id {id}; this model's ids end at {}", vocab_size - 1),
-                    ));
-                }
-                ids
-            }
+            Prompt::Ids(ids) => ids,
         };
+        ids.iter().try_for_each(|id| self.handle.vocabulary.check("prompt", *id))?;
         if ids.is_empty() {
             return Err(Error::invalid("prompt", "is empty; give at least one token"));
         }

@@ -218,6 +218,8 @@ fn what_cannot_be_honoured_is_refused_by_the_fields_name() {
     // Rows that the tokenizer has no token for.
     assert_eq!(with(&|request| request.sampling.logit_bias = vec![(TOKENS, 1.0)]), "logit_bias");
     assert_eq!(with(&|request| request.stop_token_ids = vec![TOKENS]), "stop_token_ids");
+    assert_eq!(with(&|request| request.prompt = Prompt::Ids(vec![2, TOKENS])), "prompt");
+    assert!(engine.has_token(TOKENS - 1) && !engine.has_token(TOKENS) && !engine.has_token(384));
 
     let huge = engine.submit(text(&"word ".repeat(1 << 20))).unwrap_err();
     assert!(matches!(huge, Error::PromptTooLong { prompt_tokens: None, .. }), "{huge}");
