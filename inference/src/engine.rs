@@ -91,10 +91,17 @@ impl Engine {
         foresee_memory(checkpoint, options)?;
         let model = Model::load(checkpoint, options)?;
         let config = model.config().clone();
+        // Equal prompts are equal tokens only by the same tokenizer.
+        let mut fingerprint = blake3::Hasher::new();
+        fingerprint.update(model.fingerprint().as_bytes());
         let tokenizer = match checkpoint.tokenizer_json()? {
-            Some(json) => Some(Arc::new(Tokenizer::for_model(&json, &config)?)),
+            Some(json) => {
+                fingerprint.update(&json);
+                Some(Arc::new(Tokenizer::for_model(&json, &config)?))
+            }
             None => None,
         };
+        let fingerprint = format!("fp_{}", &fingerprint.finalize().to_hex()[..16]);
         let info = ModelInfo {
             weights_bytes: model.weights_bytes(),
             step_bytes: model.step_bytes(),
@@ -105,7 +112,7 @@ impl Engine {
             from_cache: model.is_from_cache(),
             config,
         };
-        let (fingerprint, read_probe) = (model.fingerprint(), model.read_probe());
+        let read_probe = model.read_probe();
         let line = Arc::new(Line::new(model.kv_blocks(), options.limits()));
         let vocabulary = Vocabulary::new(&info.config, tokenizer.as_deref());
         let worker = Worker {

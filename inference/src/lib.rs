@@ -43,7 +43,7 @@ pub use error::{Error, MemoryLimit};
 pub use line::EngineStats;
 pub use machine::{MachineMemory, available_memory};
 pub use ops::Tier;
-pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, OptConfig, Span};
+pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, NUMERICS_VERSION, OptConfig, Span};
 pub use options::{LoadOptions, Precision, RUNNING_MAX, STEP_TOKENS_MAX, THREADS_MAX};
 pub use pool::{LoadedModel, ModelPool};
 pub use request::{

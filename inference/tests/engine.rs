@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use inference::checkpoint::build_tokenizer_json;
 use inference::{
-    Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, MemoryLimit, ModelPool, Prompt, PromptToken,
-    Request, Sampling,
+    Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, MemoryLimit, ModelPool, Precision, Prompt,
+    PromptToken, Request, Sampling,
 };
 
 /// Tokens of the tokenizer below; the models have more rows.
@@ -332,6 +332,10 @@ fn equal_models_have_equal_fingerprints_whatever_their_files() {
     assert_eq!(fingerprint(&bin), fingerprint(&Checkpoint::from_files(files).unwrap()));
     assert_ne!(fingerprint(&bin), fingerprint(&mute("preln-fp32")));
     assert!(fingerprint(&bin).starts_with("fp_"));
+    let at = |precision| Engine::load(&bin, &LoadOptions { precision, threads: 1, ..LoadOptions::default() }).unwrap();
+    assert_ne!(at(Precision::Int8).fingerprint(), at(Precision::Bf16).fingerprint());
+    // The same weights, asked in text.
+    assert_ne!(fingerprint(&mute("preln-fp32")), fingerprint(&speaking("preln-fp32", &scratch)));
 }
 
 fn pool_options() -> LoadOptions {

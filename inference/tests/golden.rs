@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use inference::{
-    Checkpoint, Engine, Event, FinishReason, Kv, LoadOptions, Model, Precision, Prompt, Request, Sampling, Span, Tier, Tokenizer, Usage,
+    Checkpoint, Engine, Event, FinishReason, Kv, LoadOptions, Model, NUMERICS_VERSION, Precision, Prompt, Request, Sampling, Span, Tier,
+    Tokenizer, Usage,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -148,6 +149,23 @@ fn logits_are_those_recorded_at_every_position() {
             }
         }
     }
+}
+
+#[test]
+fn numbers_are_those_of_their_version() {
+    let mut all = blake3::Hasher::new();
+    for name in ["preln-fp16-sharded", "postln-proj-bf16-sharded"] {
+        let tokens: Vec<u32> = (4..40).collect();
+        for precision in Precision::ALL {
+            let mut model = Model::load(&checkpoint(name), &at(precision, Tier::Plain)).unwrap();
+            logits(&mut model, &tokens, 7).iter().for_each(|logit| _ = all.update(&logit.to_bits().to_le_bytes()));
+            let engine = Engine::load(&checkpoint(name), &at(precision, Tier::Plain)).unwrap();
+            let drawn = Request { sampling: Sampling { temperature: 1.5, seed: 7, ..Sampling::default() }, ..greedy(tokens.clone(), 16) };
+            answer(&engine, drawn).ids.iter().for_each(|id| _ = all.update(&id.to_le_bytes()));
+        }
+    }
+    // Where this fails, what is computed or drawn is no longer, bit for bit, what the same fingerprint promised: raise NUMERICS_VERSION.
+    assert_eq!((NUMERICS_VERSION, &all.finalize().to_hex()[..16]), (1, "c37987cd80b4ee7e"));
 }
 
 #[test]

@@ -8,5 +8,5 @@ mod weights;
 pub use crate::ops::attention::BLOCK_TOKENS;
 pub(crate) use config::CONFIG_FILE;
 pub use config::{Activation, Footprint, OptConfig};
-pub use model::{Kv, Model, Span};
+pub use model::{Kv, Model, NUMERICS_VERSION, Span};
 pub(crate) use weights::{Weights, expected_tensors, plain_name};

@@ -11,6 +11,10 @@ use crate::ops::linear::{Activations, Columns};
 use crate::options::{LoadOptions, Precision};
 use crate::roofline::ReadProbe;
 
+/// Changes with every change that changes a bit of what is computed or drawn, so that a fingerprint promises what it says.
+/// (tests/golden.rs knows the bits of this version.)
+pub const NUMERICS_VERSION: u32 = 1;
+
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
 #[derive(Debug)]
 pub struct Model {
@@ -109,6 +113,7 @@ struct Buffers {
 impl Model {
     /// Loads the weights. Errors are those of [`tensors`], and any tensor that does not fit config.json.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
+        options.check()?;
         let config = checkpoint.config()?;
         let tier = match options.tier {
             None => Tier::fastest(),
@@ -233,12 +238,12 @@ impl Model {
         self.cpu.tier().name()
     }
 
-    /// Equal for equal weights, shape, precision, kernels and version: then equal seeds give equal text.
-    pub(crate) fn fingerprint(&self) -> String {
+    /// Equal for equal weights, shape, precision, kernels and [`NUMERICS_VERSION`]: then equal tokens have equal logits.
+    pub(crate) fn fingerprint(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.weights.digest.as_bytes());
-        hasher.update(format!("{:?} {} {} {}", self.config, self.precision.name(), self.kernels(), env!("CARGO_PKG_VERSION")).as_bytes());
-        format!("fp_{}", &hasher.finalize().to_hex()[..16])
+        hasher.update(format!("{:?} {} {} {NUMERICS_VERSION}", self.config, self.precision.name(), self.kernels()).as_bytes());
+        hasher.finalize()
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn decode(engine: &Engine, batch: usize, prompt: usize, new: usize, r
 }
 
 /// Seconds until `batch` answers of `new` tokens to fresh prompts are complete.
-fn run(engine: &Engine, ids: &mut Ids, batch: usize, prompt: usize, new: usize) -> Result<f64, Error> {
+fn run(engine: &Engine, ids: &mut Ids<'_>, batch: usize, prompt: usize, new: usize) -> Result<f64, Error> {
     let requests: Vec<Request> = (0..batch)
         .map(|_| {
             let mut request = Request::new(Prompt::Ids(ids.prompt(prompt)));
@@ -118,27 +118,28 @@ fn run(engine: &Engine, ids: &mut Ids, batch: usize, prompt: usize, new: usize) 
 }
 
 /// Prompts that never repeat, the same in every run of the command.
-struct Ids {
+struct Ids<'a> {
+    engine: &'a Engine,
     state: u64,
-    vocab: u64,
 }
 
-impl Ids {
-    fn new(engine: &Engine) -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15, vocab: engine.info().config.vocab_size as u64 }
+impl<'a> Ids<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        Self { engine, state: 0x9e37_79b9_7f4a_7c15 }
     }
 
-    /// The ids of the special tokens, at the front of the vocabulary, are left out.
+    /// The ids of the special tokens, at the front of the vocabulary, are left out, and those that have no token.
     fn prompt(&mut self, tokens: usize) -> Vec<u32> {
-        let id = |_| {
+        let vocab = self.engine.info().config.vocab_size as u64;
+        let mut draw = || {
             // xorshift64 (Marsaglia, "Xorshift RNGs", 2003)
             self.state ^= self.state << 13;
             self.state ^= self.state >> 7;
             self.state ^= self.state << 17;
-            let first = 4.min(self.vocab - 1);
-            u32::try_from(first + self.state % (self.vocab - first)).unwrap_or(0)
+            let first = 4.min(vocab - 1);
+            u32::try_from(first + self.state % (vocab - first)).unwrap_or(0)
         };
-        (0..tokens).map(id).collect()
+        std::iter::repeat_with(&mut draw).filter(|id| self.engine.has_token(*id)).take(tokens).collect()
     }
 }
 
