@@ -294,6 +294,33 @@ proptest! {
 }
 
 #[test]
+fn who_wants_every_place_at_once_gets_them_though_others_keep_coming() {
+    let mut bench = Bench::new(&options());
+    let mut comes = 0;
+    // Somebody else is always there to take a place that comes free, and never all places come free at once.
+    let mut stream = |bench: &Bench| {
+        let mut readers = Vec::new();
+        while bench.worker.line.stats().waiting < 12 {
+            comes += 1;
+            readers.push(bench.asks(request(comes, 10, 5 + comes as usize % 7, &format!("single {comes}")), 1).unwrap());
+        }
+        readers
+    };
+    let mut readers = stream(&bench);
+    bench.turn();
+    let mut large = bench.asks(request(99, 10, 3, "large"), 6).unwrap();
+    while !matches!(large[0].try_recv(), Ok(Event::Started { .. })) {
+        readers.extend(stream(&bench));
+        bench.turn();
+        assert!(bench.turns < 200, "it is passed for ever");
+    }
+    bench.run_to_the_end();
+    for mut events in readers {
+        assert_eq!(answer(&mut events[0]).0.reason, Some(FinishReason::Length));
+    }
+}
+
+#[test]
 fn an_account_waits_and_runs_within_its_caps_and_others_do_not_notice() {
     let mut bench = Bench::new(&LoadOptions { account_running_max: 2, account_waiting_max: 3, waiting_max: 4, ..options() });
     let mut held: Vec<_> = (0..3).map(|start| bench.asks(request(start, 10, 50, "heavy"), 1).unwrap()).collect();

@@ -250,8 +250,11 @@ impl Batch {
         let running_of: usize = self.running.iter().filter(|sequence| sequence.account() == account).map(Running::places).sum();
         let over_cap = running_of > 0 && running_of + waiting.choices() > self.limits.account_running_max;
         let after_another = self.paused.iter().any(|sequence| sequence.account() == account);
-        if self.places() + waiting.choices() > self.limits.running_max || over_cap || after_another {
-            return Err(Refused::Places);
+        if over_cap || after_another {
+            return Err(Refused::Account);
+        }
+        if self.places() + waiting.choices() > self.limits.running_max {
+            return Err(Refused::Room);
         }
         if !waiting.computes() {
             return Ok((Kv::in_blocks(Vec::new()), self.cache.root(account)));
@@ -261,7 +264,7 @@ impl Batch {
         let blocks = waiting.prompt.len().div_ceil(BLOCK_TOKENS);
         let cached_tokens = found.len() * BLOCK_TOKENS;
         let asker = Asker::Beginning { account: Arc::clone(account), blocks };
-        let kv = self.memory(found, waiting.prompt.len(), &asker).ok_or(Refused::Memory)?;
+        let kv = self.memory(found, waiting.prompt.len(), &asker).ok_or(Refused::Room)?;
         self.prefix.0 += waiting.prompt.len() as u64;
         self.prefix.1 += cached_tokens as u64;
         Ok((kv, chain))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A request whose memory is not to be had lets so many later ones pass; after that nobody begins before it.
+/// A request for which there is no room lets so many later ones pass; after that nobody begins before it.
 const OVERTAKEN_MAX: u32 = 16;
 
 /// Requests that wait: first come first served within an account, in turn between accounts.
@@ -17,17 +17,17 @@ pub(crate) struct Queue<T> {
 struct Line<T> {
     account: Arc<str>,
     waiting: VecDeque<T>,
-    /// How often somebody has begun since the first of these was refused its memory.
+    /// How often somebody has begun since the first of these was refused for want of room.
     overtaken: u32,
 }
 
 /// Why the first of an account does not begin now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// The account has as much running as it may, or as much as there are places: its own affair.
-    Places,
-    /// There is no memory for it: others must not pass it for ever.
-    Memory,
+    /// The account has as much running as it may: its own affair.
+    Account,
+    /// There are too few places or too little memory for it, which are everybody's: others must not pass it for ever.
+    Room,
 }
 
 impl<T> Queue<T> {
@@ -77,9 +77,9 @@ impl<T> Queue<T> {
         let mut refused = Vec::new();
         for place in 0..self.lines.len() {
             match begin(self.lines[place].waiting.front()?) {
-                Err(Refused::Places) => {}
-                Err(Refused::Memory) if self.lines[place].overtaken >= OVERTAKEN_MAX => return None,
-                Err(Refused::Memory) => refused.push(place),
+                Err(Refused::Account) => {}
+                Err(Refused::Room) if self.lines[place].overtaken >= OVERTAKEN_MAX => return None,
+                Err(Refused::Room) => refused.push(place),
                 Ok(given) => {
                     for place in refused {
                         self.lines[place].overtaken += 1;
@@ -127,18 +127,18 @@ mod tests {
     #[test]
     fn who_may_not_begin_holds_up_nobody_else() {
         let mut queue = queue(&[("full", 1), ("other", 2), ("other", 3)]);
-        let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Places) } else { Ok(()) };
+        let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Account) } else { Ok(()) };
         assert_eq!([(); 3].map(|()| queue.take(not_the_first).map(|(request, ())| request)), [Some(2), Some(3), None]);
         assert_eq!((queue.len(), queue.len_of("full"), queue.len_of("other")), (1, 1, 0));
     }
 
     #[test]
-    fn who_needs_much_memory_is_passed_only_so_often() {
+    fn who_needs_much_room_is_passed_only_so_often() {
         let mut queue = queue(&[("large", 1)]);
         for request in 0..100 {
             queue.push(&"small".into(), 100 + request);
         }
-        let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Memory) } else { Ok(()) };
+        let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Room) } else { Ok(()) };
         let passed = std::iter::from_fn(|| queue.take(not_the_first)).count();
         assert_eq!(passed, OVERTAKEN_MAX as usize);
         assert_eq!(queue.take(|_| Ok(())).map(|(request, ())| request), Some(1));
