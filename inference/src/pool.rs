@@ -25,6 +25,8 @@ struct State {
     models: BTreeMap<String, Place>,
     /// Counts uses; a model's last one tells how recently it was used.
     uses: u64,
+    /// Nothing is loaded any more.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -66,10 +68,14 @@ impl ModelPool {
     }
 
     /// The model of this key, loading it from what `checkpoint` gives if it is not there. Blocks while loading; who asks for a model
-    /// that is being loaded waits for that; one whose thread has died is loaded anew. `TooLarge`, with the numbers, if it does not fit beside the models in use.
+    /// that is being loaded waits for that; one whose thread has died is loaded anew. `TooLarge`, with the numbers, if it does not fit beside the models in use;
+    /// `Closed` once the pool has been shut down, be it while loading.
     pub fn get_or_load(&self, key: &str, checkpoint: impl FnOnce() -> Result<Checkpoint, Error>) -> Result<Engine, Error> {
         let mut state = self.lock();
         loop {
+            if state.closed {
+                return Err(closed());
+            }
             let use_number = state.uses + 1;
             state.uses = use_number;
             match state.models.get_mut(key) {
@@ -85,7 +91,7 @@ impl ModelPool {
         // Nothing is spoken for until its size is known.
         state.models.insert(key.to_owned(), Place::Loading { bytes: 0 });
         drop(state);
-        let mut loading = Loading { pool: self, key, outcome: None };
+        let mut loading = Loading { pool: self, key, is_done: false };
         let checkpoint = checkpoint()?;
         let needed_bytes = self.memory_bytes(&checkpoint)?;
         let available_bytes = available_memory().map_or(u64::MAX, |memory| memory.available_bytes);
@@ -95,8 +101,7 @@ impl ModelPool {
             engine.shutdown();
         }
         let engine = Engine::load(&checkpoint, &self.options)?;
-        loading.outcome = Some((engine.clone(), needed_bytes));
-        Ok(engine)
+        loading.done(engine, needed_bytes)
     }
 
     /// The models that are loaded, in the order of their keys.
@@ -118,9 +123,13 @@ impl ModelPool {
         dead.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Breaks off everything and drops all models. Blocks until their threads have ended.
+    /// Breaks off everything and drops all models, and loads no more. Blocks until their threads have ended; a model that is being loaded
+    /// ends with its load.
     pub fn shutdown(&self) {
-        let models = std::mem::take(&mut self.lock().models);
+        let mut state = self.lock();
+        state.closed = true;
+        let models = std::mem::take(&mut state.models);
+        drop(state);
         for place in models.into_values() {
             match place {
                 Place::Loading { .. } => {}
@@ -191,23 +200,36 @@ impl ModelPool {
 struct Loading<'a> {
     pool: &'a ModelPool,
     key: &'a str,
-    outcome: Option<(Engine, u64)>,
+    is_done: bool,
+}
+
+impl Loading<'_> {
+    /// Puts the model into the pool; ends it, if the pool has been shut down meanwhile.
+    fn done(&mut self, engine: Engine, bytes: u64) -> Result<Engine, Error> {
+        let mut state = self.pool.lock();
+        if state.closed {
+            drop(state);
+            engine.shutdown();
+            return Err(closed());
+        }
+        let last_use = state.uses;
+        state.models.insert(self.key.to_owned(), Place::Loaded { engine: engine.clone(), bytes, last_use });
+        self.is_done = true;
+        Ok(engine)
+    }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        let last_use = state.uses;
-        match self.outcome.take() {
-            Some((engine, bytes)) => {
-                state.models.insert(self.key.to_owned(), Place::Loaded { engine, bytes, last_use });
-            }
-            None => {
-                state.models.remove(self.key);
-            }
+        if !self.is_done {
+            self.pool.lock().models.remove(self.key);
         }
         self.pool.changed.notify_all();
     }
+}
+
+fn closed() -> Error {
+    Error::Closed { reason: "it is shutting down".to_owned() }
 }
 
 #[cfg(test)]

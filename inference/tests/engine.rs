@@ -437,3 +437,15 @@ fn a_logit_too_large_to_be_a_number_fails_the_request_and_is_not_passed_over() {
     }
     assert!(engine.is_alive() && at_rest(&engine).kv_blocks_leaked == 0);
 }
+
+#[test]
+fn a_pool_that_is_shut_down_while_it_loads_keeps_nothing_running() {
+    let pool = ModelPool::new(u64::MAX, pool_options());
+    let loaded = pool.get_or_load("late", || {
+        pool.shutdown();
+        Ok(mute("preln-fp32"))
+    });
+    assert!(matches!(loaded, Err(Error::Closed { .. })), "{loaded:?}");
+    assert!(pool.loaded().is_empty());
+    assert!(matches!(pool.get_or_load("later", || Ok(mute("preln-fp32"))), Err(Error::Closed { .. })), "nor is anything loaded afterwards");
+}
