@@ -84,7 +84,12 @@ impl KvCache {
 
     /// Whether more than one sequence reads this block.
     pub(crate) fn is_shared(&self, block: u32) -> bool {
-        self.blocks.shares(block) > 1
+        self.shares(block) > 1
+    }
+
+    /// How many sequences this block belongs to.
+    pub(crate) fn shares(&self, block: u32) -> u32 {
+        self.blocks.shares(block)
     }
 
     /// Gives back one share of each of these blocks.

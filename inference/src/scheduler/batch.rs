@@ -274,7 +274,7 @@ impl Batch {
     fn memory(&mut self, found: Vec<u32>, tokens: usize, asker: &Asker) -> Option<Kv> {
         let count = tokens.div_ceil(BLOCK_TOKENS) - found.len();
         if count > self.free() {
-            match victims(&self.holdings(), asker, count - self.free()) {
+            match self.victims(asker, count - self.free()) {
                 Some(victims) => victims.into_iter().for_each(|place| self.give_way(place)),
                 None => {
                     self.cache.release(&found);
@@ -309,7 +309,7 @@ impl Batch {
                 return true;
             }
             let missing = more + usize::from(shared) - self.free();
-            let Some(victims) = victims(&self.holdings(), &Asker::Running(place), missing) else { return false };
+            let Some(victims) = self.victims(&Asker::Running(place), missing) else { return false };
             for victim in victims {
                 self.give_way(victim);
                 gave_way[victim] = true;
@@ -321,13 +321,15 @@ impl Batch {
         }
     }
 
-    fn holdings(&self) -> Vec<Holding> {
-        let holding = |sequence: &Running| Holding {
-            account: Arc::clone(sequence.account()),
-            blocks: sequence.kv().blocks().iter().filter(|block| !self.cache.is_shared(**block)).count(),
-            may_give_way: !sequence.is_last_try() && !sequence.kv().blocks().is_empty(),
+    /// Who gives way to `asker` so that `missing` blocks come free.
+    fn victims(&self, asker: &Asker, missing: usize) -> Option<Vec<usize>> {
+        let holding = |place: usize| {
+            let sequence = &self.running[place];
+            let may_give_way = !sequence.is_last_try() && !sequence.kv().blocks().is_empty();
+            Holding { account: sequence.account(), blocks: sequence.kv().blocks(), may_give_way }
         };
-        self.running.iter().map(holding).collect()
+        let holdings: Vec<Holding<'_>> = (0..self.running.len()).map(holding).collect();
+        victims(&holdings, |block| self.cache.shares(block), asker, missing)
     }
 
     fn free(&self) -> usize {
