@@ -105,14 +105,15 @@ impl Line {
         Ok(())
     }
 
-    /// Takes the next to begin, of those for whom `begin` finds room. Those who have left or are too late go out of the line.
-    pub(crate) fn take<R>(&self, begin: impl FnMut(&Waiting) -> Result<R, Refused>) -> Option<(Waiting, R)> {
+    /// Takes the next to begin, of those for whom `begin` finds room, first of the accounts that hold fewest places. Those who have left or
+    /// are too late go out of the line.
+    pub(crate) fn take<R>(&self, held: impl Fn(&str) -> usize, begin: impl FnMut(&Waiting) -> Result<R, Refused>) -> Option<(Waiting, R)> {
         let now = Instant::now();
         let mut state = self.lock();
         for late in state.waiting.take_out(|waiting| waiting.is_abandoned() || waiting.is_late(now)) {
             late.fail(&Error::TooLate);
         }
-        let (first, room) = state.waiting.take(begin)?;
+        let (first, room) = state.waiting.take(held, begin)?;
         // Counted at once, so that a request is never between line and work where nobody sees it.
         state.stats.running += first.choices();
         Some((first, room))

@@ -4,6 +4,7 @@
 //! Why it always goes on: whoever has given way twice gets all the memory it may come to need at once before it resumes, before anybody
 //! else begins, and never gives way again; so it ends, and everybody gives way at most twice.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -110,7 +111,12 @@ impl Batch {
     /// Takes up again those that gave way, then new ones, while there are places and memory.
     pub(crate) fn admit(&mut self, line: &Line, about: About<'_>) {
         while self.resume() {
-            let Some((waiting, (kv, chain))) = line.take(|waiting| self.room_to_begin(waiting)) else { return };
+            let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+            for sequence in self.all() {
+                *places.entry(Arc::clone(sequence.account())).or_default() += sequence.places();
+            }
+            let held = |account: &str| places.get(account).copied().unwrap_or(0);
+            let Some((waiting, (kv, chain))) = line.take(held, |waiting| self.room_to_begin(waiting)) else { return };
             self.arrivals += 1;
             let computes = waiting.computes();
             let sequence = waiting.start(self.arrivals, kv, chain, about);

@@ -72,10 +72,17 @@ impl<T> Queue<T> {
         out
     }
 
-    /// Takes the next to begin: the first of the first account that gets what it needs. That account's next turn comes after the others'.
-    pub(crate) fn take<R>(&mut self, mut begin: impl FnMut(&T) -> Result<R, Refused>) -> Option<(T, R)> {
+    /// Takes the next to begin: the first of the first account that gets what it needs. Accounts that hold the fewest places, as `held`
+    /// tells, come first; of equals the one whose turn was longest ago.
+    pub(crate) fn take<R>(&mut self, held: impl Fn(&str) -> usize, mut begin: impl FnMut(&T) -> Result<R, Refused>) -> Option<(T, R)> {
+        let mut order: Vec<usize> = (0..self.lines.len()).collect();
+        // Nobody begins before one that has been passed too often, however little others hold.
+        order.sort_by_key(|place| {
+            let line = &self.lines[*place];
+            (line.overtaken < OVERTAKEN_MAX, held(&line.account))
+        });
         let mut refused = Vec::new();
-        for place in 0..self.lines.len() {
+        for place in order {
             match begin(self.lines[place].waiting.front()?) {
                 Err(Refused::Account) => {}
                 Err(Refused::Room) if self.lines[place].overtaken >= OVERTAKEN_MAX => return None,
@@ -115,8 +122,13 @@ mod tests {
         queue
     }
 
+    /// Nobody has anything running.
+    fn nothing(_: &str) -> usize {
+        0
+    }
+
     fn order(mut queue: Queue<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| queue.take(|_| Ok(())).map(|(request, ())| request)).collect()
+        std::iter::from_fn(|| queue.take(nothing, |_| Ok(())).map(|(request, ())| request)).collect()
     }
 
     #[test]
@@ -125,10 +137,18 @@ mod tests {
     }
 
     #[test]
+    fn who_has_least_running_comes_first() {
+        let mut queue = queue(&[("heavy", 1), ("heavy", 2), ("light", 10), ("light", 11), ("new", 20)]);
+        let held = |account: &str| if account == "heavy" { 4 } else { usize::from(account == "light") };
+        let order: Vec<u32> = std::iter::from_fn(|| queue.take(held, |_| Ok(())).map(|(request, ())| request)).collect();
+        assert_eq!(order, [20, 10, 11, 1, 2]);
+    }
+
+    #[test]
     fn who_may_not_begin_holds_up_nobody_else() {
         let mut queue = queue(&[("full", 1), ("other", 2), ("other", 3)]);
         let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Account) } else { Ok(()) };
-        assert_eq!([(); 3].map(|()| queue.take(not_the_first).map(|(request, ())| request)), [Some(2), Some(3), None]);
+        assert_eq!([(); 3].map(|()| queue.take(nothing, not_the_first).map(|(request, ())| request)), [Some(2), Some(3), None]);
         assert_eq!((queue.len(), queue.len_of("full"), queue.len_of("other")), (1, 1, 0));
     }
 
@@ -139,9 +159,9 @@ mod tests {
             queue.push(&"small".into(), 100 + request);
         }
         let not_the_first = |request: &u32| if *request == 1 { Err(Refused::Room) } else { Ok(()) };
-        let passed = std::iter::from_fn(|| queue.take(not_the_first)).count();
+        let passed = std::iter::from_fn(|| queue.take(nothing, not_the_first)).count();
         assert_eq!(passed, OVERTAKEN_MAX as usize);
-        assert_eq!(queue.take(|_| Ok(())).map(|(request, ())| request), Some(1));
+        assert_eq!(queue.take(nothing, |_| Ok(())).map(|(request, ())| request), Some(1));
     }
 
     #[test]

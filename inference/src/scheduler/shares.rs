@@ -111,6 +111,24 @@ mod tests {
             }
         }
 
+        /// Accounts that always have prompts to read never come further apart than one turn, however many prompts each has and however
+        /// large the steps are.
+        #[test]
+        fn busy_accounts_read_the_same_but_for_one_turn(prompts in proptest::collection::vec(1usize..5, 1..6), steps in proptest::collection::vec(0usize..300, 1..40)) {
+            let mut fair = FairShares::default();
+            let all: Vec<usize> = prompts.iter().enumerate().flat_map(|(account, prompts)| vec![account; *prompts]).collect();
+            let names: Vec<String> = (0..prompts.len()).map(|account| account.to_string()).collect();
+            let demands = demands(&all.iter().map(|account| (names[*account].as_str(), 2000)).collect::<Vec<_>>());
+            let mut read = vec![0; prompts.len()];
+            for step in steps {
+                for (account, share) in all.iter().zip(fair.share(&demands, step)) {
+                    read[*account] += share;
+                }
+                let apart = read.iter().max().unwrap_or(&0) - read.iter().min().unwrap_or(&0);
+                prop_assert!(apart <= QUANTUM_TOKENS, "{read:?}");
+            }
+        }
+
         /// However many prompts a heavy account has, a light one's is read at half the pace of a step at least.
         #[test]
         fn a_heavy_account_does_not_hold_up_a_light_one(heavy in 1usize..12, prompt in 2usize..500, tokens_max in 16usize..256) {
