@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::scheduler::{Batch, Limits, Pace, Queue, Refused, Work};
+use crate::scheduler::{Batch, Limits, Pace, Queue, Refused, Step, Work};
 use crate::sequence::{Running, Waiting};
 
 /// The line and what is known of the work behind it.
@@ -150,10 +150,15 @@ impl Line {
         state.work = work;
     }
 
-    /// A step took so long, and made so many tokens.
-    pub(crate) fn count_step(&self, took: Duration, made: usize) {
+    /// How long steps take.
+    pub(crate) fn pace(&self) -> Pace {
+        self.lock().pace
+    }
+
+    /// A step has been done, and made so many tokens.
+    pub(crate) fn count_step(&self, step: Step, made: usize) {
         let mut state = self.lock();
-        state.pace.note(took);
+        state.pace.note(step);
         state.stats.steps += 1;
         state.stats.tokens_made += made as u64;
     }

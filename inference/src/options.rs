@@ -1,5 +1,7 @@
 //! How a model is loaded: threads, limits, precision.
 
+use std::time::Duration;
+
 use crate::cache::PackedCache;
 use crate::error::Error;
 use crate::ops::Tier;
@@ -30,9 +32,11 @@ pub struct LoadOptions {
     /// The most tokens that all running sequences may come to hold, prompts and answers together, rounded up to whole
     /// blocks of 32; 0 takes four full contexts.
     pub kv_tokens_max: usize,
-    /// The most tokens read in one step: how long a prompt may hold up those who are being answered. At least `running_max`, at most
-    /// [`STEP_TOKENS_MAX`].
+    /// The most tokens read in one step. At least `running_max`, at most [`STEP_TOKENS_MAX`].
     pub step_tokens_max: usize,
+    /// How long the reading of prompts may make a step last while others are being answered: as many tokens are read as have been
+    /// measured to fit, and a few in any case. While nobody is being answered, steps are as large as they may be.
+    pub stall_max: Duration,
     /// How weights are held and multiplied.
     pub precision: Precision,
     /// The instructions to compute with; `None` takes the best this CPU has. To compare them: all give the same tokens.
@@ -85,6 +89,7 @@ impl Default for LoadOptions {
             account_waiting_max: 0,
             kv_tokens_max: 0,
             step_tokens_max: 128,
+            stall_max: Duration::from_millis(100),
             precision: Precision::Exact,
             tier: None,
             cache: None,
@@ -127,6 +132,7 @@ impl LoadOptions {
             waiting_max: self.waiting_max,
             account_waiting_max: or(self.account_waiting_max, self.waiting_max),
             step_tokens_max: self.step_tokens(),
+            stall_max: self.stall_max,
         }
     }
 }

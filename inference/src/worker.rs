@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::line::{Line, Orders};
 use crate::opt::{Model, OptConfig, Span};
-use crate::scheduler::{Batch, Plan};
+use crate::scheduler::{Batch, Plan, Step};
 use crate::sequence::{About, Progress, Running};
 use crate::tokenizer::Tokenizer;
 
@@ -49,7 +49,7 @@ impl Worker {
         }
         self.batch.let_go(Instant::now());
         self.batch.admit(&self.line, About { config: &self.config, tokenizer: self.tokenizer.as_deref() });
-        let plan = self.batch.plan();
+        let plan = self.batch.plan(self.line.pace());
         if plan.shares.iter().any(|share| *share > 0) {
             self.step(&plan);
         }
@@ -98,7 +98,7 @@ impl Worker {
         };
         made += born.iter().map(|(fork, _)| fork.made()).sum::<usize>();
         self.batch.settle(progress, born);
-        self.line.count_step(started.elapsed(), made);
+        self.line.count_step(Step { took: started.elapsed(), prompt_tokens: plan.prompt_tokens }, made);
     }
 }
 

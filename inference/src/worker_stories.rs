@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -91,8 +92,12 @@ fn answer(events: &mut UnboundedReceiver<Event>) -> (Answer, Usage) {
     }
 }
 
+fn is_token(event: &Event) -> bool {
+    matches!(event, Event::Token { .. })
+}
+
 fn options() -> LoadOptions {
-    LoadOptions { threads: 1, running_max: 6, waiting_max: 64, kv_tokens_max: 2048, ..LoadOptions::default() }
+    LoadOptions { threads: 1, running_max: 6, waiting_max: 64, kv_tokens_max: 2048, stall_max: Duration::MAX, ..LoadOptions::default() }
 }
 
 fn ids(start: u32, count: usize) -> Vec<u32> {
@@ -293,6 +298,29 @@ proptest! {
     }
 }
 
+/// A prompt's tokens are read in as many steps as it takes for the answers beside it to come at their pace, and in large ones where
+/// nobody waits for an answer.
+#[test]
+fn a_long_prompt_does_not_hold_up_those_who_are_being_answered() {
+    let mut bench = Bench::new(&LoadOptions { stall_max: Duration::from_nanos(1), ..options() });
+    let tokens = |events: &mut UnboundedReceiver<Event>| std::iter::from_fn(|| events.try_recv().ok()).filter(is_token).count();
+    let mut answered = bench.asks(request(1, 120, 100, "a"), 1).unwrap();
+    bench.turn();
+    assert_eq!(tokens(&mut answered[0]), 1, "nobody else was there, and all of it was read in one step");
+    let mut long = bench.asks(request(2, 100, 3, "b"), 1).unwrap();
+    let begun = bench.turns;
+    while tokens(&mut long[0]) == 0 {
+        bench.turn();
+        assert_eq!(tokens(&mut answered[0]), 1, "an answer under way comes on in every step");
+    }
+    assert_eq!(bench.turns - begun, 100usize.div_ceil(8), "no step reads more of it than a few tokens");
+    drop(answered);
+    let (next, begun) = (bench.asks(request(3, 100, 3, "b"), 1).unwrap(), bench.turns);
+    bench.run_to_the_end();
+    assert!(bench.turns - begun <= 7, "once the others have ended it is read as fast as can be: {} turns", bench.turns - begun);
+    drop(next);
+}
+
 #[test]
 fn who_wants_every_place_at_once_gets_them_though_others_keep_coming() {
     let mut bench = Bench::new(&options());
@@ -335,7 +363,6 @@ fn an_account_waits_and_runs_within_its_caps_and_others_do_not_notice() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a deadline passes in real time")]
 fn a_deadline_is_kept_or_the_request_refused() {
-    use std::time::{Duration, Instant};
     let mut bench = Bench::new(&LoadOptions { running_max: 1, ..options() });
     let by = |deadline| Request { deadline: Some(deadline), ..request(1, 10, 400, "") };
     assert!(matches!(bench.asks(by(Instant::now()), 1), Err(Error::Busy { .. })), "it has passed already");

@@ -68,7 +68,7 @@ fn options(said: &mut Said<'_>) -> LoadOptions {
         step_tokens_max: said.one_of(&[128, 16, 3, 1, 0]),
         precision: said.one_of(&Precision::ALL),
         tier: said.flag().then(|| said.one_of(&Tier::available())),
-        cache: None,
+        ..LoadOptions::default()
     }
 }
 
@@ -167,8 +167,8 @@ fn read(engine: &Engine, request: &Request, mut generation: Generation) -> Optio
         match event {
             Event::Started { prompt_tokens: told, prompt_logprobs } => {
                 assert!(!started && told == prompt_tokens);
-                assert_eq!(prompt_logprobs.as_ref().map(Vec::len), request.echo.then_some(prompt_tokens));
-                for (place, token) in prompt_logprobs.iter().flatten().enumerate() {
+                assert_eq!(prompt_logprobs.as_ref().map(|prompt| prompt.len()), request.echo.then_some(prompt_tokens));
+                for (place, token) in prompt_logprobs.iter().flat_map(|prompt| prompt.iter()).enumerate() {
                     assert_eq!(token.logprob.is_some(), request.logprobs.is_some() && place > 0);
                     likely(token.logprob, &token.top, request);
                 }

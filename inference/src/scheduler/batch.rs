@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::pace::Pace;
 use super::queue::Refused;
 use super::shares::{Demand, FairShares};
 use super::victims::{Asker, Holding, victims};
@@ -21,7 +22,8 @@ use crate::sequence::{About, Progress, Running, Waiting};
 /// One that cannot resume for want of memory lets so many others begin; after that nobody does before it.
 const OVERTAKEN_MAX: u32 = 16;
 
-/// How much may run and wait, in all and of one account; and how many tokens a step reads.
+/// How much may run and wait, in all and of one account; how many tokens a step reads, and how long those of prompts may take while
+/// somebody is being answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) running_max: usize,
@@ -29,6 +31,7 @@ pub(crate) struct Limits {
     pub(crate) waiting_max: usize,
     pub(crate) account_waiting_max: usize,
     pub(crate) step_tokens_max: usize,
+    pub(crate) stall_max: Duration,
 }
 
 /// The sequences that have been taken up, and the memory of all.
@@ -53,6 +56,8 @@ pub(crate) struct Batch {
 pub(crate) struct Plan {
     /// For each running sequence, how many tokens it reads; none sits this step out.
     pub(crate) shares: Vec<usize>,
+    /// Tokens of prompts among them: all but those of answers under way.
+    pub(crate) prompt_tokens: usize,
     /// Blocks to copy before, from and to: sequences that shared one go on differently.
     pub(crate) copies: Vec<(u32, u32)>,
 }
@@ -129,19 +134,25 @@ impl Batch {
         }
     }
 
-    /// Who reads how much in the next step. Everybody in it has memory for it afterwards.
-    pub(crate) fn plan(&mut self) -> Plan {
+    /// Who reads how much in the next step: while somebody is being answered, no more of prompts than `pace` allows. Everybody in it has
+    /// memory for it afterwards.
+    pub(crate) fn plan(&mut self, pace: Pace) -> Plan {
         let demand = |sequence: &Running| Demand { account: Arc::clone(sequence.account()), tokens: sequence.pending() };
         let demands: Vec<Demand> = self.running.iter().map(demand).collect();
-        let mut plan = Plan { shares: self.shares.share(&demands, self.limits.step_tokens_max), copies: Vec::new() };
         // Answers under way come first, also for memory.
         let (answers, prompts): (Vec<usize>, Vec<usize>) = (0..demands.len()).partition(|place| demands[*place].tokens == 1);
+        let step_tokens = match answers.len() {
+            0 => self.limits.step_tokens_max,
+            answers => answers.saturating_add(pace.prompt_tokens_in(self.limits.stall_max)).min(self.limits.step_tokens_max),
+        };
+        let mut plan = Plan { shares: self.shares.share(&demands, step_tokens), ..Plan::default() };
         let mut gave_way = vec![false; demands.len()];
-        for place in answers.into_iter().chain(prompts) {
+        for place in answers.into_iter().chain(prompts.iter().copied()) {
             if plan.shares[place] > 0 && !gave_way[place] && !self.grow(place, &mut plan, &mut gave_way) {
                 plan.shares[place] = 0;
             }
         }
+        plan.prompt_tokens = prompts.into_iter().map(|place| plan.shares[place]).sum();
         let mut gone = gave_way.iter();
         self.paused.extend(self.running.extract_if(.., |_| *gone.next().expect("one for each sequence")));
         self.paused.sort_by_key(Running::arrival);

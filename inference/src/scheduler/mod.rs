@@ -11,5 +11,5 @@ mod shares;
 mod victims;
 
 pub(crate) use batch::{Batch, Limits, Plan};
-pub(crate) use pace::{Pace, Work};
+pub(crate) use pace::{Pace, Step, Work};
 pub(crate) use queue::{Queue, Refused};
