@@ -127,8 +127,8 @@ pub enum Event {
     Started {
         /// Tokens of the prompt.
         prompt_tokens: usize,
-        /// With `echo`: the prompt's tokens, in order.
-        prompt_logprobs: Option<Vec<PromptToken>>,
+        /// With `echo`: the prompt's tokens, in order; one list for all answers to it.
+        prompt_logprobs: Option<Arc<[PromptToken]>>,
     },
     /// One more token.
     Token {

@@ -102,7 +102,7 @@ impl Waiting {
             // The report is complete once the prompt has been read.
             running.report = report;
         } else {
-            running.send_started(report.as_deref());
+            running.send_started(report);
         }
         running
     }
@@ -250,7 +250,7 @@ impl Running {
             return false;
         }
         if let Some(report) = self.report.take() {
-            self.send_started(Some(&report));
+            self.send_started(Some(report));
         }
         true
     }
@@ -365,7 +365,8 @@ impl Running {
         }
     }
 
-    fn send_started(&self, report: Option<&[PromptToken]>) {
+    fn send_started(&self, report: Option<Vec<PromptToken>>) {
+        let report: Option<Arc<[PromptToken]>> = report.map(Arc::from);
         for events in self.siblings.iter().map(|(_, events)| events).chain([&self.events]) {
             let _ = events.send(Event::Started { prompt_tokens: self.prompt_tokens, prompt_logprobs: report.map(<[PromptToken]>::to_vec) });
         }

@@ -80,7 +80,8 @@ fn answer(events: &mut UnboundedReceiver<Event>) -> (Answer, Usage) {
     loop {
         match events.try_recv().unwrap() {
             Event::Started { prompt_logprobs, .. } => {
-                answer.prompt_bits = prompt_logprobs.unwrap_or_default().iter().map(|token| token.logprob.map(f32::to_bits)).collect();
+                answer.prompt_bits =
+                    prompt_logprobs.iter().flat_map(|prompt| prompt.iter()).map(|token| token.logprob.map(f32::to_bits)).collect();
             }
             Event::Token { id, logprob, top, .. } => {
                 answer.ids.push(id);

@@ -77,7 +77,7 @@ fn read(mut generation: Generation) -> Result<Answer, Error> {
         match event {
             Event::Started { prompt_tokens, prompt_logprobs } => {
                 assert_eq!(prompt_tokens, generation.prompt_tokens());
-                answer.prompt = prompt_logprobs;
+                answer.prompt = prompt_logprobs.map(|prompt| prompt.to_vec());
             }
             Event::Token { id, text, .. } => {
                 answer.ids.push(id);

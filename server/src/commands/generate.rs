@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -130,7 +131,7 @@ async fn checkpoint(config: Config, target: &str) -> Result<Checkpoint, Error> {
 /// What has come so far.
 #[derive(Default)]
 struct Heard {
-    prompt: Vec<PromptToken>,
+    prompt: Arc<[PromptToken]>,
     text: String,
     tokens: Vec<Made>,
 }
@@ -164,7 +165,7 @@ async fn answer(engine: &Engine, request: Request, quiet: bool) -> Result<Answer
         match event {
             Event::Started { prompt_logprobs, .. } => {
                 heard.prompt = prompt_logprobs.unwrap_or_default();
-                for token in &heard.prompt {
+                for token in heard.prompt.iter() {
                     heard.text.push_str(&token.text);
                     show(&token.text, token.id)?;
                 }
