@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::device::{Chunks, Threads};
 use crate::error::Error;
 use crate::kv_cache::Chain;
 use crate::opt::{Kv, OptConfig};
@@ -242,9 +243,9 @@ impl Running {
 
     /// Takes what the step gave: `rows` of logits (wanted, vocab) for the last of the tokens that were read. Says whether all have been
     /// read, so that a token can be made.
-    pub(crate) fn has_read(&mut self, rows: &[f32], about: About<'_>) -> bool {
+    pub(crate) fn has_read(&mut self, rows: &[f32], about: About<'_>, threads: &Threads) -> bool {
         if self.report.is_some() {
-            self.score_prompt(rows, about.config.vocab_size);
+            self.score_prompt(rows, about.config.vocab_size, threads);
         }
         if self.kv.tokens() < self.tokens.len() {
             return false;
@@ -293,11 +294,8 @@ impl Running {
             about.config.eos_token_ids.iter().chain(&request.stop_token_ids).copied().filter(ending).collect()
         };
         let Some(token) = self.sampler.choose(logits, self.tokens.len() as u64, &barred) else {
-            return Progress::Fails(Error::Internal {
-                problem: "no token can be drawn: no logit is a finite number, or every token is barred".to_owned(),
-            });
+            return Progress::Fails(Error::Internal { problem: "no token can be drawn: every one is barred".to_owned() });
         };
-        self.tokens.push(token);
         let (logprob, top) = match request.logprobs {
             None => (None, Vec::new()),
             Some(count) => {
@@ -305,6 +303,7 @@ impl Running {
                 (Some(logprobs.get(token)), logprobs.top(count.into()))
             }
         };
+        self.tokens.push(token);
         let ends = ending(&token);
         let bytes = if ends { &[] } else { about.tokenizer.map_or(&[][..], |tokenizer| tokenizer.bytes(token)) };
         let text = self.decoder.push(bytes);
@@ -353,22 +352,27 @@ impl Running {
         self.kv
     }
 
-    /// The logits after a token say how likely the next one was. `rows` end with those of the last token read.
-    fn score_prompt(&mut self, rows: &[f32], vocab: usize) {
+    /// The logits after a token say how likely the next one was. `rows` end with those of the last token read. Each row is one thread's.
+    fn score_prompt(&mut self, rows: &[f32], vocab: usize, threads: &Threads) {
         let read = self.kv.tokens();
         let first = read - rows.len() / vocab;
         let (Some(report), Some(count)) = (&mut self.report, self.request.logprobs) else { return };
-        for (logits, token) in rows.chunks_exact(vocab).zip(report.iter_mut().skip(first + 1)) {
-            let logprobs = LogProbs::of(logits);
-            token.logprob = Some(logprobs.get(token.id));
-            token.top = logprobs.top(count.into());
-        }
+        let report = report.get_mut(first + 1..).unwrap_or_default();
+        let scored = report.len().min(rows.len() / vocab);
+        let chunks = Chunks::new(&mut report[..scored], 1, threads.count());
+        threads.run(&|thread| {
+            while let Some((row, token)) = chunks.next(thread) {
+                let logprobs = LogProbs::of(&rows[row * vocab..][..vocab]);
+                token[0].logprob = Some(logprobs.get(token[0].id));
+                token[0].top = logprobs.top(count.into());
+            }
+        });
     }
 
     fn send_started(&self, report: Option<Vec<PromptToken>>) {
         let report: Option<Arc<[PromptToken]>> = report.map(Arc::from);
         for events in self.siblings.iter().map(|(_, events)| events).chain([&self.events]) {
-            let _ = events.send(Event::Started { prompt_tokens: self.prompt_tokens, prompt_logprobs: report.map(<[PromptToken]>::to_vec) });
+            let _ = events.send(Event::Started { prompt_tokens: self.prompt_tokens, prompt_logprobs: report.clone() });
         }
     }
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::device::{Chunks, Threads};
 use crate::error::Error;
 use crate::line::{Line, Orders};
 use crate::opt::{Model, OptConfig, Span};
@@ -20,6 +21,8 @@ pub(crate) struct Worker {
     pub(crate) batch: Batch,
     /// Rows of the vocabulary without a token, which must never be drawn.
     pub(crate) rows_without_token: Vec<usize>,
+    /// Those that choose tokens, a row of logits each.
+    pub(crate) threads: Threads,
 }
 
 impl Worker {
@@ -60,6 +63,7 @@ impl Worker {
     /// One forward pass over what was planned, then one token for each sequence that has been read to its end.
     fn step(&mut self, plan: &Plan) {
         let started = Instant::now();
+        let before: usize = self.batch.all().map(Running::made).sum();
         for (from, to) in &plan.copies {
             self.model.copy_block(*from, *to);
         }
@@ -68,51 +72,95 @@ impl Worker {
             let (tokens, kv, logits_from) = sequence.next(*count);
             spans.push(Span { tokens, kv, logits_from });
         }
-        let mut wanted = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect::<Vec<usize>>().into_iter();
-        let (mut born, mut made) = (Vec::new(), 0);
-        let progress: Vec<Progress> = match self.model.forward(&mut spans) {
+        let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
+        let (progress, born) = match self.model.forward(&mut spans) {
             Err(error) => {
-                plan.shares.iter().map(|share| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes }).collect()
+                let failed = |share: &usize| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes };
+                (plan.shares.iter().map(failed).collect(), Vec::new())
             }
             Ok(logits) => {
                 let about = About { config: &self.config, tokenizer: self.tokenizer.as_deref() };
                 self.batch.keep_what_was_read();
-                let (mut rest, rows_without_token) = (logits, &self.rows_without_token);
-                let mut advance = |(sequence, share): (&mut Running, &usize)| {
-                    let rows = if *share > 0 { wanted.next().expect("one for each span") } else { return Progress::Goes };
+                let (mut rest, mut wanted) = (logits, wanted.into_iter());
+                let mut rows = |share: &usize| {
+                    let rows = if *share > 0 { wanted.next().expect("one for each span") } else { return None };
                     let (rows, others) = std::mem::take(&mut rest).split_at_mut(rows * about.config.vocab_size);
                     rest = others;
-                    if !are_finite(rows) {
-                        return Progress::Fails(Error::Internal {
-                            problem: "a logit is not a finite number: the weights are too large".to_owned(),
-                        });
-                    }
-                    mask(rows, rows_without_token, about.config.vocab_size);
-                    let before = sequence.made();
-                    let progress = advance(sequence, rows, about, &mut born);
-                    made += sequence.made() - before;
-                    progress
+                    Some(rows)
                 };
-                self.batch.running_mut().iter_mut().zip(&plan.shares).map(&mut advance).collect()
+                let rows = plan.shares.iter().map(&mut rows).collect();
+                advance(self.batch.running_mut(), rows, &self.rows_without_token, about, &self.threads)
             }
         };
-        made += born.iter().map(|(fork, _)| fork.made()).sum::<usize>();
+        let made = self.batch.all().map(Running::made).sum::<usize>() + born.iter().map(|(fork, _)| fork.made()).sum::<usize>() - before;
         self.batch.settle(progress, born);
         self.line.count_step(Step { took: started.elapsed(), prompt_tokens: plan.prompt_tokens }, made);
     }
 }
 
-/// Gives a sequence its rows of logits; its other answers, if they begin now, join those born in this step.
-fn advance(sequence: &mut Running, rows: &[f32], about: About<'_>, born: &mut Vec<(Running, Progress)>) -> Progress {
-    if !sequence.has_read(rows, about) {
-        return Progress::Goes;
+/// An answer that makes its next token, of these logits.
+struct Draw<'a> {
+    sequence: &'a mut Running,
+    logits: &'a [f32],
+    progress: Progress,
+}
+
+/// Gives the sequences their `rows` of logits, none to those that sat the step out, and has those make a token that have been read to
+/// their end. Says how each goes on, and which have forked off.
+fn advance(
+    running: &mut [Running],
+    rows: Vec<Option<&mut [f32]>>,
+    rows_without_token: &[usize],
+    about: About<'_>,
+    threads: &Threads,
+) -> (Vec<Progress>, Vec<(Running, Progress)>) {
+    let vocab = about.config.vocab_size;
+    let mut progress = Vec::with_capacity(running.len());
+    // For each sequence the logits it makes a token of, if it does; and those that begin now, with theirs.
+    let mut last_rows: Vec<Option<&[f32]>> = Vec::with_capacity(running.len());
+    let mut forks: Vec<(Running, &[f32])> = Vec::new();
+    for (sequence, rows) in running.iter_mut().zip(rows) {
+        let (mut goes, mut last) = (Progress::Goes, None);
+        match rows {
+            None => {}
+            Some(rows) if !are_finite(rows) => {
+                goes = Progress::Fails(Error::Internal { problem: "a logit is not a finite number: the weights are too large".to_owned() });
+            }
+            Some(rows) => {
+                mask(rows, rows_without_token, vocab);
+                let rows = &*rows;
+                if sequence.has_read(rows, about, threads) {
+                    let row = &rows[rows.len() - vocab..];
+                    forks.extend(sequence.fork().into_iter().map(|fork| (fork, row)));
+                    last = Some(row);
+                }
+            }
+        }
+        progress.push(goes);
+        last_rows.push(last);
     }
-    let last = &rows[rows.len() - about.config.vocab_size..];
-    for mut fork in sequence.fork() {
-        let progress = fork.make_token(last, about);
-        born.push((fork, progress));
+    let drawing = running.iter_mut().zip(&last_rows).filter_map(|(sequence, row)| Some((sequence, (*row)?)));
+    let drawing = drawing.chain(forks.iter_mut().map(|(fork, row)| (fork, *row)));
+    let mut draws: Vec<Draw<'_>> = drawing.map(|(sequence, logits)| Draw { sequence, logits, progress: Progress::Goes }).collect();
+    let alone = draws.len() == 1;
+    let chunks = Chunks::new(&mut draws, 1, threads.count());
+    let draw = |thread: usize| {
+        while let Some((_, draw)) = chunks.next(thread) {
+            draw[0].progress = draw[0].sequence.make_token(draw[0].logits, about);
+        }
+    };
+    // Nobody is woken for one row.
+    if alone {
+        draw(0)
+    } else {
+        threads.run(&draw)
     }
-    sequence.make_token(last, about)
+    let mut drawn = draws.into_iter().map(|draw| draw.progress);
+    for (progress, _) in progress.iter_mut().zip(&last_rows).filter(|(_, row)| row.is_some()) {
+        *progress = drawn.next().expect("one for each that draws");
+    }
+    let drawn: Vec<Progress> = drawn.collect();
+    (progress, forks.into_iter().map(|(fork, _)| fork).zip(drawn).collect())
 }
 
 /// Finite weights can be so large that what is made of them is not: then no number of a row means anything.
@@ -156,6 +204,7 @@ mod tests {
             line: Arc::clone(&line),
             // No such row: masking it panics in the first step.
             rows_without_token: vec![usize::MAX],
+            threads: Threads::new(1).unwrap(),
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+use crate::device::Threads;
 use crate::line::Line;
 use crate::request::{Event, FinishReason, Prompt, Request, Sampling, Usage};
 use crate::scheduler::Batch;
@@ -41,7 +42,7 @@ impl Bench {
             line: Arc::new(Line::new(model.kv_blocks(), options.limits())),
             model,
             tokenizer: None,
-            rows_without_token: vec![383],
+            threads: Threads::new(options.threads).unwrap(),
         };
         Self { worker, turns: 0 }
     }

@@ -1,5 +1,7 @@
 //! How likely each token was, by the raw logits: before temperature, bias and penalties.
 
+use super::row;
+
 /// Log-probabilities of raw logits: log-softmax in f64.
 pub(crate) struct LogProbs<'a> {
     logits: &'a [f32],
@@ -8,7 +10,7 @@ pub(crate) struct LogProbs<'a> {
 
 impl<'a> LogProbs<'a> {
     pub(crate) fn of(logits: &'a [f32]) -> Self {
-        let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let highest = f64::from(row::highest(logits));
         let total: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
         Self { logits, log_total: highest + total.ln() }
     }
@@ -19,13 +21,13 @@ impl<'a> LogProbs<'a> {
 
     /// The `count` likeliest tokens, likeliest first, of equals the lower id first.
     pub(crate) fn top(&self, count: usize) -> Vec<(u32, f32)> {
-        let mut tokens: Vec<(u32, f32)> = (0..).zip(self.logits.iter().copied()).filter(|(_, logit)| logit.is_finite()).collect();
-        let by_logit = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if count < tokens.len() {
-            tokens.select_nth_unstable_by(count, by_logit);
-            tokens.truncate(count);
+        if count == 0 {
+            return Vec::new();
         }
-        tokens.sort_unstable_by(by_logit);
+        let least = row::nth_highest(self.logits, count).unwrap_or(f32::MIN);
+        let mut tokens: Vec<(u32, f32)> = (0..).zip(self.logits.iter().copied()).filter(|(_, logit)| *logit >= least).collect();
+        tokens.sort_unstable_by(super::by_weight);
+        tokens.truncate(count);
         tokens.iter().map(|(token, _)| (*token, self.get(*token))).collect()
     }
 }
@@ -41,6 +43,16 @@ mod tests {
             let logprobs = LogProbs::of(&logits);
             let sum: f64 = logprobs.top(logits.len()).iter().map(|(_, logprob)| f64::from(*logprob).exp()).sum();
             prop_assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+        }
+
+        #[test]
+        fn the_likeliest_are_the_first_of_all_in_order(logits in proptest::collection::vec(prop_oneof![-9f32..9.0, (-2i8..2).prop_map(f32::from), Just(f32::NEG_INFINITY)], 1..200), count in 0usize..30) {
+            prop_assume!(logits.iter().any(|logit| logit.is_finite()));
+            let logprobs = LogProbs::of(&logits);
+            let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite()).collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            let expected: Vec<(u32, f32)> = all.iter().take(count).map(|(token, _)| (*token, logprobs.get(*token))).collect();
+            prop_assert_eq!(logprobs.top(count), expected);
         }
     }
 

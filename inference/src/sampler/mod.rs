@@ -4,13 +4,23 @@
 
 mod filters;
 mod logprobs;
+#[cfg(test)]
+mod reference;
 mod rng;
+mod row;
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use filters::Candidates;
 pub(crate) use logprobs::LogProbs;
 
 use crate::request::Sampling;
+
+/// Scaled logits nearer to each other than this may weigh the same.
+const ALIKE: f32 = 1e-4;
+/// Below this, weights lose digits, and many that differ weigh the same.
+const TELLS_APART: f32 = -80.0;
 
 /// One answer's way of choosing.
 #[derive(Debug)]
@@ -22,25 +32,26 @@ pub(crate) struct Sampler {
     made: HashMap<u32, u32>,
     /// The tokens of prompt and answer; noted only where the repetition penalty asks for it.
     seen: HashSet<u32>,
-    /// Token and its adjusted logit; kept between calls for its memory.
-    candidates: Vec<(u32, f32)>,
+    /// A row of adjusted logits, later weights; kept between calls for its memory, as are the candidates.
+    row: Vec<f32>,
+    candidates: Candidates,
 }
 
 impl Sampler {
     pub(crate) fn new(settings: &Sampling, prompt: &[u32], choice: u32) -> Self {
         let seen = if settings.repetition_penalty == 1.0 { HashSet::new() } else { prompt.iter().copied().collect() };
-        Self { settings: settings.clone(), choice, made: HashMap::new(), seen, candidates: Vec::new() }
+        Self { settings: settings.clone(), choice, made: HashMap::new(), seen, row: Vec::new(), candidates: Vec::new() }
     }
 
-    /// Chooses the token for `place` (the number of tokens before it), none of `barred`. `logits` are raw; rows without a token are −∞ in
-    /// them. `None` if no logit is a finite number.
+    /// Chooses the token for `place` (the number of tokens before it), none of `barred`. `logits` are raw, and numbers; rows without a token
+    /// are −∞ in them. `None` if every token is barred.
     pub(crate) fn choose(&mut self, logits: &[f32], place: u64, barred: &[u32]) -> Option<u32> {
         let plain = self.settings.logit_bias.is_empty() && self.made.is_empty() && self.seen.is_empty() && barred.is_empty();
         let token = if plain && self.settings.temperature <= 0.0 {
-            likeliest((0..).zip(logits.iter().copied()).filter(|(_, logit)| logit.is_finite()))?
+            likeliest(logits)?
         } else {
             self.adjust(logits, barred);
-            if self.settings.temperature <= 0.0 { likeliest(self.candidates.iter().copied())? } else { self.draw(place)? }
+            if self.settings.temperature <= 0.0 { likeliest(&self.row)? } else { self.draw(place)? }
         };
         if self.settings.presence_penalty != 0.0 || self.settings.frequency_penalty != 0.0 {
             *self.made.entry(token).or_default() += 1;
@@ -51,39 +62,74 @@ impl Sampler {
         Some(token)
     }
 
-    /// Fills the candidates: every token with a finite logit, moved by bias and penalties.
+    /// Fills the row: the logits moved by bias and penalties, which concern few of them; those of barred tokens are −∞.
     fn adjust(&mut self, logits: &[f32], barred: &[u32]) {
-        let settings = &self.settings;
+        let Self { settings, made, seen, row, .. } = self;
+        row.clear();
+        row.extend_from_slice(logits);
+        // The last of several for one token counts.
         let mut moves: HashMap<u32, f32> = settings.logit_bias.iter().copied().collect();
-        for (token, times) in &self.made {
+        for (token, times) in made {
             *moves.entry(*token).or_default() -= settings.presence_penalty + settings.frequency_penalty * *times as f32;
         }
-        self.candidates.clear();
-        self.candidates.extend((0..).zip(logits.iter().copied()).filter(|(token, logit)| logit.is_finite() && !barred.contains(token)));
-        if moves.is_empty() && self.seen.is_empty() {
-            return;
-        }
-        for (token, logit) in &mut self.candidates {
-            *logit += moves.get(token).copied().unwrap_or(0.0);
-            if self.seen.contains(token) {
-                *logit = if *logit > 0.0 { *logit / settings.repetition_penalty } else { *logit * settings.repetition_penalty };
+        let mut change = |token: u32, to: &dyn Fn(f32) -> f32| {
+            if let Some(logit) = row.get_mut(token as usize) {
+                *logit = to(*logit);
             }
+        };
+        for (token, by) in moves {
+            change(token, &|logit| logit + by);
+        }
+        let penalty = settings.repetition_penalty;
+        for token in seen.iter() {
+            change(*token, &|logit| if logit > 0.0 { logit / penalty } else { logit * penalty });
+        }
+        for token in barred {
+            change(*token, &|_| f32::NEG_INFINITY);
         }
     }
 
+    /// Draws from the row. `None` if nothing in it can be drawn.
     fn draw(&mut self, place: u64) -> Option<u32> {
         let Sampling { temperature, top_k, top_p, min_p, typical_p, seed, .. } = self.settings;
-        let candidates = &mut self.candidates;
-        let highest = candidates.iter().map(|(_, logit)| *logit).reduce(f32::max)?;
-        // From here on the second of each pair is a weight: the probability up to a common factor.
-        for (_, weight) in candidates.iter_mut() {
-            *weight = ((*weight - highest) / temperature).exp();
+        let Self { row, candidates, choice, .. } = self;
+        let highest = row::highest(row);
+        if highest == f32::NEG_INFINITY {
+            return None;
         }
-        if let Some(k) = top_k {
+        let scaled = |logit: f32| (logit - highest) / temperature;
+        let draw = rng::uniform(seed, *choice, place);
+        let top_k = top_k.map(|k| k as usize).filter(|k| *k < row.len());
+        // Where only the likeliest are asked for, the others need no weight, which is what takes time. What cannot be told apart from
+        // the least of them without its weight gets one: the weights decide, not the logits.
+        let of_k = top_k.and_then(|k| row::nth_highest(row, k)).map(scaled).filter(|least| *least > TELLS_APART);
+        let of_min_p = (min_p > 0.0 && top_p >= 1.0 && top_k.is_none()).then(|| min_p.ln()).filter(|least| *least > TELLS_APART);
+        candidates.clear();
+        if let Some(least) = of_k.or(of_min_p) {
+            let logits = (0..).zip(row.iter().map(|logit| scaled(*logit)));
+            candidates.extend(logits.filter(|(_, logit)| *logit >= least - ALIKE).map(|(token, logit)| (token, logit.exp())));
+        } else {
+            // From here on the row holds weights: probabilities up to a common factor.
+            for logit in row.iter_mut() {
+                *logit = scaled(*logit).exp();
+            }
+            let filtered = self.settings.top_k.is_some() || top_p < 1.0 || min_p > 0.0 || typical_p < 1.0;
+            if !filtered {
+                return pick((0..row.len() as u32).zip(row.iter().copied()), draw);
+            }
+            if self.settings.top_k.is_none() && top_p < 1.0 {
+                let wanted = row.iter().map(|weight| f64::from(*weight)).sum::<f64>() * f64::from(top_p);
+                filters::nucleus_of(row, wanted, candidates);
+            } else {
+                candidates.extend((0..).zip(row.iter().copied()));
+            }
+        }
+        if let Some(k) = self.settings.top_k {
             filters::keep_likeliest(candidates, k as usize);
-        }
-        if top_p < 1.0 {
-            filters::keep_nucleus(candidates, top_p);
+            if top_p < 1.0 {
+                let wanted = filters::total(candidates) * f64::from(top_p);
+                filters::keep_nucleus(candidates, wanted);
+            }
         }
         if min_p > 0.0 {
             filters::keep_likely(candidates, min_p);
@@ -91,22 +137,38 @@ impl Sampler {
         if typical_p < 1.0 {
             filters::keep_typical(candidates, typical_p);
         }
-        let total: f64 = candidates.iter().map(|(_, weight)| f64::from(*weight)).sum();
-        let mut left = rng::uniform(seed, self.choice, place) * total;
-        for (token, weight) in candidates.iter() {
-            left -= f64::from(*weight);
-            if left < 0.0 {
-                return Some(*token);
-            }
-        }
-        // Rounding may leave a crumb at the end; it belongs to the last token that can be drawn at all.
-        candidates.iter().rev().find(|(_, weight)| *weight > 0.0).map(|(token, _)| *token)
+        pick(candidates.iter().copied(), draw)
     }
 }
 
-/// The token with the highest logit; of equals the lowest id.
-fn likeliest(candidates: impl Iterator<Item = (u32, f32)>) -> Option<u32> {
-    candidates.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(token, _)| token)
+/// The candidate at which a part `draw` of the whole weight is passed.
+fn pick(candidates: impl DoubleEndedIterator<Item = (u32, f32)> + Clone, draw: f64) -> Option<u32> {
+    let total: f64 = candidates.clone().map(|(_, weight)| f64::from(weight)).sum();
+    let mut left = draw * total;
+    for (token, weight) in candidates.clone() {
+        left -= f64::from(weight);
+        if left < 0.0 {
+            return Some(token);
+        }
+    }
+    // Rounding may leave a crumb at the end; it belongs to the last token that can be drawn at all.
+    candidates.rev().find(|(_, weight)| *weight > 0.0).map(|(token, _)| token)
+}
+
+/// The token with the highest logit; of equals the lowest id. `None` if there is none above −∞.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let (mut best, mut highest) = (None, f32::NEG_INFINITY);
+    for (token, logit) in (0..).zip(logits) {
+        if *logit > highest {
+            (best, highest) = (Some(token), *logit);
+        }
+    }
+    best
+}
+
+/// The heavier first, of equals the lower id.
+fn by_weight(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 #[cfg(test)]
@@ -139,7 +201,7 @@ mod tests {
     fn temperature_zero_takes_the_first_of_the_highest() {
         let mut sampler = sampler(&settings(0.0));
         assert_eq!(sampler.choose(&[1.0, 3.0, f32::NEG_INFINITY, 3.0], 0, &[]), Some(1));
-        assert_eq!(sampler.choose(&[f32::NAN, f32::NEG_INFINITY], 0, &[]), None);
+        assert_eq!(sampler.choose(&[f32::NEG_INFINITY; 2], 0, &[]), None);
     }
 
     #[test]
@@ -208,7 +270,7 @@ mod tests {
         for temperature in [0.0, 1.0] {
             let mut sampler = sampler(&Sampling { logit_bias: vec![(2, 100.0)], ..settings(temperature) });
             assert_eq!(sampler.choose(&[0.0, 1e3, 0.0], 0, &[1]), Some(2));
-            assert_eq!(sampler.choose(&[0.0, 1.0], 0, &[0, 1]), None);
+            assert_eq!(sampler.choose(&[0.0, 1.0, 0.0], 0, &[0, 1, 2]), None);
         }
     }
 
