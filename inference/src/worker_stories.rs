@@ -15,7 +15,29 @@ use crate::request::{Event, FinishReason, Prompt, Request, Sampling, Usage};
 use crate::scheduler::Batch;
 use crate::sequence::Waiting;
 use crate::worker::Worker;
-use crate::{Checkpoint, Error, LoadOptions, Model};
+use crate::{Checkpoint, Error, LoadOptions, Model, Precision, Tier};
+
+/// What is loaded, and how it computes.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    fixture: &'static str,
+    context: usize,
+    precision: Precision,
+    tier: Tier,
+}
+
+impl Kind {
+    fn plain() -> Self {
+        Self { fixture: "preln-fp16-sharded", context: 512, precision: Precision::Exact, tier: Tier::fastest() }
+    }
+
+    /// Norms before and after the layers, all precisions, all instructions this machine has.
+    fn any() -> impl Strategy<Value = Self> {
+        let fixtures = prop::sample::select(vec![("preln-fp16-sharded", 512), ("postln-proj-fp32", 128)]);
+        (fixtures, prop::sample::select(Precision::ALL.to_vec()), prop::sample::select(Tier::available()))
+            .prop_map(|((fixture, context), precision, tier)| Self { fixture, context, precision, tier })
+    }
+}
 
 /// An engine whose turns the test takes.
 struct Bench {
@@ -34,12 +56,18 @@ struct Answer {
 
 impl Bench {
     fn new(options: &LoadOptions) -> Self {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp16-sharded");
+        Self::of(Kind::plain(), options)
+    }
+
+    fn of(Kind { fixture, precision, tier, .. }: Kind, options: &LoadOptions) -> Self {
+        let options = &LoadOptions { precision, tier: Some(tier), ..options.clone() };
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt").join(fixture);
         let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), options).unwrap();
         let worker = Worker {
             config: Arc::new(model.config().clone()),
             batch: Batch::new(model.kv_blocks(), options.limits()),
             line: Arc::new(Line::new(model.kv_blocks(), options.limits())),
+            rows_without_token: vec![model.config().vocab_size - 1],
             model,
             tokenizer: None,
             threads: Threads::new(options.threads).unwrap(),
@@ -119,7 +147,11 @@ fn request(start: u32, prompt_tokens: usize, max_tokens: usize, account: &str) -
 
 /// The answers one gets alone, on an engine that has seen nothing else, in the largest steps.
 fn alone(request: &Request, choices: usize) -> Vec<Answer> {
-    let mut bench = Bench::new(&LoadOptions { step_tokens_max: 2048, ..options() });
+    alone_on(Kind::plain(), request, choices)
+}
+
+fn alone_on(kind: Kind, request: &Request, choices: usize) -> Vec<Answer> {
+    let mut bench = Bench::of(kind, &LoadOptions { step_tokens_max: 2048, ..options() });
     let mut received = bench.asks(request.clone(), choices).unwrap();
     bench.run_to_the_end();
     received.iter_mut().map(|events| answer(events).0).collect()
@@ -165,9 +197,14 @@ proptest! {
         threads in 1usize..=2,
         gives_way in proptest::collection::vec((0usize..80, 0usize..6), 0..8),
         (prompt_tokens, choices, scored) in (1usize..150, 1usize..4, any::<bool>()),
+        (stop_token_ids, min_tokens, ignore_eos) in (proptest::collection::vec(0u32..380, 0..20), 0usize..40, any::<bool>()),
+        (kind, hurried) in (Kind::any(), any::<bool>()),
     ) {
-        let asked = Request { echo: scored, ..request(1, prompt_tokens, 40, "1") };
-        let mut bench = Bench::new(&LoadOptions { kv_tokens_max: 32 * blocks, step_tokens_max, threads, ..options() });
+        let request = |start, prompt_tokens: usize, max_tokens, account: &str| request(start, prompt_tokens.min(kind.context - 1), max_tokens, account);
+        let prompt_tokens = prompt_tokens.min(kind.context - 1);
+        let asked = Request { echo: scored, stop_token_ids, min_tokens, ignore_eos, ..request(1, prompt_tokens, 40, "1") };
+        let stall_max = if hurried { Duration::from_nanos(1) } else { Duration::MAX };
+        let mut bench = Bench::of(kind, &LoadOptions { kv_tokens_max: 32 * blocks, step_tokens_max, threads, stall_max, ..options() });
         let mut received = bench.asks(asked.clone(), choices).unwrap();
         let mut readers = Vec::new();
         while bench.has_work() || others.iter().any(|other| other.comes_at >= bench.turns) {
@@ -186,10 +223,10 @@ proptest! {
         }
         bench.run_to_the_end();
         let answers: Vec<Answer> = received.iter_mut().map(|events| answer(events).0).collect();
-        prop_assert!(answers == alone(&asked, choices), "not the answer one gets alone");
+        prop_assert!(answers == alone_on(kind, &asked, choices), "not the answer one gets alone");
         for (other, mut events) in readers {
             let ends = events.iter_mut().map(|events| answer(events).0);
-            prop_assert!(ends.eq(alone(&request(other.start, other.prompt_tokens, other.max_tokens, &other.account.to_string()), other.choices)));
+            prop_assert!(ends.eq(alone_on(kind, &request(other.start, other.prompt_tokens, other.max_tokens, &other.account.to_string()), other.choices)));
         }
 
         // Once more, with what was read before still there.
@@ -273,6 +310,35 @@ fn when_memory_runs_out_the_newest_of_the_greediest_gives_way_and_all_are_answer
     for (start, mut events) in (0..).zip(received) {
         assert_eq!(answer(&mut events[0]).0, alone(&request(start, 60, 100, "heavy"), 1)[0]);
     }
+}
+
+#[test]
+fn several_answers_to_one_prompt_make_room_as_if_each_held_what_they_share_once() {
+    let mut bench = Bench::new(&LoadOptions { kv_tokens_max: 32 * 8, ..options() });
+    let mut heavy = bench.asks(request(1, 100, 60, "heavy"), 4).unwrap();
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.worker.line.stats().kv_blocks_in_use, 7, "three that all share, and one of each");
+    let mut light = bench.asks(request(2, 90, 5, "light"), 1).unwrap();
+    bench.turn();
+    let light_runs = bench.worker.batch.running_mut().iter().any(|sequence| &**sequence.account() == "light");
+    assert!(light_runs, "the one holds seven blocks, the other would hold three");
+    assert_eq!(bench.worker.line.stats().preemptions, 2);
+    bench.run_to_the_end();
+    assert_eq!(answer(&mut light[0]).0, alone(&request(2, 90, 5, "light"), 1)[0]);
+    let answers: Vec<Answer> = heavy.iter_mut().map(|events| answer(events).0).collect();
+    assert_eq!(answers, alone(&request(1, 100, 60, "heavy"), 4));
+}
+
+/// All four come to eleven blocks, one more than there are.
+#[test]
+fn several_answers_to_one_prompt_end_though_together_they_have_no_room() {
+    let mut bench = Bench::new(&LoadOptions { kv_tokens_max: 32 * 10, ..options() });
+    let mut received = bench.asks(request(1, 100, 60, ""), 4).unwrap();
+    bench.run_to_the_end();
+    assert_eq!(bench.worker.line.stats().preemptions, 1, "one block is missing, and one answer makes room for it");
+    let answers: Vec<Answer> = received.iter_mut().map(|events| answer(events).0).collect();
+    assert_eq!(answers, alone(&request(1, 100, 60, ""), 4));
 }
 
 proptest! {

@@ -159,6 +159,37 @@ fn a_stop_string_ends_the_answer_before_it() {
 }
 
 #[test]
+fn an_answer_does_not_end_before_its_least_length() {
+    let engine = long_engine(&LoadOptions::default());
+    let eos = engine.info().config.eos_token_ids[0];
+    let eager = Sampling { logit_bias: vec![(eos, 100.0)], ..Sampling::default() };
+    let of = |min_tokens, request: Request| ask(&engine, Request { min_tokens, ignore_eos: false, ..request });
+    // The end of the text, which would come at once.
+    let short = of(0, Request { sampling: eager.clone(), ..text("end") });
+    assert_eq!((short.ids, short.reason), (vec![eos], Some(FinishReason::Stop)));
+    let long = of(12, Request { sampling: eager, ..text("end") });
+    assert_eq!((long.ids.len(), long.ids[12..].to_vec(), long.reason), (13, vec![eos], Some(FinishReason::Stop)));
+    assert!(!long.ids[..12].contains(&eos), "not even drawn before");
+    // A stop token.
+    let whole = of(60, seeded("stop", 3));
+    let early = whole.ids[5];
+    let stopped = of(0, Request { stop_token_ids: vec![early], ..seeded("stop", 3) });
+    assert_eq!(stopped.reason, Some(FinishReason::Stop));
+    assert!(stopped.ids.len() <= 6);
+    let later = of(20, Request { stop_token_ids: vec![early], ..seeded("stop", 3) });
+    assert!(later.ids.len() > 20 && !later.ids[..20].contains(&early));
+    // A stop string: what comes too early is text like any other, and one that ends behind the least length counts.
+    let text = whole.text();
+    let beginning: String = text.chars().take(2).collect();
+    assert_eq!(of(0, Request { stop: vec![beginning.clone()], ..seeded("stop", 3) }).text(), "");
+    let passed = of(20, Request { stop: vec![beginning.clone()], ..seeded("stop", 3) });
+    assert!(passed.ids.len() > 20 && passed.text().starts_with(&beginning), "{passed:?}");
+    let later: String = text.chars().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect();
+    let cut = of(20, Request { stop: vec![later.clone()], ..seeded("stop", 3) });
+    assert_eq!((cut.text().len(), cut.reason), (text.rfind(&later).unwrap(), Some(FinishReason::Stop)));
+}
+
+#[test]
 fn echo_gives_the_prompt_and_with_no_tokens_wanted_that_is_all() {
     let engine = long_engine(&LoadOptions { step_tokens_max: 8, ..LoadOptions::default() });
     let prompt = "día 日 and a longer text, to be read in several steps";
