@@ -127,13 +127,28 @@ pub fn packed_cache(config: &Config) -> PackedCache {
     PackedCache { folder: config.data_dir.join("packed"), bytes_max: config.engine.memory_bytes.saturating_mul(2) }
 }
 
+/// Of the eight places and the line of 32 of a model, as many as one account may take up while others wait; a request for eight answers
+/// still runs where nothing else of its account does.
+const ACCOUNT_RUNNING_MAX: usize = 6;
+const ACCOUNT_WAITING_MAX: usize = 8;
+
+/// How models are loaded.
+fn load_options(config: &Config) -> LoadOptions {
+    LoadOptions {
+        account_running_max: ACCOUNT_RUNNING_MAX,
+        account_waiting_max: ACCOUNT_WAITING_MAX,
+        precision: config.engine.precision,
+        cache: Some(packed_cache(config)),
+        ..LoadOptions::default()
+    }
+}
+
 impl Portal {
     /// A portal on this database with these settings; opens the store and the way mails leave.
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Folder::open(&config.objects_dir)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
-        let options = LoadOptions { precision: config.engine.precision, cache: Some(packed_cache(&config)), ..LoadOptions::default() };
-        let engine = ModelPool::new(config.engine.memory_bytes, options);
+        let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
     }
 
