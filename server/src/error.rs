@@ -26,7 +26,15 @@ pub enum Error {
         /// When it makes sense to come back.
         retry_after_s: u32,
     },
-    /// A part the answer needs does not answer (engine full, store gone).
+    /// A part the answer needs is taken up by what others asked before: try again after so many seconds.
+    #[error("{why}")]
+    Busy {
+        /// What is taken up, and what helps.
+        why: Cow<'static, str>,
+        /// When it makes sense to come back.
+        retry_after_s: u32,
+    },
+    /// A part the answer needs does not answer (database busy, store gone).
     #[error("{0}")]
     Unavailable(Cow<'static, str>),
     /// Our own fault. The chain goes to the log, never to the visitor.

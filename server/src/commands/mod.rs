@@ -104,9 +104,12 @@ pub async fn run(cli: Cli) -> Exit {
             match error {
                 Error::Forbidden(_) | Error::SignedOut => Exit::Refused,
                 Error::Invalid(_) => Exit::Usage,
-                Error::NotFound(_) | Error::Conflict(_) | Error::Limited { .. } | Error::Unavailable(_) | Error::Internal(_) => {
-                    Exit::Failed
-                }
+                Error::NotFound(_)
+                | Error::Conflict(_)
+                | Error::Limited { .. }
+                | Error::Busy { .. }
+                | Error::Unavailable(_)
+                | Error::Internal(_) => Exit::Failed,
             }
         }
     }

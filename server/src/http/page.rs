@@ -119,6 +119,14 @@ pub fn page_limited(template: &impl Template, retry_after_s: u32) -> Result<Http
     Ok(html(response, body))
 }
 
+/// The page of something that others keep too busy, with status 503 and the time to wait.
+pub fn page_busy(template: &impl Template, retry_after_s: u32) -> Result<HttpResponse, Error> {
+    let body = template.render().map_err(Error::internal)?;
+    let mut response = HttpResponse::ServiceUnavailable();
+    response.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
+    Ok(html(response, body))
+}
+
 pub(super) fn html(mut response: actix_web::HttpResponseBuilder, body: String) -> HttpResponse {
     response.content_type("text/html; charset=utf-8").insert_header((header::CACHE_CONTROL, "no-store")).body(body)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,6 +12,7 @@ use crate::error::Error;
 #[derive(Clone)]
 pub struct Places {
     lines: Arc<Mutex<HashMap<String, Line>>>,
+    pace: Arc<Mutex<Pace>>,
     running: usize,
     admitted: usize,
 }
@@ -29,16 +31,41 @@ pub struct Place {
 
 /// One's turn to run; given back when dropped.
 pub struct Turn {
+    begun: Instant,
+    pace: Arc<Mutex<Pace>>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// When it makes sense to come back to a full line.
-const RETRY_AFTER_S: u32 = 2;
+/// How long turns take: a mean in which older ones count less and less.
+#[derive(Default)]
+struct Pace {
+    turn_s: Option<f64>,
+}
+
+/// How much a new turn counts in the mean.
+const NEWEST: f64 = 0.2;
+/// When it makes sense to come back to a full line, before a turn has ended.
+const RETRY_AFTER_S: f64 = 2.0;
+/// Nobody is sent away for longer than this.
+const RETRY_AFTER_MAX_S: f64 = 120.0;
+
+impl Pace {
+    fn note(&mut self, turn: Duration) {
+        let newest = turn.as_secs_f64();
+        self.turn_s = Some(self.turn_s.map_or(newest, |mean| mean + NEWEST * (newest - mean)));
+    }
+
+    /// When the next of `running` turns at once will have ended.
+    fn retry_after_s(&self, running: usize) -> u32 {
+        let next = self.turn_s.map_or(RETRY_AFTER_S, |turn| turn / running.max(1) as f64);
+        next.ceil().clamp(1.0, RETRY_AFTER_MAX_S) as u32
+    }
+}
 
 impl Places {
     /// Lines in which `running` run at once and `waiting` more may wait.
     pub fn new(running: usize, waiting: usize) -> Self {
-        Self { lines: Arc::default(), running, admitted: running + waiting }
+        Self { lines: Arc::default(), pace: Arc::default(), running, admitted: running + waiting }
     }
 
     /// A place in the line of `key`, at once. Errors: [`Error::Limited`] if the line is full.
@@ -46,7 +73,7 @@ impl Places {
         let mut lines = self.lock();
         let line = lines.entry(key.to_owned()).or_insert_with(|| Line { admitted: 0, running: Arc::new(Semaphore::new(self.running)) });
         if line.admitted >= self.admitted {
-            return Err(Error::Limited { retry_after_s: RETRY_AFTER_S });
+            return Err(Error::Limited { retry_after_s: lock(&self.pace).retry_after_s(self.running) });
         }
         line.admitted += 1;
         Ok(Place { key: key.to_owned(), places: self.clone(), running: line.running.clone() })
@@ -58,16 +85,26 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Line>> {
-        // Nothing can panic while the lock is held; counts stay right even if something did.
-        self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.lines)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing can panic while the lock is held; counts stay right even if something did.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Place {
     /// Waits for one's turn; those who came first go first. One place may take several turns.
     pub async fn turn(&self) -> Turn {
         let permit = self.running.clone().acquire_owned().await.expect("the semaphore is never closed");
-        Turn { _permit: permit }
+        Turn { begun: Instant::now(), pace: self.places.pace.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.pace).note(self.begun.elapsed());
     }
 }
 
@@ -106,5 +143,19 @@ mod tests {
         assert!(places.enter("ada").is_ok());
         drop(second);
         assert_eq!(places.taken("ada"), 0);
+    }
+
+    #[test]
+    fn who_is_sent_away_comes_back_when_a_turn_will_have_ended() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.retry_after_s(4), 2, "unknown");
+        pace.note(Duration::from_secs(40));
+        assert_eq!(pace.retry_after_s(4), 10);
+        for _ in 0..100 {
+            pace.note(Duration::from_millis(200));
+        }
+        assert_eq!(pace.retry_after_s(4), 1);
+        pace.note(Duration::from_secs(86_400));
+        assert_eq!(pace.retry_after_s(1), 120);
     }
 }

@@ -31,8 +31,23 @@ impl Error {
             Error::Conflict(_) => "conflict",
             Error::Invalid(_) => "invalid",
             Error::Limited { .. } => "rate_limited",
+            Error::Busy { .. } => "busy",
             Error::Unavailable(_) => "unavailable",
             Error::Internal(_) => "internal",
+        }
+    }
+
+    /// When it makes sense to come back, where that is known.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Error::Limited { retry_after_s } | Error::Busy { retry_after_s, .. } => Some(*retry_after_s),
+            Error::NotFound(_)
+            | Error::SignedOut
+            | Error::Forbidden(_)
+            | Error::Conflict(_)
+            | Error::Invalid(_)
+            | Error::Unavailable(_)
+            | Error::Internal(_) => None,
         }
     }
 
@@ -53,6 +68,7 @@ impl Error {
             Error::Limited { retry_after_s } => {
                 ("Too many requests", format!("Please try again in {}.", when::wait(*retry_after_s)), None, vec![])
             }
+            Error::Busy { why, .. } => ("Busy right now", sentence(why), None, vec![]),
             Error::Unavailable(why) => ("Not available right now", sentence(why), None, vec![]),
             Error::Internal(_) => {
                 ("Something broke on our side", "It has been written to the log. Nothing you sent was half done.".into(), None, vec![])
@@ -78,7 +94,7 @@ impl ResponseError for Error {
             Error::Conflict(_) => StatusCode::CONFLICT,
             Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Busy { .. } | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -90,7 +106,7 @@ impl ResponseError for Error {
         let problem = self.problem();
         let mut response = HttpResponse::build(problem.status);
         response.content_type("application/problem+json").insert_header((header::CACHE_CONTROL, "no-store"));
-        if let Error::Limited { retry_after_s } = self {
+        if let Some(retry_after_s) = self.retry_after_s() {
             response.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
         }
         let mut body = serde_json::json!({

@@ -1,6 +1,11 @@
 //! Why a generation cannot begin or broke off: the portal's own refusals, and those that only an engine has.
 
+use std::time::Duration;
+
 use crate::error::{Error, FieldError};
+
+/// When to come back to an engine that cannot tell: when models in use may be idle again, or less may be asked for.
+const TRY_LATER: Duration = Duration::from_secs(30);
 
 /// A refusal of the playground. Pages take it as an [`Error`]; the OpenAI interface has words of its own for the first two.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +32,23 @@ impl From<inference::Error> for Fault {
         use inference::Error as Engine;
         let message = cause.to_string();
         match cause {
-            Engine::Busy { retry_after, .. } => {
-                Fault::Portal(Error::Limited { retry_after_s: u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).max(1) })
-            }
+            // Whose requests they are that fill the line the engine does not tell; it is not the account's own limit.
+            Engine::Busy { retry_after, .. } => busy(message, retry_after),
             Engine::Invalid { field, problem } => Fault::Portal(FieldError::new(field, problem).into()),
             Engine::PromptTooLong { .. } | Engine::NoRoom { .. } => Fault::ContextExceeded(message),
             Engine::TooLarge { held_bytes: 0, .. } | Engine::Unsupported { .. } | Engine::Corrupt { .. } | Engine::Missing { .. } => {
                 Fault::CannotRun(message)
             }
-            Engine::TooLarge { .. } | Engine::Closed { .. } | Engine::TooLate => Fault::Portal(Error::Unavailable(message.into())),
+            Engine::TooLarge { .. } | Engine::TooLate => busy(message, TRY_LATER),
+            Engine::Closed { .. } => Fault::Portal(Error::Unavailable(message.into())),
             Engine::Io { .. } | Engine::Internal { .. } => Fault::Portal(Error::internal(cause)),
         }
     }
+}
+
+fn busy(message: String, retry_after: Duration) -> Fault {
+    let retry_after_s = u32::try_from(retry_after.as_secs_f64().ceil() as u64).unwrap_or(u32::MAX).max(1);
+    Fault::Portal(Error::Busy { why: message.into(), retry_after_s })
 }
 
 impl From<Fault> for Error {

@@ -19,7 +19,7 @@ use super::usable::{self, Usable};
 use crate::accounts::Visitor;
 use crate::catalog::Model;
 use crate::error::{Error, FieldError, Refusal};
-use crate::http::page::{page, page_with_faults};
+use crate::http::page::{page, page_busy, page_limited, page_with_faults};
 use crate::http::{Form, Frame, sse};
 use crate::portal::Portal;
 
@@ -109,7 +109,15 @@ async fn continued(portal: Data<Portal>, visitor: Visitor, frame: Frame, Form(fo
             match Error::from(fault) {
                 Error::Invalid(faults) => answer.faults = faults,
                 error @ Error::Internal(_) => return Err(error),
-                error => answer.problem = Some(error.to_string()),
+                error => {
+                    answer.problem = Some(error.to_string());
+                    if let Error::Limited { retry_after_s } = error {
+                        return page_limited(&answer, retry_after_s);
+                    }
+                    if let Error::Busy { retry_after_s, .. } = error {
+                        return page_busy(&answer, retry_after_s);
+                    }
+                }
             }
             page_with_faults(&answer)
         }

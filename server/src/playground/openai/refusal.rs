@@ -19,7 +19,9 @@ struct Words {
 pub(super) fn refuse(fault: &Fault, config: &Config) -> HttpResponse {
     let mut response = status(fault);
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Fault::Portal(Error::Limited { retry_after_s }) = fault {
+    if let Fault::Portal(error) = fault
+        && let Some(retry_after_s) = error.retry_after_s()
+    {
         response.insert_header((header::RETRY_AFTER, retry_after_s.to_string()));
     }
     if !worth_retrying(fault) {
@@ -53,7 +55,7 @@ fn status(fault: &Fault) -> HttpResponseBuilder {
 fn worth_retrying(fault: &Fault) -> bool {
     match fault {
         Fault::ContextExceeded(_) | Fault::CannotRun(_) => false,
-        Fault::Portal(Error::Limited { .. } | Error::Unavailable(_) | Error::Internal(_)) => true,
+        Fault::Portal(Error::Limited { .. } | Error::Busy { .. } | Error::Unavailable(_) | Error::Internal(_)) => true,
         Fault::Portal(Error::NotFound(_) | Error::SignedOut | Error::Forbidden(_) | Error::Conflict(_) | Error::Invalid(_)) => false,
     }
 }
@@ -110,6 +112,7 @@ fn words(fault: &Fault, config: &Config) -> Words {
                 "rate_limit_error",
                 Some("rate_limit_exceeded"),
             ),
+            Error::Busy { why, .. } => words(why.to_string(), "server_error", Some("engine_busy")),
             Error::Conflict(why) | Error::Unavailable(why) => words(why.to_string(), "server_error", Some(error.code())),
             Error::Internal(_) => {
                 words("Something broke on our side; it has been written to the log.".into(), "server_error", Some("internal"))
