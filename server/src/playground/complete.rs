@@ -100,8 +100,8 @@ impl Admitted {
         let line = Line { engine: self.engine, choices, place: Arc::new(self.place) };
         let mut answers = SelectAll::new();
         if let Some((number, request)) = requests.pop_front() {
-            let turn = line.place.turn().await;
-            answers.push(line.begin(number, request, turn)?);
+            let turn = Arc::new(line.place.turn().await);
+            answers.push(line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT)?);
         }
         let new = NewGeneration {
             id: GenerationId::fresh(),
@@ -203,23 +203,31 @@ struct Line {
 
 impl Line {
     /// Takes up the prompt of this number. The turn is over when all its answers are.
-    fn begin(&self, number: usize, request: Request, turn: Turn) -> Result<Answers, inference::Error> {
-        let request = Request { deadline: Some(Instant::now() + ANSWER_WAIT), ..request };
+    fn begin(&self, number: usize, request: Request, turn: &Arc<Turn>, deadline: Instant) -> Result<Answers, inference::Error> {
+        let request = Request { deadline: Some(deadline), ..request };
         let generations = self.engine.submit_choices(request, self.choices)?;
-        let turn = Arc::new(turn);
         let first = number * self.choices;
         let answers = generations.into_iter().zip(first..).map(|(generation, number)| answer(number, generation, turn.clone()));
         Ok(Box::pin(stream::select_all(answers)))
     }
 
-    /// The same, once the turn comes.
+    /// The same, once the turn comes and the engine has room in its line: who has answers already does not lose them for that.
     fn wait(self, number: usize, request: Request) -> Answers {
         let begun = async move {
-            let turn = self.place.turn().await;
-            self.begin(number, request, turn).unwrap_or_else(|cause| {
-                let failed = (number * self.choices, Event::Failed(cause));
-                Box::pin(stream::once(async move { failed }))
-            })
+            let turn = Arc::new(self.place.turn().await);
+            let deadline = Instant::now() + ANSWER_WAIT;
+            loop {
+                match self.begin(number, request.clone(), &turn, deadline) {
+                    Ok(answers) => break answers,
+                    Err(inference::Error::Busy { retry_after, .. }) if Instant::now() + retry_after < deadline => {
+                        tokio::time::sleep(retry_after).await;
+                    }
+                    Err(cause) => {
+                        let failed = (number * self.choices, Event::Failed(cause));
+                        break Box::pin(stream::once(async move { failed }));
+                    }
+                }
+            }
         };
         Box::pin(stream::once(begun).flatten())
     }
