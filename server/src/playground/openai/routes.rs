@@ -49,7 +49,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     for request in &requests {
         room_for(prompt_tokens(&request.prompt), ask.asked_tokens(), context_tokens_max)?;
     }
-    probabilities_fit(&requests)?;
+    probabilities_fit(&requests, ask.best_of)?;
     let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
     let run = admitted.run(Source::Api, requests, ask.best_of).await?;
     let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
@@ -67,14 +67,16 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
 const PROBABILITIES_MAX: usize = 250_000;
 
 /// Refuses a request whose log probabilities alone would fill the memory.
-fn probabilities_fit(requests: &[inference::Request]) -> Result<(), Fault> {
+fn probabilities_fit(requests: &[inference::Request], choices: usize) -> Result<(), Fault> {
     let of = |request: &inference::Request| {
         let tokens = request.max_tokens + if request.echo { prompt_tokens(&request.prompt) } else { 0 };
         request.logprobs.map_or(0, |top| tokens * (1 + usize::from(top)))
     };
-    let asked: usize = requests.iter().map(of).sum();
+    let asked = requests.iter().map(of).sum::<usize>() * choices;
     if asked > PROBABILITIES_MAX {
-        let problem = format!("asks for {asked} log probabilities in one answer; at most {PROBABILITIES_MAX}: send fewer prompts at once");
+        let problem = format!(
+            "asks for {asked} log probabilities in one answer; at most {PROBABILITIES_MAX}: send fewer prompts at once, or ask for fewer answers to each"
+        );
         return Err(Error::from(FieldError::new("logprobs", problem)).into());
     }
     Ok(())
@@ -159,5 +161,23 @@ fn answer(outcome: Result<Value, Fault>, portal: &Portal) -> HttpResponse {
     match outcome {
         Ok(value) => HttpResponse::Ok().json(value),
         Err(fault) => refuse(&fault, &portal.config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use inference::{Prompt, Request};
+
+    use super::*;
+
+    #[test]
+    fn log_probabilities_are_counted_for_each_answer_that_is_made() {
+        // 21 of each of 2000 tokens of the prompt: 42,000 an answer.
+        let scored = Request { echo: true, logprobs: Some(20), max_tokens: 0, ..Request::new(Prompt::Ids(vec![5; 2000])) };
+        let one = std::slice::from_ref(&scored);
+        assert!(probabilities_fit(one, 5).is_ok());
+        let Err(fault) = probabilities_fit(one, 8) else { panic!("336,000 are too many") };
+        assert!(fault.to_string().contains("336000"), "{fault}");
+        assert!(probabilities_fit(&[scored.clone(), scored.clone()], 4).is_err());
     }
 }
