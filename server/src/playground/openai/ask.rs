@@ -40,16 +40,17 @@ impl Ask {
         let model = fields.text("model");
         let prompts = prompts(&mut fields);
         let n = fields.whole("n").unwrap_or(1);
-        let best_of = fields.whole("best_of").unwrap_or(n);
+        // 0 is allowed by the contract, and says as little as nothing.
+        let best_of = fields.whole("best_of").filter(|best_of| *best_of != 0).unwrap_or(n);
         let stream = fields.flag("stream");
         if model.is_none() {
             fields.fault("model", "is the model's name, such as \"org/name\"; GET /v1/models lists yours");
         }
         if !(1..=CHOICES_MAX).contains(&n) {
-            fields.fault("n", "is 1 to 4");
+            fields.fault("n", format!("is 1 to {CHOICES_MAX} here"));
         }
         if !(n..=CANDIDATES_MAX).contains(&best_of) {
-            fields.fault("best_of", "is at least n and at most 8");
+            fields.fault("best_of", format!("is at least n and at most {CANDIDATES_MAX} here; 0 or leaving it out means n"));
         }
         if stream && best_of > n {
             fields.fault("best_of", "cannot be streamed: the best is known at the end only");
@@ -287,5 +288,12 @@ mod tests {
     fn best_of_is_at_least_n_and_never_streamed() {
         assert_eq!(faulty_fields(&json!({ "model": "a/b", "prompt": "x", "n": 3, "best_of": 2 })), ["best_of"]);
         assert_eq!(faulty_fields(&json!({ "model": "a/b", "prompt": "x", "best_of": 2, "stream": true })), ["best_of"]);
+        let zero = ask(&json!({ "model": "a/b", "prompt": "x", "n": 2, "best_of": 0, "stream": true })).expect("0 means n");
+        assert_eq!((zero.n, zero.best_of), (2, 2));
+        let Err(Error::Invalid(faults)) = ask(&json!({ "model": "a/b", "prompt": "x", "n": 5, "best_of": 20 })) else {
+            panic!("both are too many")
+        };
+        assert!(faults.iter().any(|fault| fault.field == "n" && fault.message.contains("1 to 4")), "{faults:?}");
+        assert!(faults.iter().any(|fault| fault.field == "best_of" && fault.message.contains("at most 8")), "{faults:?}");
     }
 }

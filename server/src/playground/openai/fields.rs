@@ -1,5 +1,7 @@
 //! A JSON body, field by field: `null` counts as absent, every fault is told by its field, and what nobody asked for is remembered.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, FieldError};
@@ -26,7 +28,7 @@ impl Fields {
     }
 
     /// Notes a fault.
-    pub(super) fn fault(&mut self, field: &'static str, message: &'static str) {
+    pub(super) fn fault(&mut self, field: &'static str, message: impl Into<Cow<'static, str>>) {
         self.faults.push(FieldError::new(field, message));
     }
 
