@@ -1,0 +1,3 @@
+//! The vectors of x86-64, of which each CPU has some.
+
+pub(super) mod simd;
