@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use inference::checkpoint::build_tokenizer_json;
 use inference::{
     Checkpoint, Engine, EngineStats, Error, Event, FinishReason, Generation, LoadOptions, MemoryLimit, ModelPool, Precision, Prompt,
-    PromptToken, Request, Sampling,
+    PromptToken, Request, Sampling, Tier,
 };
 
 /// Tokens of the tokenizer below; the models have more rows.
@@ -367,6 +367,32 @@ fn equal_models_have_equal_fingerprints_whatever_their_files() {
     assert_ne!(at(Precision::Int8).fingerprint(), at(Precision::Bf16).fingerprint());
     // The same weights, asked in text.
     assert_ne!(fingerprint(&mute("preln-fp32")), fingerprint(&speaking("preln-fp32", &scratch)));
+}
+
+#[test]
+fn weights_whose_sums_overflow_fail_the_request_and_not_the_engine() {
+    let scratch = tempfile::tempdir().unwrap();
+    let fixture = mute("preln-fp32");
+    let mut bytes = std::fs::read(&fixture.files()["model.safetensors"]).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for (place, number) in bytes[header..].as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *number = if place % 3 == 0 { -3e38f32 } else { 3e38 }.to_le_bytes();
+    }
+    let huge = scratch.path().join("model.safetensors");
+    std::fs::write(&huge, bytes).unwrap();
+    let mut files = fixture.files().clone();
+    files.insert("model.safetensors".to_owned(), huge);
+    let huge = Checkpoint::from_files(files).unwrap();
+    for tier in Tier::available() {
+        for precision in Precision::ALL {
+            let engine = Engine::load(&huge, &LoadOptions { precision, tier: Some(tier), ..LoadOptions::default() }).unwrap();
+            for _ in 0..2 {
+                let generation = engine.submit(Request::new(Prompt::Ids(vec![2, 3]))).unwrap();
+                let failed = read(generation).unwrap_err();
+                assert!(!matches!(failed, Error::Closed { .. }), "{precision:?} {tier:?}: {failed}");
+            }
+        }
+    }
 }
 
 fn pool_options() -> LoadOptions {

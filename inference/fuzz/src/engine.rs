@@ -12,16 +12,12 @@ use super::said::Said;
 use super::toy::{BYTE_TOKENIZER, Toy};
 
 /// Takes the bytes for choices: how a model is loaded, its shape, what is spoilt in its files, and up to four requests at once.
-///
-/// TODO: at four bits, and in a tier that was named, weights are neither huge nor spoilt, until numbers that are not finite overflow no
-/// sum of whole ones in the kernels, which only a build that checks for it notices.
 pub fn engine(data: &[u8]) {
     let mut said = Said(data);
     let options = options(&mut said);
-    let may_be_huge = options.precision != Precision::Int4 && options.tier.is_none();
-    let mut toy = Toy::said(&mut said, may_be_huge);
+    let mut toy = Toy::said(&mut said);
     for _ in 0..said.byte() % 4 {
-        spoil(&mut said, &mut toy, may_be_huge);
+        spoil(&mut said, &mut toy);
     }
     let mut files: Vec<(&str, &[u8])> = vec![("config.json", &toy.config), ("model.safetensors", &toy.weights)];
     if toy.speaks {
@@ -34,11 +30,10 @@ pub fn engine(data: &[u8]) {
 }
 
 /// Changes, adds or takes away a few bytes of config.json, or, where they may be, the weights' header and the weights.
-fn spoil(said: &mut Said<'_>, toy: &mut Toy, weights_too: bool) {
+fn spoil(said: &mut Said<'_>, toy: &mut Toy) {
     let header_end = 8 + u64::from_le_bytes(toy.weights[..8].try_into().unwrap()).min(toy.weights.len() as u64 - 8) as usize;
     let weights_end = toy.weights.len();
     let (file, from, to) = match said.byte() % 4 {
-        _ if !weights_too => (&mut toy.config, 0, usize::MAX),
         0 | 1 => (&mut toy.config, 0, usize::MAX),
         2 => (&mut toy.weights, 0, header_end),
         _ => (&mut toy.weights, header_end, weights_end),

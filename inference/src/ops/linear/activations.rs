@@ -121,9 +121,10 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
                     let numbers = each(numbers, |number| whole.number(number), [0; 4 * STEPS]);
                     let groups = sums.chunks_exact_mut(width).skip(number * 4 * STEPS / GROUP);
                     for (sums, group) in groups.zip(numbers.as_chunks::<GROUP>().0) {
-                        sums[m] = group.iter().sum();
+                        // A row that is not finite has no numbers worth the name; its scale is NaN.
+                        sums[m] = group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number));
                     }
-                    write_bytes(&numbers, |number| ((number - i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
+                    write_bytes(&numbers, |number| (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
                 }
             }
         }
@@ -162,7 +163,7 @@ impl Whole {
 
     #[inline(always)]
     fn number(&self, x: f32) -> i32 {
-        whole(x * self.inverse) + self.offset
+        whole(x * self.inverse).wrapping_add(self.offset)
     }
 }
 
