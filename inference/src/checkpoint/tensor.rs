@@ -101,9 +101,9 @@ impl Tensor {
         &self.map[self.range.clone()]
     }
 
-    /// Lets go of the memory its bytes were read into.
-    pub(crate) fn release(&self) {
-        self.map.release(self.range.clone());
+    /// Lets go of the memory that these of its bytes were read into.
+    pub(crate) fn release(&self, bytes: Range<usize>) {
+        self.map.release(self.range.start + bytes.start..self.range.start + bytes.end);
     }
 
     /// The place of the first number that is NaN or infinite.
@@ -119,7 +119,8 @@ impl Tensor {
         })
     }
 
-    fn not_finite_among(&self, bytes: &[u8]) -> Option<usize> {
+    /// The place, among so many of its bytes, of the first number that is NaN or infinite.
+    pub(crate) fn not_finite_among(&self, bytes: &[u8]) -> Option<usize> {
         fn first<const N: usize>(bytes: &[u8], is_finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
             let numbers = bytes.as_chunks::<N>().0;
             // All of a block at once, which goes many times faster, until one is found that has it.

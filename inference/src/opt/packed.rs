@@ -4,6 +4,7 @@
 //! every thread packing panels straight from the mapped file, so that no more than the packed weights and one tensor are in memory.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::{Entry, Writing};
@@ -215,30 +216,55 @@ impl Packed {
     }
 }
 
+/// Of the mapped files, about so much is in memory at a time. (Tests have small files and want several turns.)
+const TURN_BYTES: usize = if cfg!(test) { 1 << 12 } else { 16 << 20 };
+
 impl Piece<'_> {
-    /// Packs, and checks and hashes each tensor, all at once.
+    /// Packs, and checks and hashes each tensor, some rows at a time, all threads at once; what was read is let go of.
     fn fill(&self, threads: &Threads, out: &mut [u8]) -> Result<Vec<blake3::Hash>, Error> {
-        let checked: Mutex<BTreeMap<usize, Result<blake3::Hash, Error>>> = Mutex::default();
-        let to_check = Parts::new(self.tensors.len(), threads.count());
-        let chunk_bytes = match self.kind {
-            Kind::Matrix { format, cols, order: Order::Panels, .. } => format.panel_bytes(cols),
-            Kind::Matrix { format, rows, cols, order: Order::Bands } => bands::panels_of_a_band(format, rows) * format.panel_bytes(cols),
-            Kind::AsStored | Kind::Singles => out.len().max(1),
+        let checks: Vec<Mutex<Check<'_>>> = self.tensors.iter().map(|tensor| Mutex::new(Check::new(tensor))).collect();
+        let (chunk_bytes, chunk_rows) = match self.kind {
+            Kind::Matrix { format, rows, cols, order } => {
+                let panels = if order == Order::Bands { bands::panels_of_a_band(format, rows) } else { 1 };
+                (panels * format.panel_bytes(cols), panels * PANEL_ROWS)
+            }
+            Kind::AsStored | Kind::Singles => (out.len().max(1), self.tensors.iter().map(|tensor| tensor.shape()[0]).sum()),
         };
-        let chunks = Chunks::new(out, chunk_bytes, threads.count());
-        threads.run(&|thread| {
-            while let Some(number) = to_check.next(thread) {
-                let result = check(self.tensors[number]);
-                checked.lock().unwrap_or_else(PoisonError::into_inner).insert(number, result);
-            }
-            while let Some((number, chunk)) = chunks.next(thread) {
-                self.pack(number, chunk);
-            }
-        });
-        for tensor in &self.tensors {
-            tensor.release();
+        let row_bytes = self.tensors.iter().map(|tensor| tensor.bytes().len() / tensor.shape()[0].max(1)).max().unwrap_or(1);
+        let turn_chunks = (TURN_BYTES / (chunk_rows * row_bytes).max(1)).max(1);
+        for (turn, out) in out.chunks_mut(turn_chunks * chunk_bytes).enumerate() {
+            let first = turn * turn_chunks;
+            let spans = self.spans(first * chunk_rows..(first + turn_chunks) * chunk_rows);
+            let to_check = Parts::new(spans.len(), threads.count());
+            let chunks = Chunks::new(out, chunk_bytes, threads.count());
+            threads.run(&|thread| {
+                while let Some(number) = to_check.next(thread) {
+                    let (tensor, bytes) = &spans[number];
+                    checks[*tensor].lock().unwrap_or_else(PoisonError::into_inner).go_on(bytes.clone());
+                }
+                while let Some((number, chunk)) = chunks.next(thread) {
+                    self.pack(first + number, chunk);
+                }
+            });
+            spans.into_iter().for_each(|(tensor, bytes)| self.tensors[tensor].release(bytes));
         }
-        checked.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+        checks.into_iter().map(|check| check.into_inner().unwrap_or_else(PoisonError::into_inner).end()).collect()
+    }
+
+    /// Which bytes of which tensors these rows are, all tensors one below the other; of a tensor, one span.
+    fn spans(&self, rows: Range<usize>) -> Vec<(usize, Range<usize>)> {
+        let mut spans = Vec::new();
+        let mut begin = 0;
+        for (number, tensor) in self.tensors.iter().enumerate() {
+            let count = tensor.shape()[0];
+            let inside = rows.start.clamp(begin, begin + count) - begin..rows.end.clamp(begin, begin + count) - begin;
+            let row_bytes = tensor.bytes().len() / count.max(1);
+            if !inside.is_empty() {
+                spans.push((number, inside.start * row_bytes..inside.end * row_bytes));
+            }
+            begin += count;
+        }
+        spans
     }
 
     fn pack(&self, number: usize, chunk: &mut [u8]) {
@@ -270,14 +296,38 @@ impl Piece<'_> {
     }
 }
 
-/// The tensor's digest, if all its numbers are finite.
-fn check(tensor: &Tensor) -> Result<blake3::Hash, Error> {
-    if let Some(place) = tensor.first_not_finite() {
-        return Err(Error::corrupt(tensor.file(), format!("tensor `{}`: number {place} is NaN or infinite", tensor.name())));
+/// A tensor being hashed and looked through, from its first byte to its last.
+struct Check<'a> {
+    tensor: &'a Tensor,
+    digest: blake3::Hasher,
+    first_not_finite: Option<usize>,
+}
+
+impl<'a> Check<'a> {
+    fn new(tensor: &'a Tensor) -> Self {
+        let mut digest = blake3::Hasher::new();
+        digest.update(format!("{} {:?}", tensor.dtype().name(), tensor.shape()).as_bytes());
+        Self { tensor, digest, first_not_finite: None }
     }
-    let mut digest = blake3::Hasher::new();
-    digest.update(format!("{} {:?}", tensor.dtype().name(), tensor.shape()).as_bytes()).update(tensor.bytes());
-    Ok(digest.finalize())
+
+    fn go_on(&mut self, bytes: Range<usize>) {
+        let before = bytes.start / self.tensor.dtype().bytes();
+        let bytes = &self.tensor.bytes()[bytes];
+        self.digest.update(bytes);
+        if self.first_not_finite.is_none() {
+            self.first_not_finite = self.tensor.not_finite_among(bytes).map(|place| before + place);
+        }
+    }
+
+    /// The tensor's digest, if all its numbers are finite.
+    fn end(self) -> Result<blake3::Hash, Error> {
+        match self.first_not_finite {
+            None => Ok(self.digest.finalize()),
+            Some(place) => {
+                Err(Error::corrupt(self.tensor.file(), format!("tensor `{}`: number {place} is NaN or infinite", self.tensor.name())))
+            }
+        }
+    }
 }
 
 /// Matrices of equal shape, one below the other.
@@ -318,6 +368,41 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
     use super::*;
     use half::f16;
+
+    #[test]
+    fn pieces_packed_in_turns_are_those_packed_at_once() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
+        let index = crate::checkpoint::tensors(&crate::checkpoint::Checkpoint::open_dir(&dir).unwrap()).unwrap();
+        let find = |name: &str| index.tensors().iter().find(|tensor| tensor.name().ends_with(name)).unwrap();
+        let names = ["layers.0.self_attn.q_proj.weight", "layers.0.self_attn.k_proj.weight"].map(str::to_owned);
+        let threads = Threads::new(2).unwrap();
+        for order in [Order::Panels, Order::Bands] {
+            let tensors = names.iter().map(|name| (name.clone(), find(name))).collect::<Vec<_>>();
+            let (rows, cols) = (tensors[0].1.shape()[0] + tensors[1].1.shape()[0], tensors[0].1.shape()[1]);
+            assert!(4 * rows * cols > 2 * TURN_BYTES, "several turns");
+            let mut plan = Plan::new(tensors.clone());
+            let matrix = plan.matrix(&names, order, |_| Format::Int8).unwrap();
+            let (packed, digest) = plan.fill(&threads).unwrap();
+
+            let mut expected = vec![0; Format::Int8.bytes(rows, cols)];
+            let stored: Vec<&Tensor> = tensors.iter().map(|(_, tensor)| *tensor).collect();
+            let source = Stacked { tensors: &stored, cols };
+            let panels = if order == Order::Bands { bands::panels_of_a_band(Format::Int8, rows) } else { 1 };
+            for (number, chunk) in expected.chunks_mut(panels * Format::Int8.panel_bytes(cols)).enumerate() {
+                match order {
+                    Order::Panels => pack_panel(Format::Int8, &source, (rows, cols), number * PANEL_ROWS, chunk),
+                    Order::Bands => bands::pack_band(Format::Int8, &source, (rows, cols), number * panels * PANEL_ROWS, chunk),
+                }
+            }
+            assert_eq!(packed.bytes_of(&matrix), expected, "{order:?}");
+            let mut all = blake3::Hasher::new();
+            for tensor in stored {
+                let about = format!("{} {:?}", tensor.dtype().name(), tensor.shape());
+                all.update(blake3::hash(&[about.as_bytes(), tensor.bytes()].concat()).as_bytes());
+            }
+            assert_eq!(digest, all.finalize(), "{order:?}");
+        }
+    }
 
     #[test]
     fn halves_are_widened_as_they_should_be() {
