@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How fast the engine runs on this machine, beside what its memory allows. Prints a table for BENCHMARKS.md.
 #   engine.sh [SIZE…]   sizes of OPT, by default 125m and 1.3b; random weights in their true shapes are made in target/bench
+# The demo model, which was trained, tells what a precision costs in quality: random weights have no perplexity worth the name.
 # SLUICE_BIN names the program to measure (default: the release build, made if it is missing).
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
@@ -18,7 +19,9 @@ measure() {
 }
 
 [ $# -gt 0 ] || set -- 125m 1.3b
+DEMO=deploy/demo/opt-verse-6m
 {
+    "${FIRST[@]}" "$SLUICE_BIN" bench "$DEMO" --json --precision exact,bf16,int8,int4 --batch 1,8 --prefill 256 --perplexity "$DEMO/valid.txt"
     for size in "$@"; do
         measure "$size" 0.5 --precision exact,bf16,int8,int4 --cache "$TARGET/bench/packed"
         measure "$size" 0.9 --precision exact,bf16,int8,int4 --batch 1 --prefill 0

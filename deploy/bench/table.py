@@ -28,6 +28,12 @@ def prefill(row):
     return f"{row['prefill_tokens_per_s']:.0f}" + (f" ({100 * share:.0f} % of peak)" if share else "")
 
 
+def perplexity(row):
+    if row.get("perplexity") is None:
+        return ""
+    return f"{row['perplexity']:.3f} ({100 * row['perplexity_to_exact']:+.3f} %)"
+
+
 COLUMNS = {
     "engine": lambda row: row.get("engine", "Sluice"),
     "model": lambda row: Path(row["model"]).name,
@@ -39,6 +45,7 @@ COLUMNS = {
     "load": lambda row: seconds(row["load_s"]),
     "second load": lambda row: seconds(row.get("cached_load_s")),
     "memory at most": memory,
+    "perplexity (to exact)": perplexity,
 }
 
 
