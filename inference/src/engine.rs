@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use crate::check;
 use crate::checkpoint::{Checkpoint, tensors_unread};
-use crate::device::Threads;
 use crate::error::Error;
 use crate::line::{EngineStats, Line};
 use crate::machine::{MachineMemory, available_memory};
@@ -119,7 +118,7 @@ impl Engine {
         let worker = Worker {
             rows_without_token: vocabulary.rows_without_token().to_vec(),
             // A thread chooses one token at a time, so more than there are answers have nothing to do.
-            threads: Threads::new(info.threads.min(options.limits().running_max))?,
+            threads: model.compute_threads(),
             config: Arc::new(info.config.clone()),
             batch: Batch::new(model.kv_blocks(), options.limits()),
             model,

@@ -22,7 +22,7 @@ pub(crate) struct Worker {
     /// Rows of the vocabulary without a token, which must never be drawn.
     pub(crate) rows_without_token: Vec<usize>,
     /// Those that choose tokens, a row of logits each.
-    pub(crate) threads: Threads,
+    pub(crate) threads: Arc<Threads>,
 }
 
 impl Worker {
@@ -204,7 +204,7 @@ mod tests {
             line: Arc::clone(&line),
             // No such row: masking it panics in the first step.
             rows_without_token: vec![usize::MAX],
-            threads: Threads::new(1).unwrap(),
+            threads: Arc::new(Threads::new(1).unwrap()),
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();

@@ -70,7 +70,7 @@ impl Bench {
             rows_without_token: vec![model.config().vocab_size - 1],
             model,
             tokenizer: None,
-            threads: Threads::new(options.threads).unwrap(),
+            threads: Arc::new(Threads::new(options.threads).unwrap()),
         };
         Self { worker, turns: 0 }
     }

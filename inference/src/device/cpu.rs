@@ -1,7 +1,7 @@
 //! The CPU: a pool of threads and, for each operation, how its outputs are shared out among them. A number is computed whole by one
 //! thread, in an order that does not depend on how many there are, so results are the same bits with one thread or sixty.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::threads::{Chunks, Patches, Strip, Strips, Threads};
 use crate::error::Error;
@@ -101,7 +101,7 @@ impl Taken {
 /// The threads and kernels that compute.
 #[derive(Debug)]
 pub(crate) struct Cpu {
-    threads: Threads,
+    threads: Arc<Threads>,
     tier: Tier,
     /// One for each thread.
     scratch: Vec<Mutex<Scratch>>,
@@ -112,13 +112,13 @@ pub(crate) struct Cpu {
 impl Cpu {
     /// `threads` of 0 takes one for each core.
     pub(crate) fn new(threads: usize, tier: Tier) -> Result<Self, Error> {
-        let threads = Threads::new(threads)?;
+        let threads = Arc::new(Threads::new(threads)?);
         let scratch = (0..threads.count()).map(|_| Mutex::default()).collect();
         let taken = (0..threads.count()).map(|_| Mutex::default()).collect();
         Ok(Self { threads, tier, scratch, taken })
     }
 
-    pub(crate) fn threads(&self) -> &Threads {
+    pub(crate) fn threads(&self) -> &Arc<Threads> {
         &self.threads
     }
 

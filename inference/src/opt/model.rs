@@ -1,9 +1,11 @@
 //! The forward pass of OPT, written once (Zhang et al., "OPT: Open Pre-trained Transformer Language Models", arXiv 2205.01068).
 
+use std::sync::Arc;
+
 use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
 use super::weights::{Layer, Linear, Norm, Weights};
 use crate::checkpoint::{Checkpoint, tensors};
-use crate::device::{After, Cpu, KvStore};
+use crate::device::{After, Cpu, KvStore, Threads};
 use crate::error::Error;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
@@ -232,6 +234,11 @@ impl Model {
 
     pub(crate) fn threads(&self) -> usize {
         self.cpu.threads().count()
+    }
+
+    /// Its threads, for what is done between its steps: others would only take the processors from them.
+    pub(crate) fn compute_threads(&self) -> Arc<Threads> {
+        Arc::clone(self.cpu.threads())
     }
 
     pub(crate) fn kernels(&self) -> &'static str {
