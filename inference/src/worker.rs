@@ -95,6 +95,10 @@ impl Worker {
         let made = self.batch.all().map(Running::made).sum::<usize>() + born.iter().map(|(fork, _)| fork.made()).sum::<usize>() - before;
         self.batch.settle(progress, born);
         self.line.count_step(Step { took: started.elapsed(), prompt_tokens: plan.prompt_tokens }, made);
+        // Whoever was just sent a token may wait for this processor: the next step would keep it for all of its length.
+        if made > 0 {
+            std::thread::yield_now();
+        }
     }
 }
 
