@@ -51,7 +51,7 @@ pub struct ModelInfo {
     pub layer_operations: u64,
     /// Bytes of weights, KV cache when full, and buffers.
     pub memory_bytes: u64,
-    /// Which instructions the kernels use: "plain", "avx2" or "avx512".
+    /// Which instructions the kernels use: "plain", "avx2", "avx512" or "avx512-bf16-vnni".
     pub kernels: &'static str,
     /// Compute threads.
     pub threads: usize,

@@ -192,7 +192,7 @@ impl Cpu {
     }
 
     /// The same for the numbers x that a ReLU gave, of which most are zero: columns of w that meet nothing else are not read, where that
-    /// is quicker. `columns` and `packed` are for what is found. Gives how many columns of w were read.
+    /// is quicker. `columns` and `packed` are for what is found.
     pub(crate) fn linear_behind_relu(
         &self,
         w: &Bands<'_>,
@@ -201,13 +201,13 @@ impl Cpu {
         (columns, packed): (&mut Columns, &mut Activations),
         after: After,
         y: &mut [&mut [f32]],
-    ) -> usize {
+    ) {
         let tokens = x.len() / w.cols;
         let most = w.cols * COLUMNS_MAX / 100;
         if tokens > IN_PLACE_TOKENS || !columns.find(self.tier, w.format, x, w.cols, most) {
             self.pack(w.format, x, w.cols, packed);
             self.linear(&Layout::Bands(*w), bias, packed, after, y);
-            return w.cols;
+            return;
         }
         check(w.rows, bias, tokens, y);
         self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(self.tier, w.format), packed);
@@ -231,7 +231,6 @@ impl Cpu {
                 is_first = false;
             }
         });
-        columns.found()
     }
 
     /// Writes the sums (tokens, width) of a strip from `token` on.

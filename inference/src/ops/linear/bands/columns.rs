@@ -92,11 +92,6 @@ impl Columns {
         std::mem::swap(&mut self.columns, &mut self.spread);
     }
 
-    /// How many there are.
-    pub(crate) fn found(&self) -> usize {
-        self.found
-    }
-
     /// Their numbers (tokens, count).
     pub(crate) fn numbers(&self) -> &[f32] {
         &self.x
