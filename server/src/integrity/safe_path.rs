@@ -1,0 +1,133 @@
+//! Paths that may be written below somebody's folder: none leads out of it, and no two are one file on any disk.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// How long a path may be, in bytes: what every file system takes.
+const PATH_BYTES_MAX: usize = 1024;
+/// How long one name of it may be, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+/// Names that are devices on Windows, whatever ending they have.
+const DEVICES: &[&str] = &["con", "prn", "aux", "nul"];
+
+/// Says what is wrong with `path`, if anything is. It has to be relative, with `/` between plain names.
+pub fn check_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() || path.len() > PATH_BYTES_MAX {
+        return Err("is empty or too long");
+    }
+    if let Some(odd) = path.chars().find(|c| c.is_control() || "\\:*?\"<>|".contains(*c)) {
+        return Err(if odd == '\\' {
+            "has a backslash, which is a folder on some disks"
+        } else {
+            "has a character that some disks refuse"
+        });
+    }
+    path.split('/').try_for_each(check_name)
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
+    let numbered = |device: &str| stem.len() == 4 && stem.starts_with(device) && stem.as_bytes()[3].is_ascii_digit();
+    match name {
+        "" => Err("has an empty name: it begins or ends with '/', or has two together"),
+        "." | ".." => Err("leads out of its folder"),
+        _ if name.len() > NAME_BYTES_MAX => Err("has a name that is too long"),
+        _ if name.ends_with(['.', ' ']) || name.starts_with(' ') => {
+            Err("has a name with a dot or space at its edge, which some disks drop")
+        }
+        _ if DEVICES.contains(&stem.as_str()) || numbered("com") || numbered("lpt") => Err("has a name that is a device on some systems"),
+        _ => Ok(()),
+    }
+}
+
+/// Looks for paths that some disks take for one: by letters' case, or because one is a folder of another.
+#[derive(Debug, Default)]
+pub struct Clashes {
+    /// Each path and folder as it is compared, with the way it was spelt first, and whether it is a file.
+    seen: HashMap<String, (String, bool)>,
+}
+
+impl Clashes {
+    /// Takes the next file; says with which it clashes.
+    pub fn add(&mut self, path: &str) -> Result<(), String> {
+        for (end, _) in path.match_indices('/') {
+            self.take(&path[..end], false)?;
+        }
+        self.take(path, true)
+    }
+
+    fn take(&mut self, path: &str, is_file: bool) -> Result<(), String> {
+        match self.seen.entry(path.to_lowercase()) {
+            Entry::Vacant(place) => {
+                place.insert((path.to_owned(), is_file));
+                Ok(())
+            }
+            Entry::Occupied(place) => {
+                let (spelt, was_file) = place.get();
+                let is_the_same_folder = spelt == path && !is_file && !was_file;
+                if is_the_same_folder { Ok(()) } else { Err(spelt.clone()) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_paths_pass_and_all_others_say_why() {
+        for path in ["config.json", "original/part-0.pt", "a.b/c-d_e+f=g@h,(i)", "größe.txt", "console.log", "com10.txt", "..a", "a..b"] {
+            assert_eq!(check_path(path), Ok(()), "{path}");
+        }
+        let long = "x".repeat(256);
+        for path in [
+            "",
+            "/etc/passwd",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "C:\\x",
+            "C:x",
+            "a\\b",
+            "a\nb",
+            "a\0b",
+            "NUL",
+            "nul.txt",
+            "x/CON.tar.gz",
+            "com1",
+            "LPT9.txt",
+            "name.",
+            "name ",
+            " name",
+            "a./b",
+            "what?",
+            "a*b",
+            long.as_str(),
+        ] {
+            assert!(check_path(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_one_on_some_disk_clash() {
+        for (files, with) in [
+            (&["a", "b", "sub/c", "sub/d"][..], None),
+            (&["a", "a"], Some("a")),
+            (&["README.md", "readme.md"], Some("README.md")),
+            (&["Sub/a", "sub/b"], Some("Sub")),
+            (&["a", "a/b"], Some("a")),
+            (&["a/b", "a"], Some("a")),
+            (&["a/b", "A"], Some("a")),
+            (&["Ä", "ä"], Some("Ä")),
+        ] {
+            let mut clashes = Clashes::default();
+            let found = files.iter().find_map(|file| clashes.add(file).err());
+            assert_eq!(found.as_deref(), with, "{files:?}");
+        }
+    }
+}
