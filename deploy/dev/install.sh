@@ -84,7 +84,7 @@ need_postgres() {
 
 need_downloaders() {
     local missing=() pair
-    for pair in curl:curl wget:wget aria2c:aria2; do
+    for pair in curl:curl wget:wget aria2c:aria2 b3sum:b3sum; do
         have "${pair%%:*}" || missing+=("${pair##*:}")
     done
     [ ${#missing[@]} = 0 ] && return

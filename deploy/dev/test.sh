@@ -26,6 +26,7 @@ need_python
 need_downloaders
 need_venv clients tests/clients/requirements.txt
 need_venv clients-0.36 tests/clients/requirements-0.36.txt
+need_venv model-signing tests/clients/requirements-model-signing.txt
 if has 'tests/browser/*.test.*'; then
     need_browser
     need_node_modules tests/browser
@@ -56,7 +57,7 @@ doc_tests() {
 run "Examples in the documentation" doc_tests
 
 if has 'tests/clients/test_*.py'; then
-    run "Clients: hf, openai, curl, wget, aria2c" "$TOOLS/clients/bin/python" -m pytest -q --junitxml="$RESULTS/clients.xml" tests/clients
+    run "Clients: hf, openai, curl, wget, aria2c, model_signing" "$TOOLS/clients/bin/python" -m pytest -q --junitxml="$RESULTS/clients.xml" tests/clients
 fi
 if has 'tests/browser/*.test.*'; then
     run "Browser" node --test --test-concurrency=1 --test-reporter=spec --test-reporter-destination=stdout \
