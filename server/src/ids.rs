@@ -84,6 +84,8 @@ ids! {
     TokenId = "tok";
     /// A one-time link in a mail or on a terminal.
     LinkId = "link";
+    /// A program that waits to be signed in from a browser.
+    DeviceSignInId = "dev";
     /// A mail in the outbox.
     MailId = "mail";
     /// A model on offer.

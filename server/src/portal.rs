@@ -41,6 +41,10 @@ pub struct Limits {
     pub sign_up_client: Limit,
     /// Mails with links, by the address they go to.
     pub link_address: Limit,
+    /// Codes asked for by programs that want to be signed in, by network address: a class of students behind one of them is let through.
+    pub device_client: Limit,
+    /// Codes typed that nobody waits with, by account: there are 2.5e10 of them, so guessing one is hopeless well above this.
+    pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
     pub applications: Limit,
     /// Generations, by account: so many run at once, so many more requests wait.
@@ -56,6 +60,8 @@ impl Default for Limits {
             sign_in_client: Limit::new(30, minute / 6),
             sign_up_client: Limit::new(10, minute),
             link_address: Limit::new(4, minute * 5),
+            device_client: Limit::new(40, minute / 6),
+            device_code: Limit::new(20, minute / 4),
             applications: Limit::new(6, minute * 60 * 4),
             generations: Places::new(4, 12),
         }
@@ -71,6 +77,8 @@ impl Limits {
             &self.sign_in_client,
             &self.sign_up_client,
             &self.link_address,
+            &self.device_client,
+            &self.device_code,
             &self.applications,
         ] {
             limit.sweep();

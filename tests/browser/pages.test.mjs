@@ -262,6 +262,38 @@ test("long names, and the admin's pages when something has happened", async () =
   assertCalm(admin);
 });
 
+// What `hf auth login` asks for, and the page it would have somebody open.
+async function deviceCodes() {
+  const form = new URLSearchParams({ client_id: "26be6b09-91c5-47da-9861-d2d2bb7a7e36", scope: "download api" });
+  return (await fetch(`${portal.base}/oauth/device`, { method: "POST", body: form })).json();
+}
+
+test("a program is signed in from a browser", async () => {
+  await addPerson(portal, "hedy@lab.example", "Hedy Lamarr", "researcher");
+  const hedy = await personIn(browser, portal.base);
+  const { verification_uri_complete: link, user_code: code } = await deviceCodes();
+  await hedy.goto(link);
+  await hedy.getByLabel("E-mail address").fill("hedy@lab.example");
+  await hedy.getByLabel("Password").fill(PASSWORD);
+  await hedy.getByRole("main").getByRole("button", { name: "Sign in" }).click();
+  await hedy.getByText(code).waitFor();
+  await look(hedy, "device-confirm");
+  await hedy.getByRole("button", { name: "Deny" }).click();
+  await hedy.getByRole("status").filter({ hasText: "Denied" }).waitFor();
+
+  await visit(hedy, "/device", "device");
+  await hedy.getByLabel("Code").fill("wdjb mjht");
+  await hedy.getByRole("button", { name: "Go on" }).click();
+  await hedy.locator("[aria-invalid=true]").waitFor();
+  await look(hedy, "device-unknown");
+  await hedy.getByLabel("Code").fill((await deviceCodes()).user_code.toLowerCase());
+  await hedy.keyboard.press("Enter");
+  await hedy.getByRole("button", { name: "Approve" }).click();
+  await hedy.getByRole("status").filter({ hasText: "Approved" }).waitFor();
+  await look(hedy, "device-approved");
+  assertCalm(hedy, /422/);
+});
+
 // The paths that answer programs alone.
 const FOR_PROGRAMS = [/^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 

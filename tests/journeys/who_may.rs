@@ -50,6 +50,12 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/forgot", "/forgot", "yyyyyyyyyy"),
     ("GET", "/reset", "/reset", "yyyyyyyyyy"),
     ("POST", "/reset", "/reset", "yyyyyyyyyy"),
+    // Signing a program in: it asks and waits without an account, and somebody with one decides.
+    ("POST", "/oauth/device", "/oauth/device", "yyyyyyyyyy"),
+    ("POST", "/oauth/token", "/oauth/token", "yyyyyyyyyy"),
+    ("GET", "/device", "/device", "syyyyyysss"),
+    ("POST", "/device/approve", "/device/approve", "syyyyyysss"),
+    ("POST", "/device/deny", "/device/deny", "syyyyyysss"),
     // One's own account: browsers only.
     ("GET", "/account", "/account", "syyyyyysss"),
     ("POST", "/account/name", "/account/name", "syyyyyysss"),

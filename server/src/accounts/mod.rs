@@ -2,6 +2,7 @@
 //! Never decides who may have which model; that is `access`.
 
 mod account;
+mod device;
 mod routes;
 mod secret;
 mod session;
@@ -20,7 +21,7 @@ pub use store::{
 };
 pub use token::{Scope, TOKEN_DAYS_DEFAULT, Token, make_token};
 
-/// Removes sessions and links that have ended.
+/// Removes sessions, links and codes that have ended.
 pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
     let now = portal.clock.now();
     store::sweep(&mut *portal.db.acquire().await?, now, now - session::SESSION_IDLE).await

@@ -112,6 +112,7 @@ pub async fn set_password_by_link(portal: &Portal, purpose: Purpose, secret: &st
         changed(portal, &mut tx, now, &account, revoked.len()).await?;
     }
     store::end_other_sessions(&mut tx, id, None).await?;
+    store::end_device_sign_ins(&mut tx, id).await?;
     store::end_links(&mut tx, id, None, now).await?;
     tx.commit().await?;
     Ok(id)
@@ -131,6 +132,7 @@ pub async fn change_password(portal: &Portal, who: &super::SignedIn, current: St
     let mut tx = portal.db.begin().await?;
     store::set_password_hash(&mut tx, who.account.id, &hash).await?;
     store::end_other_sessions(&mut tx, who.account.id, Some(who.session)).await?;
+    store::end_device_sign_ins(&mut tx, who.account.id).await?;
     store::end_links(&mut tx, who.account.id, None, now).await?;
     changed(portal, &mut tx, now, &who.account, 0).await?;
     tx.commit().await?;

@@ -43,6 +43,14 @@ impl Scope {
             Scope::Api => "api",
         }
     }
+
+    /// What it lets a program do, in words.
+    pub fn means(self) -> &'static str {
+        match self {
+            Scope::Download => "fetch the weights you have access to",
+            Scope::Api => "let models generate",
+        }
+    }
 }
 
 impl FromStr for Scope {

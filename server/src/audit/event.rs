@@ -20,6 +20,8 @@ pub enum Event {
     SessionEnded { account: AccountId },
     TokenMade { account: AccountId, token: TokenId, scopes: Vec<&'static str> },
     TokenRevoked { account: AccountId, token: TokenId },
+    DeviceApproved { account: AccountId, program: &'static str },
+    DeviceDenied { account: AccountId, program: &'static str },
     ModelOffered { model: ModelId, name: String, gate: &'static str },
     GateChanged { model: ModelId, gate: &'static str },
     ReleasePublished { model: ModelId, revision: String },
@@ -48,6 +50,8 @@ impl Event {
             Event::SessionEnded { .. } => "account.session_ended",
             Event::TokenMade { .. } => "token.made",
             Event::TokenRevoked { .. } => "token.revoked",
+            Event::DeviceApproved { .. } => "account.device_approved",
+            Event::DeviceDenied { .. } => "account.device_denied",
             Event::ModelOffered { .. } => "model.offered",
             Event::GateChanged { .. } => "model.gate_changed",
             Event::ReleasePublished { .. } => "release.published",
@@ -73,7 +77,9 @@ impl Event {
             | Event::RoleChanged { account, .. }
             | Event::AccountClosed { account }
             | Event::AccountReopened { account }
-            | Event::SessionEnded { account } => account.to_string(),
+            | Event::SessionEnded { account }
+            | Event::DeviceApproved { account, .. }
+            | Event::DeviceDenied { account, .. } => account.to_string(),
             Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
             Event::ModelOffered { model, .. }
             | Event::GateChanged { model, .. }
@@ -101,6 +107,7 @@ impl Event {
             | Event::SessionEnded { .. } => json!({}),
             Event::TokenMade { account, scopes, .. } => json!({ "account": account, "scopes": scopes }),
             Event::TokenRevoked { account, .. } => json!({ "account": account }),
+            Event::DeviceApproved { program, .. } | Event::DeviceDenied { program, .. } => json!({ "program": program }),
             Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
             Event::ReleasePublished { revision, .. } => json!({ "revision": revision }),

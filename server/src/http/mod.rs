@@ -4,6 +4,7 @@ pub mod assets;
 pub mod csrf;
 pub mod filters;
 pub mod limits;
+pub mod oauth;
 pub mod page;
 pub mod places;
 pub mod problem;

@@ -17,6 +17,8 @@ pub enum Message {
     ResetPassword { to: String, link: String, minutes: i64 },
     #[template(path = "mail/password_changed.txt")]
     PasswordChanged { to: String, name: String, revoked_tokens: usize, tokens: String, reset: String },
+    #[template(path = "mail/token_made.txt")]
+    TokenMade { to: String, name: String, token: String, program: &'static str, until: String, tokens: String },
     #[template(path = "mail/application_received.txt")]
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
@@ -37,6 +39,7 @@ impl Message {
             Message::AlreadyRegistered { .. } => "already_registered",
             Message::ResetPassword { .. } => "reset_password",
             Message::PasswordChanged { .. } => "password_changed",
+            Message::TokenMade { .. } => "token_made",
             Message::ApplicationReceived { .. } => "application_received",
             Message::ApplicationToReview { .. } => "application_to_review",
             Message::AccessGranted { .. } => "access_granted",
@@ -52,6 +55,7 @@ impl Message {
             | Message::AlreadyRegistered { to, .. }
             | Message::ResetPassword { to, .. }
             | Message::PasswordChanged { to, .. }
+            | Message::TokenMade { to, .. }
             | Message::ApplicationReceived { to, .. }
             | Message::ApplicationToReview { to, .. }
             | Message::AccessGranted { to, .. }
@@ -67,6 +71,7 @@ impl Message {
             Message::AlreadyRegistered { .. } => "You already have an account".into(),
             Message::ResetPassword { .. } => "Choose a new password".into(),
             Message::PasswordChanged { .. } => "Your password was changed".into(),
+            Message::TokenMade { program, .. } => format!("{program} was signed in to your account"),
             Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),

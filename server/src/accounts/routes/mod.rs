@@ -1,5 +1,6 @@
-//! The pages of the room: the way in (`entry`) and one's own account (`own`).
+//! The pages of the room: the way in (`entry`), one's own account (`own`), and signing programs in (`device`).
 
+mod device;
 mod entry;
 mod own;
 
@@ -20,6 +21,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/forgot", post().to(entry::forgot))
         .route("/reset", get().to(entry::reset_page))
         .route("/reset", post().to(entry::reset))
+        .route("/oauth/device", post().to(device::codes))
+        .route("/oauth/token", post().to(device::token))
+        .route("/device", get().to(device::device_page))
+        .route("/device/approve", post().to(device::approve))
+        .route("/device/deny", post().to(device::deny))
         .route("/account", get().to(own::profile_page))
         .route("/account/name", post().to(own::rename))
         .route("/account/password", post().to(own::change_password))

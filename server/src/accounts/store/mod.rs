@@ -1,6 +1,7 @@
-//! What the database keeps of accounts, sessions, tokens and one-time links: one file for each.
+//! What the database keeps of accounts, sessions, tokens, one-time links and programs that wait to be signed in: one file for each.
 
 mod account;
+mod device;
 mod link;
 mod session;
 mod token;
@@ -9,6 +10,9 @@ pub use account::{
     any_admin, count, find, find_all, find_by_email, list, lock_admins, never_entered_admin, reviewers, set_disabled, set_role,
 };
 pub(super) use account::{insert_account, password_hash, set_name, set_password_hash, set_verified};
+pub(super) use device::{
+    decide, end_device_sign_ins, insert_device_sign_in, lock_device_sign_in, note_poll, use_device_sign_in, waiting_with_code,
+};
 pub(super) use link::{end_links, insert_link, peek_link, use_link};
 pub(super) use session::{Session, end_other_sessions, end_session, find_by_session, insert_session, sessions, sweep, touch_session};
 pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_token, tokens, touch_token};

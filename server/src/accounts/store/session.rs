@@ -110,9 +110,10 @@ pub async fn end_other_sessions(tx: &mut PgConnection, account: AccountId, keep:
     Ok(())
 }
 
-/// Removes what cannot be used any more: sessions and links past their end.
+/// Removes what cannot be used any more: sessions and links past their end, and codes of programs that were told of theirs.
 pub async fn sweep(db: &mut PgConnection, now: Timestamp, idle_since: Timestamp) -> Result<(), Error> {
     sqlx::query!("delete from session where expires_at <= $1 or last_seen_at <= $2", now, idle_since).execute(&mut *db).await?;
-    sqlx::query!("delete from one_time_link where expires_at <= $1", now).execute(db).await?;
+    sqlx::query!("delete from one_time_link where expires_at <= $1", now).execute(&mut *db).await?;
+    sqlx::query!("delete from device_sign_in where expires_at <= $1", now - super::super::device::KEPT).execute(db).await?;
     Ok(())
 }

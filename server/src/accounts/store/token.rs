@@ -138,6 +138,7 @@ pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: T
     Ok(revoked)
 }
 
-fn scopes_of(stored: &[String]) -> Vec<Scope> {
+/// Scopes as they are stored, read back.
+pub(super) fn scopes_of(stored: &[String]) -> Vec<Scope> {
     stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
 }
