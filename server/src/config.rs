@@ -2,6 +2,7 @@
 //! Every variable here also stands in `deploy/env.example` (a test holds the two together).
 
 mod networks;
+mod objects;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use inference::{MachineMemory, Precision};
 use url::Url;
 
 pub use networks::Networks;
+pub use objects::{Delivery, ObjectsConfig, S3Config, Secret};
 
 /// Every setting of the portal.
 #[derive(Clone, Debug)]
@@ -26,8 +28,10 @@ pub struct Config {
     pub database_url: Option<String>,
     /// `SLUICE_POSTGRES_BIN`: folder of the PostgreSQL server's programs for the private cluster.
     pub postgres_bin: Option<PathBuf>,
-    /// `SLUICE_OBJECTS`: the folder that holds the weights.
-    pub objects_dir: PathBuf,
+    /// `SLUICE_OBJECTS`: where the weights lie: a folder, or a bucket with the usual `AWS_*` variables.
+    pub objects: ObjectsConfig,
+    /// `SLUICE_OBJECTS_DELIVERY`: how the bytes of a bucket reach people.
+    pub delivery: Delivery,
     /// Mail.
     pub mail: MailConfig,
     /// The embedded engine.
@@ -80,6 +84,12 @@ pub const VARIABLES: &[&str] = &[
     "DATABASE_URL",
     "SLUICE_POSTGRES_BIN",
     "SLUICE_OBJECTS",
+    "SLUICE_OBJECTS_DELIVERY",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
     "SLUICE_SMTP_URL",
     "SLUICE_MAIL_FROM",
     "SLUICE_ENGINE_DEVICE",
@@ -119,19 +129,8 @@ impl Config {
         let trusted_proxies =
             parsed(&mut faults, "SLUICE_TRUSTED_PROXIES", get("SLUICE_TRUSTED_PROXIES"), "127.0.0.0/8,::1", str::parse::<Networks>);
         let data_dir = PathBuf::from(get("SLUICE_DATA_DIR").unwrap_or_else(|| "./data".into()));
-        let objects_dir = parsed(
-            &mut faults,
-            "SLUICE_OBJECTS",
-            get("SLUICE_OBJECTS").or_else(|| Some(data_dir.join("objects").to_string_lossy().into_owned())),
-            "/srv/sluice/objects",
-            |raw| {
-                if raw.starts_with("s3://") {
-                    Err("this version keeps weights in a folder; S3 comes with a later one".into())
-                } else {
-                    Ok(PathBuf::from(raw))
-                }
-            },
-        );
+        let objects = objects::read(&mut faults, &data_dir, &get);
+        let delivery = objects::read_delivery(&mut faults, &public_url, &objects, &get);
         let database_url = get("DATABASE_URL");
         if let Some(url) = &database_url
             && !url.starts_with("postgres://")
@@ -188,7 +187,8 @@ impl Config {
             data_dir,
             database_url,
             postgres_bin: get("SLUICE_POSTGRES_BIN").map(PathBuf::from),
-            objects_dir,
+            objects,
+            delivery,
             mail: MailConfig { smtp_url, from },
             engine: EngineConfig { precision, memory_bytes },
             log,

@@ -9,14 +9,14 @@ use crate::error::Error;
 use crate::http::limits::Limit;
 use crate::http::places::Places;
 use crate::mail::Mailer;
-use crate::storage::Folder;
+use crate::storage::Objects;
 
 /// The portal's parts, made once at start and shared by every request and worker.
 pub struct Portal {
     /// The database.
     pub db: PgPool,
     /// The weights.
-    pub objects: Folder,
+    pub objects: Objects,
     /// The models in memory, and the engines that run them.
     pub engine: ModelPool,
     /// The way mails leave.
@@ -152,9 +152,9 @@ fn load_options(config: &Config) -> LoadOptions {
 }
 
 impl Portal {
-    /// A portal on this database with these settings; opens the store and the way mails leave.
+    /// A portal on this database with these settings; opens the store (a bucket is not asked yet) and the way mails leave.
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
-        let objects = Folder::open(&config.objects_dir)?;
+        let objects = Objects::open(&config)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
@@ -162,7 +162,7 @@ impl Portal {
 
     /// How the parts are, each asked now.
     pub async fn readiness(&self) -> Readiness {
-        Readiness { database: self.ask_database().await, store: self.ask_store(), engine: self.ask_engine() }
+        Readiness { database: self.ask_database().await, store: self.ask_store().await, engine: self.ask_engine() }
     }
 
     async fn ask_database(&self) -> Part {
@@ -176,10 +176,10 @@ impl Portal {
         }
     }
 
-    fn ask_store(&self) -> Part {
-        match self.objects.writable() {
+    async fn ask_store(&self) -> Part {
+        match self.objects.check().await {
             Ok(()) => Part::Ok,
-            Err(cause) => Part::failed("store", "cannot be written", &cause),
+            Err(problem) => Part::failed("store", problem.words(), &problem),
         }
     }
 

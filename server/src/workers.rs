@@ -45,7 +45,7 @@ impl Workers {
         }));
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep();
-            portal.objects.sweep()?;
+            portal.objects.sweep(portal.clock.now()).await?;
             accounts::sweep(&portal).await
         }));
         Self { loops, stop }

@@ -7,6 +7,7 @@ mod page;
 mod people;
 mod portal;
 mod process;
+mod store;
 mod weights;
 
 pub use offers::Offer;
@@ -14,4 +15,5 @@ pub use page::Page;
 pub use people::Person;
 pub use portal::TestPortal;
 pub use process::{Installation, Serving};
+pub use store::{ObjectStore, bucket};
 pub use weights::Weights;

@@ -29,6 +29,11 @@ pub struct TestPortal {
 impl TestPortal {
     /// Starts the portal on this database, with nobody and nothing in it, on a Monday morning.
     pub async fn start(db: PgPool) -> Self {
+        Self::start_with(db, &[]).await
+    }
+
+    /// The same with settings of its own.
+    pub async fn start_with(db: PgPool, settings: &[(&str, String)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -36,7 +41,7 @@ impl TestPortal {
             "SLUICE_DATA_DIR" => Some(data.path().to_str().unwrap().to_owned()),
             "SLUICE_PUBLIC_URL" => Some(base.clone()),
             "SLUICE_ENGINE_MEMORY_BYTES" => Some("500000000".into()),
-            _ => None,
+            other => settings.iter().find(|(name, _)| *name == other).map(|(_, value)| value.clone()),
         })
         .unwrap();
         let portal = Data::new(Portal::open(db, config, Clock::held(datetime!(2026-03-02 09:00 UTC))).unwrap());

@@ -106,27 +106,18 @@ impl TestPortal {
         let model = catalog::find_model(&mut db, org, model).await.unwrap().expect("the model is on offer");
         let release = catalog::resolve(&mut db, model.id, revision).await.unwrap().expect("the release is on offer");
         let files = catalog::files(&mut db, release.id).await.unwrap();
-        let path = |sha256: &str| self.portal.objects.path(&server::storage::ObjectKey::file(sha256));
-        files.into_iter().map(|file| (file.path.clone(), fs::read(path(&file.sha256)).unwrap())).collect()
+        let mut found = BTreeMap::new();
+        for file in files {
+            let key = server::storage::ObjectKey::file(&file.sha256);
+            found.insert(file.path, self.portal.objects.read(&key, file.size_bytes.unsigned_abs()).await.unwrap().to_vec());
+        }
+        found
     }
 
     /// Every object in the store, by its digest.
-    pub fn objects(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        walk(&self.portal.config.objects_dir.join("sha256"), &mut found);
+    pub async fn objects(&self) -> Vec<String> {
+        let mut found: Vec<_> = self.portal.objects.list().await.unwrap().into_iter().map(|(key, _)| key.sha256().to_owned()).collect();
         found.sort();
         found
-    }
-}
-
-fn walk(folder: &Path, found: &mut Vec<String>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            walk(&entry.path(), found);
-        } else {
-            found.push(entry.file_name().into_string().unwrap());
-        }
     }
 }

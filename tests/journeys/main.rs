@@ -13,6 +13,7 @@ mod generate;
 mod house;
 mod killed;
 mod models;
+mod objects;
 mod playground;
 mod publish;
 mod ready;

@@ -68,8 +68,9 @@ async fn pickled_weights_are_rewritten_and_the_pickle_stays_at_home(db: PgPool) 
         let again = portal.publishes(&name, Gate::Open, &weights).await;
         assert_eq!((again.revision, again.is_new, again.written_bytes), (release.revision, false, 0), "converting is repeatable");
     }
-    for digest in portal.objects() {
-        let bytes = fs::read(portal.portal.objects.path(&server::storage::ObjectKey::file(&digest))).unwrap();
+    for digest in portal.objects().await {
+        let path = portal.portal.objects.on_disk(&server::storage::ObjectKey::file(&digest), 0).await.unwrap();
+        let bytes = fs::read(path).unwrap();
         assert!(!bytes.starts_with(b"PK") && !bytes.starts_with(&[0x80]) && !bytes.starts_with(b"a pickle"), "a pickle was stored");
     }
 }
@@ -123,7 +124,7 @@ async fn every_fault_of_a_folder_is_named_and_nothing_is_kept(db: PgPool) {
     assert!(about("hostname.txt").contains("/etc/hostname"), "{faults:?}");
     assert!(about("fc1.weight").contains("999"), "{faults:?}");
     assert!(faults.values().any(|problem| problem.contains("NaN")), "{faults:?}");
-    assert_eq!(portal.objects(), [""; 0]);
+    assert_eq!(portal.objects().await, [""; 0]);
     let mut db = portal.portal.db.acquire().await.unwrap();
     assert!(catalog::find_model(&mut db, "acme", "unfit").await.unwrap().is_none());
 }
@@ -135,7 +136,7 @@ async fn a_pickle_that_wants_more_than_weights_is_refused_by_the_name_of_what_it
     weights.change("pytorch_model.bin", |archive| *archive = with_another_global(archive, b"_rebuild_tensor_v2", b"_rebuild_evil_code"));
     let faults = portal.finds_fault_with(&weights).await;
     assert!(faults.iter().any(|(place, problem)| format!("{place} {problem}").contains("_rebuild_evil_code")), "{faults:?}");
-    assert_eq!(portal.objects(), [""; 0]);
+    assert_eq!(portal.objects().await, [""; 0]);
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -242,7 +243,7 @@ async fn two_publications_at_once_make_one_release(db: PgPool) {
     let all = [one, two, three].map(|outcome| published(outcome.unwrap()));
     assert_eq!(all.iter().filter(|published| published.is_new).count(), 1);
     assert!(all.iter().all(|published| published.revision == all[0].revision));
-    let staging = fs::read_dir(portal.portal.config.objects_dir.join("staging")).unwrap();
+    let staging = fs::read_dir(portal.portal.config.data_dir.join("objects/staging")).unwrap();
     let left: Vec<_> = staging.map(|entry| entry.unwrap().file_name()).filter(|name| name != ".in-use").collect();
     assert!(left.is_empty(), "{left:?}");
 }

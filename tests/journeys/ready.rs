@@ -10,7 +10,7 @@ async fn every_part_is_asked_and_named(db: PgPool) {
     let portal = TestPortal::start(db).await;
     assert_eq!(asks(&portal).await, (200, "ready ok ok ok".to_owned()));
 
-    let staging = portal.portal.config.objects_dir.join("staging");
+    let staging = portal.portal.config.data_dir.join("objects/staging");
     std::fs::rename(&staging, staging.with_extension("gone")).unwrap();
     assert_eq!(asks(&portal).await, (503, "not ready ok cannot be written ok".to_owned()));
     std::fs::rename(staging.with_extension("gone"), &staging).unwrap();

@@ -73,7 +73,7 @@ pub async fn publish_if_empty(portal: &Portal) -> Result<Vec<&'static str>, Erro
 }
 
 fn unpack(portal: &Portal, demo: &Demo) -> Result<StagedFolder, Error> {
-    let folder = portal.objects.stage_folder()?;
+    let folder = portal.objects.staging().stage_folder()?;
     for (name, bytes) in FILES {
         std::fs::write(folder.path().join(name), bytes)?;
     }

@@ -10,7 +10,7 @@ use super::check::{Fault, Fit};
 use super::meter::{Meter, Phase};
 use super::survey::{FILE_BYTES_MAX, Found};
 use crate::integrity::sha256_hex;
-use crate::storage::{Folder, StagedFolder};
+use crate::storage::{StagedFolder, Staging};
 
 /// How many bytes of tensors go into one file: the header takes a little of what a file may have.
 const SHARD_BYTES_MAX: u64 = FILE_BYTES_MAX - 100_000_000;
@@ -27,7 +27,7 @@ pub(super) struct Derived {
 }
 
 /// Makes what is missing. Nothing, if nothing is. Faults, if what was made does not pass the same check as what was given.
-pub(super) fn derive(objects: &Folder, fit: &Fit, meter: &Meter) -> Result<Result<Option<Derived>, Vec<Fault>>, io::Error> {
+pub(super) fn derive(staging: &Staging, fit: &Fit, meter: &Meter) -> Result<Result<Option<Derived>, Vec<Fault>>, io::Error> {
     let tokenizer = match fit.files.contains_key("tokenizer.json") {
         true => None,
         false => match fit.checkpoint.tokenizer_json() {
@@ -38,7 +38,7 @@ pub(super) fn derive(objects: &Folder, fit: &Fit, meter: &Meter) -> Result<Resul
     if !fit.to_convert && tokenizer.is_none() {
         return Ok(Ok(None));
     }
-    let staged = if fit.to_convert { objects.stage_lasting_folder(&conversion_key(fit))? } else { objects.stage_folder()? };
+    let staged = if fit.to_convert { staging.stage_lasting_folder(&conversion_key(fit))? } else { staging.stage_folder()? };
     let (mut names, mut notes) = (Vec::new(), Vec::new());
     if fit.to_convert {
         let convert_bytes = checkpoint::convert_bytes(&fit.checkpoint);
@@ -106,9 +106,9 @@ mod tests {
         for name in ["config.json", "pytorch_model.bin"] {
             std::fs::copy(fixture.join(name), weights.path().join(name)).unwrap();
         }
-        let (objects, meter) = (Folder::open(&home.path().join("objects")).unwrap(), Meter::default());
+        let (staging, meter) = (Staging::open(&home.path().join("staging")).unwrap(), Meter::default());
         let Checked::Fit(fit) = check(weights.path(), &meter).unwrap() else { panic!("the fixture is fit") };
-        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        let derived = derive(&staging, &fit, &meter).unwrap().unwrap().unwrap();
         assert_eq!(derived.notes, [""; 0]);
         let (phase, done_bytes, total_bytes) = meter.read();
         assert!(phase == Phase::Converting && done_bytes <= total_bytes && done_bytes > total_bytes / 2, "{done_bytes} of {total_bytes}");
@@ -120,14 +120,14 @@ mod tests {
         // A kill leaves what was complete, and the next publication sweeps first.
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&shard, &bytes).unwrap();
-        objects.sweep().unwrap();
-        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        staging.sweep().unwrap();
+        let derived = derive(&staging, &fit, &meter).unwrap().unwrap().unwrap();
         assert_eq!(derived.notes, ["model.safetensors: was rewritten by a publication that was interrupted, and is used"]);
         drop(derived);
 
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&shard, vec![0; bytes.len()]).unwrap();
-        let derived = derive(&objects, &fit, &meter).unwrap().unwrap().unwrap();
+        let derived = derive(&staging, &fit, &meter).unwrap().unwrap().unwrap();
         assert_eq!(derived.notes, [""; 0], "what is not right is not used");
         assert!(std::fs::read(&shard).unwrap() == bytes);
     }

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::meter::Meter;
 use super::store;
 use super::survey::Found;
 use crate::error::Error;
 use crate::integrity::{self, Digests};
 use crate::portal::Portal;
-use crate::storage::{Folder, ObjectKey, StagedFolder};
+use crate::storage::{Folder, ObjectKey, Objects, PART_BYTES, Problem, StagedFolder, Whole};
 
 /// A file on its way into the store.
 #[derive(Debug, Clone)]
@@ -41,26 +43,51 @@ pub(super) async fn keep(portal: &Portal, meter: &Arc<Meter>, incoming: Incoming
     let probably_here = store::any_object_of_size(&mut db, incoming.found.size_bytes).await?;
     drop(db);
     let mut hashed = None;
-    if incoming.staged.is_some() || probably_here {
+    // A bucket takes an object under its name alone, and the name is its digest.
+    if incoming.staged.is_some() || probably_here || matches!(portal.objects, Objects::S3(_)) {
         let (from, counted) = (incoming.clone(), meter.clone());
-        let digests = blocking(move || hash(&from, &counted)).await?;
+        let (digests, parts) = blocking(move || hash(&from, &counted)).await?;
         let mut db = portal.db.acquire().await?;
         let recorded = store::object_is_known(&mut db, &digests.sha256).await?;
-        if recorded && portal.objects.size(&ObjectKey::file(&digests.sha256))? == Some(digests.size_bytes) {
+        if recorded && portal.objects.size(&ObjectKey::file(&digests.sha256)).await? == Some(digests.size_bytes) {
             return Ok(Kept { path: incoming.path, digests, written_bytes: 0 });
         }
-        hashed = Some(digests);
+        hashed = Some((digests, parts));
     }
     let path = incoming.path.clone();
-    let (objects, meter) = (portal.objects.clone(), meter.clone());
-    let digests = blocking(move || match (&incoming.staged, hashed) {
-        (Some(folder), Some(digests)) => move_in(&objects, folder, &incoming.path, digests),
-        (_, hashed) => copy_in(&objects, &incoming, hashed.is_none().then_some(&meter)),
-    })
-    .await?;
+    let (digests, written_bytes) = match (&portal.objects, hashed) {
+        (Objects::S3(s3), Some((digests, parts))) => {
+            let whole = Whole { path: incoming.found.source.clone(), size_bytes: digests.size_bytes, parts };
+            let written_bytes =
+                s3.upload(&ObjectKey::file(&digests.sha256), &whole, &|_| ()).await.map_err(|problem| changed(&path, problem))?;
+            (digests, written_bytes)
+        }
+        (Objects::S3(_), None) => unreachable!("hashed above"),
+        (Objects::Folder(folder), hashed) => {
+            let (folder, meter) = (folder.clone(), meter.clone());
+            let digests = blocking(move || match (&incoming.staged, hashed) {
+                (Some(_), Some((digests, _))) => move_in(&folder, &incoming, digests),
+                (_, hashed) => copy_in(&folder, &incoming, hashed.is_none().then_some(&meter)),
+            })
+            .await?;
+            let written_bytes = digests.size_bytes;
+            (digests, written_bytes)
+        }
+    };
     let mut db = portal.db.acquire().await?;
     store::insert_object(&mut db, &digests, portal.clock.now()).await?;
-    Ok(Kept { path, written_bytes: digests.size_bytes, digests })
+    Ok(Kept { path, written_bytes, digests })
+}
+
+/// What the store does not take because it is not what was hashed has changed since.
+fn changed(path: &str, problem: Problem) -> Error {
+    match problem {
+        Problem::Spoilt(why) => {
+            tracing::warn!(path, why, "an upload was refused");
+            Error::Conflict(format!("{path}: was changed while it was being published; publish again").into())
+        }
+        problem => problem.for_operator(),
+    }
 }
 
 /// Off the threads that answer requests.
@@ -75,24 +102,58 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Resul
     })
 }
 
-fn hash(incoming: &Incoming, meter: &Meter) -> io::Result<Digests> {
+/// The digests of the file, and the SHA-256 of each of its parts.
+fn hash(incoming: &Incoming, meter: &Meter) -> io::Result<(Digests, Vec<[u8; 32]>)> {
+    let mut parts = Parts::default();
     let digests = integrity::digest(&mut open(incoming)?, incoming.found.size_bytes, |piece| {
         meter.advance(piece.len() as u64);
+        parts.add(piece);
         Ok(())
     })
     .map_err(|cause| about(incoming, &cause))?;
     unchanged(incoming)?;
-    Ok(digests)
+    Ok((digests, parts.finish()))
 }
 
-fn move_in(objects: &Folder, folder: &StagedFolder, name: &str, digests: Digests) -> io::Result<Digests> {
-    objects.adopt(folder, name, &ObjectKey::file(&digests.sha256))?;
+/// Takes bytes as they come and gives the SHA-256 of each [`PART_BYTES`] of them.
+#[derive(Default)]
+struct Parts {
+    done: Vec<[u8; 32]>,
+    hasher: Sha256,
+    in_hasher: u64,
+}
+
+impl Parts {
+    fn add(&mut self, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let room = usize::try_from(PART_BYTES - self.in_hasher).unwrap_or(usize::MAX);
+            let (now, later) = piece.split_at(room.min(piece.len()));
+            self.hasher.update(now);
+            self.in_hasher += now.len() as u64;
+            piece = later;
+            if self.in_hasher == PART_BYTES {
+                self.done.push(self.hasher.finalize_reset().into());
+                self.in_hasher = 0;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<[u8; 32]> {
+        if self.in_hasher > 0 {
+            self.done.push(self.hasher.finalize().into());
+        }
+        self.done
+    }
+}
+
+fn move_in(folder: &Folder, incoming: &Incoming, digests: Digests) -> io::Result<Digests> {
+    folder.adopt(&incoming.found.source, &ObjectKey::file(&digests.sha256))?;
     Ok(digests)
 }
 
 /// Copies the file into the store and hashes it on the way. `meter`: none if its bytes were counted before.
-fn copy_in(objects: &Folder, incoming: &Incoming, meter: Option<&Arc<Meter>>) -> io::Result<Digests> {
-    let staged = objects.stage()?;
+fn copy_in(folder: &Folder, incoming: &Incoming, meter: Option<&Arc<Meter>>) -> io::Result<Digests> {
+    let staged = folder.staging().stage()?;
     let mut copy = File::create(staged.path())?;
     let digests = integrity::digest(&mut open(incoming)?, incoming.found.size_bytes, |piece| {
         if let Some(meter) = meter {
@@ -103,7 +164,7 @@ fn copy_in(objects: &Folder, incoming: &Incoming, meter: Option<&Arc<Meter>>) ->
     .map_err(|cause| about(incoming, &cause))?;
     drop(copy);
     unchanged(incoming)?;
-    objects.keep(staged, &ObjectKey::file(&digests.sha256))?;
+    folder.keep(staged, &ObjectKey::file(&digests.sha256))?;
     Ok(digests)
 }
 

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::ids::{AccountId, ModelId, ReleaseId};
 use crate::integrity::{Entry, Manifest, sha256_hex};
 use crate::portal::Portal;
+use crate::storage::Problem;
 
 /// Files above this are large ones to clients of the Hub, whatever they hold: 10 MB.
 const LFS_BYTES_MIN: u64 = 10_000_000;
@@ -72,16 +73,16 @@ pub struct Published {
 /// taken in another spelling, the tag by another release, or files change meanwhile; `Unavailable` if the disk is full.
 pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> Result<Outcome, Error> {
     check_spelling(&mut *portal.db.acquire().await?, order.name).await?;
-    let objects = portal.objects.clone();
-    blocking(move || objects.sweep()).await?;
+    portal.objects.check().await.map_err(Problem::for_operator)?;
+    portal.objects.sweep(portal.clock.now()).await?;
 
     let (dir, counted) = (order.dir.to_owned(), meter.clone());
     let fit: Arc<Fit> = match blocking(move || check(&dir, &counted)).await? {
         Checked::Fit(fit) => Arc::from(fit),
         Checked::Unfit(faults) => return Ok(Outcome::Unfit(faults)),
     };
-    let (objects, given, counted) = (portal.objects.clone(), fit.clone(), meter.clone());
-    let derived = match blocking(move || derive(&objects, &given, &counted)).await? {
+    let (staging, given, counted) = (portal.objects.staging().clone(), fit.clone(), meter.clone());
+    let derived = match blocking(move || derive(&staging, &given, &counted)).await? {
         Ok(derived) => derived,
         Err(faults) => return Ok(Outcome::Unfit(faults)),
     };

@@ -31,7 +31,7 @@ fn lines(config: &Config, greeting: &Greeting) -> Vec<String> {
     let url = |path| config.url_of(path);
     let mut lines = vec![format!("Sluice is ready at {}", url("/")), String::new()];
     lines.push(format!("  database  {}", greeting.database));
-    lines.push(format!("  weights   the folder {}", config.objects_dir.display()));
+    lines.push(format!("  weights   {}", config.objects));
     lines.push(format!("  engine    OPT on this machine's CPU, up to {} of memory for models", human_bytes(config.engine.memory_bytes)));
     lines.push(match greeting.mails_kept {
         true => format!("  mail      not sent but kept: read it at {}, or set SLUICE_SMTP_URL", url("/admin/mail")),

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::downloads::Ledger;
 use crate::error::Error;
 use crate::portal::Portal;
+use crate::storage::Problem;
 use crate::workers::Workers;
 use crate::{access, catalog, data_dir, playground, postgres, serve};
 
@@ -56,6 +57,7 @@ async fn until_told<E>(
 ) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    portal.objects.check().await.map_err(Problem::for_operator)?;
     let admin_link = first_start(&portal).await?;
     let demos = catalog::publish_demo_if_empty(&portal).await?;
     let waiting = access::counts(&mut *portal.db.acquire().await?, portal.clock.now()).await?.applications_waiting;

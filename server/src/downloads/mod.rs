@@ -5,7 +5,6 @@
 //! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
 
 mod describe;
-mod file;
 mod headers;
 mod hub;
 mod instead;

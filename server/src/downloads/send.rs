@@ -10,7 +10,7 @@ use super::instead::{Instead, X_HF_WARNING, ascii};
 use super::ledger::Ledger;
 use super::query::{Query, is_yes};
 use super::range::{self, Asked, Part};
-use super::{file, headers, lookup};
+use super::{headers, lookup};
 use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::error::Error;
@@ -49,7 +49,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     }
 
     let size = u64::try_from(file.size_bytes).expect("object_size_ck allows no negative size");
-    let stored = file::open(portal.objects.path(&ObjectKey::file(&file.sha256)), size).await.map_err(Error::from)?;
+    let key = ObjectKey::file(&file.sha256);
     let is_head = request.method() == Method::HEAD;
     let part = if is_head { range::of_head } else { range::of_get }(asked(request), headers::etag(file), size);
     let (mut response, start, len) = match part {
@@ -74,11 +74,13 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     headers::identify(&mut response, release, file);
     headers::describe(&mut response, model, file, Query::parse(request.query_string().as_bytes()).get("download").is_some_and(is_yes));
     let response = if is_head {
+        portal.objects.confirm(&key, size).await.map_err(Error::from)?;
         // Only a body of known size makes actix tell that size; of a HEAD it sends none of it.
         response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>()))
     } else {
         let client = text(request, header::USER_AGENT).unwrap_or_default();
-        let bytes = ledger.begin(&visitor, model, release, file, client).measure(file::slice(stored, start, len));
+        let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
+        let bytes = ledger.begin(&visitor, model, release, file, client).measure(bytes);
         response.body(SizedStream::new(len, bytes))
     };
     Ok(with_warning(response, &found))

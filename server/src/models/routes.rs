@@ -179,11 +179,10 @@ async fn releases(db: &mut PgConnection, model: &Model) -> Result<Vec<ReleaseLin
 /// The release's README.md, safe to show. A card that has gone from the store leaves the page without one; the log says so.
 async fn card(portal: &Portal, files: &[ReleaseFile]) -> Result<Option<SafeHtml>, Error> {
     let Some(file) = files.iter().find(|file| file.path == catalog::CARD_FILE) else { return Ok(None) };
-    let path = portal.objects.path(&ObjectKey::file(&file.sha256));
-    match tokio::fs::read(&path).await {
+    match portal.objects.read(&ObjectKey::file(&file.sha256), file.size_bytes.unsigned_abs()).await {
         Ok(bytes) => Ok(Some(catalog::render_markdown(&String::from_utf8_lossy(&bytes)))),
         Err(cause) => {
-            tracing::error!(path = %path.display(), error = %cause, "a model's card cannot be read from the store");
+            tracing::error!(sha256 = file.sha256, error = %cause, "a model's card cannot be read from the store");
             Ok(None)
         }
     }

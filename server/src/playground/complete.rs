@@ -1,6 +1,7 @@
 //! Access → quota → model → engine → events: the one way to a generation, for the page and for programs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,22 +57,39 @@ pub async fn checkpoint(portal: &Portal, full_name: &str) -> Result<Checkpoint, 
     let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
     let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
     let files = catalog::files(&mut db, release.id).await?;
-    Ok(checkpoint_of(portal, &files)?)
+    drop(db);
+    Ok(files_of(portal, &files).await?.open()?)
 }
 
-/// The files of a release, where they lie and which content they have. The engine knows files of one folder; what lies deeper is not its
-/// concern.
-fn checkpoint_of(portal: &Portal, files: &[catalog::ReleaseFile]) -> Result<Checkpoint, inference::Error> {
-    let plain = || files.iter().filter(|file| !file.path.contains('/'));
-    let paths = plain().map(|file| (file.path.clone(), portal.objects.path(&ObjectKey::file(&file.sha256)))).collect();
-    let digests = plain().map(|file| (file.path.clone(), format!("sha256:{}", file.sha256))).collect();
-    Ok(Checkpoint::from_files(paths)?.with_digests(digests))
+/// The files of a release, where they lie on this disk and which content they have. The engine knows files of one folder; what lies
+/// deeper is not its concern.
+#[derive(Clone)]
+struct Files {
+    paths: BTreeMap<String, PathBuf>,
+    digests: BTreeMap<String, String>,
+}
+
+impl Files {
+    fn open(self) -> Result<Checkpoint, inference::Error> {
+        Ok(Checkpoint::from_files(self.paths)?.with_digests(self.digests))
+    }
+}
+
+/// Finds the files on this disk; those of a bucket are copied to it first.
+async fn files_of(portal: &Portal, files: &[catalog::ReleaseFile]) -> Result<Files, Error> {
+    let mut found = Files { paths: BTreeMap::new(), digests: BTreeMap::new() };
+    for file in files.iter().filter(|file| !file.path.contains('/')) {
+        let path = portal.objects.on_disk(&ObjectKey::file(&file.sha256), file.size_bytes.unsigned_abs()).await?;
+        found.paths.insert(file.path.clone(), path);
+        found.digests.insert(file.path.clone(), format!("sha256:{}", file.sha256));
+    }
+    Ok(found)
 }
 
 /// The engine of a release: loaded if need be, off the async threads.
 async fn load(portal: &Data<Portal>, revision: &str, files: &[catalog::ReleaseFile]) -> Result<Engine, Fault> {
-    let (portal, revision, files) = (portal.clone(), revision.to_owned(), files.to_vec());
-    let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || checkpoint_of(&portal, &files)));
+    let (portal, revision, files) = (portal.clone(), revision.to_owned(), files_of(portal, files).await?);
+    let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || files.clone().open()));
     Ok(loaded.await.map_err(Error::internal)??)
 }
 

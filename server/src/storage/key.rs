@@ -17,6 +17,19 @@ impl ObjectKey {
         ObjectKey::File { sha256: sha256.to_ascii_lowercase() }
     }
 
+    /// The object whose path ends with this name, if it is a name of ours.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let is_digest = name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        is_digest.then(|| ObjectKey::file(name))
+    }
+
+    /// The SHA-256 of its content, 64 lower-case hex digits.
+    pub fn sha256(&self) -> &str {
+        match self {
+            ObjectKey::File { sha256 } => sha256,
+        }
+    }
+
     /// Its path below the store's root. Two levels of folders, so that no folder grows large.
     pub fn path(&self) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! A slice of a stored file as a stream, in constant memory.
+//! A slice of a file as a stream, in constant memory.
 //!
 //! The stream is pulled: a chunk is read on the blocking pool only when the connection has room for it, with one read ahead.
 //! A slow client therefore holds two small chunks and a file handle, a gone one nothing: when the connection is dropped the stream is.
@@ -44,7 +44,7 @@ pub(super) async fn open(path: PathBuf, size_bytes: u64) -> io::Result<StoredFil
 
 /// `len` bytes from `start`. A read error, or an end that comes too early, ends the stream with an error before all bytes were sent,
 /// so that the client sees a broken transfer and not a short file.
-pub(super) fn slice(stored: StoredFile, start: u64, len: u64) -> impl Stream<Item = io::Result<Bytes>> {
+pub(super) fn slice(stored: StoredFile, start: u64, len: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
     let begin = Reading { file: stored.file, seek_to: Some(start), left: len, flowing: 0 };
     stream::try_unfold(Next::Idle(begin), |next| async {
         let (reading, handed_over) = match next {
