@@ -1,4 +1,4 @@
-//! Background loops: empty the outbox, write the download ledger, sweep what has ended.
+//! Background loops: empty the outbox, write the download ledger, end what was revoked, sweep what has ended.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accounts;
-use crate::downloads::Ledger;
+use crate::downloads::{ASK_EVERY, Ledger};
 use crate::error::Error;
 use crate::mail;
 use crate::portal::Portal;
@@ -37,6 +37,11 @@ impl Workers {
                 while !*told.borrow() && mail::send_next(&portal.db, &portal.mailer, &portal.clock).await? {}
                 Ok(())
             }
+        }));
+        let watched = ledger.clone();
+        loops.spawn(every(ASK_EVERY, portal.clone(), stopped.clone(), "revocations", move |portal| {
+            let watched = watched.clone();
+            async move { watched.end_what_was_revoked(&portal).await }
         }));
         let ledger = ledger.clone();
         loops.spawn(every(LEDGER_EVERY, portal.clone(), stopped.clone(), "ledger", move |portal| {

@@ -12,6 +12,8 @@ class Relay:
     def __init__(self, port):
         self.target = port
         self.requests = []
+        # The same with all that was said with it.
+        self.heard = []
         # (path, first byte) of what was asked for from somewhere on.
         self.resumed = []
         self.stalled = threading.Event()
@@ -65,6 +67,7 @@ class Relay:
     def _write_down(self, data):
         for verb, path, headers in HEAD.findall(data):
             self.requests.append((verb.decode(), path.decode()))
+            self.heard.append(f"{verb.decode()} {path.decode()} {headers.decode(errors='replace')}")
             if found := RANGE.search(headers):
                 self.resumed.append((path.decode(), int(found[1])))
 

@@ -6,6 +6,7 @@ mod accounts;
 mod admin;
 mod apply_and_review;
 mod cluster;
+mod delivery;
 mod device;
 mod download;
 mod gated;

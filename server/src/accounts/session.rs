@@ -9,6 +9,7 @@ use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use sqlx::PgConnection;
 use time::Duration;
 
 use super::secret::Secret;
@@ -82,6 +83,21 @@ impl Visitor {
     /// The visitor of `request`, as [`identify`] found them.
     pub fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Visitor>().cloned().unwrap_or(Visitor::Anonymous)
+    }
+}
+
+/// Who a visitor of before is now: nobody, once the session or token they came by has ended; with the role they have now otherwise.
+pub async fn look_again(db: &mut PgConnection, visitor: &Visitor, now: Timestamp) -> Result<Visitor, Error> {
+    let Visitor::Known { account, via } = visitor else { return Ok(visitor.clone()) };
+    let gone = match via {
+        Via::Session(session) if store::session_lives(db, *session, now).await? => None,
+        Via::Token { id, .. } if store::token_works(db, *id, now).await? => None,
+        Via::Session(_) => Some(Visitor::Anonymous),
+        Via::Token { .. } => Some(Visitor::BadToken),
+    };
+    match gone {
+        Some(gone) => Ok(gone),
+        None => Ok(Visitor::Known { account: store::find(db, account.id).await?, via: via.clone() }),
     }
 }
 

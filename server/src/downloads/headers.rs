@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::instead::{X_REPO_COMMIT, ascii};
 use crate::catalog::{Gate, Model, Release, ReleaseFile};
+use crate::storage::Shown;
 
 const X_LINKED_ETAG: HeaderName = HeaderName::from_static("x-linked-etag");
 const X_LINKED_SIZE: HeaderName = HeaderName::from_static("x-linked-size");
@@ -34,20 +35,25 @@ pub(super) fn identify(response: &mut HttpResponseBuilder, release: &Release, fi
         .insert_header((header::ACCEPT_RANGES, "bytes"));
 }
 
-/// How to take the bytes: their type, name and digests, and who may keep them. `attachment`: a browser should save, not show.
-pub(super) fn describe(response: &mut HttpResponseBuilder, model: &Model, file: &ReleaseFile, attachment: bool) {
+/// How the bytes are called and typed, and who may keep them. `attachment`: a browser should save, not show.
+pub(super) fn shown(model: &Model, file: &ReleaseFile, attachment: bool) -> Shown {
     // `no-transform`: a proxy that compresses would break sizes and ranges.
     let caching = match model.gate {
         Gate::Open => "public, max-age=31536000, immutable, no-transform",
         Gate::Application => "no-store, no-transform",
     };
+    Shown { media_type: media_type(&file.path), disposition: disposition(&file.path, attachment), caching }
+}
+
+/// How to take the bytes: their type, name and digests, and who may keep them.
+pub(super) fn describe(response: &mut HttpResponseBuilder, file: &ReleaseFile, shown: &Shown) {
     let digest = HEXLOWER.decode(file.sha256.as_bytes()).expect("object_sha256_ck allows only hex digits");
     let digest = BASE64.encode(&digest);
     response
-        .insert_header((header::CONTENT_TYPE, media_type(&file.path)))
+        .insert_header((header::CONTENT_TYPE, shown.media_type))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::CONTENT_DISPOSITION, ascii(&disposition(&file.path, attachment))))
-        .insert_header((header::CACHE_CONTROL, caching))
+        .insert_header((header::CONTENT_DISPOSITION, ascii(&shown.disposition)))
+        .insert_header((header::CACHE_CONTROL, shown.caching))
         .insert_header((DIGEST, format!("SHA-256={digest}")))
         .insert_header((REPR_DIGEST, format!("sha-256=:{digest}:")));
 }

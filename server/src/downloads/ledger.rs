@@ -17,11 +17,13 @@ use sqlx::PgPool;
 use time::Date;
 
 use super::store;
+use super::watch::Watch;
 use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, FieldError};
 use crate::ids::{AccountId, DownloadId, ModelId, ReleaseId};
+use crate::portal::Portal;
 
 /// At the end, how often to look whether the last stream has been dropped, and for how long: two seconds.
 const CLOSING_PAUSE: Duration = Duration::from_millis(20);
@@ -114,13 +116,14 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     unwritten: Arc<Mutex<HashMap<Key, Tally>>>,
+    watch: Watch,
     clock: Clock,
 }
 
 impl Ledger {
     /// An empty one.
     pub fn new(clock: Clock) -> Self {
-        Self { unwritten: Arc::default(), clock }
+        Self { unwritten: Arc::default(), watch: Watch::default(), clock }
     }
 
     /// Opens the row of a transfer that begins now.
@@ -140,6 +143,16 @@ impl Ledger {
         };
         self.add(&key, Tally { requests: 1, ..tally.clone() });
         Meter { ledger: self.clone(), key, tally, unreported: 0 }
+    }
+
+    /// Asks of every running transfer whether its reader may still have the bytes, and ends those that may not.
+    pub async fn end_what_was_revoked(&self, portal: &Portal) -> Result<(), Error> {
+        self.watch.ask(portal).await
+    }
+
+    /// The transfers that can be ended.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// How many transfers are running.
@@ -219,6 +232,11 @@ impl Meter {
     /// `bytes`, counted as they leave.
     pub(super) fn measure<S>(self, bytes: S) -> Measured<S> {
         Measured { bytes: Box::pin(bytes), leaving: 0, meter: self }
+    }
+
+    /// The store itself sends so many bytes, or fewer: we do not hear how many arrive, and count what was handed over.
+    pub(super) fn hand_over(mut self, bytes: u64) {
+        self.count(bytes);
     }
 
     fn count(&mut self, sent: u64) {

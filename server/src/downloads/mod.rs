@@ -16,7 +16,9 @@ mod routes;
 mod send;
 mod store;
 mod tree;
+mod watch;
 
 pub use ledger::{Before, Download, Ledger};
 pub use routes::configure;
 pub use store::recent;
+pub use watch::ASK_EVERY;

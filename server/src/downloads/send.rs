@@ -1,5 +1,7 @@
 //! The bytes of a file, or what is true about them: one path for HEAD, GET and every range.
 
+use std::time::Duration;
+
 use actix_web::body::{None as NoBody, SizedStream};
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,9 +15,15 @@ use super::range::{self, Asked, Part};
 use super::{headers, lookup};
 use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
+use crate::config::Delivery;
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::storage::ObjectKey;
+
+/// How long a signed address works: a download that has begun by then goes on, and whoever is cut asks here again.
+const ADDRESS_LIFE: Duration = Duration::from_secs(300);
+/// How the names of programs begin that send the headers they were given to every host (`--header` of aria2 and wget).
+const CARRIERS: [&str; 2] = ["aria2/", "Wget/"];
 
 /// The names in the URL.
 #[derive(Debug, serde::Deserialize)]
@@ -72,18 +80,40 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         }
     };
     headers::identify(&mut response, release, file);
-    headers::describe(&mut response, model, file, Query::parse(request.query_string().as_bytes()).get("download").is_some_and(is_yes));
-    let response = if is_head {
+    let attachment = Query::parse(request.query_string().as_bytes()).get("download").is_some_and(is_yes);
+    let shown = headers::shown(model, file, attachment);
+    if is_head {
         portal.objects.confirm(&key, size).await.map_err(Error::from)?;
+        headers::describe(&mut response, file, &shown);
         // Only a body of known size makes actix tell that size; of a HEAD it sends none of it.
-        response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>()))
+        return Ok(with_warning(response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>())), &found));
+    }
+    let client = text(request, header::USER_AGENT).unwrap_or_default();
+    if portal.config.delivery == Delivery::Redirect
+        && !carries_its_token_along(request, client)
+        && let Some(address) = portal.objects.signed_get(&key, &shown, ADDRESS_LIFE).await.map_err(Error::from)?
+    {
+        ledger.begin(&visitor, model, release, file, client).hand_over(len);
+        let mut response = HttpResponse::Found();
+        headers::identify(&mut response, release, file);
+        response.insert_header((header::LOCATION, address)).insert_header((header::CACHE_CONTROL, "no-store"));
+        return Ok(with_warning(response.finish(), &found));
+    }
+    headers::describe(&mut response, file, &shown);
+    let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
+    let measured = ledger.begin(&visitor, model, release, file, client).measure(bytes);
+    let response = if lookup::is_readable_by_all(&file.path) {
+        response.body(SizedStream::new(len, measured))
     } else {
-        let client = text(request, header::USER_AGENT).unwrap_or_default();
-        let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
-        let bytes = ledger.begin(&visitor, model, release, file, client).measure(bytes);
-        response.body(SizedStream::new(len, bytes))
+        response.body(SizedStream::new(len, ledger.watch().guard(&visitor, model.id, measured)))
     };
     Ok(with_warning(response, &found))
+}
+
+/// Some programs send the headers they were told to send wherever a redirect leads them, our token among them. It does not leave the
+/// house: their bytes come from here.
+fn carries_its_token_along(request: &HttpRequest, client: &str) -> bool {
+    request.headers().contains_key(header::AUTHORIZATION) && CARRIERS.iter().any(|carrier| client.starts_with(carrier))
 }
 
 /// Looks everything up and asks the gate, with one connection that is given back before the first byte is sent.

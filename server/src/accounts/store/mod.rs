@@ -14,5 +14,7 @@ pub(super) use device::{
     decide, end_device_sign_ins, insert_device_sign_in, lock_device_sign_in, note_poll, use_device_sign_in, waiting_with_code,
 };
 pub(super) use link::{end_links, insert_link, peek_link, use_link};
-pub(super) use session::{Session, end_other_sessions, end_session, find_by_session, insert_session, sessions, sweep, touch_session};
-pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_token, tokens, touch_token};
+pub(super) use session::{
+    Session, end_other_sessions, end_session, find_by_session, insert_session, session_lives, sessions, sweep, touch_session,
+};
+pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_token, token_works, tokens, touch_token};

@@ -73,6 +73,20 @@ pub async fn find_by_session(
     }))
 }
 
+/// Whether the session lives, used or not.
+pub async fn session_lives(db: &mut PgConnection, id: SessionId, now: Timestamp) -> Result<bool, Error> {
+    let lives = sqlx::query_scalar!(
+        r#"select exists (
+             select 1 from session s join account a on a.id = s.account_id
+             where s.id = $1 and s.expires_at > $2 and a.disabled_at is null) as "lives!""#,
+        id.uuid(),
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(lives)
+}
+
 /// Notes that a session was used.
 pub async fn touch_session(db: &mut PgConnection, id: SessionId, now: Timestamp) -> Result<(), Error> {
     sqlx::query!("update session set last_seen_at = $2 where id = $1", id.uuid(), now).execute(db).await?;

@@ -79,6 +79,20 @@ pub async fn find_by_token(
     }))
 }
 
+/// Whether the token works now.
+pub async fn token_works(db: &mut PgConnection, id: TokenId, now: Timestamp) -> Result<bool, Error> {
+    let works = sqlx::query_scalar!(
+        r#"select exists (
+             select 1 from token t join account a on a.id = t.account_id
+             where t.id = $1 and t.revoked_at is null and t.expires_at > $2 and a.disabled_at is null) as "works!""#,
+        id.uuid(),
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(works)
+}
+
 /// Notes that a token was used.
 pub async fn touch_token(db: &mut PgConnection, id: TokenId, now: Timestamp) -> Result<(), Error> {
     sqlx::query!("update token set last_used_at = $2 where id = $1", id.uuid(), now).execute(db).await?;

@@ -1,0 +1,126 @@
+//! Who is being sent bytes now, and whether they still may: a grant or a token that is taken back ends what is running.
+//!
+//! Streams of one visitor and one model are asked about together, so that two thousand ranges of one download cost one question.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::sync::watch;
+
+use crate::access::{self, Action, Verdict};
+use crate::accounts::{self, Via, Visitor};
+use crate::catalog;
+use crate::error::Error;
+use crate::ids::{ModelId, SessionId, TokenId};
+use crate::portal::Portal;
+
+/// How often is asked. With the asking, and what is in flight, a revocation ends a stream within five seconds.
+pub const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// What makes two streams one question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    via: Shown,
+    model: ModelId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Shown {
+    Nothing,
+    Session(SessionId),
+    Token(TokenId),
+}
+
+#[derive(Debug)]
+struct Group {
+    visitor: Visitor,
+    over: watch::Sender<bool>,
+}
+
+/// The streams that run; every clone is the same table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watch {
+    running: Arc<Mutex<HashMap<Key, Group>>>,
+}
+
+impl Watch {
+    /// `bytes`, for as long as this visitor may have them of this model.
+    pub(super) fn guard<S>(&self, visitor: &Visitor, model: ModelId, bytes: S) -> Guarded<S> {
+        let via = match visitor {
+            Visitor::Anonymous | Visitor::BadToken => Shown::Nothing,
+            Visitor::Known { via: Via::Session(session), .. } => Shown::Session(*session),
+            Visitor::Known { via: Via::Token { id, .. }, .. } => Shown::Token(*id),
+        };
+        let mut running = self.lock();
+        let group = running.entry(Key { via, model }).or_insert_with(|| Group { visitor: visitor.clone(), over: watch::channel(false).0 });
+        let mut over = group.over.subscribe();
+        let ended = async move {
+            if over.wait_for(|over| *over).await.is_err() {
+                // Nobody watches any more: then nobody takes anything back.
+                std::future::pending::<()>().await;
+            }
+        };
+        Guarded { bytes: Box::pin(bytes), ended: Box::pin(ended), is_over: false }
+    }
+
+    /// Asks about everybody, and ends what may not go on. What cannot be asked is asked the next time.
+    pub(super) async fn ask(&self, portal: &Portal) -> Result<(), Error> {
+        let questions: Vec<(Key, Visitor)> = {
+            let mut running = self.lock();
+            running.retain(|_, group| group.over.receiver_count() > 0);
+            running.iter().map(|(key, group)| (key.clone(), group.visitor.clone())).collect()
+        };
+        for (key, visitor) in questions {
+            if !may_go_on(portal, &visitor, key.model).await? {
+                tracing::info!(model = %key.model, account = ?visitor.account_id(), "running downloads are ended: access was taken back");
+                // Out of the table, so that whoever is let in again begins afresh.
+                if let Some(group) = self.lock().remove(&key) {
+                    group.over.send_replace(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Group>> {
+        // Nothing panics while holding it half changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn may_go_on(portal: &Portal, visitor: &Visitor, model: ModelId) -> Result<bool, Error> {
+    let now = portal.clock.now();
+    let mut db = portal.db.acquire().await?;
+    let visitor = accounts::look_again(&mut db, visitor, now).await?;
+    let model = catalog::find_model_by_id(&mut db, model).await?;
+    let verdict = access::authorize(&mut db, &visitor, &model, Action::Download, now).await?;
+    Ok(matches!(verdict, Verdict::Allowed(_)))
+}
+
+/// A stream that ends with an error when it may not go on, so that the client sees a broken transfer and not a short file.
+pub(super) struct Guarded<S> {
+    bytes: Pin<Box<S>>,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_over: bool,
+}
+
+impl<S: Stream<Item = io::Result<Bytes>>> Stream for Guarded<S> {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if self.ended.as_mut().poll(cx).is_ready() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::PermissionDenied, "access was taken back"))));
+        }
+        self.bytes.as_mut().poll_next(cx)
+    }
+}
