@@ -88,9 +88,10 @@ pub async fn run(cli: Cli) -> Exit {
         }
     };
     let done = match cli.command {
-        Command::Serve => serve::run(config).await,
-        Command::Publish(command) => with_portal(config, async |portal| publish::run(portal, command).await).await,
-        Command::Generate(command) => generate::run(config, command).await,
+        // Boxed where a store is asked: what its client keeps while it waits is large.
+        Command::Serve => Box::pin(serve::run(config)).await,
+        Command::Publish(command) => with_portal(config, async |portal| Box::pin(publish::run(portal, command)).await).await,
+        Command::Generate(command) => Box::pin(generate::run(config, command)).await,
         Command::Convert(command) => convert::run(command).await,
         Command::Bench(command) => bench::run(command).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
