@@ -32,6 +32,8 @@ pub struct Config {
     pub objects: ObjectsConfig,
     /// `SLUICE_OBJECTS_DELIVERY`: how the bytes of a bucket reach people.
     pub delivery: Delivery,
+    /// `SLUICE_MIRRORS`: other addresses that hold the open models' files under the same paths; named in Metalinks.
+    pub mirrors: Vec<Url>,
     /// Mail.
     pub mail: MailConfig,
     /// The embedded engine.
@@ -90,6 +92,7 @@ pub const VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "SLUICE_MIRRORS",
     "SLUICE_SMTP_URL",
     "SLUICE_MAIL_FROM",
     "SLUICE_ENGINE_DEVICE",
@@ -131,6 +134,12 @@ impl Config {
         let data_dir = PathBuf::from(get("SLUICE_DATA_DIR").unwrap_or_else(|| "./data".into()));
         let objects = objects::read(&mut faults, &data_dir, &get);
         let delivery = objects::read_delivery(&mut faults, &public_url, &objects, &get);
+        let mirrors =
+            get("SLUICE_MIRRORS").map_or(Ok(vec![]), |raw| raw.split([',', ' ']).filter(|url| !url.is_empty()).map(web_url).collect());
+        let mirrors = mirrors.unwrap_or_else(|problem| {
+            faults.push(Fault { variable: "SLUICE_MIRRORS", problem, example: "https://mirror.example.org,https://weights.example.net" });
+            vec![]
+        });
         let database_url = get("DATABASE_URL");
         if let Some(url) = &database_url
             && !url.starts_with("postgres://")
@@ -189,6 +198,7 @@ impl Config {
             postgres_bin: get("SLUICE_POSTGRES_BIN").map(PathBuf::from),
             objects,
             delivery,
+            mirrors,
             mail: MailConfig { smtp_url, from },
             engine: EngineConfig { precision, memory_bytes },
             log,

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::http::limits::Limit;
 use crate::http::places::Places;
+use crate::integrity::Keyring;
 use crate::mail::Mailer;
 use crate::storage::Objects;
 
@@ -19,6 +20,8 @@ pub struct Portal {
     pub objects: Objects,
     /// The models in memory, and the engines that run them.
     pub engine: ModelPool,
+    /// The keys that sign releases.
+    pub keys: Keyring,
     /// The way mails leave.
     pub mailer: Mailer,
     /// The only source of now.
@@ -156,8 +159,9 @@ impl Portal {
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Objects::open(&config)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
+        let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
-        Ok(Self { db, objects, engine, mailer, clock, config, limits: Limits::default() })
+        Ok(Self { db, objects, engine, keys, mailer, clock, config, limits: Limits::default() })
     }
 
     /// How the parts are, each asked now.

@@ -1,21 +1,24 @@
-//! Background loops: empty the outbox, write the download ledger, end what was revoked, sweep what has ended.
+//! Background loops: empty the outbox, write the download ledger, end what was revoked, sign releases, sweep what has ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-use crate::accounts;
 use crate::downloads::{ASK_EVERY, Ledger};
 use crate::error::Error;
 use crate::mail;
 use crate::portal::Portal;
+use crate::{accounts, catalog};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// How soon releases are signed again after the key was rotated, or for the first time after an update.
+const PROOFS_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of the portal waits for them.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -47,6 +50,15 @@ impl Workers {
         loops.spawn(every(LEDGER_EVERY, portal.clone(), stopped.clone(), "ledger", move |portal| {
             let ledger = ledger.clone();
             async move { ledger.write(&portal.db).await }
+        }));
+        let (told, skip) = (stopped.clone(), Arc::new(Mutex::new(Vec::new())));
+        loops.spawn(every(PROOFS_EVERY, portal.clone(), stopped.clone(), "proofs", move |portal| {
+            let (told, skip) = (told.clone(), skip.clone());
+            async move {
+                let mut skip = skip.lock().await;
+                while !*told.borrow() && catalog::prove_next(&portal, &mut skip).await? {}
+                Ok(())
+            }
         }));
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep();

@@ -16,6 +16,7 @@ mod killed;
 mod models;
 mod objects;
 mod playground;
+mod proofs;
 mod publish;
 mod ready;
 mod serve;

@@ -37,6 +37,11 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/{org}/{name}/files", "/{gated}/files", "yyyyyyyyyy"),
     ("GET", "/{org}/{name}/licence", "/{gated}/licence", "yyyyyyyyyy"),
     ("GET", "/{org}/{name}", "/lab/nothing", "nnnnnnnnnn"),
+    // Digests and signatures tell nothing of the weights.
+    ("GET", "/{org}/{name}/proof/{revision}/{file}", "/{gated}/proof/{revision}/manifest.json", "yyyyyyyyyy"),
+    ("GET", "/{org}/{name}/proof/{revision}/{file}", "/{gated}/proof/{revision}/nothing", "nnnnnnnnnn"),
+    ("GET", "/.well-known/sluice-keys.json", "/.well-known/sluice-keys.json", "yyyyyyyyyy"),
+    ("GET", "/.well-known/sluice-key.pem", "/.well-known/sluice-key.pem", "yyyyyyyyyy"),
     // The way in.
     ("GET", "/sign-up", "/sign-up", "yyyyyyyyyy"),
     ("POST", "/sign-up", "/sign-up", "yyyyyyyyyy"),

@@ -26,6 +26,7 @@ pub enum Event {
     GateChanged { model: ModelId, gate: &'static str },
     ReleasePublished { model: ModelId, revision: String },
     ReleaseNamed { model: ModelId, name: String, from: Option<String>, to: String },
+    SigningKeyRotated { from: String, to: String, retires: String },
     ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
     ApplicationWithdrawn { application: ApplicationId },
     ApplicationApproved { application: ApplicationId, grant: GrantId },
@@ -56,6 +57,7 @@ impl Event {
             Event::GateChanged { .. } => "model.gate_changed",
             Event::ReleasePublished { .. } => "release.published",
             Event::ReleaseNamed { .. } => "release.named",
+            Event::SigningKeyRotated { .. } => "signing_key.rotated",
             Event::ApplicationSubmitted { .. } => "application.submitted",
             Event::ApplicationWithdrawn { .. } => "application.withdrawn",
             Event::ApplicationApproved { .. } => "application.approved",
@@ -85,6 +87,7 @@ impl Event {
             | Event::GateChanged { model, .. }
             | Event::ReleasePublished { model, .. }
             | Event::ReleaseNamed { model, .. } => model.to_string(),
+            Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ApplicationSubmitted { application, .. }
             | Event::ApplicationWithdrawn { application }
             | Event::ApplicationApproved { application, .. }
@@ -112,6 +115,7 @@ impl Event {
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
             Event::ReleasePublished { revision, .. } => json!({ "revision": revision }),
             Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),
+            Event::SigningKeyRotated { from, retires, .. } => json!({ "from": from, "from_retires": retires }),
             Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {
                 json!({ "model": model, "licence_sha256": licence_sha256, "answers_sha256": answers_sha256 })
             }

@@ -10,6 +10,7 @@ mod keep;
 mod meter;
 mod model;
 mod model_name;
+mod prove;
 mod publish;
 mod size;
 mod store;
@@ -22,9 +23,10 @@ pub use gate::change_gate;
 pub use meter::{Meter, Phase};
 pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
+pub use prove::{prove_next, rotate_key};
 pub use publish::{Order, Outcome, Published, publish};
 pub use size::human_bytes;
 pub use store::{
-    file, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, main_releases, names, release, releases,
-    resolve,
+    Bundle, bundle, file, file_proofs, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models,
+    main_releases, names, release, releases, report, resolve,
 };

@@ -105,7 +105,7 @@ pub struct ReleaseFile {
     pub sha256: String,
     /// BLAKE3 of its content, 64 hex digits.
     pub blake3: String,
-    /// What git would call its content: `sha1("blob LEN\0" + bytes)`, 40 hex digits.
+    /// What git would call its content: `sha1("blob LEN\0" + bytes)`, 40 hex digits; nothing for files over 10 MB, which are all `is_lfs`.
     pub git_sha1: String,
     /// Whether clients of the Hub see it as a large file (ETag is then the SHA-256, else the git hash).
     pub is_lfs: bool,

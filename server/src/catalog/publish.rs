@@ -12,17 +12,14 @@ use super::keep::{Incoming, Kept, blocking, keep};
 use super::meter::{Meter, Phase};
 use super::model::{Gate, Licence, MAIN, Model, Release, ReleaseFile};
 use super::model_name::ModelName;
-use super::{card, store};
+use super::{card, prove, store};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ModelId, ReleaseId};
-use crate::integrity::{Entry, Manifest, sha256_hex};
+use crate::integrity::{Entry, GIT_BYTES_MAX, Manifest, sha256_hex};
 use crate::portal::Portal;
 use crate::storage::Problem;
-
-/// Files above this are large ones to clients of the Hub, whatever they hold: 10 MB.
-const LFS_BYTES_MIN: u64 = 10_000_000;
 
 /// What is to be published, and how.
 #[derive(Debug, Clone)]
@@ -119,6 +116,10 @@ async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept]) -> 
     let model = offer_model(&mut tx, order, fit, now).await?;
     let (release, is_new) = offer_release(&mut tx, order, fit, kept, model.id, now).await?;
     name_release(&mut tx, order, &release, now).await?;
+    for file in kept {
+        store::insert_chunks(&mut tx, &file.digests).await?;
+    }
+    prove::sign(&mut tx, portal, &model, &release, now).await?;
     tx.commit().await?;
 
     let mut notes = fit.notes.clone();
@@ -249,7 +250,7 @@ fn release_file(kept: &Kept) -> Result<ReleaseFile, Error> {
         size_bytes: i64::try_from(kept.digests.size_bytes).map_err(Error::internal)?,
         sha256: kept.digests.sha256.clone(),
         blake3: kept.digests.blake3.clone(),
-        git_sha1: kept.digests.git_sha1.clone(),
-        is_lfs: kept.path.ends_with(".safetensors") || kept.digests.size_bytes > LFS_BYTES_MIN,
+        git_sha1: kept.digests.git_sha1.clone().unwrap_or_default(),
+        is_lfs: kept.path.ends_with(".safetensors") || kept.digests.size_bytes > GIT_BYTES_MAX,
     })
 }

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod generate;
 pub mod grant;
 mod greeting;
+pub mod key;
 mod progress;
 pub mod publish;
 pub mod serve;
@@ -72,6 +73,9 @@ enum Command {
     /// Gives access to a model and takes it back
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    /// The keys that sign releases
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Makes access tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -96,6 +100,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Bench(command) => bench::run(command).await,
         Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         Command::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
+        Command::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
         Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };
     match done {

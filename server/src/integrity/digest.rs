@@ -6,8 +6,14 @@ use data_encoding::HEXLOWER;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+/// A chunk of a file: what is verified, fetched and mended as one. 16 MiB; a file's last one is shorter, an empty file has none.
+pub const CHUNK_BYTES: u64 = 16 << 20;
+/// Clients of the Hub know files by git's digest up to here, and by their SHA-256 beyond: 10 MB.
+pub const GIT_BYTES_MAX: u64 = 10_000_000;
 /// How much is read at a time: 1 MiB, so that the calls cost nothing beside the hashing.
-const CHUNK_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
+/// How much goes through one digest and then the other: what stays in the cache nearest to the core.
+const TURN_BYTES: usize = 16 << 10;
 
 /// What a content is known by, all in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,46 +24,123 @@ pub struct Digests {
     pub sha256: String,
     /// BLAKE3, 64 digits.
     pub blake3: String,
-    /// What git calls the content, `sha1("blob LENGTH\0" + bytes)`, 40 digits: clients of the Hub know small files by it.
-    pub git_sha1: String,
+    /// What git calls the content, `sha1("blob LENGTH\0" + bytes)`, 40 digits; none beyond [`GIT_BYTES_MAX`].
+    pub git_sha1: Option<String>,
+    /// The digests of each chunk.
+    pub chunks: Vec<ChunkDigests>,
+}
+
+/// What a chunk is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkDigests {
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// BLAKE3 of its bytes, as of a file that holds nothing else.
+    pub blake3: [u8; 32],
+}
+
+impl ChunkDigests {
+    /// SHA-256, 64 lower-case hex digits.
+    pub fn sha256_hex(&self) -> String {
+        HEXLOWER.encode(&self.sha256)
+    }
+
+    /// BLAKE3, 64 lower-case hex digits.
+    pub fn blake3_hex(&self) -> String {
+        HEXLOWER.encode(&self.blake3)
+    }
+}
+
+/// Takes a content piece by piece and computes all its digests in that one pass.
+#[derive(Debug)]
+pub struct Hasher {
+    size_bytes: u64,
+    seen_bytes: u64,
+    sha256: Sha256,
+    blake3: blake3::Hasher,
+    git_sha1: Option<Sha1>,
+    /// The chunk we are in. The first needs none: until it ends, the whole is the chunk.
+    chunk: Option<(Sha256, blake3::Hasher)>,
+    chunks: Vec<ChunkDigests>,
+}
+
+impl Hasher {
+    /// For a content that has to be so long, because git puts the length in front of the bytes.
+    pub fn new(size_bytes: u64) -> Self {
+        let git_sha1 = (size_bytes <= GIT_BYTES_MAX).then(|| Sha1::new().chain_update(format!("blob {size_bytes}\0")));
+        let (sha256, blake3) = (Sha256::new(), blake3::Hasher::new());
+        Self { size_bytes, seen_bytes: 0, sha256, blake3, git_sha1, chunk: None, chunks: Vec::new() }
+    }
+
+    /// The next piece. Errors: `InvalidData` once there is more than there has to be.
+    pub fn update(&mut self, mut piece: &[u8]) -> io::Result<()> {
+        if self.size_bytes - self.seen_bytes < piece.len() as u64 {
+            return Err(not_as_long(self.size_bytes));
+        }
+        while !piece.is_empty() {
+            let left = usize::try_from(CHUNK_BYTES - self.seen_bytes % CHUNK_BYTES).unwrap_or(TURN_BYTES);
+            let (turn, rest) = piece.split_at(piece.len().min(left).min(TURN_BYTES));
+            self.take(turn);
+            if turn.len() == left {
+                self.end_chunk();
+            }
+            piece = rest;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, turn: &[u8]) {
+        self.sha256.update(turn);
+        self.blake3.update(turn);
+        if let Some((sha256, blake3)) = &mut self.chunk {
+            sha256.update(turn);
+            blake3.update(turn);
+        }
+        if let Some(git_sha1) = &mut self.git_sha1 {
+            git_sha1.update(turn);
+        }
+        self.seen_bytes += turn.len() as u64;
+    }
+
+    fn end_chunk(&mut self) {
+        let (sha256, blake3) = self.chunk.take().unwrap_or_else(|| (self.sha256.clone(), self.blake3.clone()));
+        self.chunks.push(ChunkDigests { sha256: sha256.finalize().into(), blake3: blake3.finalize().into() });
+        self.chunk = Some((Sha256::new(), blake3::Hasher::new()));
+    }
+
+    /// The digests. Errors: `InvalidData` if something is missing.
+    pub fn finish(mut self) -> io::Result<Digests> {
+        if self.seen_bytes != self.size_bytes {
+            return Err(not_as_long(self.size_bytes));
+        }
+        if !self.seen_bytes.is_multiple_of(CHUNK_BYTES) {
+            self.end_chunk();
+        }
+        Ok(Digests {
+            size_bytes: self.size_bytes,
+            sha256: HEXLOWER.encode(&self.sha256.finalize()),
+            blake3: self.blake3.finalize().to_hex().to_string(),
+            git_sha1: self.git_sha1.map(|sha1| HEXLOWER.encode(&sha1.finalize())),
+            chunks: self.chunks,
+        })
+    }
 }
 
 /// Reads `reader` to its end and hands each piece to `each` (which may keep it, or count it). `size_bytes` is the length the
-/// content has to have, because git puts it in front of the bytes. Errors: what reading or `each` say, or `InvalidData` if the content is longer
-/// or shorter.
+/// content has to have. Errors: what reading or `each` say, or `InvalidData` if the content is longer or shorter.
 pub fn digest(reader: &mut impl Read, size_bytes: u64, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digests> {
-    let mut sha256 = Sha256::new();
-    let mut blake3 = blake3::Hasher::new();
-    let mut git_sha1 = Sha1::new();
-    git_sha1.update(format!("blob {size_bytes}\0"));
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut seen_bytes = 0u64;
+    let mut hasher = Hasher::new(size_bytes);
+    let mut buffer = vec![0; READ_BYTES];
     loop {
-        let length = match reader.read(&mut chunk) {
-            Ok(0) => break,
+        let length = match reader.read(&mut buffer) {
+            Ok(0) => return hasher.finish(),
             Ok(length) => length,
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
             Err(cause) => return Err(cause),
         };
-        let piece = &chunk[..length];
-        seen_bytes += length as u64;
-        if seen_bytes > size_bytes {
-            return Err(not_as_long(size_bytes));
-        }
-        sha256.update(piece);
-        blake3.update(piece);
-        git_sha1.update(piece);
-        each(piece)?;
+        hasher.update(&buffer[..length])?;
+        each(&buffer[..length])?;
     }
-    if seen_bytes != size_bytes {
-        return Err(not_as_long(size_bytes));
-    }
-    Ok(Digests {
-        size_bytes,
-        sha256: HEXLOWER.encode(&sha256.finalize()),
-        blake3: blake3.finalize().to_hex().to_string(),
-        git_sha1: HEXLOWER.encode(&git_sha1.finalize()),
-    })
 }
 
 /// SHA-256 of a short text, 64 lower-case hex digits.
@@ -84,9 +167,23 @@ mod tests {
         let empty = of(b"");
         assert_eq!(empty.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(empty.blake3, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
-        assert_eq!(empty.git_sha1, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(empty.git_sha1.as_deref(), Some("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"));
+        assert_eq!(empty.chunks, []);
         assert_eq!(of(b"abc").sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(of(b"hello\n").git_sha1, "ce013625030ba8dba906f756967f9e9ca394464a");
+        assert_eq!(of(b"hello\n").git_sha1.as_deref(), Some("ce013625030ba8dba906f756967f9e9ca394464a"));
+    }
+
+    #[test]
+    fn each_chunk_is_digested_as_if_it_stood_alone() {
+        let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5).map(|n| ((n * n) >> 7) as u8).collect();
+        for size in [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 5] {
+            let digests = of(&bytes[..size as usize]);
+            let chunks = bytes[..size as usize].chunks(CHUNK_BYTES as usize);
+            let alone: Vec<_> = chunks.map(|chunk| (sha256_hex(chunk), blake3::hash(chunk).to_hex().to_string())).collect();
+            assert_eq!(digests.chunks.iter().map(|chunk| (chunk.sha256_hex(), chunk.blake3_hex())).collect::<Vec<_>>(), alone);
+            assert_eq!(digests.sha256, sha256_hex(&bytes[..size as usize]));
+            assert_eq!(digests.git_sha1.is_some(), size <= GIT_BYTES_MAX);
+        }
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::digest::sha256_hex;
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::digest::{CHUNK_BYTES, ChunkDigests, sha256_hex};
 
 /// Length of a revision in hex digits: clients of the Hub take it for a git commit.
 const REVISION_DIGITS: usize = 40;
@@ -47,6 +51,90 @@ impl Manifest {
     }
 }
 
+/// What a file is to whoever verifies a release: weights and documents are signed apart, so that an edited card touches no weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Tensors.
+    Weights,
+    /// Card, licence, settings, tokenizer: everything else.
+    Document,
+}
+
+impl Kind {
+    /// By the file's ending.
+    pub fn of(path: &str) -> Self {
+        let ending = path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+        if ending.is_some_and(|ending| ["safetensors", "gguf", "onnx"].contains(&ending.as_str())) { Self::Weights } else { Self::Document }
+    }
+
+    /// As the manifest has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// A file of a release with all its digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProof {
+    /// Its path in the release.
+    pub path: String,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// SHA-256, 64 hex digits.
+    pub sha256: String,
+    /// BLAKE3, 64 hex digits.
+    pub blake3: String,
+    /// The digests of its chunks.
+    pub chunks: Vec<ChunkDigests>,
+}
+
+impl FileProof {
+    /// As a page of the manifest lists it.
+    pub fn to_json(&self) -> Value {
+        let chunks: Vec<Value> =
+            self.chunks.iter().map(|chunk| json!({ "sha256": chunk.sha256_hex(), "blake3": chunk.blake3_hex() })).collect();
+        json!({
+            "path": self.path, "size": self.size_bytes, "sha256": self.sha256, "blake3": self.blake3,
+            "kind": Kind::of(&self.path).as_str(), "chunks": chunks,
+        })
+    }
+}
+
+/// The pages of a manifest taken together, whatever they were cut into: SHA-256 over every file's JSON, without spaces, in the order of
+/// paths, a line feed after each. It stands in the signature of the chunks, so that what only the manifest says (BLAKE3) is signed, too.
+pub fn manifest_sha256(files: &[FileProof]) -> String {
+    let mut hasher = Sha256::new();
+    for file in files {
+        hasher.update(file.to_json().to_string());
+        hasher.update("\n");
+    }
+    HEXLOWER.encode(&hasher.finalize())
+}
+
+/// One page of `manifest.json`: as many of the files as fit, and at least one. `next`: what to ask for the page after it.
+pub fn manifest_page(model: &str, revision: &str, files: &[FileProof], bytes_max: usize) -> String {
+    let (mut listed, mut length) = (Vec::new(), 0);
+    for file in files {
+        let entry = file.to_json().to_string();
+        if length + entry.len() > bytes_max && !listed.is_empty() {
+            break;
+        }
+        length += entry.len() + 1;
+        listed.push(entry);
+    }
+    let next = (listed.len() < files.len()).then(|| files[listed.len() - 1].path.as_str());
+    format!(
+        r#"{{"format":"sluice-manifest-1","model":{},"revision":{},"chunk_bytes":{CHUNK_BYTES},"files":[{}],"next":{}}}"#,
+        json!(model),
+        json!(revision),
+        listed.join(","),
+        json!(next),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +168,34 @@ mod tests {
         ] {
             assert_ne!(one.revision(), other.revision());
         }
+    }
+
+    #[test]
+    fn the_pages_of_a_manifest_hold_every_file_once() {
+        let chunk = ChunkDigests { sha256: [1; 32], blake3: [2; 32] };
+        let proof = |n: usize| FileProof {
+            path: format!("model-{n:05}.safetensors"),
+            size_bytes: 7,
+            sha256: "1".repeat(64),
+            blake3: "2".repeat(64),
+            chunks: vec![chunk; n % 5],
+        };
+        let files: Vec<FileProof> = (0..50).map(proof).collect();
+        let (mut from, mut seen, mut pages) = (0, Vec::new(), 0);
+        loop {
+            let page = manifest_page("lab/x", &"0".repeat(40), &files[from..], 4_000);
+            assert!(page.len() < 4_200, "{}", page.len());
+            let page: Value = serde_json::from_str(&page).unwrap();
+            seen.extend(page["files"].as_array().unwrap().clone());
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            from = files.iter().position(|file| file.path == next).unwrap() + 1;
+        }
+        assert_eq!(seen, files.iter().map(FileProof::to_json).collect::<Vec<_>>());
+        assert!(pages > 5);
+        let lines: String = seen.iter().map(|file| format!("{file}\n")).collect();
+        assert_eq!(manifest_sha256(&files), sha256_hex(lines.as_bytes()));
+        // A file that alone is longer than a page has a page of its own.
+        assert_eq!(manifest_page("lab/x", "", &files[4..6], 1).matches("\"path\"").count(), 1);
     }
 }

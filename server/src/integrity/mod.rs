@@ -2,14 +2,18 @@
 
 mod digest;
 mod key;
+mod keyring;
 mod manifest;
 mod safe_path;
 pub mod signature;
 mod statement;
+mod sums;
 
-pub use digest::{Digests, digest, sha256_hex};
+pub use digest::{CHUNK_BYTES, ChunkDigests, Digests, GIT_BYTES_MAX, Hasher, digest, sha256_hex};
 pub use key::{ALGORITHM, KeyFault, PublicKey, SigningKey};
-pub use manifest::{Entry, Manifest};
+pub use keyring::{KeyRecord, Keyring};
+pub use manifest::{Entry, FileProof, Kind, Manifest, manifest_page, manifest_sha256};
 pub use safe_path::{Clashes, check_path};
 pub use signature::{SignatureFault, Signed};
 pub use statement::{Method, Release as SignedRelease, Resource, Statement};
+pub use sums::{blake3_sums, metalink, sha256_sums};

@@ -81,7 +81,7 @@ impl Resource {
 pub struct Release {
     /// The revision, 40 hex digits.
     pub revision: String,
-    /// SHA-256 of the manifest's files (see the manifest's own description), 64 hex digits.
+    /// SHA-256 of the manifest's files (see [`super::manifest_sha256`]), 64 hex digits.
     pub manifest_sha256: String,
 }
 

@@ -54,6 +54,40 @@ pub(super) fn ways(config: &Config, model: &Model, release: &Release, files: &[R
     ways
 }
 
+/// Every way to verify what was fetched, in the folder where it lies. None of them needs us.
+pub(super) fn checks(config: &Config, model: &Model, release: &Release) -> Vec<Way> {
+    let endpoint = config.url_of("").trim_end_matches('/').to_owned();
+    let proofs = format!("{endpoint}/{}/proof/{}", model.full_name(), release.revision);
+    let header = if model.gate == Gate::Open { "" } else { " \\\n  --header=\"Authorization: Bearer $HF_TOKEN\"" };
+    vec![
+        Way {
+            tool: "sha256sum",
+            remark: "Every file against its SHA-256.",
+            commands: format!("curl -fsSLO {proofs}/SHA256SUMS\nsha256sum -c SHA256SUMS"),
+        },
+        Way {
+            tool: "b3sum",
+            remark: "The same by BLAKE3, several times as fast.",
+            commands: format!("curl -fsSLO {proofs}/B3SUMS\nb3sum -c B3SUMS"),
+        },
+        Way {
+            tool: "aria2c with Metalink",
+            remark: "Fetches everything, each piece of 16 MiB against its digest; in a folder that has the files it checks them and fetches only the bad pieces.",
+            commands: format!("aria2c -V -x4{header} \\\n  {proofs}/release.meta4"),
+        },
+        Way {
+            tool: "model_signing",
+            remark: "The publisher's signature, by the OpenSSF's own tool. Fetch the key once, and keep it: who could change the files here could change the key, too.",
+            commands: format!(
+                "pip install model-signing==1.1.1 pyopenssl\ncurl -fsSLO {endpoint}/.well-known/sluice-key.pem\n\
+                 curl -fsSLO {proofs}/model.sig -fsSLO {proofs}/documents.sig\n\
+                 model_signing verify key --public_key sluice-key.pem --signature model.sig .\n\
+                 model_signing verify key --public_key sluice-key.pem --signature documents.sig ."
+            ),
+        },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]

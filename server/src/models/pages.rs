@@ -110,6 +110,9 @@ pub(super) struct ModelPage {
     pub(super) files: usize,
     pub(super) memory: Option<Memory>,
     pub(super) ways: Vec<Way>,
+    pub(super) checks: Vec<Way>,
+    /// The path of the release's proofs, without a slash at its end.
+    pub(super) proofs: String,
     pub(super) releases: Vec<ReleaseLine>,
 }
 

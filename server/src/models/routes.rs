@@ -5,9 +5,10 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use sqlx::PgConnection;
 
-use super::howto::ways;
+use super::howto::{checks, ways};
 use super::memory::Memory;
 use super::pages::{FileLine, FilesPage, Head, HomePage, LicencePage, ListPage, ModelPage, ReleaseLine};
+use super::proof;
 use super::standing::standing;
 use crate::accounts::Visitor;
 use crate::catalog::{self, Gate, MAIN, Model, ReleaseFile, SafeHtml, human_bytes};
@@ -29,6 +30,9 @@ const SEARCH_CHARS_MAX: usize = 100;
 /// Wires the room's URLs.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.service(web::resource("/").route(web::get().to(home)))
+        .service(web::resource("/.well-known/sluice-keys.json").route(web::get().to(proof::keys)))
+        .service(web::resource("/.well-known/sluice-key.pem").route(web::get().to(proof::key)))
+        .service(web::resource("/{org}/{name}/proof/{revision}/{file}").route(web::get().to(proof::proof)))
         .service(web::resource("/models").route(web::get().to(list)))
         .service(web::resource("/{org}/{name}").route(web::get().to(model)))
         .service(web::resource("/{org}/{name}/files").route(web::get().to(files)))
@@ -64,18 +68,18 @@ async fn list(portal: Data<Portal>, frame: Frame, search: Query<Search>) -> Resu
 
 /// `org` and `name` of a model, as they were asked for.
 #[derive(serde::Deserialize)]
-struct Names {
-    org: String,
-    name: String,
+pub(super) struct Names {
+    pub(super) org: String,
+    pub(super) name: String,
 }
 
 /// The model, or where it is found under its right spelling.
-enum Found {
+pub(super) enum Found {
     Here(Model),
     Elsewhere(HttpResponse),
 }
 
-async fn find(db: &mut PgConnection, request: &HttpRequest, names: &Names) -> Result<Found, Error> {
+pub(super) async fn find(db: &mut PgConnection, request: &HttpRequest, names: &Names) -> Result<Found, Error> {
     let model = catalog::find_model(db, &names.org, &names.name).await?.ok_or(Error::NotFound("model"))?;
     if (&model.org, &model.name) == (&names.org, &names.name) {
         return Ok(Found::Here(model));
@@ -116,6 +120,8 @@ async fn model(
         files: files.len(),
         memory: Memory::of(release.config_json.as_ref()),
         ways: ways(&portal.config, &model, &release, &files),
+        checks: checks(&portal.config, &model, &release),
+        proofs: format!("{}/proof/{}", model.path(), release.revision),
         releases,
     })
 }

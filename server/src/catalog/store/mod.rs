@@ -2,11 +2,14 @@
 
 mod model;
 mod object;
+mod proof;
 mod release;
 
 pub use model::{find_model, find_model_by_id, find_models, licence, list_all_models, list_models};
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
+pub use proof::{Bundle, bundle, file_proofs, report};
+pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, save_bundles, signed_by, undigested, unproven};
 pub use release::{file, files, main_releases, names, release, releases, resolve};
 pub(super) use release::{insert_files, insert_release, point};
 

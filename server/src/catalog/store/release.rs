@@ -81,7 +81,7 @@ pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Resu
 pub async fn files(db: &mut PgConnection, release: ReleaseId) -> Result<Vec<ReleaseFile>, Error> {
     let files = sqlx::query_as!(
         ReleaseFile,
-        r#"select f.path, o.size_bytes, o.sha256, o.blake3, o.git_sha1, f.is_lfs
+        r#"select f.path, o.size_bytes, o.sha256, o.blake3, coalesce(o.git_sha1, '') as "git_sha1!", f.is_lfs
          from release_file f join object o on o.sha256 = f.object_sha256
          where f.release_id = $1
          order by f.path collate "C""#,
@@ -99,7 +99,7 @@ pub async fn file(db: &mut PgConnection, release: ReleaseId, path: &str) -> Resu
     }
     let file = sqlx::query_as!(
         ReleaseFile,
-        r#"select f.path, o.size_bytes, o.sha256, o.blake3, o.git_sha1, f.is_lfs
+        r#"select f.path, o.size_bytes, o.sha256, o.blake3, coalesce(o.git_sha1, '') as "git_sha1!", f.is_lfs
          from release_file f join object o on o.sha256 = f.object_sha256
          where f.release_id = $1 and f.path = $2"#,
         release.uuid(),
