@@ -7,8 +7,8 @@ use super::threads::{Chunks, Patches, Strip, Strips, Threads};
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::bands::simd::Unit;
-use crate::ops::linear::simd::{Ahead, multiply, tile_rows_max};
-use crate::ops::linear::{self, Activations, Bands, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, bands};
+use crate::ops::linear::simd::{Sums, multiply, tile_rows_max};
+use crate::ops::linear::{self, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, bands};
 use crate::ops::pointwise::Finish;
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
@@ -58,44 +58,21 @@ fn check(rows: usize, bias: &[f32], tokens: usize, y: &[&mut [f32]]) {
     assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
 }
 
-/// Panels taken out of a band: those that share cache lines there are taken at once.
+/// What a thread multiplies with: it stays in its caches.
 #[derive(Debug, Default)]
-struct Taken {
-    /// The first of them, if there are any.
-    first: Option<usize>,
-    bytes: Vec<u8>,
+struct Workspace {
+    /// A block of panels taken out of a band.
+    taken: Vec<u8>,
+    sums: Vec<f32>,
+    /// At eight bits, sums that go on.
+    raw: Vec<i32>,
 }
 
-impl Taken {
-    /// They are another matrix's.
-    fn forget(&mut self) {
-        self.first = None;
-    }
-
-    /// Takes panel `number` and those beside it, if they are not here yet.
-    fn take(&mut self, tier: Tier, bands: &Bands<'_>, number: usize) {
-        let (size, together) = (bands.format.panel_bytes(bands.cols), bands.format.panels_of_a_line());
-        let first = number - number % together;
-        if self.first == Some(first) {
-            return;
-        }
-        // Some more, to begin on a cache line.
-        self.bytes.resize(together * size + 64, 0);
-        let panels = (first..first + together).take_while(|panel| *panel < bands.rows.div_ceil(PANEL_ROWS));
-        let begin = self.bytes.as_ptr().align_offset(64);
-        for (panel, out) in panels.zip(self.bytes[begin..].chunks_exact_mut(size)) {
-            bands.take_panel(tier, panel, out);
-        }
-        self.first = Some(first);
-    }
-
-    /// Panel `number`, taken before, and what is to be asked for while it is multiplied by `turn` = (tile, of how many).
-    fn panel(&self, bands: &Bands<'_>, number: usize, (tile, tiles): (usize, usize)) -> (&[u8], Ahead) {
-        let (size, together) = (bands.format.panel_bytes(bands.cols), bands.format.panels_of_a_line());
-        let (place, begin) = (number % together, self.bytes.as_ptr().align_offset(64));
-        let turn = (place * tiles + tile, together * tiles);
-        (&self.bytes[begin + place * size..][..size], Ahead::lines(bands.lines(number - place + together), bands.cols, together, turn))
-    }
+/// So many bytes, from the beginning of a cache line on.
+fn aligned(memory: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    memory.resize(memory.len().max(bytes + 64), 0);
+    let begin = memory.as_ptr().align_offset(64);
+    &mut memory[begin..][..bytes]
 }
 
 /// The threads and kernels that compute.
@@ -105,8 +82,8 @@ pub(crate) struct Cpu {
     tier: Tier,
     /// One for each thread.
     scratch: Vec<Mutex<Scratch>>,
-    /// Of each thread, the panels it has taken out of a band.
-    taken: Vec<Mutex<Taken>>,
+    /// The same for products.
+    workspaces: Vec<Mutex<Workspace>>,
 }
 
 impl Cpu {
@@ -114,8 +91,8 @@ impl Cpu {
     pub(crate) fn new(threads: usize, tier: Tier) -> Result<Self, Error> {
         let threads = Arc::new(Threads::new(threads)?);
         let scratch = (0..threads.count()).map(|_| Mutex::default()).collect();
-        let taken = (0..threads.count()).map(|_| Mutex::default()).collect();
-        Ok(Self { threads, tier, scratch, taken })
+        let workspaces = (0..threads.count()).map(|_| Mutex::default()).collect();
+        Ok(Self { threads, tier, scratch, workspaces })
     }
 
     pub(crate) fn threads(&self) -> &Arc<Threads> {
@@ -159,33 +136,46 @@ impl Cpu {
     pub(crate) fn linear(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
         let (rows, cols) = w.shape();
         check(rows, bias, x.rows(), y);
-        let strips = Strips::new(y, x.rows(), PANEL_ROWS, self.threads.count());
-        let tiles = x.tiles().count();
+        let (format, tokens, tiles) = (w.format(), x.rows(), x.tiles().count());
+        // Panels of a band that share cache lines are taken out of it together.
+        let together = if let Layout::Bands(_) = w { format.panels_of_a_line() } else { 1 };
+        let width = together * PANEL_ROWS;
+        let strips = Strips::new(y, tokens, width, self.threads.count());
         let work = |thread: usize| {
-            let mut taken = self.taken[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            taken.forget();
-            let mut sums = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
+            let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let Workspace { taken, sums, raw } = &mut *workspace;
+            sums.resize(tokens * width, 0.0);
+            raw.resize(if format == Format::Int8 { 2 * tokens * width } else { 0 }, 0);
             while let Some(mut strip) = strips.next(thread) {
-                if let Layout::Bands(bands) = w {
-                    taken.take(self.tier, bands, strip.number);
-                }
-                let mut token = 0;
-                for (turn, tile) in x.tiles().enumerate() {
-                    for table in strip.tables() {
-                        (token..token + tile.rows).for_each(|token| pointwise::ask_for(strip.row(table, token)));
+                let panels = strip.number * together..((strip.number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
+                for block in Block::all(format, cols, if let Layout::Bands(_) = w { tiles } else { 1 }) {
+                    let size = block.bytes(format);
+                    if let Layout::Bands(bands) = w {
+                        let room = aligned(taken, panels.len() * size).chunks_exact_mut(size);
+                        panels.clone().zip(room).for_each(|(panel, room)| bands.take(self.tier, panel, &block, room));
                     }
-                    let (panel, ahead) = match w {
-                        Layout::Panels(panels) => {
-                            let panel = panels.panel(strip.number);
-                            (panel, Ahead::behind(panel, (turn, tiles)))
+                    for (place, panel) in panels.clone().enumerate() {
+                        let mut token = 0;
+                        for (turn, tile) in x.tiles().enumerate() {
+                            if block.ends() && place == 0 {
+                                let rows = strip.tables().flat_map(|table| (token..token + tile.rows).map(move |token| (table, token)));
+                                rows.for_each(|(table, token)| pointwise::ask_for(strip.row(table, token)));
+                            }
+                            let part = match w {
+                                Layout::Panels(matrix) => matrix.part(panel, &block, (turn, tiles)),
+                                Layout::Bands(bands) => {
+                                    let taken = &aligned(taken, panels.len() * size)[place * size..][..size];
+                                    bands.part(panel, &block, taken, (place, panels.len()), (turn, tiles))
+                                }
+                            };
+                            let at = token * width + place * PANEL_ROWS;
+                            let raw = raw.get_mut(2 * at..).unwrap_or_default();
+                            multiply(self.tier, format, &part, &tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
+                            token += tile.rows;
                         }
-                        Layout::Bands(bands) => taken.panel(bands, strip.number, (turn, tiles)),
-                    };
-                    let sums = &mut sums[..tile.rows * PANEL_ROWS];
-                    multiply(self.tier, w.format(), panel, &tile, ahead, sums);
-                    self.finish(&mut strip, token, bias, after, (sums, PANEL_ROWS));
-                    token += tile.rows;
+                    }
                 }
+                self.finish(&mut strip, 0, bias, after, (sums, width));
             }
         };
         self.share(rows * cols * x.rows(), &work);

@@ -13,6 +13,10 @@ mod pack;
 mod reference;
 pub(crate) mod simd;
 
+use std::ops::Range;
+
+use simd::{Ahead, Part};
+
 pub(crate) use activations::{Activations, Tile, pack_tile};
 pub(crate) use bands::{Bands, Columns};
 pub(crate) use pack::{Source, pack_panel};
@@ -32,6 +36,10 @@ pub(crate) const GROUP: usize = 32;
 const PAIR_BYTES: usize = 2 * (512 + 64 + 32);
 /// The longest sum of bytes that fits an i32: cols · 255 · 127 < 2³¹.
 const COLS_MAX: usize = 66_000;
+
+/// Bytes of a block of weights: with it the numbers it is multiplied by and their sums fit the first cache. (Tests have small matrices and
+/// want several blocks.)
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
 
 /// How the weights of a matrix are held, and how it is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +78,15 @@ impl Format {
             // Four columns at a time, then 32 scales (f32) and 32 sums of a row (i32).
             Format::Int8 => 128 * cols.div_ceil(4) + 256,
             Format::Int4 => cols.div_ceil(2 * GROUP) * PAIR_BYTES,
+        }
+    }
+
+    /// Bytes of a panel for [`STEPS`] steps of a kernel.
+    fn steps_bytes(self) -> usize {
+        match self {
+            Format::F32 | Format::Bf16 | Format::Int8 => 128 * STEPS,
+            Format::F16 | Format::Bf16Wide => 64 * STEPS,
+            Format::Int4 => PAIR_BYTES,
         }
     }
 
@@ -119,6 +136,48 @@ impl Activation {
     }
 }
 
+/// Steps of a kernel that follow one another, of all that lead over the columns of a matrix. Where several tiles are multiplied by a panel,
+/// it is done block by block: the weights of one stay in the first cache meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    steps: Range<usize>,
+    all: usize,
+}
+
+impl Block {
+    /// The blocks of a matrix of `cols` columns for so many tiles, in order.
+    pub(crate) fn all(format: Format, cols: usize, tiles: usize) -> impl Iterator<Item = Self> {
+        let all = format.activation().steps(cols);
+        let each = if tiles > 1 { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) };
+        (0..all).step_by(each).map(move |first| Self { steps: first..(first + each).min(all), all })
+    }
+
+    fn begins(&self) -> bool {
+        self.steps.start == 0
+    }
+
+    /// It is the last.
+    pub(crate) fn ends(&self) -> bool {
+        self.steps.end == self.all
+    }
+
+    /// Bytes of its weights in a panel.
+    pub(crate) fn bytes(&self, format: Format) -> usize {
+        Self::bytes_before(format, self.steps.len())
+    }
+
+    /// Bytes of the first `steps` steps.
+    fn bytes_before(format: Format, steps: usize) -> usize {
+        steps * format.steps_bytes() / STEPS
+    }
+
+    /// Its columns; behind the matrix's last there may be some more, whose weights are 0.
+    fn cols(&self, format: Format) -> Range<usize> {
+        let each = format.activation().step_cols();
+        self.steps.start * each..self.steps.end * each
+    }
+}
+
 /// A packed matrix.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Panels<'a> {
@@ -137,9 +196,20 @@ impl<'a> Panels<'a> {
     }
 
     /// Panel `number`.
-    pub(crate) fn panel(&self, number: usize) -> &'a [u8] {
+    fn panel(&self, number: usize) -> &'a [u8] {
         let size = self.format.panel_bytes(self.cols);
         &self.bytes[number * size..][..size]
+    }
+
+    /// A block of panel `number`, to be multiplied by `turn` = (tile, of how many).
+    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, turn: (usize, usize)) -> Part<'b>
+    where
+        'a: 'b,
+    {
+        let panel = self.panel(number);
+        let (weights, tail) = panel.split_at(if self.format == Format::Int8 { panel.len() - 256 } else { panel.len() });
+        let weights = &weights[Block::bytes_before(self.format, block.steps.start)..][..block.bytes(self.format)];
+        Part { weights, tail, block, ahead: Ahead::behind(weights, turn) }
     }
 }
 
@@ -221,19 +291,25 @@ pub(super) mod tests {
             pack_tile(tier, kind, x, w.cols, tile);
         }
         let mut y = vec![f32::NAN; packed.rows() * w.rows];
+        let tiles = packed.tiles().count();
         for panel in 0..w.rows.div_ceil(PANEL_ROWS) {
-            let mut first = 0;
-            for (turn, tile) in packed.tiles().enumerate() {
-                let mut out = vec![f32::NAN; tile.rows * PANEL_ROWS];
-                let bytes = w.panel(panel);
-                let ahead = simd::Ahead::behind(bytes, (turn, packed.tiles().count()));
-                simd::multiply(tier, w.format, bytes, &tile, ahead, &mut out);
-                for (m, out) in out.chunks(PANEL_ROWS).enumerate() {
-                    let n = panel * PANEL_ROWS;
-                    let width = (w.rows - n).min(PANEL_ROWS);
-                    y[(first + m) * w.rows + n..][..width].copy_from_slice(&out[..width]);
+            // As a panel among two.
+            let stride = 2 * PANEL_ROWS;
+            let mut out = vec![f32::NAN; packed.rows() * stride];
+            let mut raw = vec![i32::MAX; 2 * out.len()];
+            for block in Block::all(w.format, w.cols, tiles) {
+                let mut first = 0;
+                for (turn, tile) in packed.tiles().enumerate() {
+                    let at = first * stride + PANEL_ROWS;
+                    let mut sums = simd::Sums { out: &mut out[at..], stride, raw: &mut raw[2 * at..] };
+                    simd::multiply(tier, w.format, &w.part(panel, &block, (turn, tiles)), &tile, &mut sums);
+                    first += tile.rows;
                 }
-                first += tile.rows;
+            }
+            for (m, out) in out.chunks(stride).enumerate() {
+                let n = panel * PANEL_ROWS;
+                let width = (w.rows - n).min(PANEL_ROWS);
+                y[m * w.rows + n..][..width].copy_from_slice(&out[PANEL_ROWS..][..width]);
             }
         }
         y

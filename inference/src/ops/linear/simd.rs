@@ -1,7 +1,7 @@
 //! The kernels: one panel of weights by one tile of activations, written once over `Vector` and compiled for every tier.
 #![allow(unsafe_code)]
 
-use super::{Activation, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
+use super::{Activation, Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
@@ -21,17 +21,52 @@ pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
     }
 }
 
-/// out (tile rows, 32) = the tile by one panel of a matrix in this format, without bias. The tier must come from [`Tier::available`],
-/// the tile from activations packed for it. Rows of the panel past the matrix give 0.
-pub(crate) fn multiply(tier: Tier, format: Format, panel: &[u8], x: &Tile<'_>, ahead: Ahead, out: &mut [f32]) {
+/// A block of a panel, and what is asked for while a tile is multiplied by it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(super) weights: &'a [u8],
+    /// At eight bits the panel's 32 scales, then its 32 sums of a row.
+    pub(super) tail: &'a [u8],
+    pub(super) block: &'a Block,
+    pub(super) ahead: Ahead,
+}
+
+/// Where sums go, of one panel for the rows of a tile: each row's 32 `stride` numbers behind those of the row before. Blocks of a panel
+/// that follow one another find there what those before have left.
+#[derive(Debug)]
+pub(crate) struct Sums<'a> {
+    pub(crate) out: &'a mut [f32],
+    pub(crate) stride: usize,
+    /// At eight bits, if there are several blocks: for each number of `out`, two.
+    pub(crate) raw: &'a mut [i32],
+}
+
+/// Adds the tile by one block of a panel in this format to the sums, without bias; with the panel's last block they are what they should be.
+/// The tier must come from [`Tier::available`], the tile from activations packed for it. Rows of the panel past the matrix give 0.
+pub(crate) fn multiply(tier: Tier, format: Format, part: &Part<'_>, x: &Tile<'_>, sums: &mut Sums<'_>) {
     assert_eq!(x.kind, format.activation(), "activations packed for this format");
-    assert_eq!(panel.len(), format.panel_bytes(x.cols), "a panel of as many columns");
-    assert_eq!(out.len(), x.rows * PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
-    let steps = x.kind.steps(x.cols);
-    assert_eq!(x.words.len(), steps.next_multiple_of(STEPS) * x.rows * x.kind.step_words(), "words of a tile");
-    let job = Job { panel: panel.as_ptr(), panel_bytes: panel.len(), steps, x, ahead, out: out.as_mut_ptr() };
-    // SAFETY: a tier is only made where this CPU was seen to have its instructions; panel and tile are as long as format, cols and
-    // rows say (checked when they were made, and above).
+    let (block, words) = (part.block, x.rows * x.kind.step_words());
+    assert_eq!(part.weights.len(), block.bytes(format), "weights of {block:?}");
+    assert!(format != Format::Int8 || part.tail.len() == 256, "a panel's scales and sums");
+    assert!(x.rows > 0 && sums.out.len() >= (x.rows - 1) * sums.stride + PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
+    assert_eq!(block.all, x.kind.steps(x.cols), "steps of a tile");
+    assert_eq!(x.words.len(), block.all.next_multiple_of(STEPS) * words, "words of a tile");
+    assert!(block.steps.start.is_multiple_of(STEPS) && block.steps.end <= block.all, "{block:?}");
+    let goes_on = format == Format::Int8 && !(block.begins() && block.ends());
+    assert!(!goes_on || sums.raw.len() >= 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS), "two numbers for each of out");
+    let job = Job {
+        weights: part.weights.as_ptr(),
+        tail: part.tail.as_ptr(),
+        block,
+        x,
+        words: &x.words[block.steps.start * words..],
+        ahead: part.ahead,
+        out: sums.out.as_mut_ptr(),
+        raw: sums.raw.as_mut_ptr(),
+        stride: sums.stride,
+    };
+    // SAFETY: a tier is only made where this CPU was seen to have its instructions; weights, tile and sums are as long as format, block
+    // and rows say (checked above).
     unsafe {
         match tier {
             Tier::Plain => plain::run(format, &job),
@@ -49,15 +84,19 @@ pub(crate) fn multiply(tier: Tier, format: Format, panel: &[u8], x: &Tile<'_>, a
 
 /// What a kernel works on.
 struct Job<'a> {
-    panel: *const u8,
-    panel_bytes: usize,
-    steps: usize,
+    weights: *const u8,
+    tail: *const u8,
+    block: &'a Block,
     x: &'a Tile<'a>,
+    /// From the block's first step on.
+    words: &'a [u32],
     ahead: Ahead,
     out: *mut f32,
+    raw: *mut i32,
+    stride: usize,
 }
 
-/// What is asked for ahead while a panel is multiplied.
+/// What is asked for ahead while a block is multiplied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ahead {
     at: *const u8,
@@ -65,32 +104,36 @@ pub(crate) struct Ahead {
     stride: usize,
     /// In 256 parts: bytes to ask for while that many are multiplied.
     share: usize,
+    /// It is wanted later, and the first cache is full of what is wanted now.
+    into_l2: bool,
 }
 
 impl Ahead {
-    /// For panels that lie one behind the other, multiplied by `turn` = (tile, of how many). With one tile, what lies a little ahead. With
+    /// For weights that lie one behind the other, multiplied by `turn` = (tile, of how many). With one tile, what lies a little ahead. With
     /// several, only the first would wait for memory and only the others be held up by the arithmetic, so each asks for a part of the
-    /// next panel.
-    pub(crate) fn behind(panel: &[u8], (tile, tiles): (usize, usize)) -> Self {
+    /// next block.
+    pub(super) fn behind(weights: &[u8], (tile, tiles): (usize, usize)) -> Self {
         if tiles == 1 {
-            return Self { at: panel.as_ptr().wrapping_add(PREFETCH_BYTES), stride: 64, share: 256 };
+            return Self { at: weights.as_ptr().wrapping_add(PREFETCH_BYTES), stride: 64, share: 256, into_l2: false };
         }
-        Self { at: panel.as_ptr().wrapping_add(panel.len() + panel.len() * tile / tiles), stride: 64, share: 256_usize.div_ceil(tiles) }
+        let at = weights.as_ptr().wrapping_add(weights.len() + weights.len() * tile / tiles);
+        Self { at, stride: 64, share: 256_usize.div_ceil(tiles), into_l2: true }
     }
 
-    /// For panels taken out of a band: of `cols` cache lines, the first at `at` and `stride` bytes from one to the next, those of this turn.
+    /// For blocks taken out of a band: of `cols` cache lines, the first at `at` and `stride` bytes from one to the next, those of this turn.
     /// `panels` share these lines, and are each multiplied once in every turn.
-    pub(crate) fn lines((at, stride): (*const u8, usize), cols: usize, panels: usize, (turn, turns): (usize, usize)) -> Self {
+    pub(super) fn lines((at, stride): (*const u8, usize), cols: usize, panels: usize, (turn, turns): (usize, usize)) -> Self {
         let at = at.wrapping_add(cols * turn / turns * stride);
-        Self { at, stride, share: (256 * panels).div_ceil(turns) }
+        Self { at, stride, share: (256 * panels).div_ceil(turns), into_l2: true }
     }
 
     /// Asks for its share beside a step of `bytes` bytes that begins at `done`.
     #[inline(always)]
     unsafe fn ask<V: Vector>(self, done: usize, bytes: usize) {
         for line in 0..bytes / 64 {
+            let at = self.at.wrapping_add(((done + 64 * line) * self.share / (256 * 64)) * self.stride);
             // SAFETY: the tier's instructions, passed on to the caller.
-            unsafe { V::prefetch(self.at.wrapping_add(((done + 64 * line) * self.share / (256 * 64)) * self.stride)) };
+            unsafe { if self.into_l2 { V::prefetch_l2(at) } else { V::prefetch(at) } };
         }
     }
 }
@@ -140,23 +183,31 @@ impl Step for Pairs {
     }
 }
 
-/// The tile's words, so many for each block of steps, and how many of its steps there are.
+/// The tile's words for the steps of the block, so many at a time, and how many steps these are for.
 #[inline(always)]
-fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (*const u32, usize)> + use<'a> {
-    let steps = job.steps;
-    job.x.words.chunks_exact(words).enumerate().map(move |(number, words)| (words.as_ptr(), STEPS.min(steps - number * STEPS)))
+fn words<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (*const u32, usize)> + use<'a> {
+    let steps = job.block.steps.len();
+    let some = job.words.chunks_exact(words).take(steps.div_ceil(STEPS)).enumerate();
+    some.map(move |(number, words)| (words.as_ptr(), STEPS.min(steps - number * STEPS)))
 }
 
 /// N vectors make up a panel; M rows of activations.
 #[inline(always)]
 unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_>) {
-    // SAFETY: the panel has `steps` times 32 weights, the tile `steps` times M words, and out M × 32 numbers.
+    // SAFETY: the block has 32 weights for every step, the tile M words, and out M × 32 numbers.
     unsafe {
-        let mut weights = job.panel;
+        let mut weights = job.weights;
         let mut sums = [[V::zero(); N]; M];
-        for (x, steps) in blocks(job, M * STEPS) {
+        if !job.block.begins() {
+            for m in 0..M {
+                for n in 0..N {
+                    sums[m][n] = V::load_f32(job.out.add(m * job.stride + n * V::LANES).cast());
+                }
+            }
+        }
+        for (x, steps) in words(job, M * STEPS) {
             for step in 0..steps {
-                job.ahead.ask::<V>(weights.offset_from_unsigned(job.panel), PANEL_ROWS * S::BYTES);
+                job.ahead.ask::<V>(weights.offset_from_unsigned(job.weights), PANEL_ROWS * S::BYTES);
                 let mut lanes = [S::load::<V>(weights); N];
                 for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
                     *lanes = S::load::<V>(weights.add(n * V::LANES * S::BYTES));
@@ -172,7 +223,7 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
         }
         for (m, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
-                V::store(job.out.add(m * PANEL_ROWS + n * V::LANES), *sum);
+                V::store(job.out.add(m * job.stride + n * V::LANES), *sum);
             }
         }
     }
@@ -180,13 +231,21 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
 
 #[inline(always)]
 unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
-    // SAFETY: as in `float`; the panel ends with 32 scales and 32 sums.
+    // SAFETY: as in `float`; the tail has 32 scales and 32 sums, raw two numbers for each of out.
     unsafe {
-        let mut weights = job.panel;
+        let mut weights = job.weights;
+        let raw = |m: usize, n: usize, half: usize| job.raw.wrapping_add(2 * (m * job.stride + n * V::LANES) + half * V::LANES);
         let mut sums = [[[V::zero_i(); 2]; N]; M];
-        for (x, steps) in blocks(job, M * 2 * STEPS) {
+        if !job.block.begins() {
+            for m in 0..M {
+                for n in 0..N {
+                    sums[m][n] = [V::load_i(raw(m, n, 0).cast()), V::load_i(raw(m, n, 1).cast())];
+                }
+            }
+        }
+        for (x, steps) in words(job, M * 2 * STEPS) {
             for step in 0..steps {
-                job.ahead.ask::<V>(weights.offset_from_unsigned(job.panel), PANEL_ROWS * 4);
+                job.ahead.ask::<V>(weights.offset_from_unsigned(job.weights), PANEL_ROWS * 4);
                 let mut lanes = [V::load_i(weights); N];
                 for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
                     *lanes = V::load_i(weights.add(n * V::LANES * 4));
@@ -202,7 +261,16 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                 weights = weights.add(PANEL_ROWS * 4);
             }
         }
-        let tail = job.panel.add(job.panel_bytes - 256);
+        if !job.block.ends() {
+            for m in 0..M {
+                for n in 0..N {
+                    V::store_i(raw(m, n, 0), sums[m][n][0]);
+                    V::store_i(raw(m, n, 1), sums[m][n][1]);
+                }
+            }
+            return;
+        }
+        let tail = job.tail;
         for (m, sums) in sums.iter().enumerate() {
             let (scale, offset) = (V::splat(job.x.scales[m]), V::splat_i(job.x.offsets[m] as u32));
             for (n, [upper, lower]) in sums.iter().enumerate() {
@@ -210,7 +278,7 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                 let row_sum = V::load_i(tail.add(128 + n * V::LANES * 4));
                 let upper = V::to_f(V::sub_i(*upper, V::mul_i(offset, row_sum)));
                 let sum = V::fma(upper, V::splat(256.0), V::to_f(*lower));
-                V::store(job.out.add(m * PANEL_ROWS + n * V::LANES), V::mul(V::mul(sum, row_scale), scale));
+                V::store(job.out.add(m * job.stride + n * V::LANES), V::mul(V::mul(sum, row_scale), scale));
             }
         }
     }
@@ -218,13 +286,20 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
 
 #[inline(always)]
 unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
-    // SAFETY: as in `float`; the panel has a pair of groups for every block of the tile, which has two sums for each of M rows there.
+    // SAFETY: as in `float`; the block has a pair of groups for every 16 steps, and the tile two sums for each of M rows there.
     unsafe {
-        let mut pair = job.panel;
-        let mut group_sums = job.x.sums.as_ptr();
+        let mut pair = job.weights;
+        let mut group_sums = job.x.sums.as_ptr().add(job.block.steps.start / STEPS * 2 * M);
         let mut totals = [[V::zero(); N]; M];
-        for (x, _) in blocks(job, M * 2 * STEPS) {
-            job.ahead.ask::<V>(pair.offset_from_unsigned(job.panel), PAIR_BYTES);
+        if !job.block.begins() {
+            for m in 0..M {
+                for n in 0..N {
+                    totals[m][n] = V::load_f32(job.out.add(m * job.stride + n * V::LANES).cast());
+                }
+            }
+        }
+        for (x, _) in words(job, M * 2 * STEPS) {
+            job.ahead.ask::<V>(pair.offset_from_unsigned(job.weights), PAIR_BYTES);
             for group in 0..2 {
                 let x = x.add(group * GROUP / 4);
                 let mut sums = [[[V::zero_i(); 2]; N]; M];
@@ -259,9 +334,9 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
             group_sums = group_sums.add(2 * M);
         }
         for (m, totals) in totals.iter().enumerate() {
-            let scale = V::splat(job.x.scales[m]);
+            let scale = V::splat(if job.block.ends() { job.x.scales[m] } else { 1.0 });
             for (n, total) in totals.iter().enumerate() {
-                V::store(job.out.add(m * PANEL_ROWS + n * V::LANES), V::mul(*total, scale));
+                V::store(job.out.add(m * job.stride + n * V::LANES), V::mul(*total, scale));
             }
         }
     }

@@ -6,14 +6,15 @@
 //! Back", arXiv 2310.04564; Liu et al., "Deja Vu", arXiv 2310.17157, who predict them. Here they are known.)
 //!
 //! * a few tokens: [`simd::multiply`] on the [`Columns`] in which any token has a number that is not zero
-//! * many tokens, which meet nearly all columns: a panel is taken out of its band ([`Bands::take_panel`]) and multiplied as any other
+//! * many tokens, which meet nearly all columns: block by block a panel is taken out of its band ([`Bands::take`]) and multiplied as any other
 
 mod columns;
 pub(crate) mod simd;
 
 pub(crate) use columns::Columns;
 
-use super::{Format, GROUP, PAIR_BYTES, PANEL_ROWS, Source, pack_panel};
+use super::simd::{Ahead, Part};
+use super::{Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Source, pack_panel};
 use crate::ops::Tier;
 use crate::ops::simd::every_tier;
 
@@ -90,21 +91,40 @@ impl<'a> Bands<'a> {
         Band { panels, bytes: &self.bytes[number * each * panel..][..panels * panel] }
     }
 
-    /// Panel `number`, as [`super::pack_panel`] makes it.
-    pub(crate) fn take_panel(&self, tier: Tier, number: usize, out: &mut [u8]) {
-        assert_eq!(out.len(), self.format.panel_bytes(self.cols), "a panel of {} columns", self.cols);
+    /// The weights of a block of panel `number`, as [`super::pack_panel`] makes them.
+    pub(crate) fn take(&self, tier: Tier, number: usize, block: &Block, out: &mut [u8]) {
+        assert_eq!(out.len(), block.bytes(self.format), "weights of {block:?}");
         let Band { panels, bytes } = self.band(number / self.panels());
-        take(tier, self.format, (number % self.panels(), panels), self.cols, bytes, out);
+        take(tier, self.format, (number % self.panels(), panels), block.cols(self.format).start, bytes, out);
     }
 
-    /// The first cache line of panel `number`'s first column, and how far it is to that of the next. To ask memory for, no more.
-    pub(crate) fn lines(&self, number: usize) -> (*const u8, usize) {
+    /// What was taken of the last of `panels` panels that share cache lines, each multiplied by `turn` = (tile, of how many).
+    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, weights: &'b [u8], (place, of): (usize, usize), turn: (usize, usize)) -> Part<'b>
+    where
+        'a: 'b,
+    {
+        let Band { panels, bytes } = self.band(number / self.panels());
+        let tails = if self.format == Format::Int8 { panels * 256 } else { 0 };
+        let tail = bytes[bytes.len() - tails..].chunks_exact(256).nth(number % self.panels()).unwrap_or_default();
+        // While all panels are multiplied in every turn, the lines of their next block are asked for, or of the next panels' first.
+        let (next, first) = if block.ends() { (number - place + of, 0) } else { (number - place, block.cols(self.format).end) };
+        let turn = (place * turn.1 + turn.0, of * turn.1);
+        Part { weights, tail, block, ahead: Ahead::lines(self.lines(next, first), block.cols(self.format).len(), of, turn) }
+    }
+
+    /// The cache line of panel `number`'s column `col`, and how far it is to that of the next. To ask memory for, no more.
+    fn lines(&self, number: usize, col: usize) -> (*const u8, usize) {
         if number >= self.rows.div_ceil(PANEL_ROWS) {
             return (self.bytes.as_ptr_range().end, 64);
         }
         let Band { panels, bytes } = self.band(number / self.panels());
-        let column = self.format.column_bytes();
-        (bytes[number % self.panels() * column..].as_ptr(), panels * self.format.column_at(GROUP) / GROUP)
+        let at = bytes[number % self.panels() * self.format.column_bytes()..].as_ptr();
+        (at.wrapping_add(panels * self.format.column_at(col)), panels * self.format.column_at(GROUP) / GROUP)
+    }
+
+    /// The first cache line of panel `number`, to ask memory for.
+    fn first_line(&self, number: usize) -> *const u8 {
+        self.lines(number, 0).0
     }
 }
 
@@ -120,7 +140,8 @@ pub(crate) fn pack_band(format: Format, source: &dyn Source, (rows, cols): (usiz
 }
 
 every_tier!(
-    fn take(format: Format, place: (usize, usize), cols: usize, band: &[u8], panel: &mut [u8]) = plain_take
+    /// The weights of a panel from column `first` on, as many as there is room for.
+    fn take(format: Format, place: (usize, usize), first: usize, band: &[u8], weights: &mut [u8]) = plain_take
 );
 every_tier!(
     fn put(format: Format, place: (usize, usize), cols: usize, panel: &[u8], band: &mut [u8]) = plain_put
@@ -138,29 +159,25 @@ fn column_mut<const N: usize>(band: &mut [u8], col: usize, (number, of): (usize,
 }
 
 #[inline(always)]
-fn plain_take(format: Format, place: (usize, usize), cols: usize, band: &[u8], panel: &mut [u8]) {
+fn plain_take(format: Format, place: (usize, usize), first: usize, band: &[u8], weights: &mut [u8]) {
     match format {
-        Format::F32 => panel.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<128>(band, col, place)),
+        Format::F32 => weights.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<128>(band, first + col, place)),
         Format::F16 | Format::Bf16Wide => {
-            panel.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<64>(band, col, place));
+            weights.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<64>(band, first + col, place));
         }
         Format::Bf16 => {
-            for (step, out) in panel.as_chunks_mut::<128>().0.iter_mut().enumerate() {
-                let first: [u16; 32] = bytemuck::cast(*column::<64>(band, 2 * step, place));
-                let second: [u16; 32] = bytemuck::cast(*column::<64>(band, 2 * step + 1, place));
+            for (step, out) in weights.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+                let [one, other]: [[u16; 32]; 2] = [0, 1].map(|col| bytemuck::cast(*column::<64>(band, first + 2 * step + col, place)));
                 let mut words = [0_u32; 32];
                 for lane in 0..32 {
-                    words[lane] = (u32::from(u16::from_le(first[lane])) << 16 | u32::from(u16::from_le(second[lane]))).to_le();
+                    words[lane] = (u32::from(u16::from_le(one[lane])) << 16 | u32::from(u16::from_le(other[lane]))).to_le();
                 }
                 *out = bytemuck::cast(words);
             }
         }
         Format::Int8 => {
-            let (weights, tail) = panel.split_at_mut(panel.len() - 256);
-            let (columns, tails) = band.split_at(place.1 * weights.len());
             for (step, out) in weights.as_chunks_mut::<128>().0.iter_mut().enumerate() {
-                let (a, b) = (column::<32>(columns, 4 * step, place), column::<32>(columns, 4 * step + 1, place));
-                let (c, d) = (column::<32>(columns, 4 * step + 2, place), column::<32>(columns, 4 * step + 3, place));
+                let [a, b, c, d] = [0, 1, 2, 3].map(|col| column::<32>(band, first + 4 * step + col, place));
                 let mut words = [0_u32; 32];
                 for lane in 0..32 {
                     let word = u32::from(a[lane]) | u32::from(b[lane]) << 8 | u32::from(c[lane]) << 16 | u32::from(d[lane]) << 24;
@@ -168,12 +185,11 @@ fn plain_take(format: Format, place: (usize, usize), cols: usize, band: &[u8], p
                 }
                 *out = bytemuck::cast(words);
             }
-            tail.copy_from_slice(column::<256>(tails, 0, place));
         }
         Format::Int4 => {
-            let groups = band.chunks_exact(place.1 * GROUP_BYTES);
-            for (number, group) in groups.enumerate().take(cols.div_ceil(2 * GROUP) * 2) {
-                let (pair, half) = (&mut panel[number / 2 * PAIR_BYTES..][..PAIR_BYTES], number % 2);
+            let groups = band.chunks_exact(place.1 * GROUP_BYTES).skip(first / GROUP);
+            for (number, group) in groups.enumerate().take(weights.len() / PAIR_BYTES * 2) {
+                let (pair, half) = (&mut weights[number / 2 * PAIR_BYTES..][..PAIR_BYTES], number % 2);
                 for (eight, out) in pair[512 * half..][..512].as_chunks_mut::<128>().0.iter_mut().enumerate() {
                     for j in 0..4 {
                         let [below, above] = [0, 4].map(|col| column::<16>(group, 8 * eight + col + j, place));
@@ -297,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_panel_comes_out_of_its_band_as_it_was_packed(case in any_case()) {
+        fn a_panel_comes_out_of_its_band_as_it_was_packed(case in any_case(), tiles in 1usize..3) {
             for format in FORMATS {
                 let bytes = packed(format, &case);
                 let bands = Bands::new(format, case.rows, case.cols, &bytes);
@@ -305,9 +321,15 @@ mod tests {
                 pack::pack_rows(format, &case.w, case.rows, case.cols, &mut panels);
                 for tier in Tier::available() {
                     for (number, expected) in panels.chunks(format.panel_bytes(case.cols)).enumerate() {
-                        let mut found = vec![0xa5; expected.len()];
-                        bands.take_panel(tier, number, &mut found);
-                        prop_assert_eq!(&found, expected, "{:?} {:?}", format, tier);
+                        let mut found = Vec::new();
+                        for block in Block::all(format, case.cols, tiles) {
+                            let mut weights = vec![0xa5; block.bytes(format)];
+                            bands.take(tier, number, &block, &mut weights);
+                            found.extend(weights);
+                            let part = bands.part(number, &block, &[], (0, 1), (0, tiles));
+                            prop_assert_eq!(part.tail, &expected[expected.len() - part.tail.len()..]);
+                        }
+                        prop_assert_eq!(&found, &expected[..found.len()], "{:?} {:?}", format, tier);
                     }
                 }
             }

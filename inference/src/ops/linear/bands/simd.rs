@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Bands, Columns};
 use crate::ops::Tier;
-use crate::ops::linear::{Activations, Format, GROUP, PANEL_ROWS, STEPS, Tile};
+use crate::ops::linear::{Activations, Format, GROUP, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
@@ -15,8 +15,8 @@ use crate::ops::vector::simd::{Portable, Vector};
 pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
     match (tier, format) {
         (Tier::Plain | Tier::Avx2, _) => 1,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16) => 4,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int8) => 3,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16) => TILE_ROWS_MAX,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int8) => 6,
         (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int4) => 1,
     }
 }
@@ -24,6 +24,8 @@ pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
 /// Columns are taken block by block, so that all panels of a band, and all tiles, find in the second cache what was asked for while the
 /// block before was multiplied. (Tests have small matrices and want several blocks.)
 const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
+/// At eight bits, the most rows for which two panels are multiplied together: so many as leave all sums in registers.
+const PAIRED_ROWS_MAX: usize = 3;
 /// What is asked for at once where a thread begins.
 const FIRST_BYTES: usize = 32 << 10;
 
@@ -75,7 +77,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
                 of: band.panels,
                 first,
                 panels,
-                next: w.lines(unit.next).0,
+                next: w.first_line(unit.next),
                 run_bytes,
                 at_once: if turn == 0 && block.steps.start == 0 { first_lines } else { 0 },
                 lines: lines.div_ceil(x.tiles().count() * block.steps.len()),
@@ -317,10 +319,14 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize, const B: usi
                 let [one, other] = [*places.get_unchecked(number), *places.get_unchecked(number + S::COLS - 1)];
                 let columns = [job.column(one, panel, column_bytes), job.column(other, panel, column_bytes)];
                 for b in 0..B {
-                    for n in 0..N {
-                        let weight = S::load::<V>(columns, b * column_bytes + n * V::LANES * S::BYTES);
-                        for (m, sums) in sums.iter_mut().enumerate() {
-                            sums[b][n] = S::add::<V>(sums[b][n], weight, *x.add(m * STEPS + step));
+                    let mut weights = [S::load::<V>(columns, b * column_bytes); N];
+                    for n in 1..N {
+                        weights[n] = S::load::<V>(columns, b * column_bytes + n * V::LANES * S::BYTES);
+                    }
+                    for m in 0..M {
+                        let x = *x.add(m * STEPS + step);
+                        for n in 0..N {
+                            sums[m][b][n] = S::add::<V>(sums[m][b][n], weights[n], x);
                         }
                     }
                 }
@@ -465,7 +471,7 @@ unsafe fn int4<V: Vector, const N: usize>(job: &Job<'_>, panel: usize) {
 /// The kernels of one tier: for each number of rows a tile may have, for how many panels at once, the most first. Vectors: of 32
 /// numbers, and of 64 bytes.
 macro_rules! tier {
-    ($module:ident, $vector:ty, $vectors:literal, $byte_vectors:literal, [$(#[$features:meta])?], [$($float:literal: $($panels:literal)+),+], [$($int8:literal: $($pairs:literal)+),+]) => {
+    ($module:ident, $vector:ty, $vectors:literal, $byte_vectors:literal, [$(#[$features:meta])?], [$($float:literal: $($panels:literal)+),+], [$($int8:literal: $($pairs:literal)*),+]) => {
         mod $module {
             use super::*;
 
@@ -481,9 +487,9 @@ macro_rules! tier {
                 unsafe { super::int8::<$vector, $byte_vectors, M, B>(job, panel) }
             }
 
-            /// The panel that has no other beside it.
+            /// A panel that has no other beside it, or too many rows for two.
             $(#[$features])?
-            unsafe fn int8_last<const M: usize>(job: &Job<'_>, panel: usize) {
+            unsafe fn int8_alone<const M: usize>(job: &Job<'_>, panel: usize) {
                 // SAFETY: passed on to the caller.
                 unsafe { super::int8::<$vector, { $byte_vectors / 2 }, M, 1>(job, panel) }
             }
@@ -492,11 +498,10 @@ macro_rules! tier {
             unsafe fn finish_int8(job: &Job<'_>) {
                 // SAFETY: passed on to the caller.
                 unsafe {
+                    let paired = if job.x.rows > PAIRED_ROWS_MAX { 0 } else { job.panels / 2 };
                     for m in 0..job.x.rows {
-                        (0..job.panels / 2).for_each(|pair| super::finish_int8::<$vector, $byte_vectors>(job, m, 2 * pair));
-                        if job.panels % 2 == 1 {
-                            super::finish_int8::<$vector, { $byte_vectors / 2 }>(job, m, job.panels - 1);
-                        }
+                        (0..paired).for_each(|pair| super::finish_int8::<$vector, $byte_vectors>(job, m, 2 * pair));
+                        (2 * paired..job.panels).for_each(|panel| super::finish_int8::<$vector, { $byte_vectors / 2 }>(job, m, panel));
                     }
                 }
             }
@@ -542,9 +547,10 @@ macro_rules! tier {
                                     $(while job.panels - panel >= 2 * $pairs {
                                         int8::<$int8, $pairs>(job, panel);
                                         panel += 2 * $pairs;
-                                    })+
-                                    if panel < job.panels {
-                                        int8_last::<$int8>(job, panel);
+                                    })*
+                                    while panel < job.panels {
+                                        int8_alone::<$int8>(job, panel);
+                                        panel += 1;
                                     }
                                 })+
                                 rows => unreachable!("a tile of {rows} rows"),
@@ -576,11 +582,11 @@ tier!(avx2, Avx2, 4, 8, [#[target_feature(enable = "avx2,fma,f16c")]], [1: 2 1],
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx512, Avx512, 2, 4, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1], [1: 2 1, 2: 1, 3: 1]
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 1, 3: 1, 4:, 5:, 6:]
 );
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx512_bf16_vnni, Avx512Bf16Vnni, 2, 4,
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1], [1: 2 1, 2: 1, 3: 1]
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 1, 3: 1, 4:, 5:, 6:]
 );
