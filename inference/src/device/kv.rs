@@ -1,8 +1,13 @@
 //! Where the keys and values of all sequences lie: blocks of [`BLOCK_TOKENS`] tokens. What all layers keep of a block lies together.
 
+use bytemuck::Pod;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use crate::error::Error;
 use crate::mmap::HugePages;
-use crate::ops::attention::{BLOCK_TOKENS, Paged};
+use crate::ops::attention::{BLOCK_TOKENS, Numbers, Paged};
+use crate::options::Precision;
 
 /// All blocks of a model: `[block][layer][keys, values][head]`, tiles as [`Paged`] says. The room is set aside at load and taken from
 /// the system as blocks are first used.
@@ -14,11 +19,23 @@ pub(crate) struct KvStore {
     half: usize,
     layers: usize,
     head_dim: usize,
+    precision: Precision,
+    /// A token's keys and values on their way to halves.
+    rounded: Vec<f16>,
+}
+
+/// Bits of each number that is kept: as many as are computed with where everything is to be exact, else 16, which is what the released
+/// models compute with.
+pub(crate) fn kept_bits(precision: Precision) -> u32 {
+    match precision {
+        Precision::Exact => 32,
+        Precision::Bf16 | Precision::Int8 | Precision::Int4 => 16,
+    }
 }
 
 impl KvStore {
     /// Room for `blocks` blocks. `Invalid` if the system has not even addresses for so much.
-    pub(crate) fn new(layers: usize, heads: usize, head_dim: usize, blocks: usize) -> Result<Self, Error> {
+    pub(crate) fn new(precision: Precision, layers: usize, (heads, head_dim): (usize, usize), blocks: usize) -> Result<Self, Error> {
         let too_much = || {
             Error::invalid(
                 "kv_tokens_max",
@@ -26,12 +43,13 @@ impl KvStore {
             )
         };
         let half = heads * head_dim * BLOCK_TOKENS;
-        let bytes = blocks.checked_mul(2 * layers * half * size_of::<f32>()).filter(|bytes| isize::try_from(*bytes).is_ok());
+        let bytes =
+            blocks.checked_mul(2 * layers * half * (kept_bits(precision) / 8) as usize).filter(|bytes| isize::try_from(*bytes).is_ok());
         if u32::try_from(blocks).is_err() {
             return Err(too_much());
         }
         let memory = bytes.and_then(|bytes| HugePages::zeroed(bytes).ok()).ok_or_else(too_much)?;
-        Ok(Self { memory, blocks, half, layers, head_dim })
+        Ok(Self { memory, blocks, half, layers, head_dim, precision, rounded: Vec::new() })
     }
 
     /// How many blocks there are.
@@ -42,7 +60,10 @@ impl KvStore {
     /// What one layer keeps of a sequence that lies in `blocks`.
     pub(crate) fn layer<'a>(&'a self, number: usize, blocks: &'a [u32]) -> Paged<'a> {
         let keys = 2 * number * self.half;
-        let store = bytemuck::cast_slice(&self.memory);
+        let store = match kept_bits(self.precision) {
+            32 => Numbers::Singles(bytemuck::cast_slice(&self.memory)),
+            _ => Numbers::Halves(bytemuck::cast_slice(&self.memory)),
+        };
         Paged { store, stride: self.block(), keys, values: keys + self.half, head_dim: self.head_dim, blocks }
     }
 
@@ -51,28 +72,47 @@ impl KvStore {
         2 * self.layers * self.half
     }
 
-    /// Writes the rows k and v (tokens, hidden) of one layer behind the first `before` tokens of a sequence that lies in `blocks`.
+    /// Writes the rows k and v (tokens, hidden) of one layer behind the first `before` tokens of a sequence that lies in `blocks`. Halves
+    /// are the nearest there are; what is beyond the largest becomes that.
     pub(crate) fn write(&mut self, layer: usize, blocks: &[u32], before: usize, k: &[f32], v: &[f32]) {
-        let (hidden, tile, head_dim) = (self.half / BLOCK_TOKENS, self.head_dim * BLOCK_TOKENS, self.head_dim);
-        let (block, half) = (self.block(), self.half);
-        let store: &mut [f32] = bytemuck::cast_slice_mut(&mut self.memory);
+        let hidden = self.half / BLOCK_TOKENS;
+        let mut rounded = std::mem::take(&mut self.rounded);
         for (token, (k, v)) in (before..).zip(k.chunks_exact(hidden).zip(v.chunks_exact(hidden))) {
-            let (first, place) = (blocks[token / BLOCK_TOKENS] as usize * block + 2 * layer * half, token % BLOCK_TOKENS);
-            let (keys, values) = store[first..][..2 * half].split_at_mut(half);
-            for (row, k) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(k) {
-                row[place] = *k;
+            let place = (blocks[token / BLOCK_TOKENS] as usize * self.block() + 2 * layer * self.half, token % BLOCK_TOKENS);
+            if kept_bits(self.precision) == 32 {
+                self.put(place, k, v);
+                continue;
             }
-            for (tile, v) in values.chunks_exact_mut(tile).zip(v.chunks_exact(head_dim)) {
-                tile[place * head_dim..][..head_dim].copy_from_slice(v);
+            rounded.resize(2 * hidden, f16::ZERO);
+            let (half_k, half_v) = rounded.split_at_mut(hidden);
+            for (halves, row) in [(&mut *half_k, k), (&mut *half_v, v)] {
+                halves.convert_from_f32_slice(row);
+                // Only what was too large for a half became infinite, or was so.
+                let largest = |half: f16, number: f32| if number.is_finite() { half.clamp(f16::MIN, f16::MAX) } else { half };
+                halves.iter_mut().zip(row).for_each(|(half, number)| *half = largest(*half, *number));
             }
+            self.put(place, half_k, half_v);
+        }
+        self.rounded = rounded;
+    }
+
+    /// One token's keys and values, into place `token` of the block that begins at `first`.
+    fn put<T: Pod>(&mut self, (first, token): (usize, usize), k: &[T], v: &[T]) {
+        let (tile, head_dim, half) = (self.head_dim * BLOCK_TOKENS, self.head_dim, self.half);
+        let store: &mut [T] = bytemuck::cast_slice_mut(&mut self.memory);
+        let (keys, values) = store[first..][..2 * half].split_at_mut(half);
+        for (row, k) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(k) {
+            row[token] = *k;
+        }
+        for (tile, v) in values.chunks_exact_mut(tile).zip(v.chunks_exact(head_dim)) {
+            tile[token * head_dim..][..head_dim].copy_from_slice(v);
         }
     }
 
     /// Copies a block, in all layers.
     pub(crate) fn copy(&mut self, from: u32, to: u32) {
-        let block = self.block();
-        let store: &mut [f32] = bytemuck::cast_slice_mut(&mut self.memory);
-        store.copy_within(from as usize * block..(from as usize + 1) * block, to as usize * block);
+        let bytes = self.block() * (kept_bits(self.precision) / 8) as usize;
+        self.memory.copy_within(from as usize * bytes..(from as usize + 1) * bytes, to as usize * bytes);
     }
 }
 
@@ -81,30 +121,54 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
     use super::*;
 
+    /// What a layer keeps in a block.
+    fn of(store: &KvStore, layer: usize, block: u32) -> Vec<f32> {
+        let Paged { store: numbers, stride, keys, values, .. } = store.layer(layer, &[]);
+        assert_eq!(values - keys, store.half);
+        let these = block as usize * stride + keys..block as usize * stride + keys + 2 * store.half;
+        match numbers {
+            Numbers::Singles(store) => store[these].to_vec(),
+            Numbers::Halves(store) => store[these].iter().map(|number| number.to_f32()).collect(),
+        }
+    }
+
     #[test]
     fn rows_lie_where_the_table_says_and_a_copy_has_them_all() {
-        // Two heads of one number each: both tiles of a head are the tokens in order.
-        let mut store = KvStore::new(2, 2, 1, 3).unwrap();
-        let rows: Vec<f32> = (0..80u8).map(f32::from).collect();
-        store.write(1, &[2, 0], 0, &rows, &rows);
-        let of = |store: &KvStore, layer: usize, block: u32| -> Vec<f32> {
-            let Paged { store, stride, keys, values, .. } = store.layer(layer, &[]);
-            assert_eq!(values, keys + 64);
-            store[block as usize * stride + keys..][..128].to_vec()
-        };
-        let tokens = |head: usize, first: usize| (first..first + 32).map(move |token| (2 * token + head) as f32);
-        let halves: Vec<f32> = tokens(0, 0).chain(tokens(1, 0)).collect();
-        assert_eq!(of(&store, 1, 2), [&halves[..], &halves[..]].concat());
-        assert_eq!(of(&store, 1, 0)[32..40], rows[64..].iter().copied().skip(1).step_by(2).collect::<Vec<_>>());
-        store.copy(2, 1);
-        assert_eq!(of(&store, 1, 1), of(&store, 1, 2));
-        assert_eq!(of(&store, 0, 1), [0.0; 128]);
+        for precision in Precision::ALL {
+            // Two heads of one number each: both tiles of a head are the tokens in order.
+            let mut store = KvStore::new(precision, 2, (2, 1), 3).unwrap();
+            let rows: Vec<f32> = (0..80u8).map(f32::from).collect();
+            store.write(1, &[2, 0], 0, &rows, &rows);
+            let tokens = |head: usize, first: usize| (first..first + 32).map(move |token| (2 * token + head) as f32);
+            let halves: Vec<f32> = tokens(0, 0).chain(tokens(1, 0)).collect();
+            assert_eq!(of(&store, 1, 2), [&halves[..], &halves[..]].concat());
+            assert_eq!(of(&store, 1, 0)[32..40], rows[64..].iter().copied().skip(1).step_by(2).collect::<Vec<_>>());
+            store.copy(2, 1);
+            assert_eq!(of(&store, 1, 1), of(&store, 1, 2));
+            assert_eq!(of(&store, 0, 1), [0.0; 128]);
+        }
+    }
+
+    #[test]
+    fn exact_keeps_every_bit_and_the_others_the_nearest_half() {
+        let row = [1.0 + f32::EPSILON, 1e-9, -70_000.0, 65_519.0, f32::NAN, f32::NEG_INFINITY];
+        for (precision, expected) in [
+            (Precision::Exact, row),
+            // The largest half is 65,504.
+            (Precision::Bf16, [1.0, 0.0, -65_504.0, 65_504.0, f32::NAN, f32::NEG_INFINITY]),
+        ] {
+            let mut store = KvStore::new(precision, 1, (1, 6), 1).unwrap();
+            store.write(0, &[0], 0, &row, &row);
+            let found = of(&store, 0, 0);
+            let (keys, values): (Vec<f32>, &[f32]) = (found.iter().copied().step_by(32).take(6).collect(), &found[6 * 32..][..6]);
+            assert_eq!(format!("{keys:?} {values:?}"), format!("{expected:?} {expected:?}"));
+        }
     }
 
     #[test]
     fn more_room_than_there_are_addresses_is_refused() {
         for blocks in [usize::MAX, usize::MAX / BLOCK_TOKENS, 1 << 31, 1 << 33] {
-            let refused = KvStore::new(48, 64, 128, blocks).unwrap_err();
+            let refused = KvStore::new(Precision::Exact, 48, (64, 128), blocks).unwrap_err();
             assert!(matches!(refused, Error::Invalid { field: "kv_tokens_max", .. }), "{refused}");
         }
     }

@@ -6,5 +6,5 @@ mod kv;
 mod threads;
 
 pub(crate) use cpu::{After, Cpu};
-pub(crate) use kv::KvStore;
+pub(crate) use kv::{KvStore, kept_bits};
 pub(crate) use threads::{Chunks, Parts, Threads};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
 use super::weights::{Layer, Linear, Norm, Weights};
 use crate::checkpoint::{Checkpoint, tensors};
-use crate::device::{After, Cpu, KvStore, Threads};
+use crate::device::{After, Cpu, KvStore, Threads, kept_bits};
 use crate::error::Error;
 use crate::ops::Tier;
 use crate::ops::attention::BLOCK_TOKENS;
@@ -15,7 +15,7 @@ use crate::roofline::ReadProbe;
 
 /// Changes with every change that changes a bit of what is computed or drawn, so that a fingerprint promises what it says.
 /// (tests/golden.rs knows the bits of this version.)
-pub const NUMERICS_VERSION: u32 = 1;
+pub const NUMERICS_VERSION: u32 = 2;
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
 #[derive(Debug)]
@@ -124,7 +124,12 @@ impl Model {
         };
         let cpu = Cpu::new(options.threads, tier)?;
         let weights = Weights::load(&config, checkpoint, options.precision, cpu.threads(), options.cache.as_ref())?;
-        let kv = KvStore::new(config.num_hidden_layers, config.num_attention_heads, config.head_dim(), options.kv_blocks(&config))?;
+        let kv = KvStore::new(
+            options.precision,
+            config.num_hidden_layers,
+            (config.num_attention_heads, config.head_dim()),
+            options.kv_blocks(&config),
+        )?;
         let step_tokens_max = options.step_tokens();
         let buffers = Buffers::new(&config, step_tokens_max);
         Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max, precision: options.precision })
@@ -137,10 +142,12 @@ impl Model {
         Ok(weights.saturating_add(Self::working_bytes(&config, options)))
     }
 
-    /// Bytes a model will take beside its weights: the KV cache, which holds f32, and the buffers of a step.
+    /// Bytes a model will take beside its weights: the KV cache and the buffers of a step.
     pub(crate) fn working_bytes(config: &OptConfig, options: &LoadOptions) -> u64 {
         let kv_tokens = (options.kv_blocks(config) as u64).saturating_mul(BLOCK_TOKENS as u64);
-        kv_tokens.saturating_mul(config.footprint(32).kv_bytes_per_token).saturating_add(Buffers::bytes(config, options.step_tokens()))
+        kv_tokens
+            .saturating_mul(config.footprint(kept_bits(options.precision)).kv_bytes_per_token)
+            .saturating_add(Buffers::bytes(config, options.step_tokens()))
     }
 
     /// Its shape.

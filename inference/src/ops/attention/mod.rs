@@ -2,11 +2,15 @@
 //!
 //! * `q` (queries, head_dim), rows `stride` apart    * `kv`: the sequence's keys and values, in tiles    * `out` (queries, head_dim)
 //!
+//! Keys and values are kept as singles, or as halves, which are widened when they are read: [`Numbers`].
+//!
 //! Query i sees the first `seen` + i tokens, which is the causal mask. Scores are sums over d in order, the highest is taken off, and
 //! weights, their total and the values are summed over t in order, all in f32. Faster versions compute exp within 2 ulp and divide
 //! otherwise; all of them keep the order, so a query's bits depend neither on the other queries nor on where the blocks lie.
 
 pub(crate) mod simd;
+
+use half::f16;
 
 pub(crate) use simd::Scratch;
 
@@ -15,12 +19,19 @@ pub const BLOCK_TOKENS: usize = 32;
 /// The most queries computed at once.
 pub(crate) const QUERIES_MAX: usize = 32;
 
+/// Numbers that are kept of tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Numbers<'a> {
+    Singles(&'a [f32]),
+    Halves(&'a [f16]),
+}
+
 /// The keys and values of one sequence in one layer. Each block has a tile (head_dim, `BLOCK_TOKENS`) of keys for each head, so that
 /// the tokens lie side by side, and a tile (`BLOCK_TOKENS`, head_dim) of values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Paged<'a> {
     /// All blocks there are, one behind the other.
-    pub(crate) store: &'a [f32],
+    pub(crate) store: Numbers<'a>,
     /// Numbers of a block.
     pub(crate) stride: usize,
     /// Where in a block the layer's keys begin.
@@ -32,12 +43,12 @@ pub(crate) struct Paged<'a> {
     pub(crate) blocks: &'a [u32],
 }
 
-impl<'a> Paged<'a> {
-    /// Keys of a head in the sequence's block `number`, and its values.
-    fn tiles(&self, head: usize, number: usize) -> (&'a [f32], &'a [f32]) {
+impl Paged<'_> {
+    /// Keys of a head in the sequence's block `number`, and its values, in the store.
+    fn tiles<'s, T>(&self, store: &'s [T], head: usize, number: usize) -> (&'s [T], &'s [T]) {
         let size = self.head_dim * BLOCK_TOKENS;
         let block = self.blocks[number] as usize * self.stride + head * size;
-        (&self.store[block + self.keys..][..size], &self.store[block + self.values..][..size])
+        (&store[block + self.keys..][..size], &store[block + self.values..][..size])
     }
 }
 
@@ -72,7 +83,11 @@ fn attention(queries: &Queries<'_>, out: &mut [f32]) {
     queries.check(out);
     let head_dim = queries.kv.head_dim;
     for (number, out) in out.chunks_mut(head_dim).enumerate() {
-        let tiles = |t: usize| queries.kv.tiles(queries.head, t / BLOCK_TOKENS);
+        let store: Vec<f32> = match queries.kv.store {
+            Numbers::Singles(store) => store.to_vec(),
+            Numbers::Halves(store) => store.iter().map(|number| number.to_f32()).collect(),
+        };
+        let tiles = |t: usize| queries.kv.tiles(&store, queries.head, t / BLOCK_TOKENS);
         let score = |t| (0..head_dim).map(|d| queries.row(number)[d] * tiles(t).0[d * BLOCK_TOKENS + t % BLOCK_TOKENS]).sum::<f32>();
         let scores: Vec<f32> = (0..queries.seen + number).map(score).collect();
         let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -115,11 +130,14 @@ mod tests {
             count in 1usize..QUERIES_MAX + 1,
             seen in 1usize..66,
             head in 0..HEADS,
+            halves: bool,
             seed: u32,
         ) {
             let (half, stride) = (HEADS * head_dim * BLOCK_TOKENS, HEADS * head_dim);
             let (q, store) = (numbers(seed, count * stride), numbers(!seed, 3 * 2 * half));
-            let kv = Paged { store: &store, stride: 2 * half, keys: 0, values: half, head_dim, blocks: &[2, 0, 1] };
+            let rounded: Vec<f16> = store.iter().map(|number| f16::from_f32(*number)).collect();
+            let store = if halves { Numbers::Halves(&rounded) } else { Numbers::Singles(&store) };
+            let kv = Paged { store, stride: 2 * half, keys: 0, values: half, head_dim, blocks: &[2, 0, 1] };
             let queries = Queries { q: &q[head * head_dim..], stride, count, seen, kv, head };
             let mut expected = vec![0.0; count * head_dim];
             attention(&queries, &mut expected);
@@ -141,7 +159,7 @@ mod tests {
         let mut store = vec![f32::NAN; 2 * BLOCK_TOKENS];
         store[..2].copy_from_slice(&[1e4, -1e4]);
         store[BLOCK_TOKENS..][..2].copy_from_slice(&[3.0, 5.0]);
-        let kv = Paged { store: &store, stride: 0, keys: 0, values: BLOCK_TOKENS, head_dim: 1, blocks: &[0] };
+        let kv = Paged { store: Numbers::Singles(&store), stride: 0, keys: 0, values: BLOCK_TOKENS, head_dim: 1, blocks: &[0] };
         for tier in Tier::available() {
             let of = |seen| run(tier, &Queries { q: &[1e4], stride: 1, count: 1, seen, kv, head: 0 });
             assert_eq!((of(1), of(2)), (vec![3.0], vec![3.0]), "{tier:?}");

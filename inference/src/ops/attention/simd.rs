@@ -2,7 +2,9 @@
 //! a query has one lane in which its sums run in the contract's order, so both give the same bits.
 #![allow(unsafe_code)]
 
-use super::{BLOCK_TOKENS, QUERIES_MAX, Queries};
+use half::f16;
+
+use super::{BLOCK_TOKENS, Numbers, QUERIES_MAX, Queries};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512};
@@ -36,7 +38,7 @@ pub(crate) fn attention(tier: Tier, queries: &Queries<'_>, scratch: &mut Scratch
     // SAFETY: a tier is only made where this CPU was seen to have its instructions.
     unsafe {
         match tier {
-            Tier::Plain => all::<Portable, 2, 4, 4>(queries, scratch, out),
+            Tier::Plain => kept::<Portable, 2, 4, 4>(queries, scratch, out),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => avx2(queries, scratch, out),
             #[cfg(target_arch = "x86_64")]
@@ -51,19 +53,69 @@ pub(crate) fn attention(tier: Tier, queries: &Queries<'_>, scratch: &mut Scratch
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     // SAFETY: passed on to the caller.
-    unsafe { all::<Avx2, 2, 4, 4>(queries, scratch, out) }
+    unsafe { kept::<Avx2, 2, 4, 4>(queries, scratch, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn avx512(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     // SAFETY: passed on to the caller.
-    unsafe { all::<Avx512, 2, 8, 2>(queries, scratch, out) }
+    unsafe { kept::<Avx512, 2, 8, 2>(queries, scratch, out) }
+}
+
+/// A number that is kept.
+trait Number: Copy {
+    /// As many as a vector has lanes.
+    unsafe fn load<V: Vector>(at: *const Self) -> V::F;
+    /// R of them, to be splatted one by one.
+    unsafe fn some<V: Vector, const R: usize>(at: *const Self) -> [f32; R];
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(at: *const f32) -> V::F {
+        // SAFETY: passed on to the caller.
+        unsafe { V::load_f32(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn some<V: Vector, const R: usize>(at: *const f32) -> [f32; R] {
+        // SAFETY: passed on to the caller.
+        unsafe { at.cast::<[f32; R]>().read_unaligned() }
+    }
+}
+
+impl Number for f16 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(at: *const f16) -> V::F {
+        // SAFETY: passed on to the caller.
+        unsafe { V::load_f16(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn some<V: Vector, const R: usize>(at: *const f16) -> [f32; R] {
+        // SAFETY: passed on to the caller.
+        unsafe { V::halves(at) }
+    }
+}
+
+#[inline(always)]
+unsafe fn kept<V: Vector, const N: usize, const R: usize, const B: usize>(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match queries.kv.store {
+            Numbers::Singles(store) => all::<V, f32, N, R, B>(queries, store, scratch, out),
+            Numbers::Halves(store) => all::<V, f16, N, R, B>(queries, store, scratch, out),
+        }
+    }
 }
 
 /// A tile has N vectors of queries, and R rows of sums in registers; a block has B vectors of tokens.
 #[inline(always)]
-unsafe fn all<V: Vector, const N: usize, const R: usize, const B: usize>(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+unsafe fn all<V: Vector, T: Number, const N: usize, const R: usize, const B: usize>(
+    queries: &Queries<'_>,
+    store: &[T],
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
     let head_dim = queries.kv.head_dim;
     let mut first = 0;
     while first < queries.count {
@@ -72,12 +124,13 @@ unsafe fn all<V: Vector, const N: usize, const R: usize, const B: usize>(queries
         // SAFETY: the tier's instructions are the caller's promise; `check` has seen that rows, tokens and out are there.
         unsafe {
             if left < V::LANES {
-                (first..queries.count).for_each(|query| one::<V, B>(queries, query, scratch, &mut out[query * head_dim..][..head_dim]));
+                (first..queries.count)
+                    .for_each(|query| one::<V, T, B>(queries, store, query, scratch, &mut out[query * head_dim..][..head_dim]));
                 return;
             } else if left <= V::LANES {
-                tile::<V, 1, R>(queries, first, count, scratch, &mut out[first * head_dim..][..count * head_dim]);
+                tile::<V, T, 1, R>(queries, store, (first, count), scratch, &mut out[first * head_dim..][..count * head_dim]);
             } else {
-                tile::<V, N, R>(queries, first, count, scratch, &mut out[first * head_dim..][..count * head_dim]);
+                tile::<V, T, N, R>(queries, store, (first, count), scratch, &mut out[first * head_dim..][..count * head_dim]);
             }
         }
         first += count;
@@ -91,19 +144,25 @@ fn blocks(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// One query.
 #[inline(always)]
-unsafe fn one<V: Vector, const B: usize>(queries: &Queries<'_>, number: usize, scratch: &mut Scratch, out: &mut [f32]) {
+unsafe fn one<V: Vector, T: Number, const B: usize>(
+    queries: &Queries<'_>,
+    store: &[T],
+    number: usize,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
     let (q, tokens, head_dim) = (queries.row(number), queries.seen + number, queries.kv.head_dim);
     let room = tokens.next_multiple_of(BLOCK_TOKENS);
     let scores = scratch.take(room);
     // SAFETY: `scores` has room for whole blocks, and every tile for head_dim times a block's tokens.
     unsafe {
         for (block, _) in blocks(tokens) {
-            let keys = queries.kv.tiles(queries.head, block).0.as_ptr();
+            let keys = queries.kv.tiles(store, queries.head, block).0.as_ptr();
             let mut sums = [V::zero(); B];
             for (d, q) in q.iter().enumerate() {
                 let q = V::splat(*q);
                 for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::fma(V::load_f32(keys.add(d * BLOCK_TOKENS + n * V::LANES).cast()), q, *sum);
+                    *sum = V::fma(T::load::<V>(keys.add(d * BLOCK_TOKENS + n * V::LANES)), q, *sum);
                 }
             }
             for (n, sum) in sums.into_iter().enumerate() {
@@ -119,20 +178,21 @@ unsafe fn one<V: Vector, const B: usize>(queries: &Queries<'_>, number: usize, s
         }
         let mut d = 0;
         while head_dim - d >= 4 * V::LANES {
-            values::<V, 4>(queries, d, tokens, scores, &mut out[d..]);
+            values::<V, T, 4>(queries, store, d, (scores, tokens), &mut out[d..]);
             d += 4 * V::LANES;
         }
         while head_dim - d >= V::LANES {
-            values::<V, 1>(queries, d, tokens, scores, &mut out[d..]);
+            values::<V, T, 1>(queries, store, d, (scores, tokens), &mut out[d..]);
             d += V::LANES;
         }
         for (d, out) in out.iter_mut().enumerate().skip(d) {
             let (mut sum, mut total) = (0.0f32, 0.0);
             for (block, rows) in blocks(tokens) {
-                let tile = queries.kv.tiles(queries.head, block).1;
+                let tile = queries.kv.tiles(store, queries.head, block).1;
                 for r in 0..rows {
                     let weight = *scores.add(block * BLOCK_TOKENS + r);
-                    sum = tile[r * head_dim + d].mul_add(weight, sum);
+                    let [value] = T::some::<V, 1>(&raw const tile[r * head_dim + d]);
+                    sum = value.mul_add(weight, sum);
                     total += weight;
                 }
             }
@@ -143,18 +203,24 @@ unsafe fn one<V: Vector, const B: usize>(queries: &Queries<'_>, number: usize, s
 
 /// `out` begins with C vectors, at `d` of the head, of the weighted sum of the values.
 #[inline(always)]
-unsafe fn values<V: Vector, const C: usize>(queries: &Queries<'_>, d: usize, tokens: usize, weights: *const f32, out: &mut [f32]) {
+unsafe fn values<V: Vector, T: Number, const C: usize>(
+    queries: &Queries<'_>,
+    store: &[T],
+    d: usize,
+    (weights, tokens): (*const f32, usize),
+    out: &mut [f32],
+) {
     let head_dim = queries.kv.head_dim;
     // SAFETY: `d` and C vectors from there are within the head; there are `tokens` weights.
     unsafe {
         let (mut sums, mut total) = ([V::zero(); C], V::zero());
         for (block, rows) in blocks(tokens) {
-            let tile = queries.kv.tiles(queries.head, block).1.as_ptr().add(d);
+            let tile = queries.kv.tiles(store, queries.head, block).1.as_ptr().add(d);
             for r in 0..rows {
                 let weight = V::splat(*weights.add(block * BLOCK_TOKENS + r));
                 total = V::add(total, weight);
                 for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::fma(V::load_f32(tile.add(r * head_dim + n * V::LANES).cast()), weight, *sum);
+                    *sum = V::fma(T::load::<V>(tile.add(r * head_dim + n * V::LANES)), weight, *sum);
                 }
             }
         }
@@ -178,10 +244,10 @@ const STAIRS: [f32; 2 * QUERIES_MAX] = {
 
 /// `count` queries at once, each in a lane of N vectors. Lanes past the last query repeat it, and nobody looks at them.
 #[inline(always)]
-unsafe fn tile<V: Vector, const N: usize, const R: usize>(
+unsafe fn tile<V: Vector, T: Number, const N: usize, const R: usize>(
     queries: &Queries<'_>,
-    first: usize,
-    count: usize,
+    store: &[T],
+    (first, count): (usize, usize),
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
@@ -201,9 +267,9 @@ unsafe fn tile<V: Vector, const N: usize, const R: usize>(
             }
         }
         for (block, rows) in blocks(tokens) {
-            let keys = queries.kv.tiles(queries.head, block).0.as_ptr();
+            let keys = queries.kv.tiles(store, queries.head, block).0.as_ptr();
             for r in (0..rows).step_by(R) {
-                dots::<V, N, R>(q, keys.add(r), BLOCK_TOKENS, head_dim, scores.add((block * BLOCK_TOKENS + r) * width));
+                dots::<V, T, N, R>(q, keys.add(r), BLOCK_TOKENS, head_dim, scores.add((block * BLOCK_TOKENS + r) * width));
             }
         }
 
@@ -230,11 +296,11 @@ unsafe fn tile<V: Vector, const N: usize, const R: usize>(
 
         let mut d = 0;
         while head_dim - d >= R {
-            weigh::<V, N, R>(queries, d, tokens, scores, &totals, results.add(d * width));
+            weigh::<V, T, N, R>(queries, store, d, (scores, tokens), &totals, results.add(d * width));
             d += R;
         }
         while d < head_dim {
-            weigh::<V, N, 1>(queries, d, tokens, scores, &totals, results.add(d * width));
+            weigh::<V, T, N, 1>(queries, store, d, (scores, tokens), &totals, results.add(d * width));
             d += 1;
         }
         for (lane, out) in out.chunks_exact_mut(head_dim).enumerate() {
@@ -247,9 +313,9 @@ unsafe fn tile<V: Vector, const N: usize, const R: usize>(
 
 /// scores (R, N vectors) = Σ_d k[d, r] · q[d], where `keys` has `stride` numbers for each d.
 #[inline(always)]
-unsafe fn dots<V: Vector, const N: usize, const R: usize>(
+unsafe fn dots<V: Vector, T: Number, const N: usize, const R: usize>(
     q: *const f32,
-    keys: *const f32,
+    keys: *const T,
     stride: usize,
     head_dim: usize,
     scores: *mut f32,
@@ -263,8 +329,9 @@ unsafe fn dots<V: Vector, const N: usize, const R: usize>(
             for (n, lanes) in lanes.iter_mut().enumerate() {
                 *lanes = V::load_f32(q.add(d * width + n * V::LANES).cast());
             }
+            let keys = T::some::<V, R>(keys.add(d * stride));
             for (r, sums) in sums.iter_mut().enumerate() {
-                let key = V::splat(*keys.add(d * stride + r));
+                let key = V::splat(keys[r]);
                 for (sum, lanes) in sums.iter_mut().zip(&lanes) {
                     *sum = V::fma(key, *lanes, *sum);
                 }
@@ -280,11 +347,11 @@ unsafe fn dots<V: Vector, const N: usize, const R: usize>(
 
 /// results (R, N vectors) = Σ_t v[t, d + r] · weight[t] / total.
 #[inline(always)]
-unsafe fn weigh<V: Vector, const N: usize, const R: usize>(
+unsafe fn weigh<V: Vector, T: Number, const N: usize, const R: usize>(
     queries: &Queries<'_>,
+    store: &[T],
     d: usize,
-    tokens: usize,
-    weights: *const f32,
+    (weights, tokens): (*const f32, usize),
     totals: &[V::F; N],
     results: *mut f32,
 ) {
@@ -293,14 +360,15 @@ unsafe fn weigh<V: Vector, const N: usize, const R: usize>(
     unsafe {
         let mut sums = [[V::zero(); N]; R];
         for (block, rows) in blocks(tokens) {
-            let tile = queries.kv.tiles(queries.head, block).1.as_ptr().add(d);
+            let tile = queries.kv.tiles(store, queries.head, block).1.as_ptr().add(d);
             for t in 0..rows {
                 let mut lanes = [V::zero(); N];
                 for (n, lanes) in lanes.iter_mut().enumerate() {
                     *lanes = V::load_f32(weights.add((block * BLOCK_TOKENS + t) * width + n * V::LANES).cast());
                 }
+                let values = T::some::<V, R>(tile.add(t * head_dim));
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(*tile.add(t * head_dim + r));
+                    let value = V::splat(values[r]);
                     for (sum, lanes) in sums.iter_mut().zip(&lanes) {
                         *sum = V::fma(value, *lanes, *sum);
                     }

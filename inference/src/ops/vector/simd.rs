@@ -21,6 +21,12 @@ pub(in crate::ops) trait Vector {
     unsafe fn load_f16(at: *const u8) -> Self::F;
     /// Widened from bfloats, exactly.
     unsafe fn load_bf16(at: *const u8) -> Self::F;
+    /// R numbers widened from halves, to be splatted one by one.
+    #[inline(always)]
+    unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
+        // SAFETY: the trait's contract, passed on.
+        unsafe { at.cast::<[f16; R]>().read_unaligned() }.map(f16::to_f32)
+    }
     unsafe fn load_i(at: *const u8) -> Self::I;
     /// Widened from unsigned bytes.
     unsafe fn load_u8(at: *const u8) -> Self::I;

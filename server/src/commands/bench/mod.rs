@@ -4,9 +4,10 @@ mod perplexity;
 mod speed;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use inference::{BLOCK_TOKENS, Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision};
+use inference::{BLOCK_TOKENS, Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision, STEP_TOKENS_MAX};
 use serde_json::{Value, json};
 
 use super::{result, say};
@@ -115,6 +116,8 @@ impl Bench {
         let most = self.batch.iter().copied().max().unwrap_or(1);
         // Every answer in blocks of its own.
         let kv_tokens = (most * (self.prompt + self.new).next_multiple_of(BLOCK_TOKENS)).max(self.prefill + 1);
+        // All prompts of a batch are read in one step, so that their answers run beside one another from the first token to the last.
+        let step_tokens = (most * self.prompt).max(self.prefill).min(STEP_TOKENS_MAX);
         let default = LoadOptions::default();
         LoadOptions {
             threads: self.threads,
@@ -123,7 +126,8 @@ impl Bench {
             kv_tokens_max: if self.perplexity.is_some() { 0 } else { kv_tokens.next_multiple_of(1024) },
             precision,
             cache: self.cache.clone().map(|folder| PackedCache { folder, bytes_max: u64::MAX }),
-            step_tokens_max: default.step_tokens_max.max(most),
+            step_tokens_max: default.step_tokens_max.max(step_tokens),
+            stall_max: Duration::MAX,
             ..default
         }
     }

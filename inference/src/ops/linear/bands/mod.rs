@@ -99,7 +99,14 @@ impl<'a> Bands<'a> {
     }
 
     /// What was taken of the last of `panels` panels that share cache lines, each multiplied by `turn` = (tile, of how many).
-    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, weights: &'b [u8], (place, of): (usize, usize), turn: (usize, usize)) -> Part<'b>
+    pub(crate) fn part<'b>(
+        &self,
+        number: usize,
+        block: &'b Block,
+        weights: &'b [u8],
+        (place, of): (usize, usize),
+        turn: (usize, usize),
+    ) -> Part<'b>
     where
         'a: 'b,
     {
@@ -161,7 +168,9 @@ fn column_mut<const N: usize>(band: &mut [u8], col: usize, (number, of): (usize,
 #[inline(always)]
 fn plain_take(format: Format, place: (usize, usize), first: usize, band: &[u8], weights: &mut [u8]) {
     match format {
-        Format::F32 => weights.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<128>(band, first + col, place)),
+        Format::F32 => {
+            weights.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<128>(band, first + col, place))
+        }
         Format::F16 | Format::Bf16Wide => {
             weights.as_chunks_mut().0.iter_mut().enumerate().for_each(|(col, out)| *out = *column::<64>(band, first + col, place));
         }

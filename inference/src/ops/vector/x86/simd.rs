@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::ops::vector::simd::Vector;
+use half::f16;
 use std::arch::x86_64::*;
 
 /// Eight lanes.
@@ -10,6 +11,29 @@ pub(in crate::ops) struct Avx2;
 pub(in crate::ops) struct Avx512;
 /// Sixteen lanes with dot products.
 pub(in crate::ops) struct Avx512Bf16Vnni;
+
+/// R halves, widened. As in the bodies below, the instructions (here F16C) and the memory are the caller's promise.
+#[inline(always)]
+unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
+    let (mut numbers, mut done) = ([0.0; R], 0);
+    // SAFETY: the caller's; what is read and written lies within R numbers.
+    unsafe {
+        while R - done >= 8 {
+            _mm256_storeu_ps(numbers.as_mut_ptr().add(done), _mm256_cvtph_ps(_mm_loadu_si128(at.add(done).cast())));
+            done += 8;
+        }
+        while R - done >= 4 {
+            _mm_storeu_ps(numbers.as_mut_ptr().add(done), _mm_cvtph_ps(_mm_loadl_epi64(at.add(done).cast())));
+            done += 4;
+        }
+        while done < R {
+            let bits = i32::from(at.add(done).cast::<u16>().read_unaligned());
+            *numbers.get_unchecked_mut(done) = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
+            done += 1;
+        }
+    }
+    numbers
+}
 
 // SAFETY of every body below: the trait's contract gives the instructions and the memory.
 impl Vector for Avx2 {
@@ -40,6 +64,10 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn load_f16(at: *const u8) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
+        unsafe { halves(at) }
     }
     #[inline(always)]
     unsafe fn load_bf16(at: *const u8) -> __m256 {
@@ -188,6 +216,10 @@ macro_rules! sixteen_lanes {
             #[inline(always)]
             unsafe fn load_f16(at: *const u8) -> __m512 {
                 unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
+                unsafe { halves(at) }
             }
             #[inline(always)]
             unsafe fn load_bf16(at: *const u8) -> __m512 {
