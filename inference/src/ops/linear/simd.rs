@@ -1,5 +1,6 @@
 //! The kernels: one panel of weights by one tile of activations, written once over `Vector` and compiled for every tier.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "sums are told by number, so that the compiler gives each a register")]
 
 use super::{Activation, Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;

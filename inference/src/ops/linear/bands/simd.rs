@@ -1,5 +1,6 @@
 //! The kernels on bands, written once for vectors of any width and compiled for every tier.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "sums are told by number, so that the compiler gives each a register")]
 
 use std::cell::Cell;
 use std::ops::Range;
