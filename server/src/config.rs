@@ -1,6 +1,7 @@
 //! The settings: environment variables, read once, all faults reported together.
 //! Every variable here also stands in `deploy/env.example` (a test holds the two together).
 
+mod client;
 mod networks;
 mod objects;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use inference::{MachineMemory, Precision};
 use url::Url;
 
+pub use client::ClientConfig;
 pub use networks::Networks;
 pub use objects::{Delivery, ObjectsConfig, S3Config, Secret};
 
@@ -77,7 +79,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Every variable the portal reads, for `deploy/env.example` and the documentation.
+/// Every variable the portal and its clients read, for `deploy/env.example` and the documentation.
 pub const VARIABLES: &[&str] = &[
     "SLUICE_LISTEN",
     "SLUICE_PUBLIC_URL",
@@ -99,6 +101,8 @@ pub const VARIABLES: &[&str] = &[
     "SLUICE_ENGINE_PRECISION",
     "SLUICE_ENGINE_MEMORY_BYTES",
     "SLUICE_LOG",
+    "SLUICE_ENDPOINT",
+    "SLUICE_TOKEN",
 ];
 
 impl Config {

@@ -2,13 +2,14 @@
 //!
 //! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
 //! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
-//! → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `workers`, `commands`.
+//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `workers`, `commands`.
 
 pub mod access;
 pub mod accounts;
 pub mod admin;
 pub mod audit;
 pub mod catalog;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -17,3 +17,8 @@ pub use portal::TestPortal;
 pub use process::{Installation, Serving};
 pub use store::{ObjectStore, bucket};
 pub use weights::Weights;
+
+/// Chooses the provider of TLS that everything of ours uses; reqwest makes no client before that is done. Again does nothing.
+fn choose_tls() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+}

@@ -20,6 +20,7 @@ impl Person {
 
     /// Somebody with an empty browser.
     pub fn new(base: &str, email: &str) -> Self {
+        crate::choose_tls();
         let browser = Client::builder().cookie_store(true).redirect(Policy::none()).build().unwrap();
         Self { email: email.to_owned(), base: base.to_owned(), browser, token: None }
     }

@@ -77,6 +77,7 @@ impl Installation {
 
     /// The same with settings of its own.
     pub async fn serve_with(&self, settings: &[(&str, &str)]) -> Serving {
+        crate::choose_tls();
         let said = self.folder.path().join("said.txt");
         let log = fs::File::create(self.folder.path().join("log.txt")).unwrap();
         let mut command = self.sluice(&["serve"]);
@@ -153,7 +154,7 @@ impl Drop for Serving {
 }
 
 /// `sluice` as built beside this test. `make test` builds it first.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     let path = deps.parent().and_then(Path::parent).unwrap().join("sluice");
     assert!(path.exists(), "{} is not built: cargo build --bin sluice", path.display());

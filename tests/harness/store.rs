@@ -28,6 +28,7 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// Starts one and waits until it takes objects.
     pub async fn start() -> Self {
+        crate::choose_tls();
         let folder = tempfile::Builder::new().prefix("sluice-store-").tempdir().unwrap();
         let identity = serde_json::json!({ "name": "app", "credentials": [{ "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY }],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"] });

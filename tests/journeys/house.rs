@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["error", "ids", "clock", "config", "data_dir"],
     &["http", "audit", "mail", "storage", "integrity", "postgres"],
-    &["portal"],
+    &["portal", "client"],
     &["accounts"],
     &["catalog"],
     &["access"],
@@ -168,6 +168,16 @@ fn imports_run_down() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// It runs on machines that have nothing of a portal.
+#[test]
+fn the_client_stands_on_the_ground_and_on_integrity() {
+    for source in sources("server/src").into_iter().filter(|source| source.room == "client") {
+        for name in imports(&source.code) {
+            assert!(name == "integrity" || FLOORS[0].contains(&name.as_str()), "{} imports {name}", source.path.display());
+        }
+    }
 }
 
 #[test]

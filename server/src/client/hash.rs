@@ -1,0 +1,70 @@
+//! Reading what lies on the disk and comparing it chunk by chunk, on every core.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use super::meter::Meter;
+use super::release::{Digest, ReleaseFile};
+
+/// Read at a time: small enough to stay in the processor's cache between reading and hashing.
+const READ_BYTES: usize = 256 << 10;
+
+/// A file to be read: where it lies, and what it should be.
+pub(super) struct Suspect<'a> {
+    pub(super) at: PathBuf,
+    pub(super) file: &'a ReleaseFile,
+}
+
+/// For every suspect, which of its chunks are right. What cannot be read is not right. Right bytes are counted as found.
+pub(super) fn check(suspects: &[Suspect<'_>], meter: &Meter) -> Vec<Vec<bool>> {
+    let tasks: Vec<(usize, usize)> =
+        suspects.iter().enumerate().flat_map(|(at, suspect)| (0..suspect.file.chunks.len()).map(move |chunk| (at, chunk))).collect();
+    let right: Vec<AtomicBool> = tasks.iter().map(|_| AtomicBool::new(false)).collect();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut open: Option<(usize, File)> = None;
+                loop {
+                    let task = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((at, chunk)) = tasks.get(task) else { break };
+                    if open.as_ref().is_none_or(|(which, _)| which != at) {
+                        open = File::open(&suspects[*at].at).ok().map(|file| (*at, file));
+                    }
+                    let Some((_, file)) = &open else { continue };
+                    if is_right(file, suspects[*at].file, *chunk) {
+                        right[task].store(true, Ordering::Relaxed);
+                        meter.found(suspects[*at].file.range(*chunk).1);
+                    }
+                }
+            });
+        }
+    });
+    let mut found = suspects.iter().map(|suspect| Vec::with_capacity(suspect.file.chunks.len())).collect::<Vec<_>>();
+    for ((at, _), right) in tasks.iter().zip(right) {
+        found[*at].push(right.into_inner());
+    }
+    found
+}
+
+/// Whether this chunk of an open file is what it should be.
+pub(super) fn is_right(file: &File, should: &ReleaseFile, chunk: usize) -> bool {
+    let (start, length) = should.range(chunk);
+    let mut buffer = vec![0; READ_BYTES];
+    let mut sha256 = Sha256::new();
+    let mut done = 0;
+    while done < length {
+        let wanted = READ_BYTES.min(usize::try_from(length - done).unwrap_or(READ_BYTES));
+        if file.read_exact_at(&mut buffer[..wanted], start + done).is_err() {
+            return false;
+        }
+        sha256.update(&buffer[..wanted]);
+        done += wanted as u64;
+    }
+    Digest(sha256.finalize().into()) == should.chunks[chunk]
+}

@@ -1,0 +1,187 @@
+//! What has to be fetched, and what of it is there already.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::fault::Fault;
+use super::folder::{Folder, partial_of, refuse_links, target_of};
+use super::hash::{self, Suspect};
+use super::journal::{Entry, Fingerprint, Id, Known};
+use super::meter::Meter;
+use super::release::{Release, ReleaseFile};
+
+/// A file that is not complete.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    /// Which file of the release.
+    pub(super) file: usize,
+    /// Chunks to be fetched.
+    pub(super) missing: Vec<u32>,
+    /// Chunks that an earlier run says it has written: they are compared once more before the file gets its name.
+    pub(super) inherited: Vec<u32>,
+}
+
+/// What has to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) jobs: Vec<Job>,
+    /// Bytes to be fetched.
+    pub(super) missing_bytes: u64,
+    /// Files that lie there and have to be read before anything can be said of them. Only in a dry run.
+    pub(super) unread_files: usize,
+}
+
+/// How a file was found, without reading it.
+enum Seen {
+    /// It has its name and is as a pull has left it.
+    Whole,
+    /// It has to be fetched but for these chunks.
+    Partial(Vec<bool>),
+    /// Something lies under its name that no pull has left so.
+    Strange(Fingerprint),
+    /// A partial file that the journal does not know.
+    StrangePartial,
+}
+
+/// What would be done, without reading or changing anything.
+pub(super) fn foresee(release: &Release, wanted: &[usize], root: &Path, known: &HashMap<Id, Known>) -> Result<Plan, Fault> {
+    let mut plan = Plan::default();
+    for &at in wanted {
+        let file = &release.files[at];
+        match look(root, file, known)? {
+            Seen::Whole => {}
+            Seen::Partial(there) => plan.add(file, at, |chunk| there[chunk]),
+            Seen::Strange(_) | Seen::StrangePartial => plan.unread_files += 1,
+        }
+    }
+    Ok(plan)
+}
+
+/// Looks at every wanted file, reads what only reading can tell, and says what remains. With `repair` every file is read, and of a
+/// file that differs the good chunks are kept; without it, such a file is a fault: it may be somebody's own.
+pub(super) fn prepare(release: &Release, wanted: &[usize], folder: &Folder, repair: bool, meter: &Meter) -> Result<Plan, Fault> {
+    let root = folder.root();
+    let mut plan = Plan::default();
+    let mut suspects = Vec::new();
+    for &at in wanted {
+        let file = &release.files[at];
+        let seen = match look(root, file, folder.journal.known())? {
+            Seen::Whole if repair => Seen::Strange(fingerprint(&target_of(root, &file.path))?),
+            seen => seen,
+        };
+        match seen {
+            Seen::Whole => meter.found(file.size_bytes),
+            Seen::Partial(there) => {
+                plan.add(file, at, |chunk| there[chunk]);
+                meter.found((0..there.len()).filter(|chunk| there[*chunk]).map(|chunk| file.range(chunk).1).sum());
+            }
+            Seen::Strange(as_it_is) => suspects.push((at, Suspect { at: target_of(root, &file.path), file }, Some(as_it_is))),
+            Seen::StrangePartial => suspects.push((at, Suspect { at: partial_of(root, &file.path), file }, None)),
+        }
+    }
+    let reading: Vec<Suspect<'_>> = suspects.iter().map(|(_, suspect, _)| Suspect { at: suspect.at.clone(), file: suspect.file }).collect();
+    let found = hash::check(&reading, meter);
+    let mut differing = Vec::new();
+    for ((at, suspect, complete), right) in suspects.into_iter().zip(found) {
+        let file = suspect.file;
+        let bad = right.iter().filter(|right| !**right).count();
+        let size = fs::symlink_metadata(&suspect.at).map(|metadata| metadata.len()).unwrap_or_default();
+        match complete {
+            Some(as_it_is) if bad == 0 && size == file.size_bytes => {
+                record(folder, Entry::Done { path: Id::of_path(&file.path), digest: Id::of(&file.sha256), as_it_is })?;
+                continue;
+            }
+            Some(_) if !repair => {
+                differing.push(format!("{}: {bad} of {} chunks differ, {size} bytes of {}", file.path, right.len(), file.size_bytes));
+                continue;
+            }
+            // Out of its place: nobody should take a broken file for a whole one while it is mended.
+            Some(_) => fs::rename(&suspect.at, partial_of(root, &file.path)).map_err(|cause| Fault::io("mend", &suspect.at, &cause))?,
+            None => {}
+        }
+        adopt(folder, file, &right)?;
+        plan.add(file, at, |chunk| right[chunk]);
+    }
+    if differing.is_empty() {
+        return Ok(plan);
+    }
+    Err(Fault::Mismatch(format!(
+        "these files lie in {} and are not what was published:\n  {}\nNothing was changed. `sluice pull --repair` keeps their good chunks and fetches the others",
+        root.display(),
+        differing.join("\n  ")
+    )))
+}
+
+impl Plan {
+    fn add(&mut self, file: &ReleaseFile, at: usize, is_there: impl Fn(usize) -> bool) {
+        let (mut missing, mut inherited) = (Vec::new(), Vec::new());
+        for chunk in 0..file.chunks.len() {
+            let number = u32::try_from(chunk).expect("there are fewer than four million chunks");
+            if is_there(chunk) {
+                inherited.push(number);
+            } else {
+                missing.push(number);
+                self.missing_bytes += file.range(chunk).1;
+            }
+        }
+        self.jobs.push(Job { file: at, missing, inherited });
+    }
+}
+
+/// Writes down that a partial file, wherever it came from, has these chunks.
+fn adopt(folder: &Folder, file: &ReleaseFile, right: &[bool]) -> Result<(), Fault> {
+    let path = Id::of_path(&file.path);
+    let (_, inode) = folder.partial(&file.path, file.size_bytes)?;
+    record(folder, Entry::Begun { path, inode })?;
+    for (chunk, digest) in file.chunks.iter().enumerate().filter(|(chunk, _)| right[*chunk]) {
+        let chunk = u32::try_from(chunk).expect("there are fewer than four million chunks");
+        record(folder, Entry::Chunk { path, chunk, digest: Id::of(digest) })?;
+    }
+    Ok(())
+}
+
+fn record(folder: &Folder, entry: Entry) -> Result<(), Fault> {
+    folder.journal.append(entry).map_err(|cause| Fault::io("keep the journal in", &folder.ours(), &cause))
+}
+
+fn look(root: &Path, file: &ReleaseFile, known: &HashMap<Id, Known>) -> Result<Seen, Fault> {
+    refuse_links(root, &file.path)?;
+    let known = known.get(&Id::of_path(&file.path));
+    let done = known.and_then(|known| known.done);
+    if let Some(metadata) = stat(&target_of(root, &file.path))? {
+        let as_it_is = Fingerprint::from(&metadata);
+        match done {
+            Some((digest, then)) if then == as_it_is => {
+                if digest == Id::of(&file.sha256) && metadata.len() == file.size_bytes {
+                    return Ok(Seen::Whole);
+                }
+                // What an earlier release had under this name, as a pull has left it: it may be replaced.
+            }
+            _ => return Ok(Seen::Strange(as_it_is)),
+        }
+    }
+    let nothing = || vec![false; file.chunks.len()];
+    let Some(partial) = stat(&partial_of(root, &file.path))? else { return Ok(Seen::Partial(nothing())) };
+    match known {
+        Some(known) if known.inode == Some(partial.ino()) && partial.len() == file.size_bytes => {
+            let is_there = |(chunk, digest)| u32::try_from(chunk).is_ok_and(|chunk| known.chunks.get(&chunk) == Some(&Id::of(digest)));
+            Ok(Seen::Partial(file.chunks.iter().enumerate().map(is_there).collect()))
+        }
+        _ => Ok(Seen::StrangePartial),
+    }
+}
+
+fn stat(path: &Path) -> Result<Option<Metadata>, Fault> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(cause) => Err(Fault::io("look at", path, &cause)),
+    }
+}
+
+fn fingerprint(path: &Path) -> Result<Fingerprint, Fault> {
+    fs::symlink_metadata(path).map(|metadata| Fingerprint::from(&metadata)).map_err(|cause| Fault::io("look at", path, &cause))
+}

@@ -1,0 +1,162 @@
+//! `sluice verify`: is a folder still what was published? Offline, against the signatures kept in it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::fault::Fault;
+use super::folder::{Origin, target_of};
+use super::hash::{self, Suspect};
+use super::meter::Meter;
+use super::names::{OURS, PARTIAL};
+use super::proof::Bundles;
+use super::release::{Release, ReleaseFile};
+use super::{glob, keys};
+
+/// Of one file, so many places are told apart.
+const PLACES_MAX: usize = 8;
+/// Folders in folders are looked into so deep.
+const DEPTH_MAX: usize = 64;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Findings {
+    /// The model and the commit that the folder is to hold.
+    pub model: String,
+    /// The commit.
+    pub revision: String,
+    /// Files that are right, and their bytes.
+    pub files: usize,
+    /// Bytes of the files that are right.
+    pub bytes: u64,
+    /// Files that are not what was signed.
+    pub differing: Vec<Differing>,
+    /// Files that are not there.
+    pub missing: Vec<String>,
+    /// What lies there and was not signed.
+    pub extra: Vec<String>,
+    /// Files that a pull has not completed.
+    pub partial: Vec<String>,
+    /// Files that are not there because the pull did not want them.
+    pub left_out: usize,
+}
+
+/// A file that is not what was signed, and where.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Differing {
+    /// Its path.
+    pub path: String,
+    /// How long it is, and how long it should be.
+    pub size_bytes: u64,
+    /// How long it should be.
+    pub expected_bytes: u64,
+    /// The numbers of the chunks of 16 MiB that differ.
+    pub chunks: Vec<usize>,
+}
+
+impl Findings {
+    /// Whether the folder is what was signed, file for file, with nothing beside.
+    pub fn is_clean(&self) -> bool {
+        self.differing.is_empty() && self.missing.is_empty() && self.extra.is_empty() && self.partial.is_empty()
+    }
+
+    /// A line for everything that is not as it should be.
+    pub fn lines(&self) -> Vec<String> {
+        let differing = self.differing.iter().map(|file| {
+            let sizes = match file.size_bytes == file.expected_bytes {
+                true => String::new(),
+                false => format!(" ({} bytes instead of {})", file.size_bytes, file.expected_bytes),
+            };
+            let shown = file.chunks.iter().take(PLACES_MAX).map(usize::to_string).collect::<Vec<_>>().join(", ");
+            let more = if file.chunks.len() > PLACES_MAX { format!(" and {} more", file.chunks.len() - PLACES_MAX) } else { String::new() };
+            let chunks = if file.chunks.is_empty() { String::new() } else { format!(": chunk {shown}{more}") };
+            format!("differs  {}{sizes}{chunks}", file.path)
+        });
+        let named = |what: &'static str, paths: &[String]| paths.iter().map(|path| format!("{what}{path}")).collect::<Vec<_>>();
+        differing
+            .chain(named("missing  ", &self.missing))
+            .chain(named("partial  ", &self.partial))
+            .chain(named("extra    ", &self.extra))
+            .collect()
+    }
+}
+
+/// Reads everything in `dir` and compares it. The key is the one given, else the one that this user remembers for the portal;
+/// never the one that lies in the folder, which whoever changed the files could have changed, too.
+pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) -> Result<Findings, Fault> {
+    let origin = Origin::read(dir)?;
+    let trusted = match key {
+        Some(file) => vec![keys::from_file(file)?],
+        None => keys::remembered(config_dir, &origin.endpoint)?,
+    };
+    if trusted.is_empty() {
+        return Err(Fault::Usage(format!(
+            "no key of {0} is known on this machine; give the publisher's with --key FILE ({0}/.well-known/sluice-key.pem, over a way you trust)",
+            origin.endpoint
+        )));
+    }
+    let release = Bundles::read(&dir.join(OURS))?.prove(&origin.revision, &trusted)?;
+    compare(dir, &origin, &release, meter)
+}
+
+fn compare(dir: &Path, origin: &Origin, release: &Release, meter: &Meter) -> Result<Findings, Fault> {
+    let mut findings = Findings {
+        model: origin.model.clone(),
+        revision: origin.revision.clone(),
+        files: 0,
+        bytes: 0,
+        differing: Vec::new(),
+        missing: Vec::new(),
+        extra: Vec::new(),
+        partial: Vec::new(),
+        left_out: 0,
+    };
+    let is_wanted = |path: &str| origin.include.is_empty() || origin.include.iter().any(|pattern| glob::matches(pattern, path));
+    let mut there: Vec<(&ReleaseFile, u64)> = Vec::new();
+    for file in &release.files {
+        match fs::metadata(target_of(dir, &file.path)) {
+            Ok(metadata) if metadata.is_file() => there.push((file, metadata.len())),
+            _ if is_wanted(&file.path) => findings.missing.push(file.path.clone()),
+            _ => findings.left_out += 1,
+        }
+    }
+    meter.begin(there.iter().map(|(file, _)| file.size_bytes).sum(), 0);
+    let suspects: Vec<Suspect<'_>> = there.iter().map(|(file, _)| Suspect { at: target_of(dir, &file.path), file }).collect();
+    for ((file, size_bytes), right) in there.iter().zip(hash::check(&suspects, meter)) {
+        let chunks: Vec<usize> = (0..right.len()).filter(|chunk| !right[*chunk]).collect();
+        if chunks.is_empty() && *size_bytes == file.size_bytes {
+            findings.files += 1;
+            findings.bytes += file.size_bytes;
+        } else {
+            findings.differing.push(Differing {
+                path: file.path.clone(),
+                size_bytes: *size_bytes,
+                expected_bytes: file.size_bytes,
+                chunks,
+            });
+        }
+    }
+    let signed: HashSet<PathBuf> = release.files.iter().map(|file| target_of(dir, &file.path)).collect();
+    look_for_more(dir, dir, &signed, 0, &mut findings)?;
+    findings.extra.sort();
+    findings.partial.sort();
+    Ok(findings)
+}
+
+fn look_for_more(root: &Path, folder: &Path, signed: &HashSet<PathBuf>, depth: usize, findings: &mut Findings) -> Result<(), Fault> {
+    for entry in fs::read_dir(folder).map_err(|cause| Fault::io("look into", folder, &cause))? {
+        let path = entry.map_err(|cause| Fault::io("look into", folder, &cause))?.path();
+        let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if name == OURS || signed.contains(&path) {
+            continue;
+        } else if is_folder && depth < DEPTH_MAX {
+            look_for_more(root, &path, signed, depth + 1, findings)?;
+        } else if let Some(partial) = name.strip_suffix(PARTIAL).filter(|whole| signed.contains(&root.join(whole))) {
+            findings.partial.push(partial.to_owned());
+        } else {
+            findings.extra.push(name);
+        }
+    }
+    Ok(())
+}
