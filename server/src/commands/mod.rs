@@ -6,17 +6,21 @@ pub mod generate;
 pub mod grant;
 mod greeting;
 pub mod key;
+pub mod login;
 mod progress;
 pub mod publish;
+pub mod pull;
 pub mod serve;
 pub mod token;
 pub mod user;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 use inference::Precision;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::config::Config;
+use crate::client::Fault;
+use crate::config::{ClientConfig, Config};
 use crate::error::Error;
 use crate::portal::Portal;
 use crate::{MIGRATOR, clock::Clock, postgres};
@@ -30,6 +34,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong usage.
     Usage = 2,
+    /// Bytes do not match their digest or signature.
+    Mismatch = 3,
     /// Not allowed; the message says which condition is missing.
     Refused = 4,
 }
@@ -44,6 +50,26 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Portal(PortalCommand),
+    /// Downloads a release in parallel, verifies every chunk, goes on after anything
+    #[command(
+        after_help = "Examples:\n  sluice pull acme/opt-125m\n  sluice pull acme/opt-125m weights --revision v1.0 --include '*.safetensors' --include '*.json'\n\nRun it again after a break: only what is missing comes. SLUICE_ENDPOINT names the portal, SLUICE_TOKEN the token (or `sluice login`)."
+    )]
+    Pull(pull::Pull),
+    /// Checks a downloaded folder against its signatures, offline; names every file that differs, is missing or is extra
+    #[command(after_help = "Example:\n  sluice verify ./opt-125m --key publisher.pem")]
+    Verify(verify::Verify),
+    /// Signs this machine in to a portal, by a code that you confirm in a browser
+    #[command(after_help = "Example:\n  sluice login --endpoint https://weights.example.org")]
+    Login(login::Login),
+    /// Forgets the token of a portal
+    #[command(after_help = "Example:\n  sluice logout --endpoint https://weights.example.org")]
+    Logout(login::Login),
+}
+
+#[derive(Subcommand)]
+enum PortalCommand {
     /// Runs the portal: pages, downloads, playground, mails and the engine, in one process
     #[command(
         after_help = "Example:\n  sluice serve\n  SLUICE_LISTEN=0.0.0.0:8080 SLUICE_PUBLIC_URL=https://weights.example.org sluice serve"
@@ -83,6 +109,33 @@ enum Command {
 
 /// Runs one command and says how it ended.
 pub async fn run(cli: Cli) -> Exit {
+    match cli.command {
+        Command::Pull(command) => as_client(async |config| Box::pin(pull::run(config, command)).await).await,
+        Command::Verify(command) => as_client(async |config| verify::run(config, command).await).await,
+        Command::Login(command) => as_client(async |config| login::login(config, command).await).await,
+        Command::Logout(command) => as_client(async |config| login::logout(&config, &command)).await,
+        Command::Portal(command) => as_portal(command).await,
+    }
+}
+
+/// Runs a command that knows a portal only from outside.
+async fn as_client(work: impl AsyncFnOnce(ClientConfig) -> Result<(), Fault>) -> Exit {
+    let done = match ClientConfig::from_env() {
+        Ok(config) => work(config).await,
+        Err(fault) => Err(Fault::Usage(fault)),
+    };
+    let Err(fault) = done else { return Exit::Done };
+    say(&format!("sluice: {fault}"));
+    match fault {
+        Fault::Usage(_) => Exit::Usage,
+        Fault::Mismatch(_) => Exit::Mismatch,
+        Fault::NotAllowed(_) => Exit::Refused,
+        Fault::Failed(_) => Exit::Failed,
+    }
+}
+
+/// Runs a command that needs the portal's settings.
+async fn as_portal(command: PortalCommand) -> Exit {
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(faults) => {
@@ -91,17 +144,17 @@ pub async fn run(cli: Cli) -> Exit {
             return Exit::Usage;
         }
     };
-    let done = match cli.command {
+    let done = match command {
         // Boxed where a store is asked: what its client keeps while it waits is large.
-        Command::Serve => Box::pin(serve::run(config)).await,
-        Command::Publish(command) => with_portal(config, async |portal| Box::pin(publish::run(portal, command)).await).await,
-        Command::Generate(command) => Box::pin(generate::run(config, command)).await,
-        Command::Convert(command) => convert::run(command).await,
-        Command::Bench(command) => bench::run(command).await,
-        Command::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
-        Command::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
-        Command::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
-        Command::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
+        PortalCommand::Serve => Box::pin(serve::run(config)).await,
+        PortalCommand::Publish(command) => with_portal(config, async |portal| Box::pin(publish::run(portal, command)).await).await,
+        PortalCommand::Generate(command) => Box::pin(generate::run(config, command)).await,
+        PortalCommand::Convert(command) => convert::run(command).await,
+        PortalCommand::Bench(command) => bench::run(command).await,
+        PortalCommand::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
+        PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
+        PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
+        PortalCommand::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };
     match done {
         Ok(()) => Exit::Done,

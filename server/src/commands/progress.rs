@@ -63,7 +63,7 @@ async fn show(read: impl Fn() -> Reading, mut stopped: watch::Receiver<bool>, lo
 }
 
 /// Writes over the line that was drawn before.
-fn draw(line: &str) {
+pub(super) fn draw(line: &str) {
     // A terminal that is gone needs no progress.
     let _ = write!(std::io::stderr(), "\r\x1b[2K{line}");
     let _ = std::io::stderr().flush();
@@ -89,15 +89,15 @@ impl Pace {
             Phase::Converting => "Rewriting as safetensors:",
             Phase::Storing => "Storing",
         };
-        format!("{verb} {}", progress(done_bytes, total_bytes, self.since.elapsed().as_secs_f64()))
+        format!("{verb} {}", progress(done_bytes, total_bytes, done_bytes, self.since.elapsed().as_secs_f64()))
     }
 }
 
-/// "1.2 GB of 2.6 GB (46 %), 410 MB/s, 4 s left"
-fn progress(done_bytes: u64, total_bytes: u64, elapsed_s: f64) -> String {
+/// "1.2 GB of 2.6 GB (46 %), 410 MB/s, 4 s left". The rate is that of `now_bytes`, what was done in the time.
+pub(super) fn progress(done_bytes: u64, total_bytes: u64, now_bytes: u64, elapsed_s: f64) -> String {
     let share = done_bytes.saturating_mul(100).checked_div(total_bytes).unwrap_or(100);
     let mut line = format!("{} of {} ({share} %)", human_bytes(done_bytes), human_bytes(total_bytes));
-    let rate = done_bytes as f64 / elapsed_s.max(0.001);
+    let rate = now_bytes as f64 / elapsed_s.max(0.001);
     // The first moments say nothing about the rate.
     if elapsed_s > 0.5 && rate >= 1.0 {
         let left_s = (total_bytes.saturating_sub(done_bytes) as f64 / rate).ceil() as u64;
@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn progress_says_bytes_rate_and_time_left() {
-        assert_eq!(progress(1_200_000_000, 2_600_000_000, 3.0), "1.2 GB of 2.6 GB (46 %), 400 MB/s, 4 s left");
-        assert_eq!(progress(0, 0, 0.1), "0 B of 0 B (100 %)");
-        assert_eq!(progress(1_000_000_000, 1_001_000_000_000, 10.0), "1.0 GB of 1.0 TB (0 %), 100 MB/s, 2 h 46 min left");
+        assert_eq!(progress(1_200_000_000, 2_600_000_000, 1_200_000_000, 3.0), "1.2 GB of 2.6 GB (46 %), 400 MB/s, 4 s left");
+        assert_eq!(progress(0, 0, 0, 0.1), "0 B of 0 B (100 %)");
+        assert_eq!(progress(1_000_000_000, 1_001_000_000_000, 1_000_000_000, 10.0), "1.0 GB of 1.0 TB (0 %), 100 MB/s, 2 h 46 min left");
     }
 
     #[test]

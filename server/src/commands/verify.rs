@@ -1,0 +1,54 @@
+//! `sluice verify`: is a folder still what was published? Offline; prints a line for everything that is not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::pull::watched;
+use super::{result, say};
+use crate::catalog::human_bytes;
+use crate::client::{self, Fault, Findings, Meter};
+use crate::config::ClientConfig;
+
+/// `sluice verify DIR`
+#[derive(Args)]
+pub struct Verify {
+    /// A folder that `sluice pull` has made
+    dir: PathBuf,
+    /// The publisher's public key (PEM) [default: the key remembered for the portal]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `sluice verify`. Anything that differs, is missing or is too much is a mismatch, after everything was named.
+pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
+    let meter = Arc::new(Meter::default());
+    let found = {
+        let (meter, dir, key) = (meter.clone(), verify.dir.clone(), verify.key.clone());
+        tokio::task::spawn_blocking(move || client::verify(&dir, key.as_deref(), &config.config_dir, &meter))
+    };
+    let found = watched(&meter, found).await.map_err(|cause| Fault::Failed(cause.to_string()))??;
+    if verify.json {
+        result(&serde_json::to_string(&found).expect("what was found is JSON"));
+    } else {
+        found.lines().iter().for_each(|line| result(line));
+    }
+    let Findings { model, revision, files, bytes, left_out, .. } = &found;
+    let left = if *left_out == 0 { String::new() } else { format!("; {left_out} files were never wanted (--include)") };
+    let right = format!("{model} at {revision}: {files} files, {}, are what was signed{left}", human_bytes(*bytes));
+    if found.is_clean() {
+        say(&format!("{right}."));
+        return Ok(());
+    }
+    let dir = verify.dir.display();
+    let count = [found.differing.len(), found.missing.len() + found.partial.len(), found.extra.len()];
+    Err(Fault::Mismatch(format!(
+        "{dir} is not what was published: {} files differ, {} are missing, {} are extra; {right}.\n\
+         Mend it: sluice pull {model} {dir} --revision {revision} --repair",
+        count[0], count[1], count[2]
+    )))
+}
