@@ -112,7 +112,8 @@ impl Cpu {
         let kind = format.activation();
         let (memory, tile, rows) = packed.room(kind, x.len() / cols, cols, tile_rows_max);
         let tiles = Chunks::new(memory, tile, self.threads.count());
-        self.share(x.len(), &|thread| {
+        // To round a number and put it in its place takes as long as some multiplications.
+        self.share(8 * x.len(), &|thread| {
             while let Some((number, tile)) = tiles.next(thread) {
                 let first = number * rows * cols;
                 linear::pack_tile(self.tier, kind, &x[first..(first + rows * cols).min(x.len())], cols, tile);
@@ -237,7 +238,7 @@ impl Cpu {
     /// y (tokens, cols) = the norm of each row of x.
     pub(crate) fn layer_norm(&self, x: &[f32], cols: usize, gain: &[f32], bias: &[f32], epsilon: f32, y: &mut [f32]) {
         let rows = Chunks::new(y, cols, self.threads.count());
-        self.share(x.len(), &|thread| {
+        self.share(8 * x.len(), &|thread| {
             while let Some((row, y)) = rows.next(thread) {
                 layer_norm::layer_norm(self.tier, &x[row * cols..][..cols], gain, bias, epsilon, y);
             }
