@@ -7,7 +7,9 @@ mod page;
 mod people;
 mod portal;
 mod process;
+mod puller;
 mod store;
+mod weather;
 mod weights;
 
 pub use offers::Offer;
@@ -15,7 +17,9 @@ pub use page::Page;
 pub use people::Person;
 pub use portal::TestPortal;
 pub use process::{Installation, Serving};
+pub use puller::{Ended, Puller};
 pub use store::{ObjectStore, bucket};
+pub use weather::{Asked, Trouble, Weather};
 pub use weights::Weights;
 
 /// Chooses the provider of TLS that everything of ours uses; reqwest makes no client before that is done. Again does nothing.

@@ -18,6 +18,7 @@ mod objects;
 mod playground;
 mod proofs;
 mod publish;
+mod pull;
 mod ready;
 mod serve;
 mod who_may;

@@ -1,0 +1,146 @@
+//! What changed in a folder is named, and mended by what it costs.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use server::catalog::Gate;
+use server::client::{self, Fault, Meter};
+use sqlx::PgPool;
+use tests::{Puller, TestPortal, Weather, Weights};
+
+use super::{CHUNK, noise, publish};
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn every_difference_is_named_and_one_bad_chunk_costs_one_chunk(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let weather = Weather::before(&portal.base, |_| None).await;
+    let ada = Puller::new(&weather.base);
+    ada.pulls(&release.name, &[]).await.well();
+    ada.verifies().await.well();
+
+    let at = |path: &str| ada.folder().join(path);
+    fs::File::options().write(true).open(at("noise-1.dat")).unwrap().write_all_at(b"!", CHUNK as u64 + 5).unwrap();
+    fs::write(at("deep/er/extra.bin"), b"mine").unwrap();
+    fs::remove_file(at("config.json")).unwrap();
+    let found = ada.verifies().await;
+    found.with(3, "1 files differ, 1 are missing, 1 are extra");
+    let lines: Vec<&str> = found.out.lines().collect();
+    assert_eq!(lines, ["differs  noise-1.dat: chunk 1", "missing  config.json", "extra    deep/er/extra.bin"]);
+
+    // Without --repair a pull keeps its hands off a file that somebody has changed.
+    ada.pulls(&release.name, &[]).await.with(3, "noise-1.dat: 1 of 3 chunks differ").with(3, "--repair");
+    let before = weather.chunk_bytes();
+    ada.pulls(&release.name, &["--repair"]).await.well();
+    release.is_whole_at(&ada);
+    let cost = weather.chunk_bytes() - before;
+    assert_eq!(cost, (CHUNK + release.files["config.json"].len()) as u64, "one chunk and one small file");
+    fs::remove_file(at("deep/er/extra.bin")).unwrap();
+    ada.verifies().await.well();
+
+    // Cut short, grown, emptied.
+    for length in [CHUNK as u64 + 3, 3 * CHUNK as u64, 0] {
+        fs::File::options().write(true).open(at("noise-1.dat")).unwrap().set_len(length).unwrap();
+        let found = ada.verifies().await;
+        found.with(3, "1 files differ");
+        assert!(found.out.contains(&format!("noise-1.dat ({length} bytes instead of")), "{}", found.out);
+        ada.pulls(&release.name, &["--repair"]).await.well();
+        release.is_whole_at(&ada);
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn verifying_needs_a_key_that_did_not_come_with_the_files(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls(&release.name, &[]).await.well();
+    // The folder on another machine, which has never met the portal.
+    let bob = Puller::new("http://nowhere.invalid");
+    let folder = ada.folder();
+    let folder = folder.to_str().unwrap();
+    bob.runs(&["verify", folder]).await.with(2, "--key FILE");
+    let key = portal.visitor().fetch("/.well-known/sluice-key.pem").await.text;
+    fs::write(bob.home().join("key.pem"), key).unwrap();
+    bob.runs(&["verify", folder, "--key", "key.pem"]).await.well();
+    let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt\n6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n";
+    fs::write(bob.home().join("other.pem"), pem).unwrap();
+    bob.runs(&["verify", folder, "--key", "other.pem"]).await.with(3, "another key");
+    bob.runs(&["verify", folder, "--key", "nowhere.pem"]).await.with(2, "cannot be read");
+    bob.runs(&["verify", bob.home().to_str().unwrap()]).await.with(2, "was not pulled by sluice");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_key_changes_with_an_overlap_and_nobody_has_to_do_anything(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls(&release.name, &[]).await.well();
+    // The portal's clock stands some months before ours; the overlap is long enough for that.
+    server::catalog::rotate_key(&portal.portal, time::Duration::days(731)).await.unwrap();
+    ada.verifies().await.well();
+    ada.pulls(&release.name, &[]).await.well().with(0, "offered beside the key remembered before");
+    ada.verifies().await.well();
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_key_that_retires_at_once_is_no_reason_to_trust_the_next(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls(&release.name, &[]).await.well();
+    server::catalog::rotate_key(&portal.portal, time::Duration::ZERO).await.unwrap();
+    ada.pulls(&release.name, &[]).await.with(3, "has changed").with(3, "--key FILE");
+    ada.verifies().await.well();
+    // Who has asked the publisher goes on with the key that came from there.
+    let key = portal.visitor().fetch("/.well-known/sluice-key.pem").await.text;
+    fs::write(ada.home().join("key.pem"), key).unwrap();
+    ada.pulls(&release.name, &["--key", "key.pem"]).await.well();
+}
+
+/// In the short form; `make soak` flips ten thousand.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn no_flipped_bit_is_accepted(db: PgPool) {
+    let flips: usize = soak("SLUICE_SOAK_FLIPS", 300);
+    let portal = TestPortal::start(db).await;
+    let weights = Weights::of("preln-fp16-sharded");
+    weights.write("notes.txt", noise(5, 3_000));
+    portal.publishes("acme/small", Gate::Open, &weights).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls("acme/small", &[]).await.well();
+    let config = ada.home().join(".config/sluice");
+    let verify = || client::verify(&ada.folder(), None, &config, &Meter::default());
+    assert!(verify().unwrap().is_clean());
+
+    let mut files: Vec<_> = fs::read_dir(ada.folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    files.extend(["model.sig", "documents.sig", "chunks.sig", "release.json"].map(|name| ada.folder().join(".sluice").join(name)));
+    files.sort();
+    let random = noise(11, flips * 8);
+    for (number, eight) in random.chunks_exact(8).enumerate() {
+        let path = &files[number % files.len()];
+        let whole = fs::read(path).unwrap();
+        if whole.is_empty() {
+            continue;
+        }
+        let bit = usize::try_from(u64::from_le_bytes(eight.try_into().unwrap()) % (whole.len() as u64 * 8)).unwrap();
+        let mut spoilt = whole.clone();
+        spoilt[bit / 8] ^= 1 << (bit % 8);
+        fs::write(path, &spoilt).unwrap();
+        let found = verify();
+        let accepted = found.as_ref().is_ok_and(client::Findings::is_clean);
+        // What only says where the folder came from is not signed: it may say something else, and then something else is proven or nothing.
+        let is_note = path.ends_with("release.json");
+        assert!(!accepted || is_note, "bit {bit} of {}", path.display());
+        if path.to_str().unwrap().ends_with(".sig") {
+            assert!(matches!(&found, Err(Fault::Mismatch(_) | Fault::Failed(_))), "bit {bit} of {}: {found:?}", path.display());
+        }
+        fs::write(path, &whole).unwrap();
+    }
+    assert!(verify().unwrap().is_clean());
+}
+
+/// A number that `make soak` makes larger.
+pub(super) fn soak(variable: &str, short: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a test's own setting")]
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(short)
+}
