@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test lint fmt bench bench-peers fuzz sqlx
+.PHONY: help run test soak lint fmt bench bench-peers fuzz sqlx
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ run: ## build and start the portal on http://127.0.0.1:8080
 
 test: ## every check and every test, the browser's among them
 	@exec bash deploy/dev/test.sh
+
+soak: ## the long form of the hardest tests: 100 kills of a pull, 10,000 flipped bits
+	@exec bash deploy/dev/soak.sh
 
 lint: ## format, clippy, licences, shell scripts
 	@exec bash deploy/dev/lint.sh

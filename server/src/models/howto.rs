@@ -13,14 +13,23 @@ pub(super) struct Way {
     pub(super) commands: String,
 }
 
-/// Every way, the usual first.
+/// Every way, the surest first.
 pub(super) fn ways(config: &Config, model: &Model, release: &Release, files: &[ReleaseFile]) -> Vec<Way> {
     let endpoint = config.url_of("").trim_end_matches('/').to_owned();
     let name = model.full_name();
     let gated = model.gate != Gate::Open;
     let token = if gated { "export HF_TOKEN=slc_…   # your token\n" } else { "" };
     let header = if gated { " \\\n  -H \"Authorization: Bearer $HF_TOKEN\"" } else { "" };
+    let login = if gated { format!("sluice login --endpoint {endpoint}\n") } else { String::new() };
     let mut ways = vec![
+        Way {
+            tool: "sluice pull",
+            remark: "Everything in parallel, each 16 MiB checked against the signature; repeat it to go on after a break.",
+            commands: format!(
+                "{login}export SLUICE_ENDPOINT={endpoint}\nsluice pull {name} --revision {}\nsluice verify {}",
+                release.revision, model.name
+            ),
+        },
         Way {
             tool: "hf download",
             remark: "Fetches everything into the cache that transformers reads; repeat it to go on after a break.",
@@ -120,10 +129,13 @@ mod tests {
         let url = format!("https://weights.example.org/acme/tiny/resolve/{}/model.safetensors", "0f".repeat(20));
         assert_eq!(commands.matches(&url).count(), 2, "{commands}");
         assert_eq!(commands.matches("$HF_TOKEN").count(), 2, "{commands}");
+        let pull = format!("export SLUICE_ENDPOINT=https://weights.example.org\nsluice pull acme/tiny --revision {}\n", "0f".repeat(20));
+        assert!(commands.starts_with("sluice login --endpoint https://weights.example.org\n") && commands.contains(&pull), "{commands}");
     }
 
     #[test]
     fn an_open_model_needs_no_token() {
-        assert!(!commands(Gate::Open).contains("TOKEN"));
+        let commands = commands(Gate::Open);
+        assert!(!commands.contains("TOKEN") && !commands.contains("login"), "{commands}");
     }
 }
