@@ -1,7 +1,8 @@
 //! A slice of a file as a stream, in constant memory.
 //!
-//! The stream is pulled: a chunk is read on the blocking pool only when the connection has room for it, with one read ahead.
-//! A slow client therefore holds two small chunks and a file handle, a gone one nothing: when the connection is dropped the stream is.
+//! The stream is pulled: a chunk is read on the blocking pool only when the connection has room for it, with one read ahead for who
+//! has kept up for a while. A slow client therefore holds a small chunk and a file handle, a gone one nothing: when the connection is
+//! dropped the stream is.
 //! Nothing is hashed here; digests were taken when the file was published.
 
 use std::fs::File;
@@ -13,13 +14,15 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes in one read, at first and for clients that pause: what a slow client costs is twice this.
-const CHUNK_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes in one read, at first and for clients that pause. The connection takes chunks until it holds 32 KiB.
+const CHUNK_BYTES_MIN: u64 = 16 * 1024;
 /// Bytes in one read for a client that keeps up. Large reads are what a fast link needs (deploy/bench/downloads.sh): a thread
 /// is woken for each, and on a busy machine that costs more than the copying.
 const CHUNK_BYTES_MAX: u64 = 1024 * 1024;
 /// A chunk is this part of what the client took without a pause: more than the sockets' buffers take for it, which hold megabytes.
-const CHUNK_SHARE: u64 = 64;
+const CHUNK_SHARE: u64 = 128;
+/// Who has taken so much without a pause has the next chunk read ahead: more than the sockets' buffers take for a client that stands still.
+const AHEAD_FROM_BYTES: u64 = 16 * 1024 * 1024;
 /// A client that asks for the next chunk later than this is one that pauses.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -45,18 +48,24 @@ pub(super) async fn open(path: PathBuf, size_bytes: u64) -> io::Result<StoredFil
 /// `len` bytes from `start`. A read error, or an end that comes too early, ends the stream with an error before all bytes were sent,
 /// so that the client sees a broken transfer and not a short file.
 pub(super) fn slice(stored: StoredFile, start: u64, len: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
-    let begin = Reading { file: stored.file, seek_to: Some(start), left: len, flowing: 0 };
+    let begin = Reading { file: stored.file, seek_to: Some(start), left: len, flowing: 0, handed_over: None };
     stream::try_unfold(Next::Idle(begin), |next| async {
-        let (reading, handed_over) = match next {
+        let (reading, waited) = match next {
             Next::Idle(reading) if reading.left == 0 => return Ok(None),
-            Next::Idle(reading) => (spawn_blocking(|| reading.chunk()), Instant::now()),
-            Next::Ahead(reading, handed_over) => (reading, handed_over),
+            Next::Idle(mut reading) => {
+                if reading.handed_over.is_some_and(|at| at.elapsed() > PAUSE) {
+                    reading.flowing = 0;
+                }
+                (spawn_blocking(|| reading.chunk()), Duration::ZERO)
+            }
+            Next::Ahead(reading, handed_over) => (reading, handed_over.elapsed()),
         };
-        let waited = handed_over.elapsed();
         let (chunk, mut reading) = reading.await.map_err(io::Error::other)??;
         reading.flowing = flowing(reading.flowing, chunk.len() as u64, waited);
+        reading.handed_over = Some(Instant::now());
         let next = match reading.left {
             0 => Next::Idle(reading),
+            _ if reading.flowing < AHEAD_FROM_BYTES => Next::Idle(reading),
             _ => Next::Ahead(spawn_blocking(|| reading.chunk()), Instant::now()),
         };
         Ok(Some((chunk, next)))
@@ -75,6 +84,8 @@ struct Reading {
     left: u64,
     /// Bytes taken since the last pause.
     flowing: u64,
+    /// When the last chunk was given to the connection.
+    handed_over: Option<Instant>,
 }
 
 impl Reading {
