@@ -19,6 +19,7 @@ mod playground;
 mod proofs;
 mod publish;
 mod pull;
+mod publish_killed;
 mod ready;
 mod serve;
 mod who_may;

@@ -1,18 +1,21 @@
-//! Brings the files of a release into the object store: each content once, hashed in the pass that copies it.
+//! Brings the files of a release into the object store: each content once, hashed in the pass that copies it, or ahead of the one that
+//! sends it away.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
-use sha2::{Digest as _, Sha256};
-
+use super::ahead::Ahead;
+use super::copy::copy;
 use super::meter::Meter;
 use super::store;
 use super::survey::Found;
 use crate::error::Error;
-use crate::integrity::{self, Digests};
+use crate::integrity::{self, Digests, sha256_hex};
 use crate::portal::Portal;
-use crate::storage::{Folder, ObjectKey, Objects, PART_BYTES, Problem, StagedFolder, Whole};
+use crate::storage::{Folder, ObjectKey, Objects, Problem, S3, Staged, StagedFolder, Staging, Whole};
 
 /// A file on its way into the store.
 #[derive(Debug, Clone)]
@@ -36,151 +39,163 @@ pub(super) struct Kept {
     pub(super) written_bytes: u64,
 }
 
-/// Keeps one file. The object is on record as soon as it is complete, so that whoever comes after an interruption finds it.
-pub(super) async fn keep(portal: &Portal, meter: &Arc<Meter>, incoming: Incoming) -> Result<Kept, Error> {
-    let mut db = portal.db.acquire().await?;
-    // An object of just this size is on record: most likely this one, so look before copying.
-    let probably_here = store::any_object_of_size(&mut db, incoming.found.size_bytes).await?;
-    drop(db);
-    let mut hashed = None;
-    // A bucket takes an object under its name alone, and the name is its digest.
-    if incoming.staged.is_some() || probably_here || matches!(portal.objects, Objects::S3(_)) {
-        let (from, counted) = (incoming.clone(), meter.clone());
-        let (digests, parts) = blocking(move || hash(&from, &counted)).await?;
-        let mut db = portal.db.acquire().await?;
-        let recorded = store::object_is_known(&mut db, &digests.sha256).await?;
-        if recorded && portal.objects.size(&ObjectKey::file(&digests.sha256)).await? == Some(digests.size_bytes) {
-            return Ok(Kept { path: incoming.path, digests, written_bytes: 0 });
-        }
-        hashed = Some((digests, parts));
-    }
-    let path = incoming.path.clone();
-    let (digests, written_bytes) = match (&portal.objects, hashed) {
-        (Objects::S3(s3), Some((digests, parts))) => {
-            let whole = Whole { path: incoming.found.source.clone(), size_bytes: digests.size_bytes, parts };
-            let written_bytes =
-                s3.upload(&ObjectKey::file(&digests.sha256), &whole, &|_| ()).await.map_err(|problem| changed(&path, problem))?;
-            (digests, written_bytes)
-        }
-        (Objects::S3(_), None) => unreachable!("hashed above"),
-        (Objects::Folder(folder), hashed) => {
-            let (folder, meter) = (folder.clone(), meter.clone());
-            let digests = blocking(move || match (&incoming.staged, hashed) {
-                (Some(_), Some((digests, _))) => move_in(&folder, &incoming, digests),
-                (_, hashed) => copy_in(&folder, &incoming, hashed.is_none().then_some(&meter)),
-            })
-            .await?;
-            let written_bytes = digests.size_bytes;
-            (digests, written_bytes)
-        }
-    };
-    let mut db = portal.db.acquire().await?;
-    store::insert_object(&mut db, &digests, portal.clock.now()).await?;
-    Ok(Kept { path, written_bytes, digests })
+/// A file that is known by its content, and may lie beside the store.
+pub(super) struct Prepared {
+    digests: Digests,
+    copy: Option<Copy>,
 }
 
-/// What the store does not take because it is not what was hashed has changed since.
-fn changed(path: &str, problem: Problem) -> Error {
-    match problem {
+struct Copy {
+    staged: Staged,
+    written_bytes: u64,
+}
+
+/// Begins with files that are still being checked. What the store probably has, because an object of just this size is on record, is
+/// looked at before it is copied.
+pub(super) async fn begin(portal: &Portal, files: std::collections::BTreeMap<String, Found>) -> Result<Ahead, Error> {
+    let mut db = portal.db.acquire().await?;
+    let mut known_sizes = std::collections::HashSet::new();
+    for file in files.values() {
+        if store::any_object_of_size(&mut db, file.size_bytes).await? {
+            known_sizes.insert(file.size_bytes);
+        }
+    }
+    let copies = match &portal.objects {
+        Objects::Folder(folder) => Some(folder.staging().clone()),
+        // A bucket takes an object under its name alone, and the name is its digest.
+        Objects::S3(_) => None,
+    };
+    Ok(Ahead::begin(files, copies, known_sizes))
+}
+
+/// Keeps all files. Each object is on record as soon as it is complete, so that whoever comes after an interruption finds it.
+pub(super) async fn keep_all(portal: &Portal, meter: &Meter, mut ahead: Ahead, incoming: Vec<Incoming>) -> Result<Vec<Kept>, Error> {
+    let mut kept = Vec::with_capacity(incoming.len());
+    for file in incoming {
+        let prepared = match ahead.take(&file.path, &file.found).await {
+            Some(prepared) => prepared.map_err(failed)?,
+            None => {
+                let (path, found) = (file.path.clone(), file.found.clone());
+                blocking(move || hash(&path, &found, &AtomicBool::new(false))).await?
+            }
+        };
+        kept.push(keep(portal, meter, file, prepared).await?);
+    }
+    Ok(kept)
+}
+
+async fn keep(portal: &Portal, meter: &Meter, file: Incoming, prepared: Prepared) -> Result<Kept, Error> {
+    let Prepared { digests, copy } = prepared;
+    let key = ObjectKey::file(&digests.sha256);
+    let recorded = store::object_is_known(&mut *portal.db.acquire().await?, &digests.sha256).await?;
+    if recorded && portal.objects.size(&key).await.map_err(Problem::for_operator)? == Some(digests.size_bytes) {
+        meter.advance(digests.size_bytes);
+        return Ok(Kept { path: file.path, digests, written_bytes: 0 });
+    }
+    let written_bytes = match &portal.objects {
+        Objects::S3(s3) => upload(s3, meter, &file, &key, &digests).await?,
+        Objects::Folder(folder) => {
+            meter.advance(digests.size_bytes);
+            put_in(folder.clone(), file.clone(), key, digests.size_bytes, copy).await?
+        }
+    };
+    store::insert_object(&mut *portal.db.acquire().await?, &digests, portal.clock.now()).await?;
+    Ok(Kept { path: file.path, written_bytes, digests })
+}
+
+async fn upload(s3: &S3, meter: &Meter, file: &Incoming, key: &ObjectKey, digests: &Digests) -> Result<u64, Error> {
+    let parts = digests.chunks.iter().map(|chunk| chunk.sha256).collect();
+    let whole = Whole { path: file.found.source.clone(), size_bytes: digests.size_bytes, parts };
+    s3.upload(key, &whole, &|bytes| meter.advance(bytes)).await.map_err(|problem| match problem {
+        // What the store does not take because it is not what was hashed has changed since.
         Problem::Spoilt(why) => {
-            tracing::warn!(path, why, "an upload was refused");
-            Error::Conflict(format!("{path}: was changed while it was being published; publish again").into())
+            tracing::warn!(path = file.path, why, "an upload was refused");
+            Error::Conflict(format!("{}: was changed while it was being published; publish again", file.path).into())
         }
         problem => problem.for_operator(),
-    }
+    })
+}
+
+/// Moves the copy, or the file itself where it may be moved, into the folder of objects. What was only hashed, because the store seemed to
+/// have it, is copied now.
+async fn put_in(folder: Folder, file: Incoming, key: ObjectKey, size_bytes: u64, copy: Option<Copy>) -> Result<u64, Error> {
+    blocking(move || {
+        if file.staged.is_some() {
+            folder.adopt(&file.found.source, &key)?;
+            return Ok(size_bytes);
+        }
+        let copy = match copy {
+            Some(copy) => copy,
+            None => {
+                let again = copy_aside(folder.staging(), &file.path, &file.found, &AtomicBool::new(false))?;
+                if again.digests.sha256 != key.sha256() {
+                    return Err(changed(&file.path));
+                }
+                again.copy.ok_or_else(|| io::Error::other("a copy that was made is there"))?
+            }
+        };
+        unchanged(&file.path, &file.found)?;
+        folder.keep(copy.staged, &key)?;
+        Ok(copy.written_bytes)
+    })
+    .await
 }
 
 /// Off the threads that answer requests.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
-    done.map_err(|cause| match cause.kind() {
+    tokio::task::spawn_blocking(work).await.map_err(Error::internal)?.map_err(failed)
+}
+
+fn failed(cause: io::Error) -> Error {
+    match cause.kind() {
         io::ErrorKind::InvalidData => Error::Conflict(cause.to_string().into()),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::Unavailable("the disk of the object store is full; nothing was published, free some space and publish again".into())
         }
         _ => Error::internal(cause),
-    })
-}
-
-/// The digests of the file, and the SHA-256 of each of its parts.
-fn hash(incoming: &Incoming, meter: &Meter) -> io::Result<(Digests, Vec<[u8; 32]>)> {
-    let mut parts = Parts::default();
-    let digests = integrity::digest(&mut open(incoming)?, incoming.found.size_bytes, |piece| {
-        meter.advance(piece.len() as u64);
-        parts.add(piece);
-        Ok(())
-    })
-    .map_err(|cause| about(incoming, &cause))?;
-    unchanged(incoming)?;
-    Ok((digests, parts.finish()))
-}
-
-/// Takes bytes as they come and gives the SHA-256 of each [`PART_BYTES`] of them.
-#[derive(Default)]
-struct Parts {
-    done: Vec<[u8; 32]>,
-    hasher: Sha256,
-    in_hasher: u64,
-}
-
-impl Parts {
-    fn add(&mut self, mut piece: &[u8]) {
-        while !piece.is_empty() {
-            let room = usize::try_from(PART_BYTES - self.in_hasher).unwrap_or(usize::MAX);
-            let (now, later) = piece.split_at(room.min(piece.len()));
-            self.hasher.update(now);
-            self.in_hasher += now.len() as u64;
-            piece = later;
-            if self.in_hasher == PART_BYTES {
-                self.done.push(self.hasher.finalize_reset().into());
-                self.in_hasher = 0;
-            }
-        }
-    }
-
-    fn finish(mut self) -> Vec<[u8; 32]> {
-        if self.in_hasher > 0 {
-            self.done.push(self.hasher.finalize().into());
-        }
-        self.done
     }
 }
 
-fn move_in(folder: &Folder, incoming: &Incoming, digests: Digests) -> io::Result<Digests> {
-    folder.adopt(&incoming.found.source, &ObjectKey::file(&digests.sha256))?;
-    Ok(digests)
+/// The digests of the file where it lies.
+pub(super) fn hash(path: &str, found: &Found, stop: &AtomicBool) -> io::Result<Prepared> {
+    let digests = open(path, found).and_then(|mut file| integrity::digest(&mut file, found.size_bytes, |_| go_on(stop)));
+    let digests = digests.map_err(|cause| about(path, &cause))?;
+    unchanged(path, found)?;
+    Ok(Prepared { digests, copy: None })
 }
 
-/// Copies the file into the store and hashes it on the way. `meter`: none if its bytes were counted before.
-fn copy_in(folder: &Folder, incoming: &Incoming, meter: Option<&Arc<Meter>>) -> io::Result<Digests> {
-    let staged = folder.staging().stage()?;
-    let mut copy = File::create(staged.path())?;
-    let digests = integrity::digest(&mut open(incoming)?, incoming.found.size_bytes, |piece| {
-        if let Some(meter) = meter {
-            meter.advance(piece.len() as u64);
-        }
-        copy.write_all(piece)
-    })
-    .map_err(|cause| about(incoming, &cause))?;
-    drop(copy);
-    unchanged(incoming)?;
-    folder.keep(staged, &ObjectKey::file(&digests.sha256))?;
-    Ok(digests)
+/// Copies the file to where the store is, from where an interrupted publication of it stood, and hashes what was copied.
+pub(super) fn copy_aside(staging: &Staging, path: &str, found: &Found, stop: &AtomicBool) -> io::Result<Prepared> {
+    let staged = staging.stage_lasting(&copy_key(found))?;
+    let copied = copy(&open(path, found)?, staged.path(), found.size_bytes, &|| go_on(stop)).map_err(|cause| about(path, &cause))?;
+    unchanged(path, found)?;
+    Ok(Prepared { digests: copied.digests, copy: Some(Copy { staged, written_bytes: copied.written_bytes }) })
 }
 
-fn open(incoming: &Incoming) -> io::Result<File> {
-    File::open(&incoming.found.source).map_err(|cause| about(incoming, &cause))
+/// Where an interrupted copy of this file is looked for. Whatever is found there is compared with the file before it is used.
+fn copy_key(found: &Found) -> String {
+    let modified = found.modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    sha256_hex(format!("{}\n{}\n{modified:?}", found.source.display(), found.size_bytes).as_bytes())
+}
+
+fn go_on(stop: &AtomicBool) -> io::Result<()> {
+    if stop.load(Ordering::Relaxed) { Err(io::Error::other("nobody needs it any more")) } else { Ok(()) }
+}
+
+fn open(path: &str, found: &Found) -> io::Result<File> {
+    File::open(&found.source).map_err(|cause| about(path, &cause))
 }
 
 /// What is published has to be what was checked.
-fn unchanged(incoming: &Incoming) -> io::Result<()> {
-    let now = std::fs::metadata(&incoming.found.source)?;
-    if now.len() == incoming.found.size_bytes && now.modified().ok() == incoming.found.modified {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: was changed while it was being published; publish again", incoming.path)))
+fn unchanged(path: &str, found: &Found) -> io::Result<()> {
+    let now = std::fs::metadata(&found.source)?;
+    if now.len() == found.size_bytes && now.modified().ok() == found.modified { Ok(()) } else { Err(changed(path)) }
 }
 
-fn about(incoming: &Incoming, cause: &io::Error) -> io::Error {
-    io::Error::new(cause.kind(), format!("{}: {cause}", incoming.path))
+fn changed(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{path}: was changed while it was being published; publish again"))
+}
+
+fn about(path: &str, cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("{path}: {cause}"))
 }

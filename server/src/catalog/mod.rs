@@ -1,8 +1,10 @@
 //! What is offered: models, their immutable releases, and how a folder of weights becomes one.
 //! Never decides who may have it; that is `access`.
 
+mod ahead;
 mod card;
 mod check;
+mod copy;
 mod demo;
 mod derive;
 mod gate;

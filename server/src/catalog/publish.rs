@@ -8,10 +8,11 @@ use sqlx::PgConnection;
 
 use super::check::{Checked, Fault, Fit, check};
 use super::derive::{Derived, derive};
-use super::keep::{Incoming, Kept, blocking, keep};
+use super::keep::{self, Incoming, Kept, blocking, keep_all};
 use super::meter::{Meter, Phase};
 use super::model::{Gate, Licence, MAIN, Model, Release, ReleaseFile};
 use super::model_name::ModelName;
+use super::survey::survey;
 use super::{card, prove, store};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -73,6 +74,9 @@ pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> 
     portal.objects.check().await.map_err(Problem::for_operator)?;
     portal.objects.sweep(portal.clock.now()).await?;
 
+    // Every byte is read for the check, and once more to be hashed: at the same time, so that what one has read is still in memory for the other.
+    let dir = order.dir.to_owned();
+    let ahead = keep::begin(portal, blocking(move || survey(&dir)).await?.files).await?;
     let (dir, counted) = (order.dir.to_owned(), meter.clone());
     let fit: Arc<Fit> = match blocking(move || check(&dir, &counted)).await? {
         Checked::Fit(fit) => Arc::from(fit),
@@ -87,10 +91,7 @@ pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> 
     let told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
     let incoming = incoming(&fit, derived);
     meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
-    let mut kept = Vec::with_capacity(incoming.len());
-    for file in incoming {
-        kept.push(keep(portal, meter, file).await?);
-    }
+    let kept = keep_all(portal, meter, ahead, incoming).await?;
     let mut published = offer(portal, order, &fit, &kept).await?;
     published.notes.extend(told);
     Ok(Outcome::Published(published))

@@ -29,6 +29,8 @@ pub struct Staged {
     path: PathBuf,
     kept: bool,
     _in_use: File,
+    /// Open and locked for us alone where the file has a name that others may ask for.
+    _own: Option<File>,
 }
 
 impl Staged {
@@ -91,7 +93,19 @@ impl Staging {
     /// A place to write a new object, on the same file system.
     pub fn stage(&self) -> io::Result<Staged> {
         let in_use = self.in_use()?;
-        Ok(Staged { path: self.staging_path(), kept: false, _in_use: in_use })
+        Ok(Staged { path: self.staging_path(), kept: false, _in_use: in_use, _own: None })
+    }
+
+    /// The same for a file that is worth going on with: after a kill, what was written of it is there for whoever asks for the same `key`
+    /// within a week. Finished or given up, it goes as any other. Somebody else writes it now: a plain one.
+    pub fn stage_lasting(&self, key: &str) -> io::Result<Staged> {
+        let in_use = self.in_use()?;
+        let path = self.root.join(format!("{LASTING_PREFIX}{key}"));
+        let own = data_dir::private_file().read(true).write(true).open(&path)?;
+        match locked(&own, &path)? {
+            true => Ok(Staged { path, kept: false, _in_use: in_use, _own: Some(own) }),
+            false => self.stage(),
+        }
     }
 
     /// A place to write several files that become objects one by one.
@@ -109,13 +123,9 @@ impl Staging {
         let path = self.root.join(format!("{LASTING_PREFIX}{key}"));
         std::fs::create_dir_all(&path)?;
         let own = File::open(&path)?;
-        match own.try_lock() {
-            // Whoever had it before us may have removed it between the two: then ours is no folder that anybody can find.
-            Ok(()) if std::fs::metadata(&path).is_ok_and(|found| own.metadata().is_ok_and(|locked| locked.ino() == found.ino())) => {
-                Ok(StagedFolder { path, _in_use: in_use, _own: Some(own) })
-            }
-            Ok(()) | Err(TryLockError::WouldBlock) => self.stage_folder(),
-            Err(TryLockError::Error(cause)) => Err(cause),
+        match locked(&own, &path)? {
+            true => Ok(StagedFolder { path, _in_use: in_use, _own: Some(own) }),
+            false => self.stage_folder(),
         }
     }
 
@@ -153,6 +163,16 @@ impl Staging {
         let lock = File::create(self.root.join(LOCK_FILE))?;
         lock.lock_shared()?;
         Ok(lock)
+    }
+}
+
+/// Takes what lies at `path`, open as `own`, for us alone; false if somebody else has it.
+fn locked(own: &File, path: &Path) -> io::Result<bool> {
+    match own.try_lock() {
+        // Whoever had it before us may have removed it between the two: then ours is nothing that anybody can find.
+        Ok(()) => Ok(std::fs::metadata(path).is_ok_and(|found| own.metadata().is_ok_and(|locked| locked.ino() == found.ino()))),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(cause)) => Err(cause),
     }
 }
 
@@ -202,6 +222,16 @@ mod tests {
         assert!(other.path() != mine.path() && std::fs::read_dir(other.path()).unwrap().next().is_none(), "one works there at a time");
         drop((mine, other));
         assert_eq!(staged_things(&staging), 0, "who is done leaves nothing");
+
+        let file = staging.stage_lasting("copy").unwrap();
+        std::fs::write(file.path(), "half").unwrap();
+        assert_ne!(staging.stage_lasting("copy").unwrap().path(), file.path(), "one writes it at a time");
+        assert_eq!(staging.sweep().unwrap(), 0);
+        drop(file);
+        std::fs::write(staging.root.join("lasting-copy"), "half").unwrap();
+        assert_eq!(staging.sweep().unwrap(), 0, "as a kill leaves it");
+        assert_eq!(std::fs::read(staging.stage_lasting("copy").unwrap().path()).unwrap(), b"half");
+        assert_eq!(staged_things(&staging), 0);
 
         std::fs::create_dir(&left).unwrap();
         let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);

@@ -87,6 +87,19 @@ impl S3 {
         Ok(swept)
     }
 
+    /// How many bytes are in uploads that are not finished.
+    pub async fn uploading_bytes(&self) -> Result<u64, Problem> {
+        let mut bytes = 0;
+        for (key, id, _) in self.unfinished(self.prefix()).await? {
+            match self.stored_parts(&key, &id).await {
+                Ok(parts) => bytes += parts.values().map(|part| part.size_bytes).sum::<u64>(),
+                Err(Problem::Missing(_)) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(bytes)
+    }
+
     async fn put(&self, key: &ObjectKey, whole: &Whole, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Problem> {
         let bytes = read_part(&whole.path, 0, whole.size_bytes).await?;
         let sent = self
