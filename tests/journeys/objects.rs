@@ -1,11 +1,12 @@
 //! Where the weights lie: what a folder does a bucket does, and what is wrong with a bucket is told so that it can be mended.
 
 use futures_util::TryStreamExt;
-use server::catalog::Gate;
+use reqwest::Method;
+use server::catalog::{self, Gate};
 use server::storage::{ObjectKey, Objects, PART_BYTES, Problem, Whole};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use tests::{Installation, ObjectStore, Page, TestPortal, Weights, bucket};
+use tests::{Installation, ObjectStore, Page, Person, TestPortal, Weights, bucket};
 
 /// Bytes that do not repeat, of this length.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
@@ -178,4 +179,50 @@ async fn readiness(portal: &TestPortal) -> (u16, String) {
     let answer: Page = portal.visitor().get("/readyz").await;
     let store = answer.json()["store"].as_str().unwrap().to_owned();
     (answer.status, store)
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_model_in_a_bucket_runs_from_a_verified_copy(db: PgPool) {
+    let store = ObjectStore::start().await;
+    let portal = TestPortal::start_with(db.clone(), &store.settings()).await;
+    catalog::publish_demo_if_empty(&portal.portal).await.unwrap();
+    let ada = portal.researcher("ada").await;
+    let token = ada.makes_token(&["api"]).await;
+    let (status, answer) = completes(&ada.with_token(&token)).await;
+    assert_eq!(status, 200, "{answer}");
+
+    let copies = portal.portal.config.data_dir.join("copies");
+    let mut copied = 0;
+    for entry in std::fs::read_dir(&copies).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(hex(&std::fs::read(entry.path()).unwrap()), entry.file_name().to_str().unwrap());
+        copied += 1;
+    }
+    assert!(copied >= 3, "weights, configuration, tokenizer: {copied}");
+
+    let stored = portal.stored("sluice/opt-verse-6m", "main").await;
+    let weights = &stored["model.safetensors"];
+    let demo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/demo/opt-verse-6m/model.safetensors")).unwrap();
+    assert!(*weights == demo);
+
+    // What the bucket holds has been exchanged for something of the same length: a portal without a copy refuses to run it.
+    let mut other = demo.clone();
+    let last = other.len() - 1;
+    other[last] ^= 1;
+    let home = tempfile::tempdir().unwrap();
+    let exchanged = whole(&home.path().join("other"), &other);
+    bucket(&store.settings(), home.path()).upload(&key_of(&demo), &exchanged, &|_| ()).await.unwrap();
+    let (status, _) = completes(&ada.with_token(&token)).await;
+    assert_eq!(status, 200, "who has a copy goes on");
+    let elsewhere = TestPortal::start_with(db, &store.settings()).await;
+    let (status, refused) = completes(&Person::new(&elsewhere.base, "").with_token(&token)).await;
+    assert_eq!(status, 500, "{refused}");
+    assert!(elsewhere.portal.engine.loaded().is_empty());
+}
+
+/// Asks the demo model for a few tokens.
+async fn completes(program: &Person) -> (u16, serde_json::Value) {
+    let body = serde_json::json!({ "model": "sluice/opt-verse-6m", "prompt": "The water", "max_tokens": 4, "temperature": 0 });
+    let answer = Page::of(program.request(Method::POST, "/v1/completions").json(&body).send().await.unwrap()).await;
+    (answer.status, answer.json())
 }
