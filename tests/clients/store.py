@@ -55,6 +55,14 @@ class Store:
             ],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         )
+        try:
+            self.make_bucket()
+        except BaseException:
+            self.close()
+            raise
+
+    def make_bucket(self):
+        """Once it takes objects, which is some seconds after it was started."""
         filer = f"http://127.0.0.1:{self.port + 3}"
         deadline = time.monotonic() + READY_WAIT_S
         while not (status(f"{filer}/.probe", data=b"ready", method="PUT") == 201 and status(f"http://localhost:{self.port}") == 403):
