@@ -132,7 +132,7 @@ need_bucket() {
     echo '{"identities":[{"name":"app","credentials":[{"accessKey":"bench","secretKey":"bench-secret"}],"actions":["Admin"]}]}' >"$1/s3.json"
     weed -logtostderr=true server -dir="$1/store" -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3 -filer -s3.config="$1/s3.json" -s3.port.iceberg=0 \
         -s3.port.lance=0 "${flags[@]}" -master.electionTimeout=1s -volume.preStopSeconds=0 -volume.max=0 -master.volumeSizeLimitMB=1024 \
-        -master.telemetry=false >"$1/weed.log" 2>&1 &
+        -master.telemetry=false -volume.minFreeSpace=100MiB >"$1/weed.log" 2>&1 &
     BUCKET=$!
     until [ "$(curl -s -o /dev/null -w '%{http_code}' "http://localhost:$2/")" = 403 ] &&
         curl -fs -o /dev/null -X PUT --data ready "http://127.0.0.1:$(($2 + 3))/.probe"; do

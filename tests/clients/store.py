@@ -52,6 +52,7 @@ class Store:
                 f"-dir={self.folder / 'data'}", f"-s3.config={self.folder / 's3.json'}", "-s3", "-filer", "-s3.port.iceberg=0", "-s3.port.lance=0",
                 *(f"-{name}={self.port + place}" for place, name in enumerate(names)),
                 "-master.electionTimeout=1s", "-volume.preStopSeconds=0", "-volume.max=0", "-master.volumeSizeLimitMB=256", "-master.telemetry=false",
+                "-volume.minFreeSpace=100MiB",
             ],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL,
         )

@@ -56,7 +56,8 @@ impl ObjectStore {
             .args([port("s3.port", 0), port("master.port", 1), port("volume.port", 2), port("filer.port", 3)])
             .args([port("s3.port.grpc", 4), port("master.port.grpc", 5), port("volume.port.grpc", 6), port("filer.port.grpc", 7)])
             .args(["-master.electionTimeout=1s", "-volume.preStopSeconds=0", "-volume.max=0", "-master.volumeSizeLimitMB=256"])
-            .arg("-master.telemetry=false")
+            // A disk that is nearly full has room for what a test writes.
+            .args(["-master.telemetry=false", "-volume.minFreeSpace=100MiB"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
