@@ -7,11 +7,10 @@ use actix_web::web::Data;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-use crate::downloads::{ASK_EVERY, Ledger};
+use crate::downloads::{self, ASK_EVERY, Ledger};
 use crate::error::Error;
-use crate::mail;
 use crate::portal::Portal;
-use crate::{accounts, catalog};
+use crate::{accounts, catalog, mail};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +62,7 @@ impl Workers {
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep();
             portal.objects.sweep(portal.clock.now()).await?;
+            downloads::tell_late(&portal).await?;
             accounts::sweep(&portal).await
         }));
         Self { loops, stop }

@@ -262,6 +262,29 @@ test("long names, and the admin's pages when something has happened", async () =
   assertCalm(admin);
 });
 
+test("a release is yanked, and comes back", async () => {
+  await admin.goto("/admin/models");
+  await admin.getByRole("link", { name: `Releases of ${LONG_MODEL}` }).click();
+  await look(admin, "admin-model");
+  await admin.getByRole("main").getByRole("table").getByRole("link").first().click();
+  await admin.getByRole("button", { name: "Yank this release" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-release-faults");
+  await admin.getByLabel("Reason").fill("One shard was corrupt as published; the digests of the others are right.");
+  await admin.getByRole("button", { name: "Yank this release" }).click();
+  await admin.getByRole("status").filter({ hasText: "Yanked" }).waitFor();
+  await look(admin, "admin-model-yanked");
+  await visit(admin, `/${LONG_MODEL}`, "model-yanked");
+  await visit(admin, `/${LONG_MODEL}/files`, "files-yanked");
+  await admin.goto("/admin/models");
+  await admin.getByRole("link", { name: `Releases of ${LONG_MODEL}` }).click();
+  await admin.getByRole("main").getByRole("table").getByRole("link").first().click();
+  await look(admin, "admin-release-yanked");
+  await admin.getByRole("button", { name: "Put it back on offer" }).click();
+  await admin.getByRole("status").filter({ hasText: "Restored" }).waitFor();
+  assertCalm(admin, /422/);
+});
+
 // What `hf auth login` asks for, and the page it would have somebody open.
 async function deviceCodes() {
   const form = new URLSearchParams({ client_id: "26be6b09-91c5-47da-9861-d2d2bb7a7e36", scope: "download api" });

@@ -23,3 +23,4 @@ mod pull;
 mod ready;
 mod serve;
 mod who_may;
+mod yank;

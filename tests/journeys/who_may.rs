@@ -93,6 +93,10 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/admin/people/{id}/reopen", "/admin/people/{account}/reopen", "snnnnnysss"),
     ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
+    ("GET", "/admin/models/{id}", "/admin/models/{model}", "snnnnnysss"),
+    ("GET", "/admin/releases/{id}", "/admin/releases/{release}", "snnnnnysss"),
+    ("POST", "/admin/releases/{id}/yank", "/admin/releases/{release}/yank", "snnnnnysss"),
+    ("POST", "/admin/releases/{id}/restore", "/admin/releases/{release}/restore", "snnnnnysss"),
     ("GET", "/admin/grants", "/admin/grants", "snnnnnysss"),
     ("GET", "/admin/grants/{id}", "/admin/grants/{grant}", "snnnnnysss"),
     ("POST", "/admin/grants/{id}/revoke", "/admin/grants/{grant}/revoke", "snnnnnysss"),
@@ -217,6 +221,7 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     let spare = accounts::find_by_email(&mut db, &Email::parse("spare@university.edu").unwrap()).await.unwrap().unwrap().id;
     let holder = accounts::find_by_email(&mut db, &Email::parse(&granted.email).unwrap()).await.unwrap().unwrap().id;
     let grant = server::access::grants_of(&mut db, holder).await.unwrap()[0].grant.id;
+    let release = server::catalog::resolve(&mut db, gated.model, "main").await.unwrap().unwrap().id;
     let mail = server::mail::page(&mut db, None, 1).await.unwrap()[0].id;
     let fill = vec![
         ("{open}", OPEN.to_owned()),
@@ -226,6 +231,7 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
         ("{account}", spare.to_string()),
         ("{model}", gated.model.to_string()),
         ("{grant}", grant.to_string()),
+        ("{release}", release.to_string()),
         ("{mail}", mail.to_string()),
         ("{session}", server::ids::SessionId::fresh().to_string()),
         ("{token}", server::ids::TokenId::fresh().to_string()),

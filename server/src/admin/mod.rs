@@ -7,6 +7,7 @@ mod outbox;
 mod overview;
 mod people;
 mod record;
+mod releases;
 mod routes;
 mod usage;
 

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, models, outbox, overview, people, record, usage};
+use super::{grants, models, outbox, overview, people, record, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -13,6 +13,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/models/{id}", get().to(releases::of_model))
+        .route("/admin/releases/{id}", get().to(releases::release))
+        .route("/admin/releases/{id}/yank", post().to(releases::yank))
+        .route("/admin/releases/{id}/restore", post().to(releases::restore))
         .route("/admin/grants", get().to(grants::grants))
         .route("/admin/grants/{id}", get().to(grants::grant))
         .route("/admin/grants/{id}/revoke", post().to(grants::revoke))

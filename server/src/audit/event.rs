@@ -27,6 +27,8 @@ pub enum Event {
     ReleasePublished { model: ModelId, revision: String },
     ReleaseNamed { model: ModelId, name: String, from: Option<String>, to: String },
     SigningKeyRotated { from: String, to: String, retires: String },
+    ReleaseYanked { model: ModelId, revision: String, reason: String },
+    ReleaseRestored { model: ModelId, revision: String },
     ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
     ApplicationWithdrawn { application: ApplicationId },
     ApplicationApproved { application: ApplicationId, grant: GrantId },
@@ -58,6 +60,8 @@ impl Event {
             Event::ReleasePublished { .. } => "release.published",
             Event::ReleaseNamed { .. } => "release.named",
             Event::SigningKeyRotated { .. } => "signing_key.rotated",
+            Event::ReleaseYanked { .. } => "release.yanked",
+            Event::ReleaseRestored { .. } => "release.restored",
             Event::ApplicationSubmitted { .. } => "application.submitted",
             Event::ApplicationWithdrawn { .. } => "application.withdrawn",
             Event::ApplicationApproved { .. } => "application.approved",
@@ -86,7 +90,9 @@ impl Event {
             Event::ModelOffered { model, .. }
             | Event::GateChanged { model, .. }
             | Event::ReleasePublished { model, .. }
-            | Event::ReleaseNamed { model, .. } => model.to_string(),
+            | Event::ReleaseNamed { model, .. }
+            | Event::ReleaseYanked { model, .. }
+            | Event::ReleaseRestored { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ApplicationSubmitted { application, .. }
             | Event::ApplicationWithdrawn { application }
@@ -113,7 +119,8 @@ impl Event {
             Event::DeviceApproved { program, .. } | Event::DeviceDenied { program, .. } => json!({ "program": program }),
             Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
-            Event::ReleasePublished { revision, .. } => json!({ "revision": revision }),
+            Event::ReleaseYanked { revision, reason, .. } => json!({ "revision": revision, "reason": reason }),
+            Event::ReleasePublished { revision, .. } | Event::ReleaseRestored { revision, .. } => json!({ "revision": revision }),
             Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),
             Event::SigningKeyRotated { from, retires, .. } => json!({ "from": from, "from_retires": retires }),
             Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {

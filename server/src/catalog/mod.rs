@@ -17,18 +17,20 @@ mod publish;
 mod size;
 mod store;
 mod survey;
+mod yank;
 
 pub use card::{SafeHtml, render as render_markdown};
 pub use check::{CARD_FILE, Fault};
 pub use demo::publish_if_empty as publish_demo_if_empty;
 pub use gate::change_gate;
 pub use meter::{Meter, Phase};
-pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, parse_tag};
+pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use prove::{prove_next, rotate_key};
 pub use publish::{Order, Outcome, Published, publish};
 pub use size::human_bytes;
 pub use store::{
     Bundle, bundle, file, file_proofs, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models,
-    main_releases, names, release, releases, report, resolve,
+    main_releases, names, release, releases, report, resolve, yanked_since,
 };
+pub use yank::{Changed, YANK_REASON_CHARS_MAX, restore, yank};

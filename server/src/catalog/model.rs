@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::clock::Timestamp;
-use crate::error::FieldError;
+use crate::error::{FieldError, Mend, Refusal};
 use crate::ids::{ModelId, ReleaseId};
 
 /// Who may have a model: a setting of the model, never of its size.
@@ -92,6 +92,59 @@ pub struct Release {
     pub config_json: Option<serde_json::Value>,
     /// When it was published.
     pub published_at: Timestamp,
+    /// When its bytes were taken off offer.
+    pub yanked_at: Option<Timestamp>,
+    /// Why.
+    pub yank_reason: Option<String>,
+}
+
+impl Release {
+    /// How far it has come, where `main` names the revision `main`.
+    pub fn state(&self, main: &str) -> ReleaseState {
+        match (self.yanked_at, self.revision == main) {
+            (Some(_), _) => ReleaseState::Yanked,
+            (None, true) => ReleaseState::Published,
+            (None, false) => ReleaseState::Superseded,
+        }
+    }
+
+    /// Why nobody gets its bytes; nothing while it is good.
+    pub fn refusal(&self, model: &Model) -> Option<Refusal> {
+        let (at, reason) = (self.yanked_at?, self.yank_reason.as_deref().unwrap_or_default());
+        let reason = reason.trim_end_matches('.');
+        let short: String = self.revision.chars().take(10).collect();
+        Some(Refusal {
+            code: "release_yanked",
+            message: format!(
+                "Release {short} of {} was yanked on {} and is not given out any more: {reason}.",
+                model.full_name(),
+                at.date()
+            ),
+            mend: Some(Mend { path: format!("{}#releases", model.path()), label: "See which releases there are" }),
+        })
+    }
+}
+
+/// How far a release has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseState {
+    /// What people get who ask for none by name: `main` names it.
+    Published,
+    /// `main` has moved on; it is given to whoever names it.
+    Superseded,
+    /// Its bytes are not given any more.
+    Yanked,
+}
+
+impl ReleaseState {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReleaseState::Published => "published",
+            ReleaseState::Superseded => "superseded",
+            ReleaseState::Yanked => "yanked",
+        }
+    }
 }
 
 /// One file of a release.

@@ -189,6 +189,12 @@ async fn offer_release(
     });
     let revision = Manifest::new(entries).revision();
     if let Some(release) = store::resolve(tx, model, &revision).await? {
+        if let Some(reason) = &release.yank_reason {
+            let told = format!(
+                "this content was published as {revision} and yanked ({reason}); to offer it again: sluice release restore ORG/NAME {revision}"
+            );
+            return Err(Error::Conflict(told.into()));
+        }
         return Ok((release, false));
     }
     let release = Release {
@@ -198,6 +204,8 @@ async fn offer_release(
         notes: order.notes.to_owned(),
         config_json: Some(fit.config_json.clone()),
         published_at: now,
+        yanked_at: None,
+        yank_reason: None,
     };
     store::insert_release(tx, &release, order.by).await?;
     let files = kept.iter().map(release_file).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,7 @@
 //! `sluice grant add` and `sluice grant revoke`: access given and taken back by the operator, on the record.
 
 use clap::{Args, Subcommand};
+use sqlx::PgConnection;
 
 use super::say;
 use crate::access;
@@ -84,17 +85,22 @@ const NEAR_NAMES: usize = 5;
 
 async fn find(portal: &Portal, email: &str, model: &str) -> Result<(Account, Model), Error> {
     let email = Email::parse(email)?;
-    let (org, name) = model
-        .split_once('/')
-        .ok_or_else(|| FieldError::new("ORG/NAME", format!("{model:?} is no such name; it looks like lab/opt-125m")))?;
     let mut db = portal.db.acquire().await?;
     let account = accounts::find_by_email(&mut db, &email)
         .await?
         .ok_or_else(|| Error::Conflict(format!("{email} has no account; make one with: sluice user add {email}").into()))?;
-    if let Some(found) = catalog::find_model(&mut db, org, name).await? {
-        return Ok((account, found));
+    Ok((account, find_model(&mut db, model).await?))
+}
+
+/// The model an operator typed. Errors: `Conflict` with the nearest names there are.
+pub(super) async fn find_model(db: &mut PgConnection, model: &str) -> Result<Model, Error> {
+    let (org, name) = model
+        .split_once('/')
+        .ok_or_else(|| FieldError::new("ORG/NAME", format!("{model:?} is no such name; it looks like lab/opt-125m")))?;
+    if let Some(found) = catalog::find_model(db, org, name).await? {
+        return Ok(found);
     }
-    let mut known: Vec<String> = catalog::list_all_models(&mut db, MODELS_MAX).await?.iter().map(Model::full_name).collect();
+    let mut known: Vec<String> = catalog::list_all_models(db, MODELS_MAX).await?.iter().map(Model::full_name).collect();
     if known.is_empty() {
         return Err(Error::Conflict("there are no models yet; publish one with: sluice publish DIR ORG/NAME".into()));
     }

@@ -10,6 +10,7 @@ pub mod login;
 mod progress;
 pub mod publish;
 pub mod pull;
+pub mod release;
 pub mod serve;
 pub mod token;
 pub mod user;
@@ -102,6 +103,9 @@ enum PortalCommand {
     /// The keys that sign releases
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Lists the releases of a model, takes one off offer, puts it back
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// Makes access tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -154,6 +158,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
+        PortalCommand::Release(command) => with_portal(config, async |portal| release::run(portal, command).await).await,
         PortalCommand::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };
     match done {

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 /// `GET /api/models/{org}/{name}`: a model at a release. `blobs`: with sizes and digests of the files.
 pub(super) fn model_info(model: &Model, release: &Release, files: &[ReleaseFile], blobs: bool, downloads: i64) -> Value {
     let mut info = model_row(model, release, downloads);
-    info["disabled"] = json!(false);
+    info["disabled"] = json!(release.yanked_at.is_some());
     info["config"] = release
         .config_json
         .as_ref()

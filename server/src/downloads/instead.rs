@@ -86,6 +86,14 @@ impl Instead {
         Instead::Refused(Box::new(Refused { error, code: Some("GatedRepo"), message, warning, commit: None }))
     }
 
+    /// The release is not given to anybody. With the code of the gate clients show the reason; as "disabled" they would hide it.
+    pub(super) fn yanked(config: &Config, refusal: Refusal) -> Self {
+        let next = refusal.mend.as_ref().map(|mend| format!(" {}: {}", mend.label, config.url_of(&mend.path)));
+        let message = format!("{}{}", refusal.message, next.unwrap_or_default());
+        let warning = Some(format!("yanked; {message}"));
+        Instead::Refused(Box::new(Refused { error: Error::Forbidden(refusal), code: Some("GatedRepo"), message, warning, commit: None }))
+    }
+
     /// There is no such model. Somebody without an account is told as the Hub tells it, because signing in might show more.
     pub(super) fn no_model(visitor: &Visitor) -> Self {
         match visitor {

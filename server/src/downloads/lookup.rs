@@ -45,6 +45,11 @@ pub(super) async fn release(db: &mut PgConnection, model: &Model, revision: &str
     found.ok_or_else(|| Instead::no_revision(revision))
 }
 
+/// Whether the bytes of this release are given at all. What its page shows stays readable.
+pub(super) fn is_offered(config: &Config, model: &Model, release: &Release) -> Result<(), Instead> {
+    release.refusal(model).map_or(Ok(()), |refusal| Err(Instead::yanked(config, refusal)))
+}
+
 /// The file at `path` of a release. Looked up as it is written, never joined to a folder.
 pub(super) async fn file(db: &mut PgConnection, release: &Release, path: &str) -> Result<ReleaseFile, Instead> {
     let found = if is_text(path) { catalog::file(db, release.id, path).await? } else { None };

@@ -17,8 +17,10 @@ mod send;
 mod store;
 mod tree;
 mod watch;
+mod yank;
 
 pub use ledger::{Before, Download, Ledger};
 pub use routes::configure;
 pub use store::recent;
 pub use watch::ASK_EVERY;
+pub use yank::{Yanked, fetched_by, restore, tell_late, yank};

@@ -120,13 +120,17 @@ fn carries_its_token_along(request: &HttpRequest, client: &str) -> bool {
 async fn find(portal: &Portal, visitor: &Visitor, request: &HttpRequest, names: &Names) -> Result<Found, Instead> {
     let mut db = portal.db.acquire().await?;
     let model = lookup::model(&mut db, &portal.config, request, &names.org, &names.name).await?;
-    let warning = if lookup::is_readable_by_all(&names.path) {
+    let readable = lookup::is_readable_by_all(&names.path);
+    let warning = if readable {
         None
     } else {
         let permit = lookup::permit(&mut db, portal, visitor, &model).await?;
         lookup::ends_soon(&portal.config, &model, &permit, portal.clock.now())
     };
     let release = lookup::release(&mut db, &model, &names.revision).await?;
+    if !readable {
+        lookup::is_offered(&portal.config, &model, &release)?;
+    }
     let file = lookup::file(&mut db, &release, &names.path).await?;
     Ok(Found { model, release, file, warning })
 }

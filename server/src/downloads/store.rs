@@ -8,7 +8,7 @@ use time::Date;
 use super::ledger::{Before, Download, Key, Tally};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, DownloadId, ModelId};
+use crate::ids::{AccountId, DownloadId, ModelId, ReleaseId};
 
 /// Adds a tally to the row of its account, file and day. A row is complete once as many bytes left as the file has:
 /// for a client that asks for each byte once, in however many ranges, that is when it has them all. One that begins again
@@ -109,4 +109,52 @@ pub(super) async fn counts(db: &mut PgConnection, models: &[ModelId], day: Date)
 /// The moment since which downloads are counted for listings.
 pub(super) fn counted_since(now: Timestamp) -> Date {
     (now - time::Duration::days(30)).date()
+}
+
+/// Who fetched anything of a release and has not been told that it was yanked.
+pub(super) async fn untold(db: &mut PgConnection, release: ReleaseId) -> Result<Vec<AccountId>, Error> {
+    let accounts = sqlx::query_scalar!(
+        r#"select distinct d.account_id as "account!: AccountId"
+         from download d
+         where d.release_id = $1 and d.account_id is not null
+           and not exists (select 1 from yank_notice n where n.release_id = $1 and n.account_id = d.account_id)"#,
+        release.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(accounts)
+}
+
+/// Notes that these accounts were told.
+pub(super) async fn note_told(tx: &mut PgConnection, release: ReleaseId, accounts: &[AccountId], now: Timestamp) -> Result<(), Error> {
+    let accounts: Vec<_> = accounts.iter().map(|account| account.uuid()).collect();
+    sqlx::query!(
+        "insert into yank_notice (release_id, account_id, told_at) select $1, account, $3 from unnest($2::uuid[]) as a (account)
+         on conflict do nothing",
+        release.uuid(),
+        &accounts,
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Forgets who was told, and says who that was.
+pub(super) async fn forget_told(tx: &mut PgConnection, release: ReleaseId) -> Result<Vec<AccountId>, Error> {
+    let accounts = sqlx::query_scalar!(
+        r#"delete from yank_notice where release_id = $1 returning account_id as "account: AccountId""#,
+        release.uuid()
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(accounts)
+}
+
+/// How many accounts fetched anything of a release.
+pub(super) async fn fetched_by(db: &mut PgConnection, release: ReleaseId) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(r#"select count(distinct account_id) as "count!" from download where release_id = $1"#, release.uuid())
+        .fetch_one(db)
+        .await?;
+    Ok(count)
 }

@@ -27,6 +27,10 @@ pub enum Message {
     AccessGranted { to: String, name: String, model: String, until: String, note: String, link: String },
     #[template(path = "mail/application_declined.txt")]
     ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, link: String },
+    #[template(path = "mail/release_yanked.txt")]
+    ReleaseYanked { to: String, name: String, model: String, revision: String, reason: String, instead: Option<String>, link: String },
+    #[template(path = "mail/release_restored.txt")]
+    ReleaseRestored { to: String, name: String, model: String, revision: String, link: String },
     #[template(path = "mail/access_revoked.txt")]
     AccessRevoked { to: String, name: String, model: String, reason: String, link: String },
 }
@@ -44,6 +48,8 @@ impl Message {
             Message::ApplicationToReview { .. } => "application_to_review",
             Message::AccessGranted { .. } => "access_granted",
             Message::ApplicationDeclined { .. } => "application_declined",
+            Message::ReleaseYanked { .. } => "release_yanked",
+            Message::ReleaseRestored { .. } => "release_restored",
             Message::AccessRevoked { .. } => "access_revoked",
         }
     }
@@ -60,6 +66,8 @@ impl Message {
             | Message::ApplicationToReview { to, .. }
             | Message::AccessGranted { to, .. }
             | Message::ApplicationDeclined { to, .. }
+            | Message::ReleaseYanked { to, .. }
+            | Message::ReleaseRestored { to, .. }
             | Message::AccessRevoked { to, .. } => to,
         }
     }
@@ -76,6 +84,8 @@ impl Message {
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
+            Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),
+            Message::ReleaseRestored { model, .. } => format!("A release of {model} is on offer again"),
             Message::AccessRevoked { model, .. } => format!("Your access to {model} has ended"),
         }
     }

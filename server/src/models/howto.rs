@@ -109,7 +109,16 @@ mod tests {
         let (id, org, name) = (ModelId::fresh(), "acme".to_owned(), "tiny".to_owned());
         let model = Model { id, org, name, gate, licence_sha256: None, summary: String::new(), created_at: at };
         let (revision, notes) = ("0f".repeat(20), String::new());
-        let release = Release { id: ReleaseId::fresh(), model_id: id, revision, notes, config_json: None, published_at: at };
+        let release = Release {
+            id: ReleaseId::fresh(),
+            model_id: id,
+            revision,
+            notes,
+            config_json: None,
+            published_at: at,
+            yanked_at: None,
+            yank_reason: None,
+        };
         let file = |path: &str, size_bytes| ReleaseFile {
             path: path.into(),
             size_bytes,

@@ -5,7 +5,7 @@ use askama::Template;
 use super::howto::Way;
 use super::memory::{Memory, Verdict};
 use super::standing::Standing;
-use crate::catalog::{Gate, Licence, Model, Release, ReleaseFile, ReleaseName, SafeHtml, human_bytes};
+use crate::catalog::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, SafeHtml, human_bytes};
 use crate::http::Frame;
 
 /// A model as lists show it.
@@ -83,11 +83,17 @@ pub(super) struct ReleaseLine {
     pub(super) names: Vec<String>,
     pub(super) published: String,
     pub(super) notes: String,
+    pub(super) state: ReleaseState,
+    /// Since when and why nobody gets it.
+    pub(super) yanked: Option<(String, String)>,
 }
 
 impl ReleaseLine {
     pub(super) fn of(release: Release, names: &[ReleaseName]) -> Self {
+        let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
         Self {
+            state: release.state(main),
+            yanked: release.yanked_at.zip(release.yank_reason.clone()).map(|(at, reason)| (at.date().to_string(), reason)),
             short: release.revision.chars().take(10).collect(),
             names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
             published: release.published_at.date().to_string(),
@@ -113,6 +119,8 @@ pub(super) struct ModelPage {
     pub(super) checks: Vec<Way>,
     /// The path of the release's proofs, without a slash at its end.
     pub(super) proofs: String,
+    /// Since when and why nobody gets what `main` names: then there is no good release.
+    pub(super) yanked: Option<(String, String)>,
     pub(super) releases: Vec<ReleaseLine>,
 }
 

@@ -109,6 +109,7 @@ async fn model(
     let files = catalog::files(&mut db, release.id).await?;
     let licence_name = licence_of(&mut db, &model).await?.map(|licence| licence.name);
     let releases = releases(&mut db, &model).await?;
+    let yanked = releases.iter().find(|line| line.revision == release.revision).and_then(|line| line.yanked.clone());
     drop(db);
     page(&ModelPage {
         frame,
@@ -123,6 +124,7 @@ async fn model(
         checks: checks(&portal.config, &model, &release),
         proofs: format!("{}/proof/{}", model.path(), release.revision),
         releases,
+        yanked,
     })
 }
 

@@ -44,6 +44,9 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str) ->
     let account = visitor.account_id().ok_or(Error::SignedOut)?;
     let place = quota::enter(portal, account)?;
     let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
+    if let Some(refusal) = release.refusal(&model) {
+        return Err(Error::from(refusal).into());
+    }
     let files = catalog::files(&mut db, release.id).await?;
     drop(db); // loading may take long, and others need the connection
     let engine = load(portal, &release.revision, &files).await?;

@@ -10,8 +10,8 @@ pub(super) use model::{insert_licence, insert_model, lock_publication, only_thes
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
 pub use proof::{Bundle, bundle, file_proofs, report};
 pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, save_bundles, signed_by, undigested, unproven};
-pub use release::{file, files, main_releases, names, release, releases, resolve};
-pub(super) use release::{insert_files, insert_release, point};
+pub use release::{file, files, main_releases, names, release, releases, resolve, yanked_since};
+pub(super) use release::{insert_files, insert_release, main_of, newest_good_release, point, point_by_yank, set_yanked};
 
 /// Whether the database can be asked for these: its texts hold no zero byte, addresses may.
 fn is_text<const N: usize>(parts: [&str; N]) -> bool {

@@ -18,7 +18,7 @@ pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> R
     let is_hex = (7..=40).contains(&revision.len()) && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut found = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
          from release
          where model_id = $1
            and (id = (select release_id from release_name where model_id = $1 and name = $2)
@@ -38,7 +38,7 @@ pub async fn main_releases(db: &mut PgConnection, models: &[ModelId]) -> Result<
     let ids: Vec<_> = models.iter().map(|model| model.uuid()).collect();
     let releases = sqlx::query_as!(
         Release,
-        r#"select r.id as "id: ReleaseId", r.model_id as "model_id: ModelId", r.revision, r.notes, r.config_json, r.published_at
+        r#"select r.id as "id: ReleaseId", r.model_id as "model_id: ModelId", r.revision, r.notes, r.config_json, r.published_at, r.yanked_at, r.yank_reason
          from release_name n join release r on r.id = n.release_id
          where n.model_id = any($1) and n.name = 'main'"#,
         &ids,
@@ -52,7 +52,7 @@ pub async fn main_releases(db: &mut PgConnection, models: &[ModelId]) -> Result<
 pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Error> {
     sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
          from release where id = $1"#,
         id.uuid(),
     )
@@ -65,7 +65,7 @@ pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Er
 pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Result<Vec<Release>, Error> {
     let releases = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
          from release where model_id = $1
          order by published_at desc, id desc
          limit $2"#,
@@ -172,7 +172,8 @@ pub async fn point(
 ) -> Result<(), Error> {
     sqlx::query!(
         "insert into release_name (model_id, name, kind, release_id, moved_at) values ($1, $2, $3, $4, $5)
-         on conflict (model_id, name) do update set release_id = excluded.release_id, moved_at = excluded.moved_at",
+         on conflict (model_id, name) do update
+         set release_id = excluded.release_id, moved_at = excluded.moved_at, moved_by_yank = false",
         model.uuid(),
         name,
         if is_tag { "tag" } else { "branch" },
@@ -182,4 +183,73 @@ pub async fn point(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Takes a release off offer, at this moment and for this reason, or puts it back.
+pub async fn set_yanked(tx: &mut PgConnection, id: ReleaseId, yanked: Option<(Timestamp, &str)>) -> Result<(), Error> {
+    sqlx::query!(
+        "update release set yanked_at = $2, yank_reason = $3 where id = $1",
+        id.uuid(),
+        yanked.map(|(at, _)| at),
+        yanked.map(|(_, reason)| reason),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The release that `main` names, and whether a yank moved it there.
+pub async fn main_of(db: &mut PgConnection, model: ModelId) -> Result<Option<(Release, bool)>, Error> {
+    let row = sqlx::query!(
+        r#"select release_id as "release: ReleaseId", moved_by_yank from release_name where model_id = $1 and name = 'main'"#,
+        model.uuid()
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    match row {
+        Some(row) => Ok(Some((release(db, row.release).await?, row.moved_by_yank))),
+        None => Ok(None),
+    }
+}
+
+/// The newest release of a model that is not yanked.
+pub async fn newest_good_release(db: &mut PgConnection, model: ModelId) -> Result<Option<Release>, Error> {
+    let newest = sqlx::query_as!(
+        Release,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
+         from release where model_id = $1 and yanked_at is null
+         order by published_at desc, id desc
+         limit 1"#,
+        model.uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(newest)
+}
+
+/// Points `main` elsewhere because of a yank, and notes that.
+pub async fn point_by_yank(tx: &mut PgConnection, model: ModelId, release: ReleaseId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "update release_name set release_id = $2, moved_at = $3, moved_by_yank = true where model_id = $1 and name = 'main'",
+        model.uuid(),
+        release.uuid(),
+        now,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The releases that were yanked since `since`.
+pub async fn yanked_since(db: &mut PgConnection, since: Timestamp) -> Result<Vec<Release>, Error> {
+    let releases = sqlx::query_as!(
+        Release,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
+         from release where yanked_at > $1
+         order by yanked_at"#,
+        since,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(releases)
 }
