@@ -36,6 +36,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `SLUICE_MIRRORS`: other addresses that hold the open models' files under the same paths; named in Metalinks.
     pub mirrors: Vec<Url>,
+    /// What somebody may download.
+    pub downloads: DownloadLimits,
     /// Mail.
     pub mail: MailConfig,
     /// The embedded engine.
@@ -43,6 +45,20 @@ pub struct Config {
     /// `SLUICE_LOG`: what to log, as `tracing` filters.
     pub log: String,
 }
+
+/// What one account may download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DownloadLimits {
+    /// `SLUICE_DOWNLOAD_BYTES_A_DAY`: bytes in a day (UTC); nothing if that is not limited.
+    pub bytes_a_day: Option<u64>,
+    /// `SLUICE_DOWNLOADS_AT_ONCE`: files, or ranges of them, at once.
+    pub at_once: usize,
+}
+
+/// Five times the largest OPT.
+const DOWNLOAD_BYTES_A_DAY: u64 = 2_000_000_000_000;
+/// More than any client opens by itself.
+const DOWNLOADS_AT_ONCE: usize = 64;
 
 /// How mails leave.
 #[derive(Clone, Debug)]
@@ -95,6 +111,8 @@ pub const VARIABLES: &[&str] = &[
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "SLUICE_MIRRORS",
+    "SLUICE_DOWNLOAD_BYTES_A_DAY",
+    "SLUICE_DOWNLOADS_AT_ONCE",
     "SLUICE_SMTP_URL",
     "SLUICE_MAIL_FROM",
     "SLUICE_ENGINE_DEVICE",
@@ -144,6 +162,25 @@ impl Config {
             faults.push(Fault { variable: "SLUICE_MIRRORS", problem, example: "https://mirror.example.org,https://weights.example.net" });
             vec![]
         });
+        let downloads = DownloadLimits {
+            bytes_a_day: match get("SLUICE_DOWNLOAD_BYTES_A_DAY").map(|raw| raw.trim().parse::<u64>()) {
+                None => Some(DOWNLOAD_BYTES_A_DAY),
+                Some(Ok(0)) => None,
+                Some(Ok(bytes)) => Some(bytes),
+                Some(Err(_)) => {
+                    let (variable, problem) = ("SLUICE_DOWNLOAD_BYTES_A_DAY", "not a number of bytes; 0 stands for no limit".into());
+                    faults.push(Fault { variable, problem, example: "2000000000000" });
+                    None
+                }
+            },
+            at_once: parsed(
+                &mut faults,
+                "SLUICE_DOWNLOADS_AT_ONCE",
+                get("SLUICE_DOWNLOADS_AT_ONCE").or_else(|| Some(DOWNLOADS_AT_ONCE.to_string())),
+                "64",
+                |raw| raw.trim().parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a number above 0".into()),
+            ),
+        };
         let database_url = get("DATABASE_URL");
         if let Some(url) = &database_url
             && !url.starts_with("postgres://")
@@ -203,6 +240,7 @@ impl Config {
             objects,
             delivery,
             mirrors,
+            downloads,
             mail: MailConfig { smtp_url, from },
             engine: EngineConfig { precision, memory_bytes },
             log,

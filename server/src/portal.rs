@@ -3,9 +3,10 @@
 use inference::{LoadOptions, ModelPool, PackedCache};
 use sqlx::PgPool;
 
-use crate::clock::Clock;
-use crate::config::Config;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, DownloadLimits};
 use crate::error::Error;
+use crate::http::allowance::Allowance;
 use crate::http::limits::Limit;
 use crate::http::places::Places;
 use crate::integrity::Keyring;
@@ -50,6 +51,10 @@ pub struct Limits {
     pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
     pub applications: Limit,
+    /// Bytes a day and downloads at once, by account.
+    pub downloads: Allowance,
+    /// Downloads at once of those without an account, by network address.
+    pub nameless_downloads: Allowance,
     /// Generations, by account: so many run at once, so many more requests wait.
     pub generations: Places,
 }
@@ -66,14 +71,25 @@ impl Default for Limits {
             device_client: Limit::new(40, minute / 6),
             device_code: Limit::new(20, minute / 4),
             applications: Limit::new(6, minute * 60 * 4),
+            downloads: Allowance::new(None, usize::MAX),
+            nameless_downloads: Allowance::new(None, usize::MAX),
             generations: Places::new(4, 12),
         }
     }
 }
 
 impl Limits {
+    /// Those of these settings.
+    fn new(config: &Config) -> Self {
+        let DownloadLimits { bytes_a_day, at_once } = config.downloads;
+        let downloads = Allowance::new(bytes_a_day, at_once);
+        Self { downloads, nameless_downloads: Allowance::new(None, at_once), ..Self::default() }
+    }
+
     /// Forgets who has all tries again.
-    pub fn sweep(&self) {
+    pub fn sweep(&self, now: Timestamp) {
+        self.downloads.sweep(now);
+        self.nameless_downloads.sweep(now);
         for limit in [
             &self.sign_in_account,
             &self.sign_in_everywhere,
@@ -161,7 +177,8 @@ impl Portal {
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
         let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
-        Ok(Self { db, objects, engine, keys, mailer, clock, config, limits: Limits::default() })
+        let limits = Limits::new(&config);
+        Ok(Self { db, objects, engine, keys, mailer, clock, config, limits })
     }
 
     /// How the parts are, each asked now.

@@ -60,7 +60,7 @@ impl Workers {
             }
         }));
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
-            portal.limits.sweep();
+            portal.limits.sweep(portal.clock.now());
             portal.objects.sweep(portal.clock.now()).await?;
             downloads::tell_late(&portal).await?;
             accounts::sweep(&portal).await

@@ -248,7 +248,9 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin/audit", "admin-record"],
     ["/admin/audit?kind=account.made", "admin-record-kind"],
     ["/admin/mail", "admin-mail"],
+    ["/account/downloads?state=part&model=no-such", "downloads-none-match"],
     ["/admin/usage", "admin-usage"],
+    ["/admin/usage?who=nobody&from=2026-01-01", "admin-usage-none-match"],
     ["/admin/usage/generations", "admin-generations"],
   ]) {
     await visit(admin, path, name);
@@ -318,7 +320,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.csv$/, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

@@ -69,7 +69,7 @@ async fn a_bucket_sends_its_bytes_itself_to_who_may_have_them(db: PgPool) {
     }
 
     portal.ledger.write(&db).await.unwrap();
-    let rows = server::downloads::recent(&mut db.acquire().await.unwrap(), None, 10).await.unwrap();
+    let rows = server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 10).await.unwrap();
     let row = rows.iter().find(|row| row.path == "sub/model.safetensors").unwrap();
     assert_eq!((row.requests, row.sent_bytes), (3, 20_000_010), "one row, of what was handed over");
 }

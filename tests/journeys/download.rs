@@ -327,7 +327,7 @@ async fn the_ledger_says_who_fetched_what_and_how_much(db: PgPool) {
     let rows = async || {
         until(|| portal.ledger.running() == 0).await;
         portal.ledger.write(&db).await.unwrap();
-        server::downloads::recent(&mut db.acquire().await.unwrap(), None, 100).await.unwrap()
+        server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 100).await.unwrap()
     };
 
     get(&ada, &path, &[("range", "bytes=0-9999"), ("user-agent", "curl/8")]).await;
@@ -375,7 +375,7 @@ async fn a_slow_client_holds_up_nobody_and_a_gone_one_leaves_nothing(db: PgPool)
     drop(slow);
     until(|| portal.ledger.running() == 0).await;
     portal.ledger.write(&db).await.unwrap();
-    let rows = server::downloads::recent(&mut db.acquire().await.unwrap(), None, 10).await.unwrap();
+    let rows = server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 10).await.unwrap();
     assert_eq!((rows.len(), rows[0].requests), (1, 9));
     let partly = rows[0].sent_bytes - 32_000_000;
     assert!((0..8 * 32_000_000).contains(&partly), "what was not sent is not counted: {partly}");

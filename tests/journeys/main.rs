@@ -20,6 +20,7 @@ mod proofs;
 mod publish;
 mod publish_killed;
 mod pull;
+mod quota;
 mod ready;
 mod serve;
 mod who_may;

@@ -72,6 +72,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/account/tokens", "/account/tokens", "syyyyyysss"),
     ("POST", "/account/tokens/{id}/revoke", "/account/tokens/{token}/revoke", "snnnnnnsss"),
     ("GET", "/account/downloads", "/account/downloads", "syyyyyysss"),
+    ("GET", "/account/downloads.csv", "/account/downloads.csv", "syyyyyysss"),
     // Applying: one's own cases, and nobody else's.
     ("GET", "/applications", "/applications", "syyyyyysss"),
     ("GET", "/applications/{id}", "/applications/{app}", "snynnnnsss"),
@@ -105,6 +106,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
     ("POST", "/admin/mail/{id}/retry", "/admin/mail/{mail}/retry", "snnnnnysss"),
     ("GET", "/admin/usage", "/admin/usage", "snnnnnysss"),
+    ("GET", "/admin/usage.csv", "/admin/usage.csv", "snnnnnysss"),
     ("GET", "/admin/usage/generations", "/admin/usage/generations", "snnnnnysss"),
     // The Hub's interface: what is on offer is public, the bytes are not.
     ("GET", "/api/agent-harnesses", "/api/agent-harnesses", "yyyyyyyyyy"),

@@ -22,6 +22,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/grants/{id}/revoke", post().to(grants::revoke))
         .route("/admin/audit", get().to(record::record))
         .route("/admin/usage", get().to(usage::downloaded))
+        .route("/admin/usage.csv", get().to(usage::downloaded_as_csv))
         .route("/admin/usage/generations", get().to(usage::generated))
         .route("/admin/mail", get().to(outbox::mails))
         .route("/admin/mail/{id}", get().to(outbox::mail))

@@ -4,10 +4,11 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 
 use crate::accounts::{self, Account, Admin};
 use crate::catalog::{self, Model, human_bytes};
-use crate::downloads::{self, Before, Download};
+use crate::downloads::{self, Asked, Download, Filter, PAGE_ROWS, Totals};
 use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Frame, when};
@@ -15,15 +16,21 @@ use crate::ids::{AccountId, GenerationId, ModelId};
 use crate::playground::{self, Generated};
 use crate::portal::Portal;
 
-/// Rows on one page.
+/// Generations on one page.
 const PAGE: usize = 50;
+/// People that one search for a name may mean.
+const PEOPLE_MAX: i64 = 500;
 
 #[derive(Template)]
 #[template(path = "admin/downloads.html")]
 struct DownloadsPage {
     frame: Frame,
+    asked: Asked,
     rows: Vec<DownloadRow>,
-    older: Option<Before>,
+    totals: Totals,
+    sent: String,
+    older: Option<String>,
+    csv: String,
 }
 
 struct DownloadRow {
@@ -37,25 +44,40 @@ struct DownloadRow {
     client: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Paging {
-    before: Option<String>,
-}
-
 /// `GET /admin/usage`
-pub(super) async fn downloaded(portal: Data<Portal>, frame: Frame, _: Admin, paging: Query<Paging>) -> Result<HttpResponse, Error> {
-    let before = paging.before.as_deref().map(str::parse::<Before>).transpose()?;
+pub(super) async fn downloaded(portal: Data<Portal>, frame: Frame, _: Admin, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let asked = asked.into_inner();
     let mut db = portal.db.acquire().await?;
-    let mut downloads = downloads::recent(&mut db, before, PAGE as i64 + 1).await?;
-    let is_more = downloads.len() > PAGE;
-    downloads.truncate(PAGE);
-    let accounts: Vec<AccountId> = downloads.iter().filter_map(|download| download.account).collect();
+    let filter = filter(&mut db, &asked).await?;
+    let (rows, next) = downloads::cut(downloads::page(&mut db, &filter, asked.before()?, PAGE_ROWS as i64 + 1).await?);
+    let totals = downloads::totals(&mut db, &filter).await?;
+    let accounts: Vec<AccountId> = rows.iter().filter_map(|download| download.account).collect();
     let people = accounts::find_accounts(&mut db, &accounts).await?;
     page(&DownloadsPage {
         frame,
-        older: downloads.last().filter(|_| is_more).map(|last| Before { at: last.last_at, id: last.id }),
-        rows: downloads.into_iter().map(|download| download_row(download, &people)).collect(),
+        rows: rows.into_iter().map(|download| download_row(download, &people)).collect(),
+        sent: human_bytes(totals.sent_bytes.unsigned_abs()),
+        totals,
+        older: next.map(|next| format!("/admin/usage?{}", asked.query(Some(next)))),
+        csv: format!("/admin/usage.csv?{}", asked.query(None)),
+        asked,
     })
+}
+
+/// `GET /admin/usage.csv`
+pub(super) async fn downloaded_as_csv(portal: Data<Portal>, _: Admin, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let filter = filter(&mut *portal.db.acquire().await?, &asked).await?;
+    Ok(downloads::export(&portal, filter, "downloads.csv"))
+}
+
+/// The rows meant; of somebody who is named in part, those of everybody it may be.
+async fn filter(db: &mut PgConnection, asked: &Asked) -> Result<Filter, Error> {
+    let who = asked.who();
+    let accounts = match who.as_str() {
+        "" => None,
+        who => Some(accounts::list_accounts(db, who, None, PEOPLE_MAX).await?.iter().map(|account| account.id).collect()),
+    };
+    Ok(Filter { accounts, ..asked.filter() })
 }
 
 fn download_row(download: Download, people: &[Account]) -> DownloadRow {

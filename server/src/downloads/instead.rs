@@ -3,18 +3,21 @@
 //! Clients read `X-Error-Code` to choose their exception, `X-Error-Message` as its text and print `X-HF-Warning` on stderr.
 //! A HEAD has no body, so all is said in headers, in ASCII. Browsers get the portal's own error page from the same [`Error`].
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::accounts::Visitor;
 use crate::catalog::Model;
 use crate::config::Config;
 use crate::error::{Error, Refusal};
+use crate::http::allowance::{Spent, Standing};
 
 /// The commit an answer speaks of.
 pub(super) const X_REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 /// `topic; text`, printed by clients once per topic.
 pub(super) const X_HF_WARNING: HeaderName = HeaderName::from_static("x-hf-warning");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 /// More than this in one header only feeds proxies that refuse it.
@@ -37,11 +40,12 @@ pub(super) struct Refused {
     message: String,
     warning: Option<String>,
     commit: Option<String>,
+    limits: Option<Standing>,
 }
 
 impl Instead {
     fn refused(error: Error, code: Option<&'static str>, message: String) -> Self {
-        Instead::Refused(Box::new(Refused { error, code, message, warning: None, commit: None }))
+        Instead::Refused(Box::new(Refused { error, code, message, warning: None, commit: None, limits: None }))
     }
 
     /// The token is malformed, unknown, expired or revoked. Clients know this refusal by its exact message.
@@ -54,6 +58,7 @@ impl Instead {
             message: "Invalid credentials in Authorization header".into(),
             warning: Some(warning),
             commit: None,
+            limits: None,
         }))
     }
 
@@ -83,7 +88,7 @@ impl Instead {
             }
         };
         let warning = Some(format!("gated; {message}"));
-        Instead::Refused(Box::new(Refused { error, code: Some("GatedRepo"), message, warning, commit: None }))
+        Instead::Refused(Box::new(Refused { error, code: Some("GatedRepo"), message, warning, commit: None, limits: None }))
     }
 
     /// The release is not given to anybody. With the code of the gate clients show the reason; as "disabled" they would hide it.
@@ -91,7 +96,22 @@ impl Instead {
         let next = refusal.mend.as_ref().map(|mend| format!(" {}: {}", mend.label, config.url_of(&mend.path)));
         let message = format!("{}{}", refusal.message, next.unwrap_or_default());
         let warning = Some(format!("yanked; {message}"));
-        Instead::Refused(Box::new(Refused { error: Error::Forbidden(refusal), code: Some("GatedRepo"), message, warning, commit: None }))
+        Instead::Refused(Box::new(Refused {
+            error: Error::Forbidden(refusal),
+            code: Some("GatedRepo"),
+            message,
+            warning,
+            commit: None,
+            limits: None,
+        }))
+    }
+
+    /// The account has had what it may have. With the code of the gate clients that give up show why; those that wait read the headers.
+    pub(super) fn limited(standing: &Standing, spent: Spent, why: String) -> Self {
+        let error = Error::Limited { retry_after_s: standing.retry_after_s(spent) };
+        let warning = Some(format!("quota; {why}"));
+        let limits = Some(*standing);
+        Instead::Refused(Box::new(Refused { error, code: Some("GatedRepo"), message: why, warning, commit: None, limits }))
     }
 
     /// There is no such model. Somebody without an account is told as the Hub tells it, because signing in might show more.
@@ -117,6 +137,7 @@ impl Instead {
             message: format!("Entry not found: {path}"),
             warning: None,
             commit: Some(commit.to_owned()),
+            limits: None,
         }))
     }
 }
@@ -173,8 +194,17 @@ impl Refused {
         if let Some(commit) = &self.commit {
             headers.insert(X_REPO_COMMIT, ascii(commit));
         }
+        if let Some(standing) = &self.limits {
+            tell_limits(headers, standing);
+        }
         response
     }
+}
+
+/// What may still be had, and what of (draft-ietf-httpapi-ratelimit-headers; clients of the Hub read it too).
+pub(super) fn tell_limits(headers: &mut HeaderMap, standing: &Standing) {
+    headers.insert(RATE_LIMIT, ascii(&standing.rate_limit()));
+    headers.insert(RATE_LIMIT_POLICY, ascii(&standing.policy()));
 }
 
 /// Text for a header: older clients garble what is not ASCII, and a line break would end the header.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, FieldError};
+use crate::http::allowance::Pass;
 use crate::ids::{AccountId, DownloadId, ModelId, ReleaseId};
 use crate::portal::Portal;
 
@@ -117,17 +119,29 @@ pub(super) struct Tally {
 pub struct Ledger {
     unwritten: Arc<Mutex<HashMap<Key, Tally>>>,
     watch: Watch,
+    begun: Arc<AtomicU64>,
+    sent_bytes: Arc<AtomicU64>,
     clock: Clock,
+}
+
+/// What was transferred since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Transfers begun.
+    pub requests: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
 }
 
 impl Ledger {
     /// An empty one.
     pub fn new(clock: Clock) -> Self {
-        Self { unwritten: Arc::default(), watch: Watch::default(), clock }
+        Self { clock, ..Self::default() }
     }
 
     /// Opens the row of a transfer that begins now.
     pub(super) fn begin(&self, visitor: &Visitor, model: &Model, release: &Release, file: &ReleaseFile, client: &str) -> Meter {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.now();
         let key = Key { account: visitor.account_id(), release: release.id, path: file.path.clone(), day: now.date() };
         let tally = Tally {
@@ -142,7 +156,7 @@ impl Ledger {
             client: client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARS_MAX).collect(),
         };
         self.add(&key, Tally { requests: 1, ..tally.clone() });
-        Meter { ledger: self.clone(), key, tally, unreported: 0 }
+        Meter { ledger: self.clone(), key, tally, unreported: 0, pass: None }
     }
 
     /// Asks of every running transfer whether its reader may still have the bytes, and ends those that may not.
@@ -153,6 +167,11 @@ impl Ledger {
     /// The transfers that can be ended.
     pub(super) fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// What was transferred since the start.
+    pub fn counts(&self) -> Counts {
+        Counts { requests: self.begun.load(Ordering::Relaxed), sent_bytes: self.sent_bytes.load(Ordering::Relaxed) }
     }
 
     /// How many transfers are running.
@@ -226,9 +245,16 @@ pub(super) struct Meter {
     key: Key,
     tally: Tally,
     unreported: u64,
+    pass: Option<Pass>,
 }
 
 impl Meter {
+    /// Holds a place among the account's downloads for as long as it counts.
+    pub(super) fn holding(mut self, pass: Option<Pass>) -> Self {
+        self.pass = pass;
+        self
+    }
+
     /// `bytes`, counted as they leave.
     pub(super) fn measure<S>(self, bytes: S) -> Measured<S> {
         Measured { bytes: Box::pin(bytes), leaving: 0, meter: self }
@@ -241,6 +267,10 @@ impl Meter {
 
     fn count(&mut self, sent: u64) {
         self.unreported += sent;
+        self.ledger.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+        if let Some(pass) = &mut self.pass {
+            pass.sent(sent);
+        }
         if self.unreported >= REPORT_EVERY_BYTES {
             self.report();
         }

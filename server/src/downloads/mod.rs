@@ -4,13 +4,16 @@
 //! What is open: a model's card, licence, file list, sizes and digests are readable by everybody, gated or not, because the portal's
 //! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
 
+mod csv;
 mod describe;
+mod filter;
 mod headers;
 mod hub;
 mod instead;
 mod ledger;
 mod lookup;
 mod query;
+mod quota;
 mod range;
 mod routes;
 mod send;
@@ -19,8 +22,10 @@ mod tree;
 mod watch;
 mod yank;
 
-pub use ledger::{Before, Download, Ledger};
+pub use csv::export;
+pub use filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
+pub use ledger::{Before, Counts, Download, Ledger};
 pub use routes::configure;
-pub use store::recent;
+pub use store::{page, totals};
 pub use watch::ASK_EVERY;
 pub use yank::{Yanked, fetched_by, restore, tell_late, yank};

@@ -4,14 +4,16 @@ use actix_web::web::{Bytes, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
+use super::filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 use super::instead::Instead;
-use super::ledger::{Before, Download, Ledger};
-use super::{describe, hub, lookup, send, store};
+use super::ledger::{Download, Ledger};
+use super::{csv, describe, hub, lookup, quota, send, store};
 use crate::accounts::{SignedIn, Visitor};
 use crate::catalog::human_bytes;
 use crate::error::Error;
-use crate::http::Frame;
+use crate::http::allowance::Standing;
 use crate::http::page::page;
+use crate::http::{Frame, when};
 use crate::portal::Portal;
 
 /// The room's URLs. They stand before `/{org}/{name}`, which would take some of them for a model.
@@ -19,6 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     let file = || web::get().to(file);
     let file_head = || web::head().to(self::file);
     cfg.service(web::resource("/account/downloads").route(web::get().to(mine)))
+        .service(web::resource("/account/downloads.csv").route(web::get().to(mine_as_csv)))
         .service(web::resource("/api/agent-harnesses").route(web::get().to(agent_harnesses)))
         .service(web::resource("/api/telemetry/{topic:.*}").route(web::head().to(telemetry)))
         .service(web::resource("/api/whoami-v2").route(web::get().to(whoami)))
@@ -105,15 +108,17 @@ async fn telemetry() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
-/// Rows on one page of downloads.
-const PAGE_ROWS: i64 = 50;
-
 #[derive(Template)]
 #[template(path = "downloads/mine.html")]
 struct MinePage {
     frame: Frame,
+    asked: Asked,
     downloads: Vec<Line>,
-    older: Option<Before>,
+    totals: Totals,
+    sent: String,
+    older: Option<String>,
+    csv: String,
+    today: Today,
 }
 
 struct Line {
@@ -123,19 +128,52 @@ struct Line {
     at: String,
 }
 
-#[derive(serde::Deserialize)]
-struct From {
-    before: Option<String>,
+/// What the account may still have today, in words.
+struct Today {
+    /// `12 GB of 2.0 TB`; nothing where a day is not limited.
+    bytes: Option<String>,
+    is_used_up: bool,
+    resets: String,
+    running: usize,
+    at_once: usize,
+}
+
+impl From<Standing> for Today {
+    fn from(standing: Standing) -> Self {
+        let bytes = |limit| format!("{} of {}", human_bytes(standing.used_bytes), human_bytes(limit));
+        Self {
+            bytes: standing.bytes_a_day.map(bytes),
+            is_used_up: standing.left_bytes() == Some(0),
+            resets: when::wait(standing.resets_in_s),
+            running: standing.running,
+            at_once: standing.at_once,
+        }
+    }
 }
 
 /// `GET /account/downloads`
-async fn mine(portal: Data<Portal>, by: SignedIn, from: Query<From>, frame: Frame) -> Result<HttpResponse, Error> {
-    let before = from.before.as_deref().map(str::parse::<Before>).transpose()?;
+async fn mine(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>, frame: Frame) -> Result<HttpResponse, Error> {
+    let asked = asked.into_inner();
+    let filter = Filter { accounts: Some(vec![by.account.id]), ..asked.filter() };
     let mut db = portal.db.acquire().await?;
-    let downloads = store::of_account(&mut db, by.account.id, before, PAGE_ROWS).await?;
-    let last = downloads.last().filter(|_| downloads.len() as i64 == PAGE_ROWS);
-    let older = last.map(|last| Before { at: last.last_at, id: last.id });
-    page(&MinePage { frame, downloads: downloads.into_iter().map(line).collect(), older })
+    let (downloads, next) = cut(store::page(&mut db, &filter, asked.before()?, PAGE_ROWS as i64 + 1).await?);
+    let totals = store::totals(&mut db, &filter).await?;
+    let today = quota::standing(&mut db, &portal, by.account.id).await?.into();
+    page(&MinePage {
+        frame,
+        downloads: downloads.into_iter().map(line).collect(),
+        sent: human_bytes(totals.sent_bytes.unsigned_abs()),
+        totals,
+        older: next.map(|next| format!("/account/downloads?{}", asked.query(Some(next)))),
+        csv: format!("/account/downloads.csv?{}", asked.query(None)),
+        asked,
+        today,
+    })
+}
+
+/// `GET /account/downloads.csv`
+async fn mine_as_csv(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>) -> HttpResponse {
+    csv::export(&portal, Filter { accounts: Some(vec![by.account.id]), ..asked.filter() }, "my-downloads.csv")
 }
 
 fn line(download: Download) -> Line {

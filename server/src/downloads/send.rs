@@ -8,9 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::instead::{Instead, X_HF_WARNING, ascii};
+use super::instead::{Instead, X_HF_WARNING, ascii, tell_limits};
 use super::ledger::Ledger;
 use super::query::{Query, is_yes};
+use super::quota::Share;
 use super::range::{self, Asked, Part};
 use super::{headers, lookup};
 use crate::accounts::Visitor;
@@ -40,6 +41,8 @@ struct Found {
     release: Release,
     file: ReleaseFile,
     warning: Option<String>,
+    /// Whose allowance the bytes are taken from; nobody's for what everybody may read.
+    share: Option<Share>,
 }
 
 /// Answers a request for a file. A name that may move (a branch, a tag, a short commit) is answered with the commit it means now,
@@ -53,7 +56,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         headers::identify(&mut response, release, file);
         let location = headers::location(model, release, &file.path, request.query_string());
         response.insert_header((header::LOCATION, location)).insert_header((header::CACHE_CONTROL, "no-cache"));
-        return Ok(with_warning(response.finish(), &found));
+        return Ok(told(portal, response.finish(), &found));
     }
 
     let size = u64::try_from(file.size_bytes).expect("object_size_ck allows no negative size");
@@ -64,7 +67,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         Part::NotModified => {
             let mut response = HttpResponse::NotModified();
             headers::identify(&mut response, release, file);
-            return Ok(with_warning(response.body(NoBody::new()), &found));
+            return Ok(told(portal, response.body(NoBody::new()), &found));
         }
         Part::Unsatisfiable => {
             let mut response = HttpResponse::RangeNotSatisfiable();
@@ -86,28 +89,32 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         portal.objects.confirm(&key, size).await.map_err(Error::from)?;
         headers::describe(&mut response, file, &shown);
         // Only a body of known size makes actix tell that size; of a HEAD it sends none of it.
-        return Ok(with_warning(response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>())), &found));
+        return Ok(told(portal, response.body(SizedStream::new(size, stream::empty::<std::io::Result<Bytes>>())), &found));
     }
     let client = text(request, header::USER_AGENT).unwrap_or_default();
+    let pass = match &found.share {
+        Some(share) => Some(share.enter(portal, len).await?),
+        None => None,
+    };
     if portal.config.delivery == Delivery::Redirect
         && !carries_its_token_along(request, client)
         && let Some(address) = portal.objects.signed_get(&key, &shown, ADDRESS_LIFE).await.map_err(Error::from)?
     {
-        ledger.begin(&visitor, model, release, file, client).hand_over(len);
+        ledger.begin(&visitor, model, release, file, client).holding(pass).hand_over(len);
         let mut response = HttpResponse::Found();
         headers::identify(&mut response, release, file);
         response.insert_header((header::LOCATION, address)).insert_header((header::CACHE_CONTROL, "no-store"));
-        return Ok(with_warning(response.finish(), &found));
+        return Ok(told(portal, response.finish(), &found));
     }
     headers::describe(&mut response, file, &shown);
     let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
-    let measured = ledger.begin(&visitor, model, release, file, client).measure(bytes);
+    let measured = ledger.begin(&visitor, model, release, file, client).holding(pass).measure(bytes);
     let response = if lookup::is_readable_by_all(&file.path) {
         response.body(SizedStream::new(len, measured))
     } else {
         response.body(SizedStream::new(len, ledger.watch().guard(&visitor, model.id, measured)))
     };
-    Ok(with_warning(response, &found))
+    Ok(told(portal, response, &found))
 }
 
 /// Some programs send the headers they were told to send wherever a redirect leads them, our token among them. It does not leave the
@@ -128,11 +135,16 @@ async fn find(portal: &Portal, visitor: &Visitor, request: &HttpRequest, names: 
         lookup::ends_soon(&portal.config, &model, &permit, portal.clock.now())
     };
     let release = lookup::release(&mut db, &model, &names.revision).await?;
+    let mut share = None;
     if !readable {
         lookup::is_offered(&portal.config, &model, &release)?;
+        share = Some(Share::of(&mut db, portal, visitor, request).await?);
     }
     let file = lookup::file(&mut db, &release, &names.path).await?;
-    Ok(Found { model, release, file, warning })
+    if let Some(share) = &share {
+        share.check_day(portal)?;
+    }
+    Ok(Found { model, release, file, warning, share })
 }
 
 fn asked(request: &HttpRequest) -> Asked<'_> {
@@ -147,7 +159,11 @@ fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-fn with_warning(mut response: HttpResponse, found: &Found) -> HttpResponse {
+/// With what is told beside the file: a warning, and what is left of today's allowance.
+fn told(portal: &Portal, mut response: HttpResponse, found: &Found) -> HttpResponse {
+    if let Some(share) = &found.share {
+        tell_limits(response.headers_mut(), &share.standing(portal));
+    }
     if let Some(warning) = &found.warning {
         response.headers_mut().insert(X_HF_WARNING, ascii(warning));
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use time::Date;
 
+use super::filter::{Filter, Totals};
 use super::ledger::{Before, Download, Key, Tally};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -45,22 +46,27 @@ pub(super) async fn add(tx: &mut PgConnection, key: &Key, tally: &Tally) -> Resu
     Ok(())
 }
 
-/// The latest downloads of one account, newest first, from before `before` if given.
-pub(super) async fn of_account(
-    db: &mut PgConnection,
-    account: AccountId,
-    before: Option<Before>,
-    limit: i64,
-) -> Result<Vec<Download>, Error> {
+/// The latest downloads that `filter` lets through, newest first, from before `before` if given.
+pub async fn page(db: &mut PgConnection, filter: &Filter, before: Option<Before>, limit: i64) -> Result<Vec<Download>, Error> {
+    let accounts = filter.accounts.as_ref().map(|accounts| accounts.iter().map(|account| account.uuid()).collect::<Vec<_>>());
     let rows = sqlx::query_as!(
         Download,
         r#"select id as "id: DownloadId", account_id as "account: AccountId", model_name, revision, path, size_bytes, sent_bytes, requests,
                 started_at, last_at, completed_at, client
          from download
-         where account_id = $1 and ($2::timestamptz is null or (last_at, id) < ($2, $3))
+         where ($1::uuid[] is null or account_id = any($1))
+           and ($2 = '' or strpos(lower(model_name), lower($2)) > 0)
+           and ($3::boolean is null or (completed_at is not null) = $3)
+           and ($4::date is null or day >= $4)
+           and ($5::date is null or day <= $5)
+           and ($6::timestamptz is null or (last_at, id) < ($6, $7))
          order by last_at desc, id desc
-         limit $4"#,
-        account.uuid(),
+         limit $8"#,
+        accounts.as_deref(),
+        filter.model,
+        filter.complete,
+        filter.from,
+        filter.to,
         before.map(|before| before.at),
         before.map(|before| before.id.uuid()),
         limit,
@@ -70,23 +76,40 @@ pub(super) async fn of_account(
     Ok(rows)
 }
 
-/// The latest downloads of everybody, newest first, from before `before` if given.
-pub async fn recent(db: &mut PgConnection, before: Option<Before>, limit: i64) -> Result<Vec<Download>, Error> {
-    let rows = sqlx::query_as!(
-        Download,
-        r#"select id as "id: DownloadId", account_id as "account: AccountId", model_name, revision, path, size_bytes, sent_bytes, requests,
-                started_at, last_at, completed_at, client
+/// What the downloads that `filter` lets through are together.
+pub async fn totals(db: &mut PgConnection, filter: &Filter) -> Result<Totals, Error> {
+    let accounts = filter.accounts.as_ref().map(|accounts| accounts.iter().map(|account| account.uuid()).collect::<Vec<_>>());
+    let totals = sqlx::query_as!(
+        Totals,
+        r#"select count(*) as "rows!", count(completed_at) as "complete!", coalesce(sum(sent_bytes), 0)::bigint as "sent_bytes!",
+                count(distinct account_id) as "accounts!"
          from download
-         where $1::timestamptz is null or (last_at, id) < ($1, $2)
-         order by last_at desc, id desc
-         limit $3"#,
-        before.map(|before| before.at),
-        before.map(|before| before.id.uuid()),
-        limit,
+         where ($1::uuid[] is null or account_id = any($1))
+           and ($2 = '' or strpos(lower(model_name), lower($2)) > 0)
+           and ($3::boolean is null or (completed_at is not null) = $3)
+           and ($4::date is null or day >= $4)
+           and ($5::date is null or day <= $5)"#,
+        accounts.as_deref(),
+        filter.model,
+        filter.complete,
+        filter.from,
+        filter.to,
     )
-    .fetch_all(db)
+    .fetch_one(db)
     .await?;
-    Ok(rows)
+    Ok(totals)
+}
+
+/// The bytes that an account was sent on one day (UTC).
+pub(super) async fn sent_on(db: &mut PgConnection, account: AccountId, day: Date) -> Result<i64, Error> {
+    let sent = sqlx::query_scalar!(
+        r#"select coalesce(sum(sent_bytes), 0)::bigint as "sent!" from download where account_id = $1 and day = $2"#,
+        account.uuid(),
+        day,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(sent)
 }
 
 /// For each of `models`, how often it was downloaded since `day`: as on the Hub, its `config.json` stands for the whole.

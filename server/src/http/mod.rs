@@ -1,5 +1,6 @@
 //! Tools for talking HTTP: pages, problems, forms, files of our own. Knows no capability; who is looking comes as plain values.
 
+pub mod allowance;
 pub mod assets;
 pub mod csrf;
 pub mod filters;
