@@ -98,6 +98,8 @@ ids! {
     GrantId = "grant";
     /// A row of the download ledger.
     DownloadId = "dl";
+    /// One time through the whole store.
+    ScrubId = "scrub";
     /// A generation in the playground or by the API.
     GenerationId = "gen";
 }

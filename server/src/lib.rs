@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
 //! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
-//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `workers`, `commands`.
+//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `metrics`, `workers`, `commands`.
 
 pub mod access;
 pub mod accounts;
@@ -20,6 +20,7 @@ pub mod http;
 pub mod ids;
 pub mod integrity;
 pub mod mail;
+mod metrics;
 pub mod models;
 pub mod playground;
 pub mod portal;

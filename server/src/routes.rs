@@ -8,12 +8,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::error::Error;
 use crate::http::assets;
 use crate::portal::Portal;
-use crate::{access, accounts, admin, downloads, models, playground};
+use crate::{access, accounts, admin, downloads, metrics, models, playground};
 
 /// Wires every URL.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/healthz", get().to(healthz))
         .route("/readyz", get().to(readyz))
+        .route("/metrics", get().to(metrics::metrics))
         .route("/robots.txt", get().to(robots))
         .route("/static/{bundle}/{name}", get().to(assets::serve))
         .route("/static/{bundle}/{name}", head().to(assets::serve))

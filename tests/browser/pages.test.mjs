@@ -58,6 +58,7 @@ test("a portal in which nothing has happened yet", async () => {
     ["/admin/grants", "admin-grants-empty"],
     ["/admin/mail", "admin-mail-empty"],
     ["/admin/usage", "admin-usage-empty"],
+    ["/admin/store", "admin-store-never-read"],
     ["/admin/usage/generations", "admin-generations-empty"],
   ]) {
     await visit(admin, path, name);
@@ -255,6 +256,8 @@ test("long names, and the admin's pages when something has happened", async () =
   ]) {
     await visit(admin, path, name);
   }
+  await portal.sluice(["scrub", "--rate", "0"]);
+  await visit(admin, "/admin/store", "admin-store");
   await admin.goto("/admin/mail");
   await admin.getByRole("link", { name: /password/i }).first().click();
   await look(admin, "admin-mail-read");
@@ -320,7 +323,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.csv$/, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.csv$/, /^\/\.well-known\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

@@ -23,5 +23,6 @@ mod pull;
 mod quota;
 mod ready;
 mod serve;
+mod store_health;
 mod who_may;
 mod yank;

@@ -2,6 +2,7 @@
 //! and changes through their verbs; keeps nothing of its own.
 
 mod grants;
+mod holdings;
 mod models;
 mod outbox;
 mod overview;

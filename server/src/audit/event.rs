@@ -29,6 +29,7 @@ pub enum Event {
     SigningKeyRotated { from: String, to: String, retires: String },
     ReleaseYanked { model: ModelId, revision: String, reason: String },
     ReleaseRestored { model: ModelId, revision: String },
+    ObjectsRemoved { objects: usize, bytes: u64 },
     ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
     ApplicationWithdrawn { application: ApplicationId },
     ApplicationApproved { application: ApplicationId, grant: GrantId },
@@ -62,6 +63,7 @@ impl Event {
             Event::SigningKeyRotated { .. } => "signing_key.rotated",
             Event::ReleaseYanked { .. } => "release.yanked",
             Event::ReleaseRestored { .. } => "release.restored",
+            Event::ObjectsRemoved { .. } => "store.objects_removed",
             Event::ApplicationSubmitted { .. } => "application.submitted",
             Event::ApplicationWithdrawn { .. } => "application.withdrawn",
             Event::ApplicationApproved { .. } => "application.approved",
@@ -94,6 +96,7 @@ impl Event {
             | Event::ReleaseYanked { model, .. }
             | Event::ReleaseRestored { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
+            Event::ObjectsRemoved { .. } => "store".into(),
             Event::ApplicationSubmitted { application, .. }
             | Event::ApplicationWithdrawn { application }
             | Event::ApplicationApproved { application, .. }
@@ -119,6 +122,7 @@ impl Event {
             Event::DeviceApproved { program, .. } | Event::DeviceDenied { program, .. } => json!({ "program": program }),
             Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
+            Event::ObjectsRemoved { objects, bytes } => json!({ "objects": objects, "bytes": bytes }),
             Event::ReleaseYanked { revision, reason, .. } => json!({ "revision": revision, "reason": reason }),
             Event::ReleasePublished { revision, .. } | Event::ReleaseRestored { revision, .. } => json!({ "revision": revision }),
             Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),

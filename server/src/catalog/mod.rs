@@ -8,12 +8,14 @@ mod copy;
 mod demo;
 mod derive;
 mod gate;
+mod gc;
 mod keep;
 mod meter;
 mod model;
 mod model_name;
 mod prove;
 mod publish;
+mod scrub;
 mod size;
 mod store;
 mod survey;
@@ -23,14 +25,16 @@ pub use card::{SafeHtml, render as render_markdown};
 pub use check::{CARD_FILE, Fault};
 pub use demo::publish_if_empty as publish_demo_if_empty;
 pub use gate::change_gate;
+pub use gc::{KEEP_DAYS_DEFAULT as GC_KEEP_DAYS_DEFAULT, Sweep, Unneeded, collect};
 pub use meter::{Meter, Phase};
 pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use prove::{prove_next, rotate_key};
 pub use publish::{Order, Outcome, Published, publish};
+pub use scrub::{RATE_DEFAULT as SCRUB_RATE_DEFAULT, scrub};
 pub use size::human_bytes;
 pub use store::{
-    Bundle, bundle, file, file_proofs, files, find_model, find_model_by_id, find_models, licence, list_all_models, list_models,
-    main_releases, names, release, releases, report, resolve, yanked_since,
+    Bundle, Faulty, Holdings, Round, bundle, faulty, file, file_proofs, files, find_model, find_model_by_id, find_models, holdings,
+    licence, list_all_models, list_models, main_releases, names, release, releases, report, resolve, rounds, yanked_since,
 };
 pub use yank::{Changed, YANK_REASON_CHARS_MAX, restore, yank};

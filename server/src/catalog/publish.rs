@@ -71,6 +71,16 @@ pub struct Published {
 /// taken in another spelling, the tag by another release, or files change meanwhile; `Unavailable` if the disk is full.
 pub async fn publish(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> Result<Outcome, Error> {
     check_spelling(&mut *portal.db.acquire().await?, order.name).await?;
+    // Objects that are found in the store are counted on before a release names them: nobody removes any meanwhile (see `gc`).
+    let mut held = portal.db.acquire().await?;
+    held.close_on_drop();
+    store::hold_objects(&mut held).await?;
+    let outcome = publish_held(portal, order, meter).await;
+    store::let_go(&mut held).await?;
+    outcome
+}
+
+async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) -> Result<Outcome, Error> {
     portal.objects.check().await.map_err(Problem::for_operator)?;
     portal.objects.sweep(portal.clock.now()).await?;
 

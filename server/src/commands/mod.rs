@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod convert;
+pub mod gc;
 pub mod generate;
 pub mod grant;
 mod greeting;
@@ -11,6 +12,7 @@ mod progress;
 pub mod publish;
 pub mod pull;
 pub mod release;
+pub mod scrub;
 pub mod serve;
 pub mod token;
 pub mod user;
@@ -106,6 +108,14 @@ enum PortalCommand {
     /// Lists the releases of a model, takes one off offer, puts it back
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// Lists what in the store no release needs, and removes it with --delete
+    #[command(after_help = "Examples:\n  sluice gc\n  sluice gc --delete --keep-days 30\n\nDoes nothing while a publication runs.")]
+    Gc(gc::Gc),
+    /// Reads every object of the store back and compares it with its digest; goes on where it was interrupted
+    #[command(
+        after_help = "Examples:\n  sluice scrub\n  sluice scrub --rate 20000000\n\nEnds with 3 if an object is not what it was; /admin/store and /metrics tell how far it is."
+    )]
+    Scrub(scrub::Scrub),
     /// Makes access tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -148,6 +158,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
             return Exit::Usage;
         }
     };
+    let mut is_whole = true;
     let done = match command {
         // Boxed where a store is asked: what its client keeps while it waits is large.
         PortalCommand::Serve => Box::pin(serve::run(config)).await,
@@ -159,9 +170,18 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
         PortalCommand::Release(command) => with_portal(config, async |portal| release::run(portal, command).await).await,
+        PortalCommand::Gc(command) => with_portal(config, async |portal| gc::run(portal, command).await).await,
+        PortalCommand::Scrub(command) => {
+            let scrubbed = async |portal: &Portal| {
+                is_whole = scrub::run(portal, command).await?;
+                Ok(())
+            };
+            with_portal(config, scrubbed).await
+        }
         PortalCommand::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
     };
     match done {
+        Ok(()) if !is_whole => Exit::Mismatch,
         Ok(()) => Exit::Done,
         Err(error) => {
             say(&format!("sluice: {error}"));

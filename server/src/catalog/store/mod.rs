@@ -4,6 +4,7 @@ mod model;
 mod object;
 mod proof;
 mod release;
+mod scrub;
 
 pub use model::{find_model, find_model_by_id, find_models, licence, list_all_models, list_models};
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
@@ -12,6 +13,12 @@ pub use proof::{Bundle, bundle, file_proofs, report};
 pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, save_bundles, signed_by, undigested, unproven};
 pub use release::{file, files, main_releases, names, release, releases, resolve, yanked_since};
 pub(super) use release::{insert_files, insert_release, main_of, newest_good_release, point, point_by_yank, set_yanked};
+
+pub use scrub::{Faulty, Holdings, Round, faulty, holdings, rounds};
+pub(super) use scrub::{
+    Stored, begin_round, claim_objects, claim_scrub, finish_round, forget_object, hold_objects, let_go, next_to_check, note_checked,
+    object_names, open_round, unneeded_objects,
+};
 
 /// Whether the database can be asked for these: its texts hold no zero byte, addresses may.
 fn is_text<const N: usize>(parts: [&str; N]) -> bool {

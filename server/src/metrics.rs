@@ -1,0 +1,81 @@
+//! `GET /metrics`: the numbers we have, in the words of Prometheus. They tell how much is downloaded here, so only this machine, trusted
+//! proxies' networks and programs with an admin's token may read them.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::accounts::{Role, Visitor};
+use crate::catalog::{self, Holdings, Round};
+use crate::clock::Timestamp;
+use crate::downloads::{Counts, Ledger};
+use crate::error::Error;
+use crate::http::limits::client_address;
+use crate::portal::Portal;
+
+/// `GET /metrics`
+pub(crate) async fn metrics(
+    portal: Data<Portal>,
+    ledger: Data<Ledger>,
+    request: HttpRequest,
+    visitor: Visitor,
+) -> Result<HttpResponse, Error> {
+    let client = client_address(&request, &portal.config.trusted_proxies).parse::<IpAddr>();
+    let is_near = client.is_ok_and(|client| client.is_loopback() || portal.config.trusted_proxies.contains(client));
+    if !is_near && visitor.account().is_none_or(|account| account.role < Role::Admin) {
+        return Err(Error::NotFound("page"));
+    }
+    let mut db = portal.db.acquire().await?;
+    let holdings = catalog::holdings(&mut db).await?;
+    let rounds = catalog::rounds(&mut db, 2).await?;
+    let text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+fn exposition(counts: &Counts, running: usize, holdings: &Holdings, rounds: &[Round]) -> String {
+    let mut text = String::new();
+    let mut tell = |name: &str, kind: &str, help: &str, value: String| {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{value}\n");
+    };
+    let seconds = |at: Timestamp| format!(" {}", at.unix_timestamp());
+    tell(
+        "sluice_build_info",
+        "gauge",
+        "Always 1; the version is in the label.",
+        format!("{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+    );
+    tell("sluice_downloads_running", "gauge", "Transfers of files that run now.", format!(" {running}"));
+    tell("sluice_download_requests_total", "counter", "Transfers of files begun since the start.", format!(" {}", counts.requests));
+    tell(
+        "sluice_download_sent_bytes_total",
+        "counter",
+        "Bytes of files sent, or handed over to the store to send, since the start.",
+        format!(" {}", counts.sent_bytes),
+    );
+    tell("sluice_store_objects", "gauge", "Objects on record.", format!(" {}", holdings.objects));
+    tell("sluice_store_bytes", "gauge", "Bytes of the objects on record.", format!(" {}", holdings.bytes));
+    tell(
+        "sluice_store_faulty_objects",
+        "gauge",
+        "Objects that were not what they should be when they were read last.",
+        format!(" {}", holdings.faulty),
+    );
+    if let Some(round) = rounds.first() {
+        tell(
+            "sluice_scrub_running",
+            "gauge",
+            "1 if the latest round of the scrub is not through.",
+            format!(" {}", u8::from(round.finished_at.is_none())),
+        );
+        tell("sluice_scrub_started_seconds", "gauge", "When the latest round began, in seconds since 1970.", seconds(round.started_at));
+        tell("sluice_scrub_checked_objects", "gauge", "Objects that the latest round has read.", format!(" {}", round.objects));
+        tell("sluice_scrub_checked_bytes", "gauge", "Bytes that the latest round has read.", format!(" {}", round.bytes));
+        tell("sluice_scrub_faults", "gauge", "Objects that the latest round found faulty.", format!(" {}", round.faults));
+    }
+    if let Some(finished) = rounds.iter().find_map(|round| round.finished_at) {
+        tell("sluice_scrub_finished_seconds", "gauge", "When a round was last through, in seconds since 1970.", seconds(finished));
+    }
+    text
+}
