@@ -185,3 +185,63 @@ fn stat(path: &Path) -> Result<Option<Metadata>, Fault> {
 fn fingerprint(path: &Path) -> Result<Fingerprint, Fault> {
     fs::symlink_metadata(path).map(|metadata| Fingerprint::from(&metadata)).map_err(|cause| Fault::io("look at", path, &cause))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use std::time::{Duration, Instant};
+
+    use super::super::names::PARTIAL;
+    use super::super::release::{CHUNK_BYTES, Digest};
+    use super::*;
+
+    /// A thousand shards of 350 MB: 900 complete, 100 half there. Sparse, so that the test needs no disk.
+    #[test]
+    fn what_remains_of_a_very_large_release_is_known_within_a_second() {
+        let (shards, size_bytes) = (1_000, 350_000_000u64);
+        let place = tempfile::tempdir().unwrap();
+        let file = |number: usize| {
+            let path = format!("model-{number:05}-of-01000.safetensors");
+            let chunks = (0..size_bytes.div_ceil(CHUNK_BYTES)).map(|chunk| Digest::of(format!("{number} {chunk}").as_bytes())).collect();
+            ReleaseFile { sha256: Digest::of(path.as_bytes()), path, size_bytes, chunks }
+        };
+        let release = Release { revision: "0".repeat(40), files: (0..shards).map(file).collect() };
+        let wanted: Vec<usize> = (0..shards).collect();
+        {
+            let folder = Folder::open(place.path()).unwrap();
+            for (number, file) in release.files.iter().enumerate() {
+                let (path, complete) = (Id::of_path(&file.path), number < 900);
+                let at = place.path().join(format!("{}{}", file.path, if complete { "" } else { PARTIAL }));
+                let made = fs::File::create(&at).unwrap();
+                made.set_len(size_bytes).unwrap();
+                let metadata = made.metadata().unwrap();
+                if complete {
+                    let as_it_is = Fingerprint::from(&metadata);
+                    folder.journal.append(Entry::Done { path, digest: Id::of(&file.sha256), as_it_is }).unwrap();
+                    continue;
+                }
+                folder.journal.append(Entry::Begun { path, inode: metadata.ino() }).unwrap();
+                for chunk in (0..file.chunks.len()).step_by(2) {
+                    let entry = Entry::Chunk { path, chunk: u32::try_from(chunk).unwrap(), digest: Id::of(&file.chunks[chunk]) };
+                    folder.journal.append(entry).unwrap();
+                }
+            }
+        }
+        let begun = Instant::now();
+        let folder = Folder::open(place.path()).unwrap();
+        let plan = prepare(&release, &wanted, &folder, false, &Meter::default()).unwrap();
+        let took = begun.elapsed();
+        assert_eq!(plan.jobs.len(), 100);
+        assert!(plan.jobs.iter().all(|job| (job.missing.len(), job.inherited.len()) == (10, 11)));
+        assert_eq!(plan.missing_bytes, 100 * 10 * CHUNK_BYTES);
+        assert!(took < Duration::from_secs(1), "it took {took:?}");
+        drop(folder);
+        let seen = foresee(
+            &release,
+            &wanted,
+            place.path(),
+            &super::super::journal::Journal::peek(&super::super::folder::journal_of(place.path())),
+        );
+        assert_eq!(seen.unwrap(), plan, "a dry run foresees what is done");
+    }
+}
