@@ -1,4 +1,4 @@
-//! From `pytorch_model*.bin` to safetensors: the same numbers bit for bit, in a container that holds nothing to run.
+//! From `pytorch_model*.bin`, or Meta's own `.pt`, to safetensors: the same numbers bit for bit, in a container that holds nothing to run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +25,7 @@ pub struct Converted {
     pub was_there: bool,
 }
 
-/// Rewrites the checkpoint's `.bin` weights into `out` as `model.safetensors`, or, past `shard_bytes_max` bytes of tensors, as
+/// Rewrites the checkpoint's `.bin` or `.pt` weights into `out` as `model.safetensors`, or, past `shard_bytes_max` bytes of tensors, as
 /// `model-00001-of-0000n.safetensors` with their index. Types and bytes are kept, equal input gives equal files, and memory
 /// stays at a buffer: tensors go from the mapped file to the new one. Other files are not touched. A checkpoint that is safetensors already
 /// gives `Unsupported`; whatever `tensors` finds wrong is passed on.
@@ -36,7 +36,7 @@ pub struct Converted {
 pub fn convert(checkpoint: &Checkpoint, out: &Path, shard_bytes_max: u64, advance: Advance<'_>) -> Result<Vec<Converted>, Error> {
     let index = tensors_watched(checkpoint, advance)?;
     match index.format() {
-        Format::Torch => {}
+        Format::Torch | Format::Metaseq => {}
         Format::Safetensors => {
             return Err(Error::unsupported("model.safetensors", "is there already; only pytorch_model.bin is converted"));
         }

@@ -6,7 +6,7 @@ use super::entries::Entries;
 use super::files::{Checkpoint, is_plain};
 use super::progress::{Advance, UNWATCHED};
 use super::tensor::Tensor;
-use super::{Fault, safetensors, torch};
+use super::{Fault, metaseq, safetensors, torch};
 use crate::error::Error;
 
 /// The tensors of a checkpoint, in the order of its files and their headers.
@@ -22,6 +22,8 @@ pub struct TensorIndex {
 pub(super) enum Format {
     Safetensors,
     Torch,
+    /// As Meta published OPT itself: `.pt`, in one or several parts.
+    Metaseq,
 }
 
 impl TensorIndex {
@@ -102,7 +104,8 @@ pub(super) fn layout(checkpoint: &Checkpoint) -> Result<Layout, Error> {
             return Ok(Layout { files, format, weight_map: Some((index_file, weight_map)) });
         }
     }
-    Err(no_weights())
+    let parts = metaseq::parts(checkpoint)?;
+    if parts.is_empty() { Err(no_weights()) } else { Ok(Layout { files: parts, format: Format::Metaseq, weight_map: None }) }
 }
 
 /// The names of the files that hold the model's weights; none if they cannot be told, which [`super::verify`] explains.
@@ -114,7 +117,10 @@ pub fn weight_files(checkpoint: &Checkpoint) -> Vec<String> {
 /// `None` if there is nothing to read at all.
 pub(super) fn collect(checkpoint: &Checkpoint, checksums: Option<Advance<'_>>, fault: &mut dyn FnMut(Error)) -> Option<TensorIndex> {
     let Layout { files, format, weight_map } = layout(checkpoint).map_err(&mut *fault).ok()?;
-    let tensors = read_files(checkpoint, &files, format, checksums, fault);
+    let tensors = match format {
+        Format::Metaseq => metaseq::read(checkpoint, &files, checksums).map_err(&mut *fault).ok()?,
+        Format::Safetensors | Format::Torch => read_files(checkpoint, &files, format, checksums, fault),
+    };
     if let Some((index_file, weight_map)) = weight_map {
         check_weight_map(&index_file, &weight_map, &tensors, fault);
     }
@@ -122,7 +128,7 @@ pub(super) fn collect(checkpoint: &Checkpoint, checksums: Option<Advance<'_>>, f
 }
 
 fn no_weights() -> Error {
-    Error::missing("model.safetensors (or pytorch_model.bin, or shards of either with their index)")
+    Error::missing("model.safetensors (or pytorch_model.bin, or shards of either with their index, or Meta's own .pt)")
 }
 
 fn read_weight_map(checkpoint: &Checkpoint, index_file: &str) -> Result<BTreeMap<String, String>, Error> {
@@ -156,7 +162,7 @@ fn read_files(
             None => Err(Error::missing(file)),
             Some(path) => match format {
                 Format::Safetensors => safetensors::read(file, path),
-                Format::Torch => torch::read(file, path, checksums),
+                Format::Torch | Format::Metaseq => torch::read(file, path, torch::Holds::StateDict, checksums),
             },
         };
         match read {

@@ -4,8 +4,10 @@
 
 mod convert;
 mod entries;
+mod facts;
 mod files;
 mod index;
+mod metaseq;
 mod pickle;
 mod progress;
 mod safetensors;
@@ -16,10 +18,11 @@ mod verify;
 
 pub use convert::{Converted, convert};
 pub(crate) use entries::Entries;
+pub use facts::{TensorFacts, digest_of_all, facts, file_facts};
 pub use files::Checkpoint;
 pub(crate) use index::tensors_unread;
 pub use index::{TensorIndex, tensors, weight_files};
 pub use progress::{Advance, convert_bytes, verify_bytes};
 pub use tensor::{Dtype, Tensor};
 pub use tokenizer_json::build_tokenizer_json;
-pub use verify::{Fault, verify, verify_file};
+pub use verify::{Examined, Fault, examine, verify, verify_file};

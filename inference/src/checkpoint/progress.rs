@@ -27,7 +27,7 @@ fn passes(checkpoint: &Checkpoint, over_safetensors: u64, over_torch: u64) -> u6
     let sizes = layout.files.iter().filter_map(|file| Some(std::fs::metadata(checkpoint.path(file)?).ok()?.len()));
     let passes = match layout.format {
         Format::Safetensors => over_safetensors,
-        Format::Torch => over_torch,
+        Format::Torch | Format::Metaseq => over_torch,
     };
     sizes.sum::<u64>().saturating_mul(passes)
 }

@@ -19,8 +19,17 @@ const PICKLE_BYTES_MAX: usize = 4 << 20;
 /// The most members of an archive.
 const MEMBERS_MAX: usize = 1 << 16;
 
+/// What a file is expected to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// A dict of tensors, and nothing else.
+    StateDict,
+    /// The same under "model", beside whatever training left there; or by itself.
+    Model,
+}
+
 /// The tensors of one file. Nothing in it is run: see `pickle`. With `checksums` every byte is read, compared and told.
-pub(super) fn read(file: &str, path: &Path, checksums: Option<Advance<'_>>) -> Result<Vec<Tensor>, Error> {
+pub(super) fn read(file: &str, path: &Path, holds: Holds, checksums: Option<Advance<'_>>) -> Result<Vec<Tensor>, Error> {
     let map = Mapped::open(path)?;
     let members = members(file, &map, checksums)?;
     let mut roots: Vec<&str> = members.keys().filter_map(|name| name.strip_suffix("/data.pkl")).collect();
@@ -41,7 +50,11 @@ pub(super) fn read(file: &str, path: &Path, checksums: Option<Advance<'_>>) -> R
     if pickled.len() > PICKLE_BYTES_MAX {
         return Err(Error::corrupt(file, format!("data.pkl has {} bytes; at most {PICKLE_BYTES_MAX} are read", pickled.len())));
     }
-    pickle::state_dict(file, pickled)?.into_iter().map(|rebuilt| locate(file, &map, &members, root, rebuilt)).collect()
+    let tensors = match holds {
+        Holds::StateDict => pickle::state_dict(file, pickled)?,
+        Holds::Model => pickle::model(file, pickled)?,
+    };
+    tensors.into_iter().map(|rebuilt| locate(file, &map, &members, root, rebuilt)).collect()
 }
 
 /// Every member's place in the file, by name.

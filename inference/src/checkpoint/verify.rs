@@ -6,8 +6,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::facts::{self, TensorFacts};
 use super::files::Checkpoint;
-use super::progress::Advance;
+use super::progress::{Advance, UNWATCHED};
 use super::tensor::Tensor;
 use super::{index, safetensors};
 use crate::error::{Error, short};
@@ -29,22 +30,38 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that is wrong with a checkpoint: config, index, headers, names and shapes against the config, numbers that are not
-/// finite, the tokenizer. Reads every byte of the weights and tells `advance` (see [`super::verify_bytes`]). Empty means fit to
-/// publish and to load.
+/// What came of looking at a checkpoint.
+#[derive(Debug)]
+pub struct Examined {
+    /// All that is wrong with it. Empty means fit to publish and to load.
+    pub faults: Vec<Fault>,
+    /// Every tensor that could be read, in the checkpoint's order.
+    pub tensors: Vec<TensorFacts>,
+}
+
+/// All that is wrong with a checkpoint; see [`examine`].
 pub fn verify(checkpoint: &Checkpoint, advance: Advance<'_>) -> Vec<Fault> {
-    let mut faults = Vec::new();
+    examine(checkpoint, advance).faults
+}
+
+/// All that is wrong with a checkpoint: config, index, headers, names and shapes against the config, numbers that are not
+/// finite, the tokenizer; and, in the same pass, what there is to say of each tensor. Reads every byte of the weights and tells `advance`
+/// (see [`super::verify_bytes`]).
+pub fn examine(checkpoint: &Checkpoint, advance: Advance<'_>) -> Examined {
+    let (mut faults, mut tensors) = (Vec::new(), Vec::new());
     let config = checkpoint.config().map_err(|error| faults.push(error.into())).ok();
     if let Some(index) = index::collect(checkpoint, Some(advance), &mut |error| faults.push(error.into())) {
         if let Some(config) = &config {
             check_names_and_shapes(config, index.tensors(), &mut faults);
         }
-        faults.par_extend(index.tensors().par_iter().filter_map(|tensor| not_finite(tensor, advance)));
+        tensors = facts::of_all(index.tensors(), advance);
+        let spoilt = index.tensors().iter().zip(&tensors).filter(|(_, facts)| facts.finite < facts.count);
+        faults.extend(spoilt.filter_map(|(tensor, _)| not_finite(tensor, UNWATCHED)));
     }
     if let Err(error) = check_tokenizer(checkpoint, config.as_ref()) {
         faults.push(error);
     }
-    faults
+    Examined { faults, tensors }
 }
 
 /// All that is wrong with one safetensors file that is no part of a checkpoint: its header, the places of its tensors, numbers that

@@ -17,12 +17,19 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack at which a MARK stands.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
+    /// Whether what is not understood is passed over rather than refused.
+    passes_over: bool,
     pub(super) heap: Heap,
 }
 
 impl<'a> Machine<'a> {
     pub(super) fn new(file: &'a str, pickled: &'a [u8]) -> Self {
-        Self { file, rest: pickled, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), heap: Heap::default() }
+        Self { file, rest: pickled, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), passes_over: false, heap: Heap::default() }
+    }
+
+    /// One that makes something opaque of what it does not understand.
+    pub(super) fn passing_over(file: &'a str, pickled: &'a [u8]) -> Self {
+        Self { passes_over: true, ..Self::new(file, pickled) }
     }
 
     /// Runs to the end; gives the value on top of the stack.
@@ -118,9 +125,26 @@ impl<'a> Machine<'a> {
                     let (name, module) = (self.pop_text()?, self.pop_text()?);
                     self.push_global(&module, &name)?; // STACK_GLOBAL
                 }
-                b'Q' => self.persistent_id()?, // BINPERSID
-                b'R' => self.reduce()?,        // REDUCE
-                b'b' => self.build()?,         // BUILD
+                b'Q' => self.persistent_id()?,                         // BINPERSID
+                b'R' => self.reduce()?,                                // REDUCE
+                0x81 if self.passes_over => self.reduce()?,            // NEWOBJ: a call by another name
+                0x8f if self.passes_over => self.push_opaque("a set"), // EMPTY_SET
+                0x90 if self.passes_over => {
+                    let items = self.pop_to_mark()?;
+                    self.append(items)?; // ADDITEMS
+                }
+                b'B' if self.passes_over => {
+                    let length = u32::from_le_bytes(self.array()?);
+                    self.skip(length as usize)?;
+                    self.push_opaque("bytes"); // BINBYTES
+                }
+                b'C' if self.passes_over => {
+                    let length = self.byte()?;
+                    self.skip(length.into())?;
+                    self.push_opaque("bytes"); // SHORT_BINBYTES
+                }
+                b'0' if self.passes_over => drop(self.pop()?), // POP
+                b'b' => self.build()?,                         // BUILD
                 other => {
                     return Err(Error::unsupported(
                         format!("{}: pickle opcode 0x{other:02x}", self.file),
@@ -132,6 +156,10 @@ impl<'a> Machine<'a> {
     }
 
     fn push_global(&mut self, module: &str, name: &str) -> Result<(), Error> {
+        if self.passes_over && Global::named(module, name).is_none() {
+            self.push_opaque(&format!("{module}.{name}"));
+            return Ok(());
+        }
         let global = Global::named(module, name).ok_or_else(|| {
             Error::unsupported(
                 format!("{}: {module}.{name}", self.file),
@@ -145,6 +173,12 @@ impl<'a> Machine<'a> {
     /// ('storage', StorageType, key, location, elements): PyTorch's way to point at a member of the archive.
     fn persistent_id(&mut self) -> Result<(), Error> {
         let items = self.pop_tuple()?;
+        if self.passes_over
+            && let [_, Value::Opaque(what), ..] = items[..]
+        {
+            self.stack.push(Value::Opaque(what));
+            return Ok(());
+        }
         let [Value::Str(kind), Value::Global(Global::StorageType(dtype)), Value::Str(key), Value::Str(_), Value::Int(_)] = items[..] else {
             return Err(self.corrupt("points at something that is no storage"));
         };
@@ -158,6 +192,14 @@ impl<'a> Machine<'a> {
 
     /// A call: of OrderedDict, or of _rebuild_tensor_v2(storage, offset, shape, stride, requires_grad, hooks).
     fn reduce(&mut self) -> Result<(), Error> {
+        if self.passes_over
+            && let [.., callee, _] = self.stack[..]
+            && let Some(what) = self.opaque_call(callee)
+        {
+            self.pop_many(2)?;
+            self.stack.push(Value::Opaque(what));
+            return Ok(());
+        }
         let arguments = self.pop_tuple()?;
         let result = match self.pop()? {
             Value::Global(Global::OrderedDict) if arguments.is_empty() => self.new_dict(),
@@ -176,11 +218,28 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    /// What makes the result of this call opaque: the callee, or the storage that a tensor would be rebuilt from.
+    fn opaque_call(&self, callee: Value) -> Option<usize> {
+        match (callee, self.stack.last()) {
+            (Value::Opaque(what), _) => Some(what),
+            (Value::Global(Global::RebuildTensor), Some(Value::Tuple(arguments))) => match self.heap.tuples[*arguments].first() {
+                Some(Value::Opaque(what)) => Some(*what),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn push_opaque(&mut self, what: &str) {
+        self.heap.strings.push(what.to_owned());
+        self.stack.push(Value::Opaque(self.heap.strings.len() - 1));
+    }
+
     /// A state dict carries version numbers of the modules as its state; they mean nothing to us.
     fn build(&mut self) -> Result<(), Error> {
         self.pop()?;
         match self.stack.last() {
-            Some(Value::Dict(_)) => Ok(()),
+            Some(Value::Dict(_) | Value::Opaque(_)) => Ok(()),
             _ => Err(self.corrupt("gives a state to something that is no dict")),
         }
     }
@@ -205,6 +264,7 @@ impl<'a> Machine<'a> {
                 self.heap.lists[*list].extend(items);
                 Ok(())
             }
+            Some(Value::Opaque(_)) => Ok(()),
             _ => Err(self.corrupt("appends to something that is no list")),
         }
     }
@@ -216,6 +276,7 @@ impl<'a> Machine<'a> {
                 self.heap.dicts[*dict].extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
+            Some(Value::Opaque(_)) => Ok(()),
             _ => Err(self.corrupt("sets an item of something that is no dict")),
         }
     }
@@ -243,6 +304,11 @@ impl<'a> Machine<'a> {
     }
 
     fn push_text(&mut self, length: usize) -> Result<(), Error> {
+        if length > TEXT_BYTES_MAX && self.passes_over {
+            self.skip(length)?;
+            self.push_opaque("a long text");
+            return Ok(());
+        }
         if length > TEXT_BYTES_MAX {
             return Err(self.corrupt(&format!("holds a text of {length} bytes; at most {TEXT_BYTES_MAX} are read")));
         }
@@ -262,6 +328,11 @@ impl<'a> Machine<'a> {
     /// A little-endian two's complement number; ours fit eight bytes.
     fn push_long(&mut self) -> Result<(), Error> {
         let width = usize::from(self.byte()?);
+        if width > 8 && self.passes_over {
+            self.skip(width)?;
+            self.push_opaque("a large number");
+            return Ok(());
+        }
         if width > 8 {
             return Err(self.corrupt("holds a number of more than 64 bits"));
         }

@@ -29,8 +29,24 @@ pub(super) struct Rebuilt {
 /// Runs the pickle of a state dict: a dict from names to tensors.
 pub(super) fn state_dict(file: &str, pickled: &[u8]) -> Result<Vec<Rebuilt>, Error> {
     let mut machine = Machine::new(file, pickled);
-    let top = machine.run()?;
-    let Value::Dict(top) = top else { return Err(machine.corrupt("does not hold a dict of tensors")) };
+    let Value::Dict(top) = machine.run()? else { return Err(machine.corrupt("does not hold a dict of tensors")) };
+    tensors(machine, top)
+}
+
+/// Runs the pickle of a checkpoint of training: a dict whose "model" is a state dict, and the rest anything. The rest is passed over:
+/// what it names is not looked up, what it calls is not called.
+pub(super) fn model(file: &str, pickled: &[u8]) -> Result<Vec<Rebuilt>, Error> {
+    let mut machine = Machine::passing_over(file, pickled);
+    let Value::Dict(top) = machine.run()? else { return Err(machine.corrupt("does not hold a dict")) };
+    let named = |(key, value): &(Value, Value)| match (key, value) {
+        (Value::Str(name), Value::Dict(inner)) if machine.heap.strings[*name] == "model" => Some(*inner),
+        _ => None,
+    };
+    let inner = machine.heap.dicts[top].iter().find_map(named);
+    tensors(machine, inner.unwrap_or(top))
+}
+
+fn tensors(mut machine: Machine<'_>, top: usize) -> Result<Vec<Rebuilt>, Error> {
     let entries = std::mem::take(&mut machine.heap.dicts[top]);
     if entries.len() > TENSORS_MAX {
         return Err(machine.corrupt(&format!("holds {} tensors; at most {TENSORS_MAX} are read", entries.len())));
@@ -50,6 +66,10 @@ pub(super) fn state_dict(file: &str, pickled: &[u8]) -> Result<Vec<Rebuilt>, Err
                     stride: tensor.stride.clone(),
                 })
             }
+            (Value::Str(name), Value::Opaque(what)) => Err(machine.corrupt(&format!(
+                "holds `{}`, which {} made; only tensors of Float, Half and BFloat16 storages are understood, and nothing is run",
+                machine.heap.strings[name], machine.heap.strings[what]
+            ))),
             (Value::Str(name), _) => Err(machine
                 .corrupt(&format!("holds `{}`, which is not a tensor; save the model's state_dict() alone", machine.heap.strings[name]))),
             _ => Err(machine.corrupt("holds an entry whose name is not text")),

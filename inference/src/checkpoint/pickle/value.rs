@@ -17,6 +17,9 @@ pub(super) enum Value {
     Storage(usize),
     Tensor(usize),
     Global(Global),
+    /// Something that is not understood, and need not be: what a checkpoint of training keeps beside its weights. The string says what
+    /// it was made by.
+    Opaque(usize),
 }
 
 /// All that a pickle may name.

@@ -1,0 +1,154 @@
+//! What can be said of a tensor in one pass over its bytes: a digest that no container changes, and a few numbers by which people see
+//! at once that weights are not what they should be.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::files::Checkpoint;
+use super::progress::Advance;
+use super::tensor::{Dtype, PIECE_BYTES, Tensor};
+use super::{index, safetensors, torch};
+use crate::error::Error;
+
+/// Bytes that are digested and then counted while they are in the nearest cache.
+const TURN_BYTES: usize = 16 << 10;
+/// Sums run side by side, so that the processor adds several numbers at once.
+const LANES: usize = 8;
+
+/// One tensor, looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorFacts {
+    /// Its name, as the file gives it.
+    pub name: String,
+    /// The file it is in.
+    pub file: String,
+    /// How it is stored.
+    pub dtype: Dtype,
+    /// Its dimensions, slowest first.
+    pub shape: Vec<usize>,
+    /// BLAKE3, 64 hex digits, over the type's name, the shape and the numbers as they are stored. Equal for equal tensors in
+    /// `.bin`, `.pt` and safetensors, whatever they are called.
+    pub digest: String,
+    /// How many numbers it has.
+    pub count: u64,
+    /// How many of these are neither NaN nor infinite. What follows is of these.
+    pub finite: u64,
+    /// The largest, sign aside.
+    pub absmax: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their standard deviation, of the whole population.
+    pub std: f64,
+}
+
+/// The facts of every tensor of a checkpoint, in its order. Reads every byte and tells `advance`.
+pub fn facts(checkpoint: &Checkpoint, advance: Advance<'_>) -> Result<Vec<TensorFacts>, Error> {
+    Ok(of_all(index::tensors_watched(checkpoint, advance)?.tensors(), advance))
+}
+
+/// The facts of every tensor of one file, a `.safetensors` or what torch saved.
+pub fn file_facts(name: &str, path: &Path, advance: Advance<'_>) -> Result<Vec<TensorFacts>, Error> {
+    let tensors = match name.rsplit_once('.') {
+        Some((_, "safetensors")) => safetensors::read(name, path)?,
+        Some((_, "pt")) => torch::read(name, path, torch::Holds::Model, Some(advance))?,
+        _ => torch::read(name, path, torch::Holds::StateDict, Some(advance))?,
+    };
+    Ok(of_all(&tensors, advance))
+}
+
+/// A digest of all of them: BLAKE3, 64 hex digits, over the sorted lines `name digest`. Files and their order do not matter.
+pub fn digest_of_all(facts: &[TensorFacts]) -> String {
+    let mut lines: Vec<String> = facts.iter().map(|tensor| format!("{} {}\n", tensor.name, tensor.digest)).collect();
+    lines.sort_unstable();
+    blake3::hash(lines.concat().as_bytes()).to_hex().to_string()
+}
+
+pub(super) fn of_all(tensors: &[Tensor], advance: Advance<'_>) -> Vec<TensorFacts> {
+    tensors.par_iter().map(|tensor| of(tensor, advance)).collect()
+}
+
+fn of(tensor: &Tensor, advance: Advance<'_>) -> TensorFacts {
+    let dimensions: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{}\n[{}]\n", tensor.dtype.name(), dimensions.join(",")).as_bytes());
+    let mut sums = Sums::default();
+    let mut numbers = vec![0.0; TURN_BYTES / tensor.dtype.bytes()];
+    for piece in tensor.bytes().chunks(PIECE_BYTES) {
+        for turn in piece.chunks(TURN_BYTES) {
+            hasher.update(turn);
+            let numbers = &mut numbers[..turn.len() / tensor.dtype.bytes()];
+            if tensor.not_finite_among(turn).is_none() {
+                tensor.dtype.widen(turn, numbers);
+                sums.add(numbers);
+            } else {
+                sums.add(&finite_among(tensor.dtype, turn));
+            }
+        }
+        advance(piece.len() as u64);
+    }
+    let (finite, absmax, mean, std) = sums.finish();
+    TensorFacts {
+        name: tensor.name.clone(),
+        file: tensor.file.clone(),
+        dtype: tensor.dtype,
+        shape: tensor.shape.clone(),
+        digest: hasher.finalize().to_hex().to_string(),
+        count: (tensor.bytes().len() / tensor.dtype.bytes()) as u64,
+        finite,
+        absmax,
+        mean,
+        std,
+    }
+}
+
+/// The numbers that are finite, one by one: only where some are not.
+fn finite_among(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let all: Vec<f32> = match dtype {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::Bf16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+    };
+    all.into_iter().filter(|number| number.is_finite()).collect()
+}
+
+#[derive(Default)]
+struct Sums {
+    count: u64,
+    sum: [f64; LANES],
+    squares: [f64; LANES],
+    absmax: [f32; LANES],
+}
+
+impl Sums {
+    fn add(&mut self, numbers: &[f32]) {
+        self.count += numbers.len() as u64;
+        let (rows, rest) = numbers.as_chunks::<LANES>();
+        for row in rows {
+            for (lane, number) in row.iter().enumerate() {
+                self.take(lane, *number);
+            }
+        }
+        for (lane, number) in rest.iter().enumerate() {
+            self.take(lane, *number);
+        }
+    }
+
+    fn take(&mut self, lane: usize, number: f32) {
+        let wide = f64::from(number);
+        self.sum[lane] += wide;
+        self.squares[lane] += wide * wide;
+        self.absmax[lane] = self.absmax[lane].max(number.abs());
+    }
+
+    fn finish(self) -> (u64, f64, f64, f64) {
+        if self.count == 0 {
+            return (0, 0.0, 0.0, 0.0);
+        }
+        let count = self.count as f64;
+        let mean = self.sum.iter().sum::<f64>() / count;
+        let variance = self.squares.iter().sum::<f64>() / count - mean * mean;
+        (self.count, self.absmax.iter().copied().fold(0.0, f32::max).into(), mean, variance.max(0.0).sqrt())
+    }
+}
