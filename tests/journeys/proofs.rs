@@ -156,3 +156,32 @@ async fn a_long_manifest_comes_in_pages(db: PgPool) {
     }
     assert_eq!(seen, names);
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_report_on_the_tensors_does_not_depend_on_their_container(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let visitor = portal.visitor();
+    let mut digests = Vec::new();
+    for (name, fixture) in [("acme/pickled", "preln-fp16-bin-sharded"), ("acme/safe", "preln-fp16-bin-sharded")] {
+        let weights = Weights::of(fixture);
+        if name == "acme/safe" {
+            // The same tensors, published as they lie in the first release.
+            for (path, bytes) in portal.stored("acme/pickled", "main").await {
+                weights.write(&path, bytes);
+            }
+        }
+        let given = inference::Checkpoint::open_dir(weights.path()).unwrap();
+        let release = portal.publishes(name, Gate::Open, &weights).await;
+        let report = visitor.get(&format!("/{name}/proof/{}/tensors.json", release.revision)).await.json();
+        assert_eq!((&report["format"], &report["revision"]), (&"sluice-tensors-1".into(), &release.revision.clone().into()));
+        let facts = inference::checkpoint::facts(&given, &|_| {}).unwrap();
+        assert_eq!(report["digest"], inference::checkpoint::digest_of_all(&facts), "{name}: what its holder computes");
+        let tensors = report["tensors"].as_array().unwrap();
+        assert_eq!(tensors.len(), facts.len());
+        assert!(tensors.iter().all(|tensor| tensor["finite"] == tensor["count"] && tensor["absmax"].as_f64().unwrap() > 0.0));
+        let words = &report["generation"];
+        assert_eq!((words["token_ids"].as_array().unwrap().len(), words["sha256"].as_str().unwrap().len()), (16, 64), "{words}");
+        digests.push((report["digest"].clone(), words["sha256"].clone()));
+    }
+    assert_eq!(digests[0], digests[1]);
+}

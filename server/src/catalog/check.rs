@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use inference::checkpoint::TensorFacts;
 use inference::{Checkpoint, checkpoint};
 
 use super::meter::{Meter, Phase};
@@ -54,6 +55,8 @@ pub(super) struct Fit {
     pub(super) files: BTreeMap<String, Found>,
     /// The model's files, PyTorch's weights included.
     pub(super) checkpoint: Checkpoint,
+    /// What was found in the weights, tensor by tensor.
+    pub(super) tensors: Vec<TensorFacts>,
     /// Whether the weights have to be rewritten as safetensors first.
     pub(super) to_convert: bool,
     /// `config.json`, parsed.
@@ -98,16 +101,17 @@ pub(super) fn check(dir: &Path, meter: &Meter) -> io::Result<Checked> {
         .collect();
     let beside_bytes: u64 = beside.iter().map(|(_, file)| file.size_bytes).sum();
     meter.begin(Phase::Checking, checkpoint::verify_bytes(&checkpoint) + beside_bytes);
-    found.faults.extend(checkpoint::verify(&checkpoint, &|bytes| meter.advance(bytes)).into_iter().map(Fault::from));
+    let examined = checkpoint::examine(&checkpoint, &|bytes| meter.advance(bytes));
+    found.faults.extend(examined.faults.into_iter().map(Fault::from));
     for (path, file) in &beside {
         check_beside(&mut found, path, file, meter);
     }
     let config_json = checkpoint.read("config.json").ok().and_then(|json| serde_json::from_slice(&json).ok());
-    let to_convert = set_aside_foreign_weights(&mut found);
+    let to_convert = set_aside_foreign_weights(&mut found, &model);
     match config_json {
         Some(config_json) if found.faults.is_empty() => {
             let Survey { files, notes, .. } = found;
-            Ok(Checked::Fit(Box::new(Fit { files, checkpoint, to_convert, config_json, card, licence, notes })))
+            Ok(Checked::Fit(Box::new(Fit { files, checkpoint, tensors: examined.tensors, to_convert, config_json, card, licence, notes })))
         }
         _ => Ok(Checked::Unfit(found.faults)),
     }
@@ -134,11 +138,11 @@ fn check_beside(found: &mut Survey, path: &str, file: &Found, meter: &Meter) {
 }
 
 /// Says of every foreign file why it is not published; returns whether the weights are only there in PyTorch's form.
-fn set_aside_foreign_weights(found: &mut Survey) -> bool {
+fn set_aside_foreign_weights(found: &mut Survey, model: &[String]) -> bool {
     let to_convert = !["model.safetensors", "model.safetensors.index.json"].iter().any(|name| found.files.contains_key(*name));
     let foreign = std::mem::take(&mut found.foreign);
     for path in foreign.keys() {
-        let weights = path.starts_with("pytorch_model") && path.ends_with(".bin");
+        let weights = model.contains(path) || (path.starts_with("pytorch_model") && path.ends_with(".bin"));
         found.notes.push(match (weights, to_convert) {
             (true, true) => format!("{path}: rewritten as safetensors; the pickle itself is not published"),
             (true, false) => format!("{path}: not published; the safetensors beside it are"),

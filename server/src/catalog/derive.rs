@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use inference::checkpoint::TensorFacts;
 use inference::{Checkpoint, checkpoint};
 
 use super::check::{Fault, Fit};
@@ -22,6 +23,8 @@ pub(super) struct Derived {
     pub(super) staged: StagedFolder,
     /// Each by its path in the release, which is also its name in the staged folder.
     pub(super) files: BTreeMap<String, Found>,
+    /// What was found in the weights that were made; nothing if none were.
+    pub(super) tensors: Option<Vec<TensorFacts>>,
     /// What the publisher should know.
     pub(super) notes: Vec<String>,
 }
@@ -63,8 +66,8 @@ pub(super) fn derive(staging: &Staging, fit: &Fit, meter: &Meter) -> Result<Resu
         let metadata = std::fs::metadata(&source)?;
         files.insert(name, Found { source, size_bytes: metadata.len(), modified: metadata.modified().ok() });
     }
-    let faults = if fit.to_convert { check_again(fit, &files, meter) } else { vec![] };
-    Ok(if faults.is_empty() { Ok(Some(Derived { staged, files, notes })) } else { Err(faults) })
+    let tensors = if fit.to_convert { check_again(fit, &files, meter).map(Some) } else { Ok(None) };
+    Ok(tensors.map(|tensors| Some(Derived { staged, files, tensors, notes })))
 }
 
 /// Where an interrupted conversion of these files is looked for. Names and sizes are enough: whatever is found there is compared with
@@ -79,7 +82,7 @@ fn conversion_key(fit: &Fit) -> String {
 }
 
 /// The check of what will be served, rather than of what it was made from.
-fn check_again(fit: &Fit, made: &BTreeMap<String, Found>, meter: &Meter) -> Vec<Fault> {
+fn check_again(fit: &Fit, made: &BTreeMap<String, Found>, meter: &Meter) -> Result<Vec<TensorFacts>, Vec<Fault>> {
     let files: BTreeMap<String, PathBuf> = fit
         .files
         .iter()
@@ -87,10 +90,9 @@ fn check_again(fit: &Fit, made: &BTreeMap<String, Found>, meter: &Meter) -> Vec<
         .filter(|(path, _)| !path.contains('/'))
         .map(|(path, file)| (path.clone(), file.source.clone()))
         .collect();
-    match Checkpoint::from_files(files) {
-        Ok(checkpoint) => checkpoint::verify(&checkpoint, &|bytes| meter.advance(bytes)).into_iter().map(Fault::from).collect(),
-        Err(error) => vec![checkpoint::Fault::from(error).into()],
-    }
+    let checkpoint = Checkpoint::from_files(files).map_err(|error| vec![checkpoint::Fault::from(error).into()])?;
+    let examined = checkpoint::examine(&checkpoint, &|bytes| meter.advance(bytes));
+    if examined.faults.is_empty() { Ok(examined.tensors) } else { Err(examined.faults.into_iter().map(Fault::from).collect()) }
 }
 
 #[cfg(test)]

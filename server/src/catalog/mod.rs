@@ -15,6 +15,7 @@ mod model;
 mod model_name;
 mod prove;
 mod publish;
+mod report;
 mod scrub;
 mod size;
 mod store;
@@ -31,6 +32,7 @@ pub use model::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, R
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use prove::{prove_next, rotate_key};
 pub use publish::{Order, Outcome, Published, publish};
+pub use report::tensors_json;
 pub use scrub::{RATE_DEFAULT as SCRUB_RATE_DEFAULT, scrub};
 pub use size::human_bytes;
 pub use store::{

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use inference::checkpoint::TensorFacts;
 use sqlx::PgConnection;
 
 use super::check::{Checked, Fault, Fit, check};
@@ -12,6 +13,7 @@ use super::keep::{self, Incoming, Kept, blocking, keep_all};
 use super::meter::{Meter, Phase};
 use super::model::{Gate, Licence, MAIN, Model, Release, ReleaseFile};
 use super::model_name::ModelName;
+use super::report::{self, FirstWords};
 use super::survey::survey;
 use super::{card, prove, store};
 use crate::audit::{self, Event};
@@ -98,13 +100,24 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
         Err(faults) => return Ok(Outcome::Unfit(faults)),
     };
 
-    let told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
+    let mut told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
+    let tensors = derived.as_ref().and_then(|derived| derived.tensors.clone()).unwrap_or_else(|| fit.tensors.clone());
+    let given = fit.clone();
+    let words =
+        tokio::task::spawn_blocking(move || report::first_words(&given.checkpoint, &given.tensors)).await.map_err(Error::internal)?;
+    let words = words.map_err(|why| told.push(format!("the model was not asked to speak: {why}"))).ok();
     let incoming = incoming(&fit, derived);
     meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
     let kept = keep_all(portal, meter, ahead, incoming).await?;
-    let mut published = offer(portal, order, &fit, &kept).await?;
+    let mut published = offer(portal, order, &fit, &kept, &Said { tensors, words }).await?;
     published.notes.extend(told);
     Ok(Outcome::Published(published))
+}
+
+/// What is told of the weights.
+struct Said {
+    tensors: Vec<TensorFacts>,
+    words: Option<FirstWords>,
 }
 
 /// The files of the release: those of the folder, and those made from them.
@@ -120,7 +133,7 @@ fn incoming(fit: &Fit, derived: Option<Derived>) -> Vec<Incoming> {
 }
 
 /// Makes the release visible: model, release, files, names and record, all or nothing.
-async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept]) -> Result<Published, Error> {
+async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept], said: &Said) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     store::lock_publication(&mut tx, order.name).await?;
@@ -130,6 +143,8 @@ async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept]) -> 
     for file in kept {
         store::insert_chunks(&mut tx, &file.digests).await?;
     }
+    let report = report::report(order, &release.revision, &said.tensors, said.words.as_ref());
+    store::insert_report(&mut tx, release.id, &report, now).await?;
     prove::sign(&mut tx, portal, &model, &release, now).await?;
     tx.commit().await?;
 

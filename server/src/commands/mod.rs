@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod convert;
+pub mod digest;
 pub mod gc;
 pub mod generate;
 pub mod grant;
@@ -88,7 +89,12 @@ enum PortalCommand {
         after_help = "Examples:\n  sluice generate ./opt-125m --prompt 'The sea was' --max-tokens 40 --seed 7\n  sluice generate sluice/opt-verse-6m --prompt 'The sea was' --temperature 0 --json"
     )]
     Generate(generate::Generate),
-    /// Rewrites pytorch_model*.bin as safetensors, running nothing from the pickle
+    /// Tells what tensors are, whatever file they are in, so that any copy can be proven
+    #[command(
+        after_help = "Examples:\n  sluice digest ./opt-125m\n  sluice digest pytorch_model.bin model.safetensors --json\n\nEqual tensors have equal digests in .bin, .pt and safetensors. Those of a release stand in its proof/REVISION/tensors.json."
+    )]
+    Digest(digest::Digest),
+    /// Rewrites pytorch_model*.bin, or Meta's own .pt, as safetensors, running nothing from the pickle
     #[command(after_help = "Example:\n  sluice convert ./opt-1.3b ./opt-1.3b-safetensors")]
     Convert(convert::Convert),
     /// Measures how fast a model runs on this machine, beside what its memory allows
@@ -164,6 +170,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::Serve => Box::pin(serve::run(config)).await,
         PortalCommand::Publish(command) => with_portal(config, async |portal| Box::pin(publish::run(portal, command)).await).await,
         PortalCommand::Generate(command) => Box::pin(generate::run(config, command)).await,
+        PortalCommand::Digest(command) => digest::run(command).await,
         PortalCommand::Convert(command) => convert::run(command).await,
         PortalCommand::Bench(command) => bench::run(command).await,
         PortalCommand::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,

@@ -10,7 +10,7 @@ pub use model::{find_model, find_model_by_id, find_models, licence, list_all_mod
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
 pub use proof::{Bundle, bundle, file_proofs, report};
-pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, save_bundles, signed_by, undigested, unproven};
+pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, insert_report, save_bundles, signed_by, undigested, unproven};
 pub use release::{file, files, main_releases, names, release, releases, resolve, yanked_since};
 pub(super) use release::{insert_files, insert_release, main_of, newest_good_release, point, point_by_yank, set_yanked};
 

@@ -185,6 +185,19 @@ pub async fn bundle(db: &mut PgConnection, release: ReleaseId, which: Bundle) ->
     Ok(bundle)
 }
 
+/// Keeps what was found in a release's weights, as JSON; what is kept already stays.
+pub async fn insert_report(db: &mut PgConnection, release: ReleaseId, tensors_json: &str, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into release_report (release_id, tensors_json, reported_at) values ($1, $2, $3) on conflict (release_id) do nothing",
+        release.uuid(),
+        tensors_json,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// What was found in a release's weights, as JSON.
 pub async fn report(db: &mut PgConnection, release: ReleaseId) -> Result<Option<String>, Error> {
     let report =
