@@ -42,18 +42,18 @@ def waits(login, said):
 
 
 def test_hf_is_signed_in_from_a_browser_and_downloads(hub, portal, demo):
-    portal.sluice("user", "add", "mary@university.edu", "--name", "Mary", "--password-stdin", stdin=f"{PASSWORD}\n")
-    portal.sluice("grant", "add", "mary@university.edu", GATED, "--reason", "client tests")
+    portal.sluice("user", "add", "lise@university.edu", "--name", "Lise", "--password-stdin", stdin=f"{PASSWORD}\n")
+    portal.sluice("grant", "add", "lise@university.edu", GATED, "--reason", "client tests")
     login = hub.start("auth", "login")
     browser = Browser(portal.url)
     page = browser.open(waits(login, ""))
-    page = browser.send(page, "/sign-in", email="mary@university.edu", password=PASSWORD)
+    page = browser.send(page, "/sign-in", email="lise@university.edu", password=PASSWORD)
     assert "hf auth login" in page and "python-httpx" in page, page
     browser.send(page, "/device/approve")
     said = "\n".join(login.communicate(timeout=60))
     assert login.returncode == 0, said
 
-    assert "mary@university.edu" in hub.hf("auth", "whoami")
+    assert "lise@university.edu" in hub.hf("auth", "whoami")
     hub.hf("download", GATED)
     assert filecmp.cmp(hub.snapshot() / "model.safetensors", demo / "model.safetensors", shallow=False)
     token = (hub.cache / "token").read_text().strip()

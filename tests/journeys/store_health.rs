@@ -140,6 +140,32 @@ async fn an_object_that_spoils_is_found_and_told(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn publishing_a_good_copy_again_mends_what_spoilt(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let weights = Weights::of("preln-fp32");
+    let release = portal.publishes("lab/tiny", Gate::Open, &weights).await;
+    let good = portal.stored("lab/tiny", &release.revision).await;
+    let sha256: String = sqlx::query_scalar("select object_sha256 from release_file where path like '%.safetensors' limit 1")
+        .fetch_one(&portal.portal.db)
+        .await
+        .unwrap();
+    let file = file_of(&portal, &sha256);
+    let mut flipped = std::fs::read(&file).unwrap();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    std::fs::write(&file, &flipped).unwrap();
+    portal.wait(Duration::hours(1));
+    assert_eq!(scrubs(&portal).await.1, 1);
+
+    let again = portal.publishes("lab/tiny", Gate::Open, &weights).await;
+    assert_eq!((again.is_new, &again.revision), (false, &release.revision));
+    assert!(again.written_bytes >= flipped.len() as u64, "it was written anew");
+    assert_eq!(portal.stored("lab/tiny", &release.revision).await, good);
+    portal.wait(Duration::days(1));
+    assert_eq!(scrubs(&portal).await.1, 0);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let contents: Vec<(String, Vec<u8>)> = (0..10u8).map(|n| (format!("{n}.bin"), vec![n; 20_000])).collect();

@@ -36,7 +36,10 @@ pub async fn run(portal: &Portal, scrub: Scrub) -> Result<bool, Error> {
     let bytes = human_bytes(round.bytes.unsigned_abs());
     say(&format!("Read {} objects, {bytes}, since {}.", round.objects, when::minute(round.started_at)));
     if round.faults > 0 {
-        say(&format!("Not what it was: {} of them. /admin/store names the files; restore these objects from a backup.", round.faults));
+        say(&format!(
+            "Not what it was: {} of them. /admin/store names the files; publish a good copy again, or restore these objects from a backup.",
+            round.faults
+        ));
     }
     if scrub.json {
         let body = serde_json::json!({ "objects": round.objects, "bytes": round.bytes, "faults": round.faults, "faulty": faults });

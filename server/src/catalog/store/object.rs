@@ -17,17 +17,19 @@ pub async fn any_object_of_size(db: &mut PgConnection, size_bytes: u64) -> Resul
     Ok(any)
 }
 
-/// Whether the object with this content is on record.
+/// Whether the object with this content is on record, and was what it should be when it was read back last.
 pub async fn object_is_known(db: &mut PgConnection, sha256: &str) -> Result<bool, Error> {
-    let known = sqlx::query_scalar!(r#"select exists (select 1 from object where sha256 = $1) as "known!""#, sha256).fetch_one(db).await?;
+    let known = sqlx::query_scalar!(r#"select exists (select 1 from object where sha256 = $1 and fault is null) as "known!""#, sha256)
+        .fetch_one(db)
+        .await?;
     Ok(known)
 }
 
-/// Puts an object on record that is complete in the store; one that is on record stays as it is.
+/// Puts an object on record that is complete in the store. One that is on record was written anew: what was wrong with it is mended.
 pub async fn insert_object(db: &mut PgConnection, digests: &Digests, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into object (sha256, blake3, git_sha1, size_bytes, created_at)
-         values ($1, $2, $3, $4, $5) on conflict (sha256) do nothing",
+         values ($1, $2, $3, $4, $5) on conflict (sha256) do update set fault = null, checked_at = null",
         digests.sha256,
         digests.blake3,
         digests.git_sha1,
