@@ -20,7 +20,7 @@ pub use process::{Installation, Serving};
 pub use puller::{Ended, Puller};
 pub use store::{ObjectStore, bucket};
 pub use weather::{Asked, Trouble, Weather};
-pub use weights::Weights;
+pub use weights::{Weights, noise};
 
 /// Chooses the provider of TLS that everything of ours uses; reqwest makes no client before that is done. Again does nothing.
 fn choose_tls() {

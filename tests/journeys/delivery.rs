@@ -7,9 +7,7 @@ use reqwest::{Method, Response};
 use server::catalog::Gate;
 use server::storage::{ObjectKey, Objects, Shown};
 use sqlx::PgPool;
-use tests::{Installation, ObjectStore, Page, Person, TestPortal, Weights};
-
-use crate::objects::noise;
+use tests::{Installation, ObjectStore, Page, Person, TestPortal, Weights, noise};
 
 /// A revocation has to end a stream within so long.
 const CUT_WITHIN: Duration = Duration::from_secs(5);
@@ -30,7 +28,7 @@ async fn fetch(url: &str, headers: &[(&str, &str)]) -> Page {
 async fn a_bucket_sends_its_bytes_itself_to_who_may_have_them(db: PgPool) {
     let store = ObjectStore::start().await;
     let portal = TestPortal::start_with(db.clone(), &store.settings()).await;
-    let weights = noise(20_000_000, 5);
+    let weights = noise(5, 20_000_000);
     let files: [(&str, &[u8]); 4] =
         [("README.md", b"# tiny\n"), ("config.json", b"{}"), ("empty.txt", b""), ("sub/model.safetensors", &weights)];
     let offer = portal.offers("acme/tiny", Gate::Application, &files).await;
@@ -107,7 +105,7 @@ async fn an_address_works_for_one_object_and_a_short_time(db: PgPool) {
 async fn a_gateway_hands_the_bytes_of_a_bucket_on(db: PgPool) {
     let store = ObjectStore::start().await;
     let portal = TestPortal::start_with(db, &store.settings_but(&[("SLUICE_OBJECTS_DELIVERY", "gateway")])).await;
-    let weights = noise(40_000_000, 6);
+    let weights = noise(6, 40_000_000);
     let offer = portal.offers("acme/tiny", Gate::Open, &[("model.safetensors", &weights), ("empty.txt", b"")]).await;
     let (nobody, path) = (portal.visitor(), offer.url("model.safetensors"));
     let whole = asks(&nobody, Method::GET, &path, &[]).await;

@@ -6,21 +6,7 @@ use server::catalog::{self, Gate};
 use server::storage::{ObjectKey, Objects, PART_BYTES, Problem, Whole};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use tests::{Installation, ObjectStore, Page, Person, TestPortal, Weights, bucket};
-
-/// Bytes that do not repeat, of this length.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
+use tests::{Installation, ObjectStore, Page, Person, TestPortal, Weights, bucket, noise};
 
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
@@ -61,7 +47,7 @@ async fn keeps_what_it_is_given(portal: &TestPortal) {
     objects.remove(&absent).await.unwrap();
 
     // Three parts and a little, exactly two, one byte, nothing; and weights that are converted on their way.
-    let (long, even) = (noise(3 * PART_BYTES as usize + 4_321, 1), noise(2 * PART_BYTES as usize, 2));
+    let (long, even) = (noise(1, 3 * PART_BYTES as usize + 4_321), noise(2, 2 * PART_BYTES as usize));
     let weights = Weights::of("postln-proj-fp16-bin");
     weights.write("long.dat", &long).write("even.dat", &even).write("one.dat", "1").write("empty.dat", "");
     let published = portal.publishes("acme/tiny", Gate::Open, &weights).await;
@@ -99,7 +85,7 @@ async fn an_upload_goes_on_where_it_stood_and_what_the_store_holds_is_verified()
     let mut store = ObjectStore::start().await;
     let home = tempfile::tempdir().unwrap();
     let bucket = bucket(&store.settings(), home.path());
-    let bytes = noise(7 * PART_BYTES as usize + 99, 3);
+    let bytes = noise(3, 7 * PART_BYTES as usize + 99);
     let given = whole(&home.path().join("given"), &bytes);
     let (key, size) = (key_of(&bytes), bytes.len() as u64);
 

@@ -5,9 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use server::storage::PART_BYTES;
-use tests::{Installation, ObjectStore, Weights};
-
-use crate::objects::noise;
+use tests::{Installation, ObjectStore, Weights, noise};
 
 /// How often, in the short form. `make soak` sets SLUICE_SOAK_KILLS.
 const KILLS: u64 = 4;
@@ -28,8 +26,8 @@ async fn into_a_bucket() {
 async fn survives_kills(place: &Installation, settings: &[(&'static str, String)]) {
     let kills = kills();
     let weights = Weights::of("preln-fp32");
-    let long = noise(9 * PART_BYTES as usize + 1_234, kills);
-    weights.write("long.dat", &long).write("other.dat", noise(2 * PART_BYTES as usize + 5, kills + 1));
+    let long = noise(kills, 9 * PART_BYTES as usize + 1_234);
+    weights.write("long.dat", &long).write("other.dat", noise(kills + 1, 2 * PART_BYTES as usize + 5));
     let folder = weights.path().to_str().unwrap().to_owned();
     let publish = |arguments: &[&str]| {
         let mut command = place.sluice(&[&["publish", folder.as_str(), "acme/tiny", "--gate", "open"], arguments].concat());
@@ -44,7 +42,7 @@ async fn survives_kills(place: &Installation, settings: &[(&'static str, String)
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let (time, revision) = (begun.elapsed(), String::from_utf8(done.stdout).unwrap().trim().to_owned());
 
-    let mut luck = noise(usize::try_from(8 * kills).unwrap(), kills ^ 0x5eed).into_iter();
+    let mut luck = noise(kills ^ 0x5eed, usize::try_from(8 * kills).unwrap()).into_iter();
     for _ in 0..kills {
         let mut child = publish(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let chance = u32::from(luck.next().unwrap()) * 256 + u32::from(luck.next().unwrap());
@@ -97,7 +95,7 @@ async fn a_kill_costs_the_parts_on_their_way() {
         let place = Installation::fresh();
         let weights = Weights::of("preln-fp32");
         let size = 16 * PART_BYTES + 99;
-        weights.write("long.dat", noise(usize::try_from(size).unwrap(), 11));
+        weights.write("long.dat", noise(11, usize::try_from(size).unwrap()));
         let folder = weights.path().to_str().unwrap().to_owned();
         let publish = || {
             let mut command = place.sluice(&["publish", &folder, "acme/tiny", "--json"]);

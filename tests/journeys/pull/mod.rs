@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{Puller, TestPortal, Weights};
+use tests::{Puller, TestPortal, Weights, noise};
 
 /// A release with weights, a text, nothing, and two files of several chunks.
 pub(crate) struct Release {
@@ -23,20 +23,6 @@ pub(crate) struct Release {
 pub(crate) const CHUNK: usize = 16 << 20;
 /// Files of several chunks, and how long they are.
 pub(crate) const NOISE: [(&str, usize); 2] = [("noise-1.dat", 2 * CHUNK + 77), ("deep/er/noise-2.dat", CHUNK + 1)];
-
-/// Bytes of which no two chunks are alike.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
 
 /// Publishes such a release.
 pub(crate) async fn publish(portal: &TestPortal, name: &str, gate: Gate) -> Release {
