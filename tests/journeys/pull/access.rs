@@ -11,7 +11,7 @@ use tests::{Person, Puller, TestPortal, Trouble, Weather};
 use super::{Release, publish};
 
 /// Gives somebody access to the only gated model.
-async fn grants(portal: &TestPortal, who: &Person) {
+pub(super) async fn grants(portal: &TestPortal, who: &Person) {
     sqlx::query(
         "insert into access_grant (id, account_id, model_id, reason, granted_at, expires_at)
          select $1, a.id, m.id, 'arranged', $2, $2 + interval '300 days' from account a, model m where a.email = $3",
@@ -46,6 +46,12 @@ async fn who_may_not_is_told_why_and_where_to_mend_it(db: PgPool) {
     release.is_whole_at(&puller);
 }
 
+/// Takes every access back.
+pub(super) async fn takes_back(portal: &TestPortal) {
+    let revoked = sqlx::query("update access_grant set revoked_at = $1, revoke_reason = 'arranged'").bind(portal.portal.clock.now());
+    revoked.execute(&portal.portal.db).await.unwrap();
+}
+
 /// Begins a pull of a gated model, lets one chunk through, does something to the world, and waits for the end.
 async fn interrupted(portal: &TestPortal, release: &Release, token: &str, what: impl AsyncFnOnce()) -> (Puller, tests::Ended) {
     let weather =
@@ -69,12 +75,7 @@ async fn a_grant_that_is_revoked_or_a_token_that_expires_midway_ends_it_and_it_c
     let ada = portal.researcher("ada").await;
     grants(&portal, &ada).await;
     let token = ada.makes_token(&["download"]).await;
-    let now = portal.portal.clock.now();
-    let (puller, ended) = interrupted(&portal, &release, &token, async || {
-        let revoked = sqlx::query("update access_grant set revoked_at = $1, revoke_reason = 'arranged'").bind(now);
-        revoked.execute(&portal.portal.db).await.unwrap();
-    })
-    .await;
+    let (puller, ended) = interrupted(&portal, &release, &token, async || takes_back(&portal).await).await;
     ended.with(4, "was revoked").with(4, &format!("{}/applications", portal.base));
     grants(&portal, &ada).await;
     let went_on: serde_json::Value = serde_json::from_str(&puller.pulls(&release.name, &["--json"]).await.well().out).unwrap();

@@ -1,6 +1,7 @@
 //! `sluice pull` and `sluice verify`: the real binary against the real server, in good weather and in bad.
 
 mod access;
+mod bucket;
 mod hostile;
 mod killed;
 mod place;

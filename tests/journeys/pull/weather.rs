@@ -111,17 +111,7 @@ async fn the_token_is_for_the_portal_and_signed_urls_are_asked_for_anew(db: PgPo
     let release = publish(&portal, "acme/gated", Gate::Application).await;
     let grace = portal.researcher("grace").await;
     let token = grace.makes_token(&["download"]).await;
-    let email = grace.email.clone();
-    sqlx::query(
-        "insert into access_grant (id, account_id, model_id, reason, granted_at, expires_at)
-         select $1, a.id, m.id, 'arranged', $2, $2 + interval '30 days' from account a, model m where a.email = $3",
-    )
-    .bind(server::ids::GrantId::fresh().uuid())
-    .bind(portal.portal.clock.now())
-    .bind(&email)
-    .execute(&portal.portal.db)
-    .await
-    .unwrap();
+    super::access::grants(&portal, &grace).await;
     // A store under another host's name, whose URLs are refused the first time, as when they have expired.
     let secret = format!("Bearer {token}");
     let (base, shown) = (portal.base.clone(), token.clone());
