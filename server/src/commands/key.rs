@@ -16,7 +16,7 @@ const OVERLAP_DAYS_MAX: i64 = 731;
 pub enum KeyCommand {
     /// Makes a new signing key and signs every release with it; prints its id
     #[command(
-        after_help = "Example:\n  sluice key rotate --overlap-days 90\n\nThe key before stays listed at /.well-known/sluice-keys.json until it retires, so that what was fetched before can still be verified. If it may have been stolen, let it retire at once: --overlap-days 0. Nothing is hashed again."
+        after_help = "Example:\n  sluice key rotate --overlap-days 90\n\nThe key before stays listed at /.well-known/sluice-keys.json until it retires, so that what was fetched before can still be verified, and vouches for the new one, so that those who know it follow by themselves. If it may have been stolen, let it retire at once: --overlap-days 0. Then it vouches for nothing, and who knows it has to be told of the new one. Nothing is hashed again."
     )]
     Rotate(Rotate),
     /// Lists the keys, the one that signs first
@@ -44,17 +44,29 @@ async fn rotate_key(portal: &Portal, overlap_days: i64) -> Result<(), Error> {
         return Err(FieldError::new("--overlap-days", format!("is between 0 and {OVERLAP_DAYS_MAX}")).into());
     }
     let (made, signed) = catalog::rotate_key(portal, Duration::days(overlap_days)).await?;
-    say(&format!(
-        "A new key signs from now on; {signed} releases were signed with it. The one before is trusted for {overlap_days} days more."
-    ));
+    let before = match made.succession {
+        Some(_) => {
+            format!("The one before is trusted for {overlap_days} days more and has vouched for it: `sluice pull` follows by itself.")
+        }
+        None => {
+            "The one before is trusted no longer and vouches for nothing: tell everybody the new key, for `sluice pull --key FILE`.".into()
+        }
+    };
+    say(&format!("A new key signs from now on; {signed} releases were signed with it. {before}"));
     result(&made.id);
     Ok(())
 }
 
 fn list(portal: &Portal) -> Result<(), Error> {
-    for key in portal.keys.list()? {
+    let keys = portal.keys.list()?;
+    for (at, key) in keys.iter().enumerate() {
         let until = key.retires_at.map_or_else(|| "signs".to_owned(), |at| format!("trusted until {}", at.date()));
-        result(&format!("{}  made {}  {until}", key.id, key.created_at.date()));
+        let vouched = match (keys.get(at + 1), &key.succession) {
+            (None, _) => "the first",
+            (Some(_), Some(_)) => "vouched for by the one before",
+            (Some(_), None) => "vouched for by nobody",
+        };
+        result(&format!("{}  made {}  {until}  {vouched}", key.id, key.created_at.date()));
     }
     Ok(())
 }

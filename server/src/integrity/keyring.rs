@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use time::Duration;
 
 use super::key::{KeyFault, PublicKey, SigningKey};
+use super::succession;
 use crate::clock::Timestamp;
 use crate::data_dir;
 
@@ -32,6 +33,10 @@ pub struct KeyRecord {
     /// Until when what it signed is to be trusted; nothing for the one that signs.
     #[serde(with = "time::serde::rfc3339::option")]
     pub retires_at: Option<Timestamp>,
+    /// The bundle in which the key before it vouches for this one (JSON). Nothing for the first one, for one that replaced a key which is
+    /// not trusted any more, and for those from before there were such bundles: whoever knows the key before has to be told of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succession: Option<String>,
 }
 
 /// The folder of keys.
@@ -86,11 +91,17 @@ impl Keyring {
         valid.map(|key| PublicKey::from_pem(&key.public_key_pem).map_err(|fault| broken(&self.folder, &fault.to_string()))).collect()
     }
 
-    /// Makes a new key that signs from now on. What the one before it signed is trusted for `overlap` more, for those who fetched it.
+    /// Makes a new key that signs from now on. What the one before it signed is trusted for `overlap` more, for those who fetched it, and
+    /// it vouches for the new one. With no overlap it does not: a key that may have been stolen vouches for nothing.
     pub fn rotate(&self, now: Timestamp, overlap: Duration) -> io::Result<KeyRecord> {
         let _lock = self.lock()?;
         let mut list = self.list()?;
-        let made = self.make(now)?;
+        let mut made = self.make(now)?;
+        if overlap.is_positive() {
+            let before = self.current()?;
+            let vouched = PublicKey::from_pem(&made.public_key_pem).and_then(|next| succession::vouch(&before, &next));
+            made.succession = Some(vouched.map_err(|fault| io::Error::other(fault.to_string()))?);
+        }
         let before = list[0].id.clone();
         list[0].retires_at = Some(now + overlap);
         list.insert(0, made.clone());
@@ -104,7 +115,7 @@ impl Keyring {
         let pem = SigningKey::generate_pem().map_err(unmade)?;
         let public = SigningKey::from_pem(&pem).map_err(unmade)?.public().clone();
         self.write(&self.private_path(&public.id()), pem.as_bytes())?;
-        Ok(KeyRecord { id: public.id(), public_key_pem: public.to_pem(), created_at: now, retires_at: None })
+        Ok(KeyRecord { id: public.id(), public_key_pem: public.to_pem(), created_at: now, retires_at: None, succession: None })
     }
 
     fn write_list(&self, list: &[KeyRecord]) -> io::Result<()> {
@@ -173,10 +184,33 @@ mod tests {
         let now = NOW + Duration::DAY;
         let made = keyring.rotate(now, Duration::days(90)).unwrap();
         assert_eq!(keyring.current().unwrap().public().id(), made.id);
+        let trusts_before = PublicKey::from_pem(&before.public_key_pem).unwrap();
+        let vouched = succession::vouched_for(made.succession.as_ref().unwrap().as_bytes(), &[trusts_before]);
+        assert_eq!(vouched.unwrap().id(), made.id);
         assert_eq!(keyring.list().unwrap(), [made, KeyRecord { retires_at: Some(now + Duration::days(90)), ..before.clone() }]);
         assert!(!home.path().join(format!("{}.pem", before.id)).exists(), "what nothing needs cannot leak");
         let trusted_in = |days| keyring.trusted(now + Duration::days(days)).unwrap().len();
         assert_eq!((trusted_in(0), trusted_in(89), trusted_in(90)), (2, 2, 1));
+    }
+
+    #[test]
+    fn a_key_that_is_trusted_no_longer_vouches_for_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let keyring = Keyring::open(home.path(), NOW).unwrap();
+        assert_eq!(keyring.rotate(NOW, Duration::ZERO).unwrap().succession, None);
+    }
+
+    #[test]
+    fn a_folder_from_before_keys_vouched_is_read_and_its_next_rotation_is_vouched_for() {
+        let home = tempfile::tempdir().unwrap();
+        let keyring = Keyring::open(home.path(), NOW).unwrap();
+        keyring.rotate(NOW, Duration::DAY).unwrap();
+        let path = home.path().join(LIST_FILE);
+        let mut list: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        list[0].as_object_mut().unwrap().remove("succession").unwrap();
+        fs::write(&path, list.to_string()).unwrap();
+        assert_eq!(keyring.list().unwrap()[0].succession, None);
+        assert!(keyring.rotate(NOW, Duration::DAY).unwrap().succession.is_some());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod manifest;
 mod safe_path;
 pub mod signature;
 mod statement;
+mod succession;
 mod sums;
 
 pub use digest::{CHUNK_BYTES, ChunkDigests, Digests, GIT_BYTES_MAX, Hasher, digest, sha256_hex};
@@ -16,4 +17,5 @@ pub use manifest::{Entry, FileProof, Kind, Manifest, manifest_page, manifest_sha
 pub use safe_path::{Clashes, check_path};
 pub use signature::{SignatureFault, Signed};
 pub use statement::{Method, Release as SignedRelease, Resource, Statement};
+pub use succession::vouched_for;
 pub use sums::{blake3_sums, metalink, sha256_sums};

@@ -75,13 +75,17 @@ pub enum SignatureFault {
 
 /// Signs a statement; gives the bundle's JSON.
 pub fn sign(statement: &Statement, key: &SigningKey) -> Result<String, KeyFault> {
-    let payload = statement.to_json();
-    let signature = key.sign(&pre_authentication(payload.as_bytes()))?;
+    seal(statement.to_json().as_bytes(), key)
+}
+
+/// Signs the JSON of an in-toto statement of any kind.
+pub(super) fn seal(payload: &[u8], key: &SigningKey) -> Result<String, KeyFault> {
+    let signature = key.sign(&pre_authentication(payload))?;
     let bundle = json!({
         "mediaType": MEDIA_TYPE,
         "verificationMaterial": { "publicKey": { "hint": key.public().hint() }, "tlogEntries": [] },
         "dsseEnvelope": {
-            "payload": BASE64.encode(payload.as_bytes()),
+            "payload": BASE64.encode(payload),
             "payloadType": PAYLOAD_TYPE,
             "signatures": [{ "sig": BASE64.encode(&signature), "keyid": "" }],
         },
@@ -91,6 +95,13 @@ pub fn sign(statement: &Statement, key: &SigningKey) -> Result<String, KeyFault>
 
 /// What the bundle says, if one of these keys signed it.
 pub fn verify(bundle_json: &[u8], trusted: &[PublicKey]) -> Result<Signed, SignatureFault> {
+    let (payload, key) = open(bundle_json, trusted)?;
+    let Statement { subject, method, resources, ignored, release } = Statement::from_json(&payload)?;
+    Ok(Signed { subject, method, resources, ignored, release, key_id: key.id() })
+}
+
+/// The JSON that was signed, and by which of these keys. It may be a statement of any kind.
+pub(super) fn open<'k>(bundle_json: &[u8], trusted: &'k [PublicKey]) -> Result<(Vec<u8>, &'k PublicKey), SignatureFault> {
     if bundle_json.len() > BUNDLE_BYTES_MAX {
         return Err(SignatureFault::NotABundle(format!("it is longer than {BUNDLE_BYTES_MAX} bytes")));
     }
@@ -104,9 +115,7 @@ pub fn verify(bundle_json: &[u8], trusted: &[PublicKey]) -> Result<Signed, Signa
     }
     let message = pre_authentication(&payload);
     let key = candidates.find(|key| key.has_signed(&message, &signature)).ok_or(SignatureFault::Forged)?;
-    drop(message);
-    let Statement { subject, method, resources, ignored, release } = Statement::from_json(&payload)?;
-    Ok(Signed { subject, method, resources, ignored, release, key_id: key.id() })
+    Ok((payload, key))
 }
 
 /// What DSSE signs, so that a payload of one type is never taken for one of another.

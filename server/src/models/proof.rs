@@ -85,7 +85,8 @@ pub(super) async fn proof(
     }
 }
 
-/// `GET /.well-known/sluice-keys.json`: every key that has signed here, the one that signs now first.
+/// `GET /.well-known/sluice-keys.json`: every key that has signed here, the one that signs now first, each with the statement in which the
+/// one before vouches for it.
 pub(super) async fn keys(portal: Data<Portal>) -> Result<HttpResponse, Error> {
     let keys: Vec<serde_json::Value> = portal
         .keys
@@ -93,6 +94,7 @@ pub(super) async fn keys(portal: Data<Portal>) -> Result<HttpResponse, Error> {
         .into_iter()
         .map(|key| {
             let time = |at: crate::clock::Timestamp| at.format(&Rfc3339).map_err(Error::internal);
+            let bundle = |json: String| serde_json::from_str::<serde_json::Value>(&json).map_err(Error::internal);
             Ok(serde_json::json!({
                 "id": key.id,
                 "algorithm": ALGORITHM,
@@ -100,6 +102,7 @@ pub(super) async fn keys(portal: Data<Portal>) -> Result<HttpResponse, Error> {
                 "created_at": time(key.created_at)?,
                 "retires_at": key.retires_at.map(time).transpose()?,
                 "current": key.retires_at.is_none(),
+                "succession": key.succession.map(bundle).transpose()?,
             }))
         })
         .collect::<Result<_, Error>>()?;
