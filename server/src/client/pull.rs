@@ -45,7 +45,7 @@ pub struct Order {
     pub dry_run: bool,
     /// Read everything that is there, and mend what differs.
     pub repair: bool,
-    /// Trust this key and no other.
+    /// Trust this key and those it has vouched for, and no other.
     pub key: Option<PathBuf>,
     /// How long nothing may come before a request is made again.
     pub patience: Duration,
@@ -84,9 +84,10 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
         wire.whole(&format!("/api/models/{}/auth-check", order.model), ANSWER_BYTES_MAX, meter).await?;
     }
     let listed = proof::list(&wire, &order.model, &revision, meter).await?;
+    let shown = keys::Listing::fetch(&wire, meter).await?;
     let trusted = match &order.key {
-        Some(file) => vec![keys::from_file(file)?],
-        None => keys::of_portal(&wire, &order.config_dir, meter).await?,
+        Some(file) => shown.followed_from(vec![keys::from_file(file)?]),
+        None => keys::of_portal(&shown, &order.endpoint, &order.config_dir, meter)?,
     };
     let bundles = Bundles::fetch(&wire, &order.model, &revision, meter).await?;
     let release = bundles.prove(&revision, &trusted)?;
@@ -115,8 +116,7 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
 
     let folder = Folder::open(&order.dest)?;
     bundles.keep(&folder.ours())?;
-    let pems: String = trusted.iter().map(crate::integrity::PublicKey::to_pem).collect();
-    folder::replace(&folder.ours().join("key.pem"), pems.as_bytes())?;
+    shown.keep(&folder.ours())?;
     Origin { endpoint: order.endpoint.to_string(), model: order.model.to_string(), revision, include: order.include.clone() }
         .keep(&folder.ours())?;
     meter.begin(total_bytes, 0);

@@ -81,8 +81,8 @@ impl Findings {
     }
 }
 
-/// Reads everything in `dir` and compares it. The key is the one given, else the one that this user remembers for the portal;
-/// never the one that lies in the folder, which whoever changed the files could have changed, too.
+/// Reads everything in `dir` and compares it. The key is the one given, else the one that this user remembers for the portal,
+/// and those that it has vouched for. What lies in the folder makes no key trusted: whoever changed the files could have changed it, too.
 pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) -> Result<Findings, Fault> {
     let origin = Origin::read(dir)?;
     let trusted = match key {
@@ -95,6 +95,7 @@ pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) 
             origin.endpoint
         )));
     }
+    let trusted = keys::Listing::kept(&dir.join(OURS)).followed_from(trusted);
     let release = Bundles::read(&dir.join(OURS))?.prove(&origin.revision, &trusted)?;
     compare(dir, &origin, &release, meter)
 }

@@ -46,7 +46,7 @@ pub struct Pull {
     /// Read every file that is there, and fetch the chunks that differ
     #[arg(long)]
     repair: bool,
-    /// Trust the public key in this file (PEM), and no other
+    /// Trust the public key in this file (PEM) and those it has vouched for, and no other
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The portal [default: SLUICE_ENDPOINT, else the one signed in to last, else http://127.0.0.1:8080]

@@ -16,7 +16,7 @@ use crate::config::ClientConfig;
 pub struct Verify {
     /// A folder that `sluice pull` has made
     dir: PathBuf,
-    /// The publisher's public key (PEM) [default: the key remembered for the portal]
+    /// The publisher's public key (PEM), or one that has vouched for it [default: the keys remembered for the portal]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Print what was found as JSON

@@ -3,6 +3,7 @@
 mod access;
 mod bucket;
 mod hostile;
+mod keys;
 mod killed;
 mod place;
 mod verify;

@@ -70,34 +70,6 @@ async fn verifying_needs_a_key_that_did_not_come_with_the_files(db: PgPool) {
     bob.runs(&["verify", bob.home().to_str().unwrap()]).await.with(2, "was not pulled by sluice");
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn a_key_changes_with_an_overlap_and_nobody_has_to_do_anything(db: PgPool) {
-    let portal = TestPortal::start(db).await;
-    let release = publish(&portal, "acme/open", Gate::Open).await;
-    let ada = Puller::new(&portal.base);
-    ada.pulls(&release.name, &[]).await.well();
-    // The portal's clock stands some months before ours; the overlap is long enough for that.
-    server::catalog::rotate_key(&portal.portal, time::Duration::days(731)).await.unwrap();
-    ada.verifies().await.well();
-    ada.pulls(&release.name, &[]).await.well().with(0, "offered beside the key remembered before");
-    ada.verifies().await.well();
-}
-
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn a_key_that_retires_at_once_is_no_reason_to_trust_the_next(db: PgPool) {
-    let portal = TestPortal::start(db).await;
-    let release = publish(&portal, "acme/open", Gate::Open).await;
-    let ada = Puller::new(&portal.base);
-    ada.pulls(&release.name, &[]).await.well();
-    server::catalog::rotate_key(&portal.portal, time::Duration::ZERO).await.unwrap();
-    ada.pulls(&release.name, &[]).await.with(3, "has changed").with(3, "--key FILE");
-    ada.verifies().await.well();
-    // Who has asked the publisher goes on with the key that came from there.
-    let key = portal.visitor().fetch("/.well-known/sluice-key.pem").await.text;
-    fs::write(ada.home().join("key.pem"), key).unwrap();
-    ada.pulls(&release.name, &["--key", "key.pem"]).await.well();
-}
-
 /// In the short form; `make soak` flips ten thousand.
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn no_flipped_bit_is_accepted(db: PgPool) {
