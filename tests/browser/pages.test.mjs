@@ -1,7 +1,7 @@
 // Every page of the portal in every state that differs, the unhappy ones among them: each is looked at (browser.mjs says for what).
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -287,6 +287,34 @@ test("a release is yanked, and comes back", async () => {
   await look(admin, "admin-release-yanked");
   await admin.getByRole("button", { name: "Put it back on offer" }).click();
   await admin.getByRole("status").filter({ hasText: "Restored" }).waitFor();
+  assertCalm(admin, /422/);
+});
+
+test("a draft is looked at, published and discarded", async () => {
+  const weights = join(portal.folder, "next");
+  await cp(join(ROOT, "deploy/demo/opt-verse-6m"), weights, { recursive: true });
+  await writeFile(join(weights, "README.md"), "# Next\n\nThe next release.");
+  for (const model of [LONG_MODEL, "lab/not-yet"]) await portal.sluice(["publish", weights, model, "--draft"]);
+  await visit(admin, "/admin/models", "admin-models-draft");
+  await admin.getByRole("link", { name: `Releases of ${LONG_MODEL}` }).click();
+  await look(admin, "admin-model-draft");
+  await admin.getByRole("row", { name: /draft/ }).getByRole("link").click();
+  await admin.getByText("in 9 files").click();
+  await admin.getByLabel("Tag").fill("not a tag");
+  await admin.getByRole("button", { name: "Publish this draft" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-draft-faults");
+  await admin.getByLabel("Tag").fill("v2.0");
+  await admin.getByRole("button", { name: "Publish this draft" }).click();
+  await admin.getByRole("status").filter({ hasText: "Published" }).waitFor();
+  await look(admin, "admin-model-published");
+  await admin.goto("/admin/models");
+  await admin.getByRole("link", { name: "Releases of lab/not-yet" }).click();
+  await admin.getByRole("main").getByRole("table").getByRole("link").first().click();
+  await look(admin, "admin-draft");
+  await admin.getByRole("button", { name: "Discard this draft" }).click();
+  await admin.getByRole("status").filter({ hasText: "Discarded" }).waitFor();
+  await look(admin, "admin-model-empty");
   assertCalm(admin, /422/);
 });
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use server::catalog::{self, Gate, Meter, Order, Outcome, Published};
+use server::catalog::{self, Gate, Meter, Order, Outcome, Published, Terms};
 
 use crate::TestPortal;
 
@@ -86,8 +86,21 @@ impl TestPortal {
         tag: Option<&str>,
         weights: &Weights,
     ) -> Result<Outcome, server::error::Error> {
+        self.keeps_release(name, Some(Terms { gate, tag }), weights).await
+    }
+
+    /// Stores these weights as a draft; panics unless they are fit.
+    pub async fn drafts(&self, name: &str, weights: &Weights) -> Published {
+        match self.keeps_release(name, None, weights).await {
+            Ok(Outcome::Published(draft)) => draft,
+            Ok(Outcome::Unfit(faults)) => panic!("not fit: {faults:?}"),
+            Err(error) => panic!("not stored: {error}"),
+        }
+    }
+
+    async fn keeps_release(&self, name: &str, terms: Option<Terms<'_>>, weights: &Weights) -> Result<Outcome, server::error::Error> {
         let name = name.parse().unwrap();
-        let order = Order { dir: weights.path(), name: &name, gate, tag, notes: "", by: None };
+        let order = Order { dir: weights.path(), name: &name, terms, notes: "", by: None };
         catalog::publish(&self.portal, &order, &Arc::new(Meter::default())).await
     }
 

@@ -1,5 +1,6 @@
 //! A gated model and an applicant who was prepared, for the stories about access.
 
+use server::catalog::Gate;
 use server::clock::Timestamp;
 use server::ids::ModelId;
 use sha2::Digest;
@@ -8,32 +9,16 @@ use tests::{Person, TestPortal};
 /// The licence of the gated models.
 pub const LICENCE: &str = "Non-commercial research licence, all of it.";
 
-/// Puts `demo/{name}` on offer, to be applied for, under [`LICENCE`]. It has no release: the stories here need none.
+/// Puts `demo/{name}` on offer, to be applied for, under [`LICENCE`]. Its release is empty: the stories here need no file.
 pub async fn gated(portal: &TestPortal, name: &str) -> ModelId {
-    offer(portal, name, "application", Some(LICENCE)).await
+    let model = portal.offers(&format!("demo/{name}"), Gate::Application, &[]).await.model;
+    relicense(portal, Some(model), LICENCE, portal.portal.clock.now()).await;
+    model
 }
 
 /// Puts `demo/{name}` on offer, open to all.
 pub async fn open_model(portal: &TestPortal, name: &str) -> ModelId {
-    offer(portal, name, "open", None).await
-}
-
-async fn offer(portal: &TestPortal, name: &str, gate: &str, licence: Option<&str>) -> ModelId {
-    let (id, now) = (ModelId::fresh(), portal.portal.clock.now());
-    let sha256 = match licence {
-        Some(text) => Some(relicense(portal, None, text, now).await),
-        None => None,
-    };
-    sqlx::query("insert into model (id, org, name, gate, licence_sha256, created_at) values ($1, 'demo', $2, $3, $4, $5)")
-        .bind(id.uuid())
-        .bind(name)
-        .bind(gate)
-        .bind(sha256)
-        .bind(now)
-        .execute(&portal.portal.db)
-        .await
-        .unwrap();
-    id
+    portal.offers(&format!("demo/{name}"), Gate::Open, &[]).await.model
 }
 
 /// Stores a licence text and puts the model under it, as a new release with another LICENSE does.

@@ -9,6 +9,7 @@ mod cluster;
 mod delivery;
 mod device;
 mod download;
+mod drafts;
 mod gated;
 mod generate;
 mod house;

@@ -97,6 +97,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
     ("GET", "/admin/models/{id}", "/admin/models/{model}", "snnnnnysss"),
     ("GET", "/admin/releases/{id}", "/admin/releases/{release}", "snnnnnysss"),
+    ("POST", "/admin/releases/{id}/publish", "/admin/releases/{release}/publish", "snnnnnysss"),
+    ("POST", "/admin/releases/{id}/discard", "/admin/releases/{release}/discard", "snnnnnysss"),
     ("POST", "/admin/releases/{id}/yank", "/admin/releases/{release}/yank", "snnnnnysss"),
     ("POST", "/admin/releases/{id}/restore", "/admin/releases/{release}/restore", "snnnnnysss"),
     ("GET", "/admin/grants", "/admin/grants", "snnnnnysss"),

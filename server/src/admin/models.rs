@@ -20,12 +20,22 @@ const MODELS_MAX: i64 = 1_000;
 #[template(path = "admin/models.html")]
 struct ModelsPage {
     frame: Frame,
-    models: Vec<Model>,
+    models: Vec<ModelRow>,
+}
+
+struct ModelRow {
+    model: Model,
+    /// Whether it has a page for others, or nothing but drafts.
+    is_on_offer: bool,
 }
 
 /// `GET /admin/models`
 pub(super) async fn models(portal: Data<Portal>, frame: Frame, _: Admin) -> Result<HttpResponse, Error> {
-    let models = catalog::list_all_models(&mut *portal.db.acquire().await?, MODELS_MAX).await?;
+    let mut db = portal.db.acquire().await?;
+    let models = catalog::list_all_models(&mut db, MODELS_MAX).await?;
+    let ids: Vec<ModelId> = models.iter().map(|model| model.id).collect();
+    let on_offer = catalog::main_releases(&mut db, &ids).await?;
+    let models = models.into_iter().map(|model| ModelRow { is_on_offer: on_offer.contains_key(&model.id), model }).collect();
     page(&ModelsPage { frame, models })
 }
 

@@ -88,7 +88,7 @@ async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>
         return Ok(Some(account.id.to_string()));
     }
     if let Some((org, name)) = typed.split_once('/')
-        && let Some(model) = catalog::find_model(db, org, name).await?
+        && let Some(model) = catalog::find_any_model(db, org, name).await?
     {
         return Ok(Some(model.id.to_string()));
     }

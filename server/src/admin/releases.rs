@@ -1,12 +1,13 @@
-//! The releases of a model, taking one off offer with a reason, and putting it back.
+//! The releases of a model: publishing or discarding a draft, taking a release off offer with a reason, and putting it back.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 
 use crate::accounts::Admin;
-use crate::catalog::{self, MAIN, Model, Release, ReleaseState, YANK_REASON_CHARS_MAX};
+use crate::catalog::{self, Draft, MAIN, Model, Release, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
@@ -25,25 +26,47 @@ struct ModelPage {
     releases: Vec<ReleaseRow>,
 }
 
+impl ModelPage {
+    /// Whether the model has a page for others.
+    fn is_on_offer(&self) -> bool {
+        self.releases.iter().any(|row| row.state != ReleaseState::Draft)
+    }
+}
+
 struct ReleaseRow {
     id: ReleaseId,
     revision: String,
+    notes: String,
     names: Vec<String>,
     state: ReleaseState,
-    published: String,
+    /// When it was published; a draft, when it was stored.
+    since: String,
     yanked: Option<(String, String)>,
 }
 
 impl ReleaseRow {
-    fn new(release: Release, names: &[catalog::ReleaseName]) -> Self {
+    fn of_release(release: Release, names: &[catalog::ReleaseName]) -> Self {
         let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
         Self {
             id: release.id,
             names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
             state: release.state(main),
-            published: when::minute(release.published_at),
+            since: when::minute(release.published_at),
             yanked: release.yanked_at.map(when::minute).zip(release.yank_reason),
             revision: release.revision,
+            notes: release.notes,
+        }
+    }
+
+    fn of_draft(draft: Draft) -> Self {
+        Self {
+            id: draft.id,
+            names: vec![],
+            state: ReleaseState::Draft,
+            since: when::minute(draft.drafted_at),
+            yanked: None,
+            revision: draft.revision,
+            notes: draft.notes,
         }
     }
 
@@ -57,8 +80,10 @@ pub(super) async fn of_model(portal: Data<Portal>, frame: Frame, _: Admin, id: P
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, *id).await?;
     let names = catalog::names(&mut db, *id).await?;
+    let drafts = catalog::drafts(&mut db, *id).await?.into_iter().map(ReleaseRow::of_draft);
     let releases = catalog::releases(&mut db, *id, RELEASES_MAX).await?;
-    page(&ModelPage { frame, model, releases: releases.into_iter().map(|release| ReleaseRow::new(release, &names)).collect() })
+    let releases = drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect();
+    page(&ModelPage { frame, model, releases })
 }
 
 #[derive(Template)]
@@ -67,32 +92,80 @@ struct ReleasePage {
     frame: Frame,
     model: Model,
     row: ReleaseRow,
+    files: Vec<ReleaseFile>,
     /// How many accounts fetched any of it: so many mails a yank sends.
     fetched_by: i64,
-    reason: String,
+    /// What was typed.
+    sent: Sent,
     reason_chars_max: usize,
     faults: Vec<FieldError>,
 }
 
+impl ReleasePage {
+    fn size(&self) -> String {
+        human_bytes(self.files.iter().map(|file| file.size_bytes.unsigned_abs()).sum())
+    }
+}
+
+/// The fields of the page's forms; each has one of them at most.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Sent {
+    tag: String,
+    reason: String,
+}
+
 /// `GET /admin/releases/{id}`
 pub(super) async fn release(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ReleaseId>) -> Result<HttpResponse, Error> {
-    page(&release_page(&portal, frame, *id, String::new(), vec![]).await?)
+    page(&release_page(&portal, frame, *id, Sent::default(), vec![]).await?)
 }
 
-async fn release_page(portal: &Portal, frame: Frame, id: ReleaseId, reason: String, faults: Vec<FieldError>) -> Result<ReleasePage, Error> {
+async fn release_page(portal: &Portal, frame: Frame, id: ReleaseId, sent: Sent, faults: Vec<FieldError>) -> Result<ReleasePage, Error> {
     let mut db = portal.db.acquire().await?;
-    let release = catalog::release(&mut db, id).await?;
-    let model = catalog::find_model_by_id(&mut db, release.model_id).await?;
-    let names = catalog::names(&mut db, model.id).await?;
+    let (model, row) = row(&mut db, id).await?;
+    let files = catalog::files(&mut db, id).await?;
     let fetched_by = downloads::fetched_by(&mut db, id).await?;
-    let row = ReleaseRow::new(release, &names);
-    Ok(ReleasePage { frame, model, row, fetched_by, reason, reason_chars_max: YANK_REASON_CHARS_MAX, faults })
+    Ok(ReleasePage { frame, model, row, files, fetched_by, sent, reason_chars_max: YANK_REASON_CHARS_MAX, faults })
 }
 
-#[derive(Deserialize)]
-pub(super) struct Why {
-    #[serde(default)]
-    reason: String,
+async fn row(db: &mut PgConnection, id: ReleaseId) -> Result<(Model, ReleaseRow), Error> {
+    if let Some(draft) = catalog::draft(db, id).await? {
+        return Ok((catalog::find_model_by_id(db, draft.model_id).await?, ReleaseRow::of_draft(draft)));
+    }
+    let release = catalog::release(db, id).await?;
+    let names = catalog::names(db, release.model_id).await?;
+    Ok((catalog::find_model_by_id(db, release.model_id).await?, ReleaseRow::of_release(release, &names)))
+}
+
+/// `POST /admin/releases/{id}/publish`
+pub(super) async fn publish(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Admin,
+    id: Path<ReleaseId>,
+    Form(sent): Form<Sent>,
+) -> Result<HttpResponse, Error> {
+    let tag = match sent.tag.trim() {
+        "" => None,
+        typed => match catalog::parse_tag(typed) {
+            Ok(tag) => Some(tag),
+            Err(fault) => return page_with_faults(&release_page(&portal, frame, *id, sent, vec![fault]).await?),
+        },
+    };
+    let terms = Terms { gate: None, tag: tag.as_deref() };
+    let (model, _) = catalog::publish_draft(&portal, Some(by.0.id), *id, &terms).await?;
+    Ok(see_other(&format!("/admin/models/{}", model.id), Some("Published. main names it now.")))
+}
+
+/// `POST /admin/releases/{id}/discard`
+pub(super) async fn discard(
+    portal: Data<Portal>,
+    by: Admin,
+    id: Path<ReleaseId>,
+    _: Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let (model, _) = catalog::discard_draft(&portal, Some(by.0.id), *id).await?;
+    Ok(see_other(&format!("/admin/models/{}", model.id), Some("Discarded. Its bytes stay in the store until sluice gc removes them.")))
 }
 
 /// `POST /admin/releases/{id}/yank`
@@ -101,11 +174,11 @@ pub(super) async fn yank(
     frame: Frame,
     by: Admin,
     id: Path<ReleaseId>,
-    Form(sent): Form<Why>,
+    Form(sent): Form<Sent>,
 ) -> Result<HttpResponse, Error> {
     match downloads::yank(&portal, Some(by.0.id), *id, &sent.reason).await {
         Ok(done) => Ok(see_other(&format!("/admin/models/{}", done.changed.model.id), Some(&told("Yanked", &done)))),
-        Err(Error::Invalid(faults)) => page_with_faults(&release_page(&portal, frame, *id, sent.reason, faults).await?),
+        Err(Error::Invalid(faults)) => page_with_faults(&release_page(&portal, frame, *id, sent, faults).await?),
         Err(other) => Err(other),
     }
 }

@@ -15,6 +15,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/models/{id}/gate", post().to(models::gate))
         .route("/admin/models/{id}", get().to(releases::of_model))
         .route("/admin/releases/{id}", get().to(releases::release))
+        .route("/admin/releases/{id}/publish", post().to(releases::publish))
+        .route("/admin/releases/{id}/discard", post().to(releases::discard))
         .route("/admin/releases/{id}/yank", post().to(releases::yank))
         .route("/admin/releases/{id}/restore", post().to(releases::restore))
         .route("/admin/grants", get().to(grants::grants))

@@ -24,6 +24,8 @@ pub enum Event {
     DeviceDenied { account: AccountId, program: &'static str },
     ModelOffered { model: ModelId, name: String, gate: &'static str },
     GateChanged { model: ModelId, gate: &'static str },
+    ReleaseDrafted { model: ModelId, revision: String },
+    DraftDiscarded { model: ModelId, revision: String },
     ReleasePublished { model: ModelId, revision: String },
     ReleaseNamed { model: ModelId, name: String, from: Option<String>, to: String },
     SigningKeyRotated { from: String, to: String, retires: String },
@@ -58,6 +60,8 @@ impl Event {
             Event::DeviceDenied { .. } => "account.device_denied",
             Event::ModelOffered { .. } => "model.offered",
             Event::GateChanged { .. } => "model.gate_changed",
+            Event::ReleaseDrafted { .. } => "release.drafted",
+            Event::DraftDiscarded { .. } => "release.discarded",
             Event::ReleasePublished { .. } => "release.published",
             Event::ReleaseNamed { .. } => "release.named",
             Event::SigningKeyRotated { .. } => "signing_key.rotated",
@@ -91,6 +95,8 @@ impl Event {
             Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
             Event::ModelOffered { model, .. }
             | Event::GateChanged { model, .. }
+            | Event::ReleaseDrafted { model, .. }
+            | Event::DraftDiscarded { model, .. }
             | Event::ReleasePublished { model, .. }
             | Event::ReleaseNamed { model, .. }
             | Event::ReleaseYanked { model, .. }
@@ -124,7 +130,10 @@ impl Event {
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
             Event::ObjectsRemoved { objects, bytes } => json!({ "objects": objects, "bytes": bytes }),
             Event::ReleaseYanked { revision, reason, .. } => json!({ "revision": revision, "reason": reason }),
-            Event::ReleasePublished { revision, .. } | Event::ReleaseRestored { revision, .. } => json!({ "revision": revision }),
+            Event::ReleaseDrafted { revision, .. }
+            | Event::DraftDiscarded { revision, .. }
+            | Event::ReleasePublished { revision, .. }
+            | Event::ReleaseRestored { revision, .. } => json!({ "revision": revision }),
             Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),
             Event::SigningKeyRotated { from, retires, .. } => json!({ "from": from, "from_retires": retires }),
             Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {

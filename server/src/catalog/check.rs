@@ -12,7 +12,7 @@ use super::meter::{Meter, Phase};
 use super::survey::{Found, Survey, survey};
 
 /// The licence's text, under the names people give it; the first that is there counts.
-const LICENCE_FILES: &[&str] = &["LICENSE.md", "LICENSE", "LICENSE.txt", "LICENCE.md", "LICENCE", "LICENCE.txt"];
+pub(super) const LICENCE_FILES: &[&str] = &["LICENSE.md", "LICENSE", "LICENSE.txt", "LICENCE.md", "LICENCE", "LICENCE.txt"];
 /// The file that holds the model's card.
 pub const CARD_FILE: &str = "README.md";
 /// How long card and licence may be: 1 MiB each, as both are shown on pages.
@@ -172,7 +172,7 @@ fn text_of(found: &mut Survey, name: &str) -> Option<String> {
 }
 
 impl LicenceText {
-    fn new(file: &str, body: String) -> Self {
+    pub(super) fn new(file: &str, body: String) -> Self {
         let heading = body.lines().find_map(|line| line.strip_prefix("# ")).map(str::trim).filter(|heading| !heading.is_empty());
         let name = heading.unwrap_or(file).chars().take(120).collect();
         Self { name, body }

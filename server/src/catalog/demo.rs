@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::meter::Meter;
 use super::model::Gate;
+use super::offer::Terms;
 use super::publish::{Order, Outcome, publish};
 use super::store;
 use crate::error::Error;
@@ -60,7 +61,8 @@ pub async fn publish_if_empty(portal: &Portal) -> Result<Vec<&'static str>, Erro
     for demo in &missing {
         let folder = unpack(portal, demo)?;
         let name = demo.name.parse()?;
-        let order = Order { dir: folder.path(), name: &name, gate: Some(demo.gate), tag: None, notes: "", by: None };
+        let terms = Terms { gate: Some(demo.gate), tag: None };
+        let order = Order { dir: folder.path(), name: &name, terms: Some(terms), notes: "", by: None };
         match publish(portal, &order, &Arc::new(Meter::default())).await? {
             Outcome::Published(_) => {}
             Outcome::Unfit(faults) => {

@@ -125,9 +125,29 @@ impl Release {
     }
 }
 
+/// A release that is stored, verified and signed, and not on offer yet: no name leads to it, nobody gets its bytes, and admins alone see
+/// that it is there. Whatever shows releases to others takes a [`Release`], which a draft is not.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Its id, which it keeps.
+    pub id: ReleaseId,
+    /// Of which model.
+    pub model_id: ModelId,
+    /// 40 hex digits that follow from its content.
+    pub revision: String,
+    /// What is to be said about it.
+    pub notes: String,
+    /// Its `config.json`, parsed.
+    pub config_json: Option<serde_json::Value>,
+    /// Since when it is stored.
+    pub drafted_at: Timestamp,
+}
+
 /// How far a release has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseState {
+    /// Stored and signed; admins alone see it.
+    Draft,
     /// What people get who ask for none by name: `main` names it.
     Published,
     /// `main` has moved on; it is given to whoever names it.
@@ -140,6 +160,7 @@ impl ReleaseState {
     /// In a word.
     pub fn as_str(self) -> &'static str {
         match self {
+            ReleaseState::Draft => "draft",
             ReleaseState::Published => "published",
             ReleaseState::Superseded => "superseded",
             ReleaseState::Yanked => "yanked",

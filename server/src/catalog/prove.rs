@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use time::Duration;
 
 use super::keep::blocking;
-use super::model::{Model, Release};
+use super::model::Model;
 use super::store::{self, Bundles, Undigested, Unproven};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -22,14 +22,20 @@ const FILES_MAX: i64 = 1_000_000;
 
 /// Signs a release with the current key, unless it has; in the caller's transaction. Says whether it is signed: not, while an object's
 /// chunks have no digests.
-pub(super) async fn sign(tx: &mut PgConnection, portal: &Portal, model: &Model, release: &Release, now: Timestamp) -> Result<bool, Error> {
+pub(super) async fn sign(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    model: &Model,
+    (release, revision): (ReleaseId, &str),
+    now: Timestamp,
+) -> Result<bool, Error> {
     let key = portal.keys.current()?;
-    if store::signed_by(tx, release.id).await? == Some(key.public().id()) {
+    if store::signed_by(tx, release).await? == Some(key.public().id()) {
         return Ok(true);
     }
-    let Some(files) = store::file_proofs(tx, release.id, "", FILES_MAX).await? else { return Ok(false) };
-    let bundles = bundles(&model.full_name(), &release.revision, &files, &key)?;
-    store::save_bundles(tx, release.id, &bundles, now).await?;
+    let Some(files) = store::file_proofs(tx, release, "", FILES_MAX).await? else { return Ok(false) };
+    let bundles = bundles(&model.full_name(), revision, &files, &key)?;
+    store::save_bundles(tx, release, &bundles, now).await?;
     Ok(true)
 }
 
@@ -92,7 +98,7 @@ async fn prove(portal: &Portal, unproven: Unproven) -> Result<(), Error> {
     let mut tx = portal.db.begin().await?;
     let model = store::find_model_by_id(&mut tx, unproven.model).await?;
     let release = store::release(&mut tx, unproven.release).await?;
-    if !sign(&mut tx, portal, &model, &release, portal.clock.now()).await? {
+    if !sign(&mut tx, portal, &model, (release.id, &release.revision), portal.clock.now()).await? {
         return Err(Error::internal("an object's chunks have no digests"));
     }
     tx.commit().await?;

@@ -11,16 +11,17 @@ use super::check::{Checked, Fault, Fit, check};
 use super::derive::{Derived, derive};
 use super::keep::{self, Incoming, Kept, blocking, keep_all};
 use super::meter::{Meter, Phase};
-use super::model::{Gate, Licence, MAIN, Model, Release, ReleaseFile};
+use super::model::{Draft, Gate, Model, ReleaseFile};
 use super::model_name::ModelName;
+use super::offer::{Face, Terms, put_on_offer};
 use super::report::{self, FirstWords};
 use super::survey::survey;
-use super::{card, prove, store};
+use super::{prove, store};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ModelId, ReleaseId};
-use crate::integrity::{Entry, GIT_BYTES_MAX, Manifest, sha256_hex};
+use crate::integrity::{Entry, GIT_BYTES_MAX, Manifest};
 use crate::portal::Portal;
 use crate::storage::Problem;
 
@@ -31,10 +32,9 @@ pub struct Order<'a> {
     pub dir: &'a Path,
     /// The model it is a release of.
     pub name: &'a ModelName,
-    /// Who may have it. Not said: as it is, and by application for a new model, which gives nothing away by mistake.
-    pub gate: Option<Gate>,
-    /// A tag for the release (see [`super::parse_tag`]).
-    pub tag: Option<&'a str>,
+    /// How it is offered; nothing keeps it as a draft. A new model is by application unless they say otherwise, which gives nothing away
+    /// by mistake.
+    pub terms: Option<Terms<'a>>,
     /// What its publisher says about it.
     pub notes: &'a str,
     /// Who publishes; nobody if the operator does, on the command line.
@@ -44,19 +44,21 @@ pub struct Order<'a> {
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is on offer.
+    /// It is stored, and on offer unless it was to stay a draft.
     Published(Published),
     /// The folder has to be mended first; nothing changed.
     Unfit(Vec<Fault>),
 }
 
-/// A release that is on offer.
+/// A release that is stored, verified and signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// 40 hex digits.
     pub revision: String,
-    /// Whether it was not there before.
+    /// Whether it was not there, or not on offer, before.
     pub is_new: bool,
+    /// Whether it is a draft: not on offer yet.
+    pub is_draft: bool,
     /// Who may have the model.
     pub gate: Gate,
     /// How many files it has.
@@ -132,29 +134,37 @@ fn incoming(fit: &Fit, derived: Option<Derived>) -> Vec<Incoming> {
     incoming
 }
 
-/// Makes the release visible: model, release, files, names and record, all or nothing.
+/// Keeps the release and, unless it is to stay a draft, makes it visible: model, release, files, names and record, all or nothing.
 async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept], said: &Said) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     store::lock_publication(&mut tx, order.name).await?;
-    let model = offer_model(&mut tx, order, fit, now).await?;
-    let (release, is_new) = offer_release(&mut tx, order, fit, kept, model.id, now).await?;
-    name_release(&mut tx, order, &release, now).await?;
+    let model = model_of(&mut tx, order, now).await?;
+    let revision = revision_of(kept);
+    let (release, was) = keep_release(&mut tx, order, fit, kept, (model.id, &revision), now).await?;
     for file in kept {
         store::insert_chunks(&mut tx, &file.digests).await?;
     }
-    let report = report::report(order, &release.revision, &said.tensors, said.words.as_ref());
-    store::insert_report(&mut tx, release.id, &report, now).await?;
-    prove::sign(&mut tx, portal, &model, &release, now).await?;
+    let report = report::report(order, &revision, &said.tensors, said.words.as_ref());
+    store::insert_report(&mut tx, release, &report, now).await?;
+    prove::sign(&mut tx, portal, &model, (release, &revision), now).await?;
+    let (model, is_new) = match &order.terms {
+        Some(terms) => {
+            let face = Face::of(fit.card.as_deref(), fit.licence.as_ref());
+            put_on_offer(&mut tx, now, order.by, model, (release, &revision), (terms, face)).await?
+        }
+        None => (model, was == Was::Unknown),
+    };
     tx.commit().await?;
 
     let mut notes = fit.notes.clone();
-    if model.gate == Gate::Application && model.licence_sha256.is_none() {
+    if model.gate == Gate::Application && fit.licence.is_none() {
         notes.push("there is no LICENSE.md: applicants will see no licence to agree to".into());
     }
     Ok(Published {
-        revision: release.revision,
+        revision,
         is_new,
+        is_draft: order.terms.is_none() && was != Was::Published,
         gate: model.gate,
         files: kept.len(),
         size_bytes: kept.iter().map(|file| file.digests.size_bytes).sum(),
@@ -163,116 +173,87 @@ async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept], sai
     })
 }
 
-/// The model with the gate, licence and summary of this publication; new if there was none.
-async fn offer_model(tx: &mut PgConnection, order: &Order<'_>, fit: &Fit, now: Timestamp) -> Result<Model, Error> {
-    let licence = fit.licence.as_ref().map(|text| Licence {
-        sha256: sha256_hex(text.body.as_bytes()),
-        name: text.name.clone(),
-        body: text.body.clone(),
-    });
-    if let Some(licence) = &licence {
-        store::insert_licence(tx, licence, now).await?;
-    }
-    let licence_sha256 = licence.map(|licence| licence.sha256);
-    let summary = fit.card.as_deref().map(card::summary).unwrap_or_default();
-    let Some(before) = check_spelling(tx, order.name).await? else {
-        let model = Model {
-            id: ModelId::fresh(),
-            org: order.name.org().to_owned(),
-            name: order.name.name().to_owned(),
-            gate: order.gate.unwrap_or(Gate::Application),
-            licence_sha256,
-            summary,
-            created_at: now,
-        };
-        store::insert_model(tx, &model).await?;
-        let event = Event::ModelOffered { model: model.id, name: model.full_name(), gate: model.gate.as_str() };
-        audit::record(tx, now, order.by, &event).await?;
+/// The model; added, and seen by nobody yet, if there was none.
+async fn model_of(tx: &mut PgConnection, order: &Order<'_>, now: Timestamp) -> Result<Model, Error> {
+    if let Some(model) = check_spelling(tx, order.name).await? {
         return Ok(model);
-    };
-    let gate_before = before.gate;
-    let model = Model { gate: order.gate.unwrap_or(gate_before), licence_sha256, summary, ..before };
-    store::save_model(tx, &model).await?;
-    if model.gate != gate_before {
-        audit::record(tx, now, order.by, &Event::GateChanged { model: model.id, gate: model.gate.as_str() }).await?;
     }
+    let model = Model {
+        id: ModelId::fresh(),
+        org: order.name.org().to_owned(),
+        name: order.name.name().to_owned(),
+        gate: order.terms.and_then(|terms| terms.gate).unwrap_or(Gate::Application),
+        licence_sha256: None,
+        summary: String::new(),
+        created_at: now,
+    };
+    store::insert_model(tx, &model).await?;
     Ok(model)
 }
 
-/// The release with this content, and whether it is new. Content that was published before is the release it was then.
-async fn offer_release(
-    tx: &mut PgConnection,
-    order: &Order<'_>,
-    fit: &Fit,
-    kept: &[Kept],
-    model: ModelId,
-    now: Timestamp,
-) -> Result<(Release, bool), Error> {
+fn revision_of(kept: &[Kept]) -> String {
     let entries = kept.iter().map(|file| {
         let entry = Entry { size_bytes: file.digests.size_bytes, sha256: file.digests.sha256.clone() };
         (file.path.clone(), entry)
     });
-    let revision = Manifest::new(entries).revision();
-    if let Some(release) = store::resolve(tx, model, &revision).await? {
+    Manifest::new(entries).revision()
+}
+
+/// What the content was before it was to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Was {
+    Unknown,
+    Draft,
+    Published,
+}
+
+/// The release with this content, and what it was before. Content that is known is the release or the draft it was then.
+async fn keep_release(
+    tx: &mut PgConnection,
+    order: &Order<'_>,
+    fit: &Fit,
+    kept: &[Kept],
+    (model, revision): (ModelId, &str),
+    now: Timestamp,
+) -> Result<(ReleaseId, Was), Error> {
+    if let Some(release) = store::resolve(tx, model, revision).await? {
         if let Some(reason) = &release.yank_reason {
             let told = format!(
                 "this content was published as {revision} and yanked ({reason}); to offer it again: sluice release restore ORG/NAME {revision}"
             );
             return Err(Error::Conflict(told.into()));
         }
-        return Ok((release, false));
+        return Ok((release.id, Was::Published));
     }
-    let release = Release {
+    if let Some(draft) = store::draft_of(tx, model, revision).await? {
+        if !order.notes.is_empty() {
+            store::set_draft_notes(tx, draft.id, order.notes).await?;
+        }
+        return Ok((draft.id, Was::Draft));
+    }
+    let draft = Draft {
         id: ReleaseId::fresh(),
         model_id: model,
-        revision,
+        revision: revision.to_owned(),
         notes: order.notes.to_owned(),
         config_json: Some(fit.config_json.clone()),
-        published_at: now,
-        yanked_at: None,
-        yank_reason: None,
+        drafted_at: now,
     };
-    store::insert_release(tx, &release, order.by).await?;
+    store::insert_draft(tx, &draft).await?;
     let files = kept.iter().map(release_file).collect::<Result<Vec<_>, _>>()?;
-    store::insert_files(tx, release.id, &files).await?;
-    audit::record(tx, now, order.by, &Event::ReleasePublished { model, revision: release.revision.clone() }).await?;
-    Ok((release, true))
-}
-
-/// Points `main` at the release, and the tag if one was asked for. Tags do not move: people cite them.
-async fn name_release(tx: &mut PgConnection, order: &Order<'_>, release: &Release, now: Timestamp) -> Result<(), Error> {
-    let names = store::names(tx, release.model_id).await?;
-    let points_at = |name: &str| names.iter().find(|known| known.name == name).map(|known| known.revision.as_str());
-    let moved = |name: &str, from: Option<&str>| Event::ReleaseNamed {
-        model: release.model_id,
-        name: name.to_owned(),
-        from: from.map(str::to_owned),
-        to: release.revision.clone(),
-    };
-    let before = points_at(MAIN);
-    if before != Some(&release.revision) {
-        store::point(tx, release.model_id, MAIN, false, release.id, now).await?;
-        audit::record(tx, now, order.by, &moved(MAIN, before)).await?;
+    store::insert_files(tx, draft.id, &files).await?;
+    if order.terms.is_none() {
+        audit::record(tx, now, order.by, &Event::ReleaseDrafted { model, revision: draft.revision }).await?;
     }
-    let Some(tag) = order.tag else { return Ok(()) };
-    match points_at(tag) {
-        None => {
-            store::point(tx, release.model_id, tag, true, release.id, now).await?;
-            audit::record(tx, now, order.by, &moved(tag, None)).await
-        }
-        Some(revision) if revision == release.revision => Ok(()),
-        Some(revision) => {
-            Err(Error::Conflict(format!("the tag {tag} stands for {revision} already, and tags do not move; choose another").into()))
-        }
-    }
+    Ok((draft.id, Was::Unknown))
 }
 
 /// The model of this name, if there is one. `Conflict` if it is spelt with other capitals.
 async fn check_spelling(db: &mut PgConnection, name: &ModelName) -> Result<Option<Model>, Error> {
-    let found = store::find_model(db, name.org(), name.name()).await?;
+    let found = store::find_any_model(db, name.org(), name.name()).await?;
     match found {
         Some(model) if model.full_name() != name.to_string() => {
-            Err(Error::Conflict(format!("this model is on offer as {}; publish under that spelling", model.full_name()).into()))
+            Err(Error::Conflict(format!("this model is here as {}; publish under that spelling", model.full_name()).into()))
         }
         found => Ok(found),
     }

@@ -97,7 +97,7 @@ pub(super) async fn find_model(db: &mut PgConnection, model: &str) -> Result<Mod
     let (org, name) = model
         .split_once('/')
         .ok_or_else(|| FieldError::new("ORG/NAME", format!("{model:?} is no such name; it looks like lab/opt-125m")))?;
-    if let Some(found) = catalog::find_model(db, org, name).await? {
+    if let Some(found) = catalog::find_any_model(db, org, name).await? {
         return Ok(found);
     }
     let mut known: Vec<String> = catalog::list_all_models(db, MODELS_MAX).await?.iter().map(Model::full_name).collect();

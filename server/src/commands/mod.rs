@@ -81,7 +81,7 @@ enum PortalCommand {
     Serve,
     /// Makes a folder of weights an immutable release, and prints its revision
     #[command(
-        after_help = "Example:\n  sluice publish ./opt-125m acme/opt-125m --gate application --tag v1.0\n\nSafe to repeat and to interrupt: nobody sees half a release, and bytes the store has are not written again."
+        after_help = "Examples:\n  sluice publish ./opt-125m acme/opt-125m --gate application --tag v1.0\n  sluice publish ./opt-125m acme/opt-125m --draft\n\nSafe to repeat and to interrupt: nobody sees half a release, and bytes the store has are not written again."
     )]
     Publish(publish::Publish),
     /// Lets a model continue a text, in the terminal
@@ -111,7 +111,7 @@ enum PortalCommand {
     /// The keys that sign releases
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Lists the releases of a model, takes one off offer, puts it back
+    /// Lists the releases of a model, publishes or discards a draft, takes a release off offer, puts it back
     #[command(subcommand)]
     Release(release::ReleaseCommand),
     /// Lists what in the store no release needs, and removes it with --delete

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::progress::Shown;
 use super::{result, say};
-use crate::catalog::{self, Fault, Gate, Meter, ModelName, Order, Outcome, Published, human_bytes};
+use crate::catalog::{self, Fault, Gate, Meter, ModelName, Order, Outcome, Published, Terms, human_bytes};
 use crate::error::{Error, FieldError};
 use crate::portal::Portal;
 
@@ -27,6 +27,9 @@ pub struct Publish {
     /// A tag for this release, such as v1.0; tags never move
     #[arg(long)]
     tag: Option<String>,
+    /// Keep it as a draft, which admins alone see; `sluice release publish` says its gate and tag and puts it on offer
+    #[arg(long, conflicts_with_all = ["gate", "tag"])]
+    draft: bool,
     /// A file with release notes
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
@@ -44,7 +47,8 @@ pub async fn run(portal: &Portal, publish: Publish) -> Result<(), Error> {
     if !publish.dir.is_dir() {
         return Err(FieldError::new("DIR", format!("{} is no folder", publish.dir.display())).into());
     }
-    let order = Order { dir: &publish.dir, name: &name, gate, tag: tag.as_deref(), notes: &notes, by: None };
+    let terms = (!publish.draft).then_some(Terms { gate, tag: tag.as_deref() });
+    let order = Order { dir: &publish.dir, name: &name, terms, notes: &notes, by: None };
     let meter = Arc::new(Meter::default());
     let outcome = {
         let shown = Shown::start(&meter);
@@ -75,7 +79,16 @@ fn read_notes(publish: &Publish) -> Result<String, Error> {
 fn tell(portal: &Portal, name: &ModelName, published: &Published, json: bool) {
     published.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let page = portal.config.url_of(&format!("/{name}"));
-    if published.is_new {
+    if published.is_draft {
+        let stored = if published.is_new { "Stored" } else { "Nothing new:" };
+        say(&format!(
+            "{stored} a draft of {name}: {} files, {}; {} newly stored. Admins alone see it. To put it on offer: sluice release publish {name} {}",
+            published.files,
+            human_bytes(published.size_bytes),
+            human_bytes(published.written_bytes),
+            published.revision,
+        ));
+    } else if published.is_new {
         say(&format!(
             "Published {name}: {} files, {}; {} newly stored. Gate: {}. Page: {page}",
             published.files,
@@ -88,7 +101,7 @@ fn tell(portal: &Portal, name: &ModelName, published: &Published, json: bool) {
     }
     if json {
         let body = serde_json::json!({
-            "model": name.to_string(), "revision": published.revision, "new": published.is_new, "gate": published.gate.as_str(),
+            "model": name.to_string(), "revision": published.revision, "new": published.is_new, "draft": published.is_draft, "gate": published.gate.as_str(),
             "files": published.files, "size_bytes": published.size_bytes, "stored_bytes": published.written_bytes, "notes": published.notes,
         });
         result(&body.to_string());

@@ -1,9 +1,9 @@
-//! `sluice release …`: which releases a model has, taking one off offer with a reason, putting it back.
+//! `sluice release …`: which releases a model has, publishing or discarding a draft, taking a release off offer with a reason, putting it back.
 
 use clap::{Args, Subcommand};
 
 use super::{grant::find_model, result, say};
-use crate::catalog::{self, MAIN, Model, Release};
+use crate::catalog::{self, Draft, Gate, MAIN, Model, Release, ReleaseState, Terms};
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
 use crate::http::when;
@@ -15,9 +15,15 @@ const RELEASES_MAX: i64 = 1_000;
 /// `sluice release …`
 #[derive(Subcommand)]
 pub enum ReleaseCommand {
-    /// Lists the releases of a model, newest first
+    /// Lists the releases of a model, drafts first, newest first
     #[command(after_help = "Example:\n  sluice release list lab/opt-175b --json")]
     List(List),
+    /// Puts a draft on offer: main names it from then on
+    #[command(after_help = "Example:\n  sluice release publish lab/opt-175b 0a1b2c3d4e --gate application --tag v1.0")]
+    Publish(Publish),
+    /// Removes a draft; sluice gc then removes what was its alone
+    #[command(after_help = "Example:\n  sluice release discard lab/opt-175b 0a1b2c3d4e")]
+    Discard(Which),
     /// Takes a release off offer: nobody gets its bytes any more, and everybody who fetched it is told by mail
     #[command(
         after_help = "Example:\n  sluice release yank lab/opt-175b 0a1b2c3d4e --reason 'shard 391 was corrupt as published'\n\nIts page, digests and manifest stay readable. Where main named it, main goes back to the newest good release."
@@ -37,6 +43,19 @@ pub struct List {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// `sluice release publish ORG/NAME REV`
+#[derive(Args)]
+pub struct Publish {
+    #[command(flatten)]
+    which: Which,
+    /// Who may have the model: open, or application (as it is, if not said; the default for a new model)
+    #[arg(long, value_name = "open|application")]
+    gate: Option<String>,
+    /// A tag for this release, such as v1.0; tags never move
+    #[arg(long)]
+    tag: Option<String>,
 }
 
 /// `sluice release yank ORG/NAME REV`
@@ -64,6 +83,21 @@ pub struct Which {
 pub async fn run(portal: &Portal, command: ReleaseCommand) -> Result<(), Error> {
     match command {
         ReleaseCommand::List(list) => tell_all(portal, &list).await,
+        ReleaseCommand::Publish(publish) => {
+            let gate = publish.gate.as_deref().map(str::parse::<Gate>).transpose()?;
+            let tag = publish.tag.as_deref().map(catalog::parse_tag).transpose()?;
+            let draft = find_draft(portal, &publish.which).await?.id;
+            let (model, draft) = catalog::publish_draft(portal, None, draft, &Terms { gate, tag: tag.as_deref() }).await?;
+            let (page, gate) = (portal.config.url_of(&model.path()), model.gate.as_str());
+            say(&format!("Published {} of {}: main names it now. Gate: {gate}. Page: {page}", draft.revision, model.full_name()));
+            Ok(())
+        }
+        ReleaseCommand::Discard(which) => {
+            let draft = find_draft(portal, &which).await?.id;
+            let (model, draft) = catalog::discard_draft(portal, None, draft).await?;
+            say(&format!("Discarded the draft {} of {}. sluice gc removes what was its alone.", draft.revision, model.full_name()));
+            Ok(())
+        }
         ReleaseCommand::Yank(yank) => {
             let release = find(portal, &yank.which).await?.id;
             let done = downloads::yank(portal, None, release, &yank.reason).await?;
@@ -104,6 +138,18 @@ async fn tell_all(portal: &Portal, list: &List) -> Result<(), Error> {
     let model = find_model(&mut db, &list.model).await?;
     let names = catalog::names(&mut db, model.id).await?;
     let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
+    for draft in catalog::drafts(&mut db, model.id).await? {
+        let state = ReleaseState::Draft.as_str();
+        if list.json {
+            let drafted = draft.drafted_at.unix_timestamp();
+            let line = serde_json::json!({
+                "model": model.full_name(), "revision": draft.revision, "state": state, "names": [], "drafted_at": drafted,
+            });
+            result(&line.to_string());
+        } else {
+            result(&format!("{}  {state:<10}  {}", draft.revision, when::date_field(draft.drafted_at.date())));
+        }
+    }
     for release in catalog::releases(&mut db, model.id, RELEASES_MAX).await? {
         let called: Vec<&str> = names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.as_str()).collect();
         let state = release.state(main).as_str();
@@ -129,9 +175,17 @@ async fn tell_all(portal: &Portal, list: &List) -> Result<(), Error> {
 
 async fn find(portal: &Portal, which: &Which) -> Result<Release, Error> {
     let mut db = portal.db.acquire().await?;
-    let model: Model = find_model(&mut db, &which.model).await?;
-    catalog::resolve(&mut db, model.id, &which.revision).await?.ok_or_else(|| {
-        let list = format!("see which there are with: sluice release list {}", model.full_name());
-        FieldError::new("REV", format!("{:?} names no release of {}; {list}", which.revision, model.full_name())).into()
-    })
+    let model = find_model(&mut db, &which.model).await?;
+    catalog::resolve(&mut db, model.id, &which.revision).await?.ok_or_else(|| none(which, "release", &model))
+}
+
+async fn find_draft(portal: &Portal, which: &Which) -> Result<Draft, Error> {
+    let mut db = portal.db.acquire().await?;
+    let model = find_model(&mut db, &which.model).await?;
+    catalog::draft_of(&mut db, model.id, &which.revision).await?.ok_or_else(|| none(which, "draft", &model))
+}
+
+fn none(which: &Which, what: &str, model: &Model) -> Error {
+    let list = format!("see which there are with: sluice release list {}", model.full_name());
+    FieldError::new("REV", format!("{:?} names no {what} of {}; {list}", which.revision, model.full_name())).into()
 }

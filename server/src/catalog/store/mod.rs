@@ -1,18 +1,21 @@
 //! What the database keeps of models, releases, files and objects.
 
+mod draft;
 mod model;
 mod object;
 mod proof;
 mod release;
 mod scrub;
 
-pub use model::{find_model, find_model_by_id, find_models, licence, list_all_models, list_models};
+pub(super) use draft::{delete_draft, insert_draft, set_draft_notes, set_published, spoilt_file};
+pub use draft::{draft, draft_of, drafts};
+pub use model::{find_any_model, find_model, find_model_by_id, find_models, licence, list_all_models, list_models};
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
 pub use proof::{Bundle, bundle, file_proofs, report};
 pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, insert_report, save_bundles, signed_by, undigested, unproven};
 pub use release::{file, files, main_releases, names, release, releases, resolve, yanked_since};
-pub(super) use release::{insert_files, insert_release, main_of, newest_good_release, point, point_by_yank, set_yanked};
+pub(super) use release::{insert_files, main_of, newest_good_release, point, point_by_yank, set_yanked};
 
 pub use scrub::{Faulty, Holdings, Round, faulty, holdings, rounds};
 pub(super) use scrub::{

@@ -34,8 +34,28 @@ impl ModelRow {
     }
 }
 
-/// The model `org/name`, whatever the case of the letters; compare with [`Model::full_name`] to redirect to the right spelling.
+/// The model `org/name` if it is on offer, whatever the case of the letters; compare with [`Model::full_name`] to redirect to the right
+/// spelling. One that has only drafts is not.
 pub async fn find_model(db: &mut PgConnection, org: &str, name: &str) -> Result<Option<Model>, Error> {
+    if !is_text([org, name]) {
+        return Ok(None);
+    }
+    let row = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model m
+         where lower(org) = lower($1) and lower(name) = lower($2)
+           and exists (select 1 from release_name n where n.model_id = m.id and n.name = 'main')"#,
+        org,
+        name,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(ModelRow::model))
+}
+
+/// The same for those who run the portal: also one that has nothing but drafts.
+pub async fn find_any_model(db: &mut PgConnection, org: &str, name: &str) -> Result<Option<Model>, Error> {
     if !is_text([org, name]) {
         return Ok(None);
     }
@@ -125,7 +145,7 @@ pub async fn lock_publication(tx: &mut PgConnection, name: &ModelName) -> Result
     Ok(())
 }
 
-/// Offers a new model.
+/// Adds a model, which nobody sees before it has a release.
 pub async fn insert_model(tx: &mut PgConnection, model: &Model) -> Result<(), Error> {
     sqlx::query!(
         "insert into model (id, org, name, gate, licence_sha256, summary, created_at)
@@ -143,14 +163,15 @@ pub async fn insert_model(tx: &mut PgConnection, model: &Model) -> Result<(), Er
     Ok(())
 }
 
-/// Saves what a publication may change of a model: gate, licence, summary.
+/// Saves what a publication may change of a model: gate, licence, summary, and since when it is offered.
 pub async fn save_model(tx: &mut PgConnection, model: &Model) -> Result<(), Error> {
     sqlx::query!(
-        "update model set gate = $2, licence_sha256 = $3, summary = $4 where id = $1",
+        "update model set gate = $2, licence_sha256 = $3, summary = $4, created_at = $5 where id = $1",
         model.id.uuid(),
         model.gate.as_str(),
         model.licence_sha256,
         model.summary,
+        model.created_at,
     )
     .execute(tx)
     .await?;

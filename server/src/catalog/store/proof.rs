@@ -123,14 +123,14 @@ pub async fn undigested(db: &mut PgConnection, release: ReleaseId) -> Result<Vec
     Ok(objects)
 }
 
-/// Some releases that this key has not signed, the newest first; none of those named.
+/// Some releases that this key has not signed, the newest first; none of those named. A draft is signed when it is published.
 pub async fn unproven(db: &mut PgConnection, key_id: &str, but: &[ReleaseId], limit: i64) -> Result<Vec<Unproven>, Error> {
     let but: Vec<uuid::Uuid> = but.iter().map(|id| id.uuid()).collect();
     let releases = sqlx::query_as!(
         Unproven,
         r#"select r.id as "release: ReleaseId", r.model_id as "model: ModelId"
          from release r left join release_proof p on p.release_id = r.id
-         where p.key_id is distinct from $1 and r.id <> all($2)
+         where p.key_id is distinct from $1 and r.id <> all($2) and r.published_at is not null
          order by r.published_at desc, r.id desc
          limit $3"#,
         key_id,

@@ -1,4 +1,4 @@
-//! What the database keeps of releases, their names and their files.
+//! What the database keeps of releases that are or were on offer, their names and their files. A draft is none of them: see `draft.rs`.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::super::model::{Release, ReleaseFile, ReleaseName};
 use super::is_text;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, ModelId, ReleaseId};
+use crate::ids::{ModelId, ReleaseId};
 
 /// The release that `revision` means for a model: a branch, a tag, or at least 7 digits of a revision that no other begins with.
 pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> Result<Option<Release>, Error> {
@@ -18,9 +18,9 @@ pub async fn resolve(db: &mut PgConnection, model: ModelId, revision: &str) -> R
     let is_hex = (7..=40).contains(&revision.len()) && revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut found = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
          from release
-         where model_id = $1
+         where model_id = $1 and published_at is not null
            and (id = (select release_id from release_name where model_id = $1 and name = $2)
                 or ($3 and starts_with(revision, $2)))
          limit 2"#,
@@ -38,7 +38,7 @@ pub async fn main_releases(db: &mut PgConnection, models: &[ModelId]) -> Result<
     let ids: Vec<_> = models.iter().map(|model| model.uuid()).collect();
     let releases = sqlx::query_as!(
         Release,
-        r#"select r.id as "id: ReleaseId", r.model_id as "model_id: ModelId", r.revision, r.notes, r.config_json, r.published_at, r.yanked_at, r.yank_reason
+        r#"select r.id as "id: ReleaseId", r.model_id as "model_id: ModelId", r.revision, r.notes, r.config_json, r.published_at as "published_at!", r.yanked_at, r.yank_reason
          from release_name n join release r on r.id = n.release_id
          where n.model_id = any($1) and n.name = 'main'"#,
         &ids,
@@ -52,8 +52,8 @@ pub async fn main_releases(db: &mut PgConnection, models: &[ModelId]) -> Result<
 pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Error> {
     sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
-         from release where id = $1"#,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
+         from release where id = $1 and published_at is not null"#,
         id.uuid(),
     )
     .fetch_optional(db)
@@ -65,8 +65,8 @@ pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Er
 pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Result<Vec<Release>, Error> {
     let releases = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
-         from release where model_id = $1
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
+         from release where model_id = $1 and published_at is not null
          order by published_at desc, id desc
          limit $2"#,
         model.uuid(),
@@ -123,24 +123,6 @@ pub async fn names(db: &mut PgConnection, model: ModelId) -> Result<Vec<ReleaseN
     .fetch_all(db)
     .await?;
     Ok(names)
-}
-
-/// Adds a release.
-pub async fn insert_release(tx: &mut PgConnection, release: &Release, by: Option<AccountId>) -> Result<(), Error> {
-    sqlx::query!(
-        "insert into release (id, model_id, revision, notes, config_json, published_at, published_by)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-        release.id.uuid(),
-        release.model_id.uuid(),
-        release.revision,
-        release.notes,
-        release.config_json,
-        release.published_at,
-        by.map(AccountId::uuid),
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
 }
 
 /// Adds the files of a release; their objects are on record.
@@ -216,8 +198,8 @@ pub async fn main_of(db: &mut PgConnection, model: ModelId) -> Result<Option<(Re
 pub async fn newest_good_release(db: &mut PgConnection, model: ModelId) -> Result<Option<Release>, Error> {
     let newest = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
-         from release where model_id = $1 and yanked_at is null
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
+         from release where model_id = $1 and yanked_at is null and published_at is not null
          order by published_at desc, id desc
          limit 1"#,
         model.uuid(),
@@ -244,7 +226,7 @@ pub async fn point_by_yank(tx: &mut PgConnection, model: ModelId, release: Relea
 pub async fn yanked_since(db: &mut PgConnection, since: Timestamp) -> Result<Vec<Release>, Error> {
     let releases = sqlx::query_as!(
         Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at, yanked_at, yank_reason
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
          from release where yanked_at > $1
          order by yanked_at"#,
         since,
