@@ -233,7 +233,7 @@ fn some_things_live_in_one_place_only() {
         only("unsafe ", source.path.ends_with("postgres/child.rs"));
         only(".unwrap()", false);
     }
-    for source in sources("inference/src") {
+    for source in sources("inference/src").into_iter().chain(sources("digests/src")) {
         let file = source.path.file_name().unwrap().to_str().unwrap();
         if source.code.contains("unsafe ") && !matches!(file, "simd.rs" | "cuda.rs" | "mmap.rs" | "threads.rs") {
             faults.push(format!("{} has unsafe code", source.path.display()));
@@ -318,7 +318,7 @@ fn what_the_example_sets_is_accepted_and_what_it_calls_the_default_is() {
 
 #[test]
 fn no_file_is_a_burden() {
-    for folder in ["server/src", "inference/src", "tests/harness", "tests/journeys"] {
+    for folder in ["server/src", "inference/src", "digests/src", "tests/harness", "tests/journeys"] {
         for source in sources(folder) {
             let lines = source.text.lines().count();
             assert!(lines <= LINES_MAX, "{} has {lines} lines", source.path.display());

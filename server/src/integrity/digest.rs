@@ -3,17 +3,17 @@
 use std::io::{self, Read};
 
 use data_encoding::HEXLOWER;
+use digests::{Pair, Twin, Twins};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// A chunk of a file: what is verified, fetched and mended as one. 16 MiB; a file's last one is shorter, an empty file has none.
-pub const CHUNK_BYTES: u64 = 16 << 20;
+pub use digests::CHUNK_BYTES;
+
 /// Clients of the Hub know files by git's digest up to here, and by their SHA-256 beyond: 10 MB.
 pub const GIT_BYTES_MAX: u64 = 10_000_000;
 /// How much is read at a time: 1 MiB, so that the calls cost nothing beside the hashing.
 const READ_BYTES: usize = 1 << 20;
-/// How much goes through one digest and then the other: what stays in the cache nearest to the core.
-const TURN_BYTES: usize = 16 << 10;
 
 /// What a content is known by, all in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,72 +56,42 @@ impl ChunkDigests {
 pub struct Hasher {
     size_bytes: u64,
     seen_bytes: u64,
-    sha256: Sha256,
-    blake3: blake3::Hasher,
+    twin: Twin,
     git_sha1: Option<Sha1>,
-    /// The chunk we are in. The first needs none: until it ends, the whole is the chunk.
-    chunk: Option<(Sha256, blake3::Hasher)>,
-    chunks: Vec<ChunkDigests>,
 }
 
 impl Hasher {
     /// For a content that has to be so long, because git puts the length in front of the bytes.
     pub fn new(size_bytes: u64) -> Self {
         let git_sha1 = (size_bytes <= GIT_BYTES_MAX).then(|| Sha1::new().chain_update(format!("blob {size_bytes}\0")));
-        let (sha256, blake3) = (Sha256::new(), blake3::Hasher::new());
-        Self { size_bytes, seen_bytes: 0, sha256, blake3, git_sha1, chunk: None, chunks: Vec::new() }
+        Self { size_bytes, seen_bytes: 0, twin: Twin::new(), git_sha1 }
     }
 
     /// The next piece. Errors: `InvalidData` once there is more than there has to be.
-    pub fn update(&mut self, mut piece: &[u8]) -> io::Result<()> {
+    pub fn update(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.size_bytes - self.seen_bytes < piece.len() as u64 {
             return Err(not_as_long(self.size_bytes));
         }
-        while !piece.is_empty() {
-            let left = usize::try_from(CHUNK_BYTES - self.seen_bytes % CHUNK_BYTES).unwrap_or(TURN_BYTES);
-            let (turn, rest) = piece.split_at(piece.len().min(left).min(TURN_BYTES));
-            self.take(turn);
-            if turn.len() == left {
-                self.end_chunk();
-            }
-            piece = rest;
+        self.twin.update(piece);
+        if let Some(git_sha1) = &mut self.git_sha1 {
+            git_sha1.update(piece);
         }
+        self.seen_bytes += piece.len() as u64;
         Ok(())
     }
 
-    fn take(&mut self, turn: &[u8]) {
-        self.sha256.update(turn);
-        self.blake3.update(turn);
-        if let Some((sha256, blake3)) = &mut self.chunk {
-            sha256.update(turn);
-            blake3.update(turn);
-        }
-        if let Some(git_sha1) = &mut self.git_sha1 {
-            git_sha1.update(turn);
-        }
-        self.seen_bytes += turn.len() as u64;
-    }
-
-    fn end_chunk(&mut self) {
-        let (sha256, blake3) = self.chunk.take().unwrap_or_else(|| (self.sha256.clone(), self.blake3.clone()));
-        self.chunks.push(ChunkDigests { sha256: sha256.finalize().into(), blake3: blake3.finalize().into() });
-        self.chunk = Some((Sha256::new(), blake3::Hasher::new()));
-    }
-
     /// The digests. Errors: `InvalidData` if something is missing.
-    pub fn finish(mut self) -> io::Result<Digests> {
+    pub fn finish(self) -> io::Result<Digests> {
         if self.seen_bytes != self.size_bytes {
             return Err(not_as_long(self.size_bytes));
         }
-        if !self.seen_bytes.is_multiple_of(CHUNK_BYTES) {
-            self.end_chunk();
-        }
+        let Twins { whole, chunks } = self.twin.finish();
         Ok(Digests {
             size_bytes: self.size_bytes,
-            sha256: HEXLOWER.encode(&self.sha256.finalize()),
-            blake3: self.blake3.finalize().to_hex().to_string(),
+            sha256: HEXLOWER.encode(&whole.sha256),
+            blake3: HEXLOWER.encode(&whole.blake3),
             git_sha1: self.git_sha1.map(|sha1| HEXLOWER.encode(&sha1.finalize())),
-            chunks: self.chunks,
+            chunks: chunks.into_iter().map(|Pair { sha256, blake3 }| ChunkDigests { sha256, blake3 }).collect(),
         })
     }
 }
@@ -175,15 +145,12 @@ mod tests {
 
     #[test]
     fn each_chunk_is_digested_as_if_it_stood_alone() {
-        let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5).map(|n| ((n * n) >> 7) as u8).collect();
-        for size in [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 5] {
-            let digests = of(&bytes[..size as usize]);
-            let chunks = bytes[..size as usize].chunks(CHUNK_BYTES as usize);
-            let alone: Vec<_> = chunks.map(|chunk| (sha256_hex(chunk), blake3::hash(chunk).to_hex().to_string())).collect();
-            assert_eq!(digests.chunks.iter().map(|chunk| (chunk.sha256_hex(), chunk.blake3_hex())).collect::<Vec<_>>(), alone);
-            assert_eq!(digests.sha256, sha256_hex(&bytes[..size as usize]));
-            assert_eq!(digests.git_sha1.is_some(), size <= GIT_BYTES_MAX);
-        }
+        let bytes: Vec<u8> = (0..CHUNK_BYTES + 5).map(|n| ((n * n) >> 7) as u8).collect();
+        let digests = of(&bytes);
+        let (first, last) = bytes.split_at(CHUNK_BYTES as usize);
+        let alone = [first, last].map(|chunk| (sha256_hex(chunk), blake3::hash(chunk).to_hex().to_string()));
+        assert_eq!(digests.chunks.iter().map(|chunk| (chunk.sha256_hex(), chunk.blake3_hex())).collect::<Vec<_>>(), alone);
+        assert_eq!((digests.sha256, digests.git_sha1), (sha256_hex(&bytes), None));
     }
 
     #[test]
