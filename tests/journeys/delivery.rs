@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use reqwest::{Method, Response};
+use reqwest::Method;
 use server::catalog::Gate;
 use server::storage::{ObjectKey, Objects, Shown};
 use sqlx::PgPool;
@@ -118,12 +118,12 @@ async fn a_gateway_hands_the_bytes_of_a_bucket_on(db: PgPool) {
 }
 
 #[tokio::test]
-async fn a_revocation_ends_what_a_folder_sends() {
+async fn a_revocation_or_a_yank_ends_what_a_folder_sends() {
     ends_what_is_running(&Installation::fresh(), &[]).await;
 }
 
 #[tokio::test]
-async fn a_revocation_ends_what_a_gateway_sends() {
+async fn a_revocation_or_a_yank_ends_what_a_gateway_sends() {
     let store = ObjectStore::start().await;
     let settings = store.settings_but(&[("SLUICE_OBJECTS_DELIVERY", "gateway")]);
     ends_what_is_running(&Installation::fresh(), &settings).await;
@@ -132,28 +132,30 @@ async fn a_revocation_ends_what_a_gateway_sends() {
 async fn ends_what_is_running(place: &Installation, settings: &[(&str, String)]) {
     let weights = Weights::of("preln-fp32");
     std::fs::File::create(weights.path().join("large.dat")).unwrap().set_len(200_000_000).unwrap();
-    let published =
-        place.sluice(&["publish", weights.path().to_str().unwrap(), "acme/large"]).envs(settings.iter().cloned()).output().unwrap();
-    assert!(published.status.success(), "{}", String::from_utf8_lossy(&published.stderr));
-    let revision = String::from_utf8(published.stdout).unwrap().trim().to_owned();
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let portal = place.serve_with(&settings).await;
-    let path = format!("/acme/large/resolve/{revision}/large.dat");
     let run = |arguments: &[&str]| {
         let output = place.sluice(arguments).envs(settings.iter().copied()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
+    let publish = || run(&["publish", weights.path().to_str().unwrap(), "acme/large"]);
+    let revision = publish();
+    weights.write("README.md", "# The next release, with the same large file");
+    let next = publish();
+    let portal = place.serve_with(&settings).await;
+    let path_at = |revision: &str| format!("/acme/large/resolve/{revision}/large.dat");
+    let path = path_at(&revision);
     let mut streams = Vec::new();
+    let mut terminals = Vec::new();
     let mut browsers = Vec::new();
     for name in ["ada", "bob", "eve"] {
         let email = format!("{name}@university.edu");
         browsers.push(place.person(&email, "researcher").await);
         run(&["grant", "add", &email, "acme/large", "--reason", "test"]);
         let token = run(&["token", "add", &email, "--scope", "download"]);
-        let answer = Person::new(&portal.base, &email).with_token(&token).request(Method::GET, &path).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        streams.push(Slow::reading(answer));
+        let terminal = Person::new(&portal.base, &email).with_token(&token);
+        streams.push(Slow::reading(&terminal, &path).await);
+        terminals.push(terminal);
     }
     let [mut ada, mut bob, mut eve] = streams.try_into().ok().unwrap();
     for stream in [&mut ada, &mut bob, &mut eve] {
@@ -170,6 +172,13 @@ async fn ends_what_is_running(place: &Installation, settings: &[(&str, String)])
         assert!(read < 200_000_000, "all of it had come");
     }
     eve.reads_for(Duration::from_millis(500)).await.expect("nobody took anything from her");
+
+    let mut eve_too = Slow::reading(&terminals[2], &path_at(&next)).await;
+    eve_too.reads_for(Duration::from_millis(300)).await.expect("it runs");
+    run(&["release", "yank", "acme/large", &revision, "--reason", "a shard was corrupt"]);
+    let read = eve.reads_for(CUT_WITHIN).await.expect_err("what was yanked is not given out any more");
+    assert!(read < 200_000_000, "all of it had come");
+    eve_too.reads_for(Duration::from_millis(500)).await.expect("the other release is as good as before");
 }
 
 /// A client that reads ten megabytes a second.
@@ -182,7 +191,9 @@ struct Slow {
 impl Slow {
     const BYTES_PER_MS: u64 = 10_000;
 
-    fn reading(answer: Response) -> Self {
+    async fn reading(person: &Person, path: &str) -> Self {
+        let answer = person.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
         Self { bytes: Box::pin(answer.bytes_stream()), read: 0, begun: Instant::now() }
     }
 

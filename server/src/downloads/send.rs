@@ -112,7 +112,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     let response = if lookup::is_readable_by_all(&file.path) {
         response.body(SizedStream::new(len, measured))
     } else {
-        response.body(SizedStream::new(len, ledger.watch().guard(&visitor, model.id, measured)))
+        response.body(SizedStream::new(len, ledger.watch().guard(&visitor, release.id, measured)))
     };
     Ok(told(portal, response, &found))
 }

@@ -1,6 +1,7 @@
-//! Who is being sent bytes now, and whether they still may: a grant or a token that is taken back ends what is running.
+//! Who is being sent bytes now, and whether they still may: a grant or a token that is taken back, or a release that is yanked, ends what
+//! is running.
 //!
-//! Streams of one visitor and one model are asked about together, so that two thousand ranges of one download cost one question.
+//! Streams of one visitor and one release are asked about together, so that two thousand ranges of one download cost one question.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +18,7 @@ use crate::access::{self, Action, Verdict};
 use crate::accounts::{self, Via, Visitor};
 use crate::catalog;
 use crate::error::Error;
-use crate::ids::{ModelId, SessionId, TokenId};
+use crate::ids::{ReleaseId, SessionId, TokenId};
 use crate::portal::Portal;
 
 /// How often is asked. With the asking, and what is in flight, a revocation ends a stream within five seconds.
@@ -27,7 +28,7 @@ pub const ASK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     via: Shown,
-    model: ModelId,
+    release: ReleaseId,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,15 +51,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// `bytes`, for as long as this visitor may have them of this model.
-    pub(super) fn guard<S>(&self, visitor: &Visitor, model: ModelId, bytes: S) -> Guarded<S> {
+    /// `bytes`, for as long as this visitor may have them of this release.
+    pub(super) fn guard<S>(&self, visitor: &Visitor, release: ReleaseId, bytes: S) -> Guarded<S> {
         let via = match visitor {
             Visitor::Anonymous | Visitor::BadToken => Shown::Nothing,
             Visitor::Known { via: Via::Session(session), .. } => Shown::Session(*session),
             Visitor::Known { via: Via::Token { id, .. }, .. } => Shown::Token(*id),
         };
         let mut running = self.lock();
-        let group = running.entry(Key { via, model }).or_insert_with(|| Group { visitor: visitor.clone(), over: watch::channel(false).0 });
+        let group =
+            running.entry(Key { via, release }).or_insert_with(|| Group { visitor: visitor.clone(), over: watch::channel(false).0 });
         let mut over = group.over.subscribe();
         let ended = async move {
             if over.wait_for(|over| *over).await.is_err() {
@@ -77,8 +79,8 @@ impl Watch {
             running.iter().map(|(key, group)| (key.clone(), group.visitor.clone())).collect()
         };
         for (key, visitor) in questions {
-            if !may_go_on(portal, &visitor, key.model).await? {
-                tracing::info!(model = %key.model, account = ?visitor.account_id(), "running downloads are ended: access was taken back");
+            if !may_go_on(portal, &visitor, key.release).await? {
+                tracing::info!(release = %key.release, account = ?visitor.account_id(), "running downloads are ended: access was taken back");
                 // Out of the table, so that whoever is let in again begins afresh.
                 if let Some(group) = self.lock().remove(&key) {
                     group.over.send_replace(true);
@@ -94,11 +96,15 @@ impl Watch {
     }
 }
 
-async fn may_go_on(portal: &Portal, visitor: &Visitor, model: ModelId) -> Result<bool, Error> {
+async fn may_go_on(portal: &Portal, visitor: &Visitor, release: ReleaseId) -> Result<bool, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
+    let release = catalog::release(&mut db, release).await?;
+    if release.yanked_at.is_some() {
+        return Ok(false);
+    }
     let visitor = accounts::look_again(&mut db, visitor, now).await?;
-    let model = catalog::find_model_by_id(&mut db, model).await?;
+    let model = catalog::find_model_by_id(&mut db, release.model_id).await?;
     let verdict = access::authorize(&mut db, &visitor, &model, Action::Download, now).await?;
     Ok(matches!(verdict, Verdict::Allowed(_)))
 }
