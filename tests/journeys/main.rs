@@ -16,6 +16,7 @@ mod house;
 mod killed;
 mod models;
 mod objects;
+mod one_question;
 mod playground;
 mod proofs;
 mod publish;

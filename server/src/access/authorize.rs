@@ -80,6 +80,18 @@ pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, 
     }
 }
 
+/// The same, where whoever asks holds the grant in hand. Nothing means that it does not suffice, and not why: ask [`authorize`] for that.
+pub fn permit_with(visitor: &Visitor, model: &Model, action: Action, grant: Option<&Grant>, now: Timestamp) -> Option<Permit> {
+    let verdict = match at_the_door(visitor, model, action) {
+        Door::Settled(verdict) => verdict,
+        Door::Gated(_) => judge(model, grant, None, now),
+    };
+    match verdict {
+        Verdict::Allowed(permit) => Some(permit),
+        Verdict::Refused(_) => None,
+    }
+}
+
 /// The same question about many models, in one query: the verdicts in the order of `models`.
 pub async fn authorize_each(
     db: &mut PgConnection,

@@ -24,7 +24,7 @@ mod store;
 pub use answers::Answers;
 pub use application::{Application, State};
 pub use apply::{Sent, save_draft, submit, withdraw};
-pub use authorize::{Action, Permit, Verdict, authorize, authorize_each, bad_token};
+pub use authorize::{Action, Permit, Verdict, authorize, authorize_each, bad_token, permit_with};
 pub use check::Attestation;
 pub use decline::DeclineReason;
 pub use grant::{Grant, HeldGrant, Standing};

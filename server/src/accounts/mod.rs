@@ -13,13 +13,13 @@ mod token;
 
 pub use account::{Account, Email, Password, Role};
 pub use routes::configure;
-pub use session::{Admin, Reviewer, SignedIn, Via, Visitor, identify, look_again};
+pub use session::{Admin, Reviewer, SignedIn, Unasked, Via, Visitor, identify, look_again};
 pub use signup::{SIGN_IN_LINK_HOURS, add_account, sign_in_link};
 pub use store::{
     any_admin, count as count_accounts, find as find_account, find_all as find_accounts, find_by_email, list as list_accounts, lock_admins,
     never_entered_admin, reviewers, set_disabled, set_role,
 };
-pub use token::{Scope, TOKEN_DAYS_DEFAULT, Token, make_token};
+pub use token::{Scope, TOKEN_DAYS_DEFAULT, Token, TokenHolder, make_token};
 
 /// Removes sessions, links and codes that have ended.
 pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {

@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use time::Duration;
 
 use super::secret::Secret;
-use super::token::{Scope, TOKEN_PREFIX};
+use super::token::{Scope, TOKEN_PREFIX, TokenHolder};
 use super::{Account, Role, store};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -80,9 +80,43 @@ impl Visitor {
         self.account().map(|account| account.id)
     }
 
-    /// The visitor of `request`, as [`identify`] found them.
+    /// The visitor of `request`, as [`identify`] found them. Of a token that nobody has asked about yet nothing good is said.
     pub fn of(request: &HttpRequest) -> Self {
-        request.extensions().get::<Visitor>().cloned().unwrap_or(Visitor::Anonymous)
+        let unasked = || if Unasked::of(request).is_some() { Visitor::BadToken } else { Visitor::Anonymous };
+        request.extensions().get::<Visitor>().cloned().unwrap_or_else(unasked)
+    }
+
+    /// The same, asked about now if nobody has yet.
+    pub async fn settle(portal: &Portal, request: &HttpRequest) -> Result<Self, Error> {
+        let Some(Unasked(hash)) = Unasked::of(request) else { return Ok(Visitor::of(request)) };
+        let mut db = portal.db.acquire().await?;
+        let now = portal.clock.now();
+        let visitor = match store::find_by_token(&mut db, &hash, now).await? {
+            Some(holder) => Visitor::enter(&mut db, holder, now).await?,
+            None => Visitor::BadToken,
+        };
+        request.extensions_mut().insert(visitor.clone());
+        Ok(visitor)
+    }
+
+    /// The holder of a token that works, who is noted to have used it.
+    pub async fn enter(db: &mut PgConnection, holder: TokenHolder, now: Timestamp) -> Result<Self, Error> {
+        if holder.last_used_at.is_none_or(|at| now - at > SEEN_EVERY) {
+            store::touch_token(db, holder.token, now).await?;
+        }
+        let (account, via) = holder.shown();
+        Ok(Visitor::Known { account, via })
+    }
+}
+
+/// A well-formed token that nobody has asked about: for requests about files, which ask about everything at once. By its SHA-256.
+#[derive(Debug, Clone, Copy)]
+pub struct Unasked(pub [u8; 32]);
+
+impl Unasked {
+    /// What came with `request`, if it is for whoever answers to ask.
+    pub fn of(request: &HttpRequest) -> Option<Self> {
+        request.extensions().get::<Self>().copied()
     }
 }
 
@@ -112,7 +146,7 @@ pub(super) fn cookie(secret: &str, secure: bool) -> Cookie<'static> {
     csrf::own_cookie(cookie_name(secure), secret.to_owned(), secure).max_age(actix_web::cookie::time::Duration::seconds(life)).finish()
 }
 
-/// Middleware: finds the visitor (one query when they show something), gives every browser its form seed, eats the flash it has seen.
+/// Middleware: finds the visitor (one query when they show something; none for a token that asks for a file, see [`Unasked`]), gives every browser its form seed, eats the flash it has seen.
 pub async fn identify(
     portal: Data<Portal>,
     request: ServiceRequest,
@@ -122,11 +156,20 @@ pub async fn identify(
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let secure = portal.config.is_https();
-    let visitor = match find(&portal, request.request()).await {
+    let visitor = match shown(request.request(), secure) {
+        Shown::Token(hash) => {
+            request.extensions_mut().insert(Unasked(hash));
+            if asks_for_a_file(request.path()) { Ok(None) } else { Visitor::settle(&portal, request.request()).await.map(Some) }
+        }
+        Shown::NoToken => Ok(Some(Visitor::BadToken)),
+        Shown::Cookie(hash) => by_session(&portal, &hash).await.map(Some),
+        Shown::Nothing => Ok(Some(Visitor::Anonymous)),
+    };
+    let visitor = match visitor {
         Ok(visitor) => visitor,
         Err(error) => return Ok(request.error_response(error)),
     };
-    if let Visitor::Known { account, via: Via::Session(_) } = &visitor {
+    if let Some(Visitor::Known { account, via: Via::Session(_) }) = &visitor {
         request.extensions_mut().insert(Viewer {
             name: account.name.clone(),
             email: account.email.to_string(),
@@ -134,7 +177,9 @@ pub async fn identify(
             administers: account.role >= Role::Admin,
         });
     }
-    request.extensions_mut().insert(visitor);
+    if let Some(visitor) = visitor {
+        request.extensions_mut().insert(visitor);
+    }
     let sent_seed = request.cookie(csrf::cookie_name(secure)).and_then(|cookie| csrf::Seed::from_cookie(cookie.value()));
     let seed = sent_seed.clone().unwrap_or_else(csrf::Seed::fresh);
     request.extensions_mut().insert(seed.clone());
@@ -156,32 +201,35 @@ pub async fn identify(
     Ok(answer)
 }
 
-async fn find(portal: &Portal, request: &HttpRequest) -> Result<Visitor, Error> {
-    let now = portal.clock.now();
+/// What a request shows of who sent it. A token counts before a cookie.
+enum Shown {
+    Nothing,
+    Cookie([u8; 32]),
+    Token([u8; 32]),
+    /// Something in the place of a token that is none.
+    NoToken,
+}
+
+fn shown(request: &HttpRequest, secure: bool) -> Shown {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let bearer = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let Some(secret) = bearer.and_then(|(_, token)| Secret::parse(TOKEN_PREFIX, token.trim())) else {
-            return Ok(Visitor::BadToken);
-        };
-        let mut db = portal.db.acquire().await?;
-        let Some((account, via, last_used_at)) = store::find_by_token(&mut db, &secret.hash(), now).await? else {
-            return Ok(Visitor::BadToken);
-        };
-        if let Via::Token { id, .. } = &via
-            && last_used_at.is_none_or(|at| now - at > SEEN_EVERY)
-        {
-            store::touch_token(&mut db, *id, now).await?;
-        }
-        return Ok(Visitor::Known { account, via });
+        let secret = bearer.and_then(|(_, token)| Secret::parse(TOKEN_PREFIX, token.trim()));
+        return secret.map_or(Shown::NoToken, |secret| Shown::Token(secret.hash()));
     }
-    let Some(cookie) = request.cookie(cookie_name(portal.config.is_https())) else {
-        return Ok(Visitor::Anonymous);
-    };
-    let Some(secret) = Secret::parse("", cookie.value()) else {
-        return Ok(Visitor::Anonymous);
-    };
+    let cookie = request.cookie(cookie_name(secure));
+    let secret = cookie.and_then(|cookie| Secret::parse("", cookie.value()));
+    secret.map_or(Shown::Nothing, |secret| Shown::Cookie(secret.hash()))
+}
+
+/// Whether a path is `/{org}/{name}/resolve/…` or `…/raw/…`: what answers there asks about token and file together.
+fn asks_for_a_file(path: &str) -> bool {
+    matches!(path.split('/').nth(3), Some("resolve" | "raw"))
+}
+
+async fn by_session(portal: &Portal, secret_hash: &[u8; 32]) -> Result<Visitor, Error> {
+    let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let Some((account, session, last_seen_at)) = store::find_by_session(&mut db, &secret.hash(), now, now - SESSION_IDLE).await? else {
+    let Some((account, session, last_seen_at)) = store::find_by_session(&mut db, secret_hash, now, now - SESSION_IDLE).await? else {
         return Ok(Visitor::Anonymous);
     };
     if now - last_seen_at > SEEN_EVERY {

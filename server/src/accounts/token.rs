@@ -5,8 +5,9 @@ use std::str::FromStr;
 use sqlx::PgConnection;
 use time::Duration;
 
+use super::account::{Account, Email};
 use super::secret::Secret;
-use super::session::SignedIn;
+use super::session::{SignedIn, Via};
 use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -79,6 +80,53 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// A token that works, and whose it is, as the database keeps them.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the columns, by their names")]
+pub struct TokenHolder {
+    pub token: TokenId,
+    pub token_name: String,
+    pub scopes: Vec<String>,
+    pub token_created_at: Timestamp,
+    pub token_expires_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+    pub account: AccountId,
+    pub email: String,
+    pub name: String,
+    pub role: String,
+    pub email_verified_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+impl TokenHolder {
+    /// Who that is, and how they were shown.
+    pub(super) fn shown(self) -> (Account, Via) {
+        let via = Via::Token {
+            id: self.token,
+            name: self.token_name,
+            scopes: scopes_of(&self.scopes),
+            created_at: self.token_created_at,
+            expires_at: self.token_expires_at,
+        };
+        let account = Account {
+            id: self.account,
+            email: Email::trusted(self.email),
+            name: self.name,
+            role: self.role.parse().expect("account_role_ck allows only known roles"),
+            email_verified_at: self.email_verified_at,
+            created_at: self.created_at,
+            // Who is closed out shows nothing by a token.
+            disabled_at: None,
+        };
+        (account, via)
+    }
+}
+
+/// Scopes as they are stored, read back.
+pub(super) fn scopes_of(stored: &[String]) -> Vec<Scope> {
+    stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
 }
 
 /// Makes a token for `account` and returns the secret: the only time it is seen.

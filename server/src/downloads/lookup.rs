@@ -77,6 +77,6 @@ pub(super) fn ends_soon(config: &Config, model: &Model, permit: &Permit, now: Ti
 }
 
 /// Whether the database could keep this text at all.
-fn is_text(text: &str) -> bool {
+pub(super) fn is_text(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1024 && !text.contains('\0')
 }

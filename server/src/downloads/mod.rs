@@ -4,6 +4,7 @@
 //! What is open: a model's card, licence, file list, sizes and digests are readable by everybody, gated or not, because the portal's
 //! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
 
+mod at_once;
 mod csv;
 mod describe;
 mod filter;

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::query::{Query, is_yes};
 use super::quota::Share;
 use super::range::{self, Asked, Part};
-use super::{headers, lookup};
+use super::{at_once, headers, lookup};
 use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::config::Delivery;
@@ -36,20 +36,26 @@ pub(super) struct Names {
 }
 
 /// What the names mean, and that this visitor may have it.
-struct Found {
-    model: Model,
-    release: Release,
-    file: ReleaseFile,
-    warning: Option<String>,
+pub(super) struct Found {
+    pub model: Model,
+    pub release: Release,
+    pub file: ReleaseFile,
+    pub warning: Option<String>,
     /// Whose allowance the bytes are taken from; nobody's for what everybody may read.
-    share: Option<Share>,
+    pub share: Option<Share>,
 }
 
 /// Answers a request for a file. A name that may move (a branch, a tag, a short commit) is answered with the commit it means now,
 /// so that a client never mixes two releases.
 pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest, names: &Names) -> Result<HttpResponse, Instead> {
-    let visitor = Visitor::of(request);
-    let found = find(portal, &visitor, request, names).await?;
+    let (visitor, found) = match at_once::find(portal, request, names).await? {
+        Some(found) => found,
+        None => {
+            let visitor = Visitor::settle(portal, request).await?;
+            let found = find(portal, &visitor, request, names).await?;
+            (visitor, found)
+        }
+    };
     let (model, release, file) = (&found.model, &found.release, &found.file);
     if names.revision != release.revision {
         let mut response = HttpResponse::TemporaryRedirect();
@@ -123,7 +129,7 @@ fn carries_its_token_along(request: &HttpRequest, client: &str) -> bool {
     request.headers().contains_key(header::AUTHORIZATION) && CARRIERS.iter().any(|carrier| client.starts_with(carrier))
 }
 
-/// Looks everything up and asks the gate, with one connection that is given back before the first byte is sent.
+/// Looks everything up in the Hub's order and asks the gate, with one connection that is given back before the first byte is sent.
 async fn find(portal: &Portal, visitor: &Visitor, request: &HttpRequest, names: &Names) -> Result<Found, Instead> {
     let mut db = portal.db.acquire().await?;
     let model = lookup::model(&mut db, &portal.config, request, &names.org, &names.name).await?;

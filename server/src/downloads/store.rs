@@ -7,9 +7,102 @@ use time::Date;
 
 use super::filter::{Filter, Totals};
 use super::ledger::{Before, Download, Key, Tally};
+use super::send::Names;
+use crate::access::Grant;
+use crate::accounts::TokenHolder;
+use crate::catalog::{Model, Release, ReleaseFile};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, DownloadId, ModelId, ReleaseId};
+use crate::ids::{AccountId, DownloadId, GrantId, ModelId, ReleaseId, TokenId};
+
+/// A token that works, a file that is on offer, and the grant that might join them.
+pub(super) struct Everything {
+    pub holder: TokenHolder,
+    pub model: Model,
+    pub grant: Option<Grant>,
+    pub release: Release,
+    pub file: ReleaseFile,
+}
+
+/// What there is of a token and a file, both spelled exactly; nothing if the token does not work or the file is not on offer.
+pub(super) async fn permitted_file(
+    db: &mut PgConnection,
+    token: &[u8; 32],
+    names: &Names,
+    now: Timestamp,
+) -> Result<Option<Everything>, Error> {
+    let row = sqlx::query!(
+        r#"select token_id as "token_id!: TokenId", token_name as "token_name!", scopes as "scopes!", token_created_at as "token_created_at!",
+                token_expires_at as "token_expires_at!", last_used_at,
+                account_id as "account_id!: AccountId", email as "email!", account_name as "account_name!", role as "role!",
+                email_verified_at, account_created_at as "account_created_at!",
+                model_id as "model_id!: ModelId", gate as "gate!", licence_sha256, summary as "summary!", model_created_at as "model_created_at!",
+                grant_id as "grant_id: GrantId", granted_at, grant_expires_at,
+                release_id as "release_id!: ReleaseId", notes as "notes!", config_json, published_at as "published_at!",
+                is_lfs as "is_lfs!", size_bytes as "size_bytes!", sha256 as "sha256!", blake3 as "blake3!", git_sha1
+         from permitted_file
+         where secret_hash = $1 and token_expires_at > $2 and lower(org) = lower($3) and lower(model_name) = lower($4)
+           and org = $3 and model_name = $4 and revision = $5 and path = $6"#,
+        token.as_slice(),
+        now,
+        names.org,
+        names.name,
+        names.revision,
+        names.path,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Everything {
+        holder: TokenHolder {
+            token: row.token_id,
+            token_name: row.token_name,
+            scopes: row.scopes,
+            token_created_at: row.token_created_at,
+            token_expires_at: row.token_expires_at,
+            last_used_at: row.last_used_at,
+            account: row.account_id,
+            email: row.email,
+            name: row.account_name,
+            role: row.role,
+            email_verified_at: row.email_verified_at,
+            created_at: row.account_created_at,
+        },
+        grant: row.grant_id.zip(row.granted_at).zip(row.grant_expires_at).map(|((id, granted_at), expires_at)| Grant {
+            id,
+            granted_at,
+            expires_at,
+            revoked_at: None,
+            revoke_reason: None,
+        }),
+        model: Model {
+            id: row.model_id,
+            org: names.org.clone(),
+            name: names.name.clone(),
+            gate: row.gate.parse().expect("model_gate_ck allows only known gates"),
+            licence_sha256: row.licence_sha256,
+            summary: row.summary,
+            created_at: row.model_created_at,
+        },
+        release: Release {
+            id: row.release_id,
+            model_id: row.model_id,
+            revision: names.revision.clone(),
+            notes: row.notes,
+            config_json: row.config_json,
+            published_at: row.published_at,
+            yanked_at: None,
+            yank_reason: None,
+        },
+        file: ReleaseFile {
+            path: names.path.clone(),
+            size_bytes: row.size_bytes,
+            sha256: row.sha256,
+            blake3: row.blake3,
+            git_sha1: row.git_sha1.unwrap_or_default(),
+            is_lfs: row.is_lfs,
+        },
+    }))
+}
 
 /// Adds a tally to the row of its account, file and day. A row is complete once as many bytes left as the file has:
 /// for a client that asks for each byte once, in however many ranges, that is when it has them all. One that begins again

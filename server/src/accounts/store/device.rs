@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::device::{DeviceSignIn, Program, State};
-use super::token::scopes_of;
+use super::super::token::scopes_of;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, DeviceSignInId};

@@ -2,10 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::account::Account;
-use super::super::session::Via;
-use super::super::token::{Scope, Token};
-use super::account::AccountRow;
+use super::super::token::{Token, TokenHolder, scopes_of};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, TokenId};
@@ -42,15 +39,13 @@ pub async fn live_tokens(db: &mut PgConnection, account: AccountId, now: Timesta
     Ok(count)
 }
 
-/// Whose token this is, if it works now, and when it was used last.
-pub async fn find_by_token(
-    db: &mut PgConnection,
-    secret_hash: &[u8],
-    now: Timestamp,
-) -> Result<Option<(Account, Via, Option<Timestamp>)>, Error> {
-    let row = sqlx::query!(
-        r#"select t.id as "token_id: TokenId", t.name as token_name, t.scopes, t.created_at as token_created_at, t.expires_at, t.last_used_at,
-                a.id as "id: AccountId", a.email, a.name, a.role, a.email_verified_at, a.created_at, a.disabled_at
+/// Whose token this is, if it works now.
+pub async fn find_by_token(db: &mut PgConnection, secret_hash: &[u8], now: Timestamp) -> Result<Option<TokenHolder>, Error> {
+    let holder = sqlx::query_as!(
+        TokenHolder,
+        r#"select t.id as "token: TokenId", t.name as token_name, t.scopes, t.created_at as token_created_at,
+                t.expires_at as token_expires_at, t.last_used_at,
+                a.id as "account: AccountId", a.email, a.name, a.role, a.email_verified_at, a.created_at
          from token t join account a on a.id = t.account_id
          where t.secret_hash = $1 and t.revoked_at is null and t.expires_at > $2 and a.disabled_at is null"#,
         secret_hash,
@@ -58,25 +53,7 @@ pub async fn find_by_token(
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| {
-        let via = Via::Token {
-            id: row.token_id,
-            name: row.token_name,
-            scopes: scopes_of(&row.scopes),
-            created_at: row.token_created_at,
-            expires_at: row.expires_at,
-        };
-        let account = AccountRow {
-            id: row.id,
-            email: row.email,
-            name: row.name,
-            role: row.role,
-            email_verified_at: row.email_verified_at,
-            created_at: row.created_at,
-            disabled_at: row.disabled_at,
-        };
-        (account.account(), via, row.last_used_at)
-    }))
+    Ok(holder)
 }
 
 /// Whether the token works now.
@@ -150,9 +127,4 @@ pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: T
     .fetch_all(tx)
     .await?;
     Ok(revoked)
-}
-
-/// Scopes as they are stored, read back.
-pub(super) fn scopes_of(stored: &[String]) -> Vec<Scope> {
-    stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
 }
