@@ -76,17 +76,7 @@ impl TestPortal {
     /// Puts an object into the store, and returns its SHA-256.
     async fn keeps(&self, bytes: &[u8]) -> String {
         let sha256 = HEXLOWER.encode(&sha2::Sha256::digest(bytes));
-        let staged = self.portal.objects.staging().stage().unwrap();
-        std::fs::write(staged.path(), bytes).unwrap();
-        let key = ObjectKey::file(&sha256);
-        match &self.portal.objects {
-            Objects::Folder(folder) => folder.keep(staged, &key).unwrap(),
-            Objects::S3(s3) => {
-                let parts = bytes.chunks(PART_BYTES as usize).map(|part| sha2::Sha256::digest(part).into()).collect();
-                let whole = Whole { path: staged.path().to_owned(), size_bytes: bytes.len() as u64, parts };
-                s3.upload(&key, &whole, &|_| ()).await.unwrap();
-            }
-        }
+        self.lays(&sha256, bytes).await;
         let blob = sha1::Sha1::new().chain_update(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize();
         sqlx::query(
             "insert into object (sha256, blake3, git_sha1, size_bytes, created_at) values ($1, $2, $3, $4, $5) on conflict do nothing",
@@ -100,6 +90,21 @@ impl TestPortal {
         .await
         .unwrap();
         sha256
+    }
+
+    /// Lays bytes into the store under a name, whatever the name promises.
+    pub async fn lays(&self, sha256: &str, bytes: &[u8]) {
+        let staged = self.portal.objects.staging().stage().unwrap();
+        std::fs::write(staged.path(), bytes).unwrap();
+        let key = ObjectKey::file(sha256);
+        match &self.portal.objects {
+            Objects::Folder(folder) => folder.keep(staged, &key).unwrap(),
+            Objects::S3(s3) => {
+                let parts = bytes.chunks(PART_BYTES as usize).map(|part| sha2::Sha256::digest(part).into()).collect();
+                let whole = Whole { path: staged.path().to_owned(), size_bytes: bytes.len() as u64, parts };
+                s3.upload(&key, &whole, &|_| ()).await.unwrap();
+            }
+        }
     }
 
     /// Gives a person access for so many days, without an application.

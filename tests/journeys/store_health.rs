@@ -9,6 +9,34 @@ use time::Duration;
 
 const SWEEP: Sweep = Sweep { keep: Duration::days(7), delete: true, unrecorded: false };
 
+/// Each story, told of a folder and of a bucket.
+macro_rules! of_both_stores {
+    ($($story:ident)*) => {
+        mod folder {
+            $(#[sqlx::test(migrator = "server::MIGRATOR")]
+            async fn $story(db: sqlx::PgPool) {
+                super::$story(&tests::TestPortal::start(db).await).await;
+            })*
+        }
+        mod bucket {
+            $(#[sqlx::test(migrator = "server::MIGRATOR")]
+            async fn $story(db: sqlx::PgPool) {
+                let store = tests::ObjectStore::start().await;
+                super::$story(&tests::TestPortal::start_with(db, &store.settings()).await).await;
+            })*
+        }
+    };
+}
+
+of_both_stores! {
+    what_no_release_needs_is_removed_once_it_is_old_and_nothing_else_is
+    what_is_not_on_record_goes_only_when_somebody_says_so
+    nothing_is_removed_while_a_publication_runs_and_none_is_broken_by_it
+    an_object_that_spoils_is_found_and_told
+    publishing_a_good_copy_again_mends_what_spoilt
+    an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace
+}
+
 /// Puts an object into the store that is in no release.
 async fn orphan(portal: &TestPortal, bytes: &[u8]) -> String {
     let offer = portal.offers("lab/gone", Gate::Open, &[("orphan", bytes)]).await;
@@ -26,42 +54,36 @@ async fn is_stored(portal: &TestPortal, sha256: &str) -> bool {
     portal.portal.objects.size(&ObjectKey::file(sha256)).await.unwrap().is_some()
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn what_no_release_needs_is_removed_once_it_is_old_and_nothing_else_is(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+async fn what_no_release_needs_is_removed_once_it_is_old_and_nothing_else_is(portal: &TestPortal) {
     portal.publishes("lab/tiny", Gate::Open, &Weights::of("preln-fp16-sharded")).await;
     let before = portal.stored("lab/tiny", "main").await;
-    let sha256 = orphan(&portal, b"left by a publication that failed").await;
+    let sha256 = orphan(portal, b"left by a publication that failed").await;
     let sweep =
         async |sweep| catalog::collect(&portal.portal, sweep).await.unwrap().into_iter().map(|found| found.sha256).collect::<Vec<_>>();
 
     assert!(sweep(SWEEP).await.is_empty(), "it may be gone on with");
     portal.wait(Duration::days(8));
     assert_eq!(sweep(Sweep { delete: false, ..SWEEP }).await, std::slice::from_ref(&sha256));
-    assert!(is_stored(&portal, &sha256).await, "a dry run removes nothing");
+    assert!(is_stored(portal, &sha256).await, "a dry run removes nothing");
     assert_eq!(sweep(SWEEP).await, std::slice::from_ref(&sha256));
-    assert!(!is_stored(&portal, &sha256).await);
+    assert!(!is_stored(portal, &sha256).await);
     assert!(sweep(SWEEP).await.is_empty());
     assert_eq!(portal.stored("lab/tiny", "main").await, before);
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn what_is_not_on_record_goes_only_when_somebody_says_so(db: PgPool) {
-    let portal = TestPortal::start(db).await;
-    let sha256 = orphan(&portal, b"stored, and killed before it was on record").await;
+async fn what_is_not_on_record_goes_only_when_somebody_says_so(portal: &TestPortal) {
+    let sha256 = orphan(portal, b"stored, and killed before it was on record").await;
     sqlx::query("delete from object where sha256 = $1").bind(&sha256).execute(&portal.portal.db).await.unwrap();
     portal.wait(Duration::days(8));
     assert!(catalog::collect(&portal.portal, SWEEP).await.unwrap().is_empty());
-    assert!(is_stored(&portal, &sha256).await, "it may be another portal's");
+    assert!(is_stored(portal, &sha256).await, "it may be another portal's");
     let told = catalog::collect(&portal.portal, Sweep { delete: false, ..SWEEP }).await.unwrap();
     assert_eq!((told.len(), told[0].is_on_record), (1, false));
     catalog::collect(&portal.portal, Sweep { unrecorded: true, ..SWEEP }).await.unwrap();
-    assert!(!is_stored(&portal, &sha256).await);
+    assert!(!is_stored(portal, &sha256).await);
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn nothing_is_removed_while_a_publication_runs_and_none_is_broken_by_it(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+async fn nothing_is_removed_while_a_publication_runs_and_none_is_broken_by_it(portal: &TestPortal) {
     let weights = Weights::of("preln-fp16-sharded");
     portal.publishes("lab/tiny", Gate::Open, &weights).await;
     let sweeps = async {
@@ -88,29 +110,19 @@ async fn nothing_is_removed_while_a_publication_runs_and_none_is_broken_by_it(db
     assert_eq!(tokio::join!(sweeps, publications).0, 40);
 }
 
-/// Every object's file on the disk.
-fn file_of(portal: &TestPortal, sha256: &str) -> std::path::PathBuf {
-    match &portal.portal.objects {
-        server::storage::Objects::Folder(folder) => folder.path(&ObjectKey::file(sha256)),
-        server::storage::Objects::S3(_) => unreachable!("tests keep weights in a folder unless they say otherwise"),
-    }
-}
-
 async fn scrubs(portal: &TestPortal) -> (i64, i64) {
     let round = catalog::scrub(&portal.portal, 0, |_, _, _| ()).await.unwrap();
     (round.objects, round.faults)
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn an_object_that_spoils_is_found_and_told(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+async fn an_object_that_spoils_is_found_and_told(portal: &TestPortal) {
     let files: &[(&str, &[u8])] =
         &[("config.json", b"{}"), ("a.safetensors", &[1; 5_000]), ("b.safetensors", &[2; 5_000]), ("c.bin", b"c")];
     portal.offers("lab/tiny", Gate::Open, files).await;
     portal.wait(Duration::hours(1));
     let root = portal.admin("root").await;
     root.get("/admin/store").await.says("never read back");
-    assert_eq!(scrubs(&portal).await, (4, 0));
+    assert_eq!(scrubs(portal).await, (4, 0));
 
     let names: std::collections::BTreeMap<String, String> =
         sqlx::query_as::<_, (String, String)>("select path, object_sha256 from release_file")
@@ -121,11 +133,11 @@ async fn an_object_that_spoils_is_found_and_told(db: PgPool) {
             .collect();
     let mut flipped = vec![1; 5_000];
     flipped[4_000] ^= 1;
-    std::fs::write(file_of(&portal, &names["a.safetensors"]), &flipped).unwrap();
-    std::fs::write(file_of(&portal, &names["b.safetensors"]), [2; 4_999]).unwrap();
-    std::fs::remove_file(file_of(&portal, &names["c.bin"])).unwrap();
+    portal.lays(&names["a.safetensors"], &flipped).await;
+    portal.lays(&names["b.safetensors"], &[2; 4_999]).await;
+    portal.portal.objects.remove(&ObjectKey::file(&names["c.bin"])).await.unwrap();
     portal.wait(Duration::days(30));
-    assert_eq!(scrubs(&portal).await, (4, 3));
+    assert_eq!(scrubs(portal).await, (4, 3));
     // A month later Root has to sign in anew; another admin looks.
     let page = portal.admin("ruth").await.get("/admin/store").await;
     for told in ["has the SHA-256", "another size", "is missing", "lab/tiny", "a.safetensors", "b.safetensors", "c.bin"] {
@@ -134,40 +146,36 @@ async fn an_object_that_spoils_is_found_and_told(db: PgPool) {
     let metrics = portal.visitor().fetch("/metrics").await;
     metrics.says("sluice_store_faulty_objects 3\n").says("sluice_scrub_faults 3\n").says("sluice_scrub_checked_objects 4\n");
 
-    std::fs::write(file_of(&portal, &names["a.safetensors"]), [1; 5_000]).unwrap();
+    portal.lays(&names["a.safetensors"], &[1; 5_000]).await;
     portal.wait(Duration::days(30));
-    assert_eq!(scrubs(&portal).await, (4, 2), "what was mended is good again");
+    assert_eq!(scrubs(portal).await, (4, 2), "what was mended is good again");
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn publishing_a_good_copy_again_mends_what_spoilt(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+async fn publishing_a_good_copy_again_mends_what_spoilt(portal: &TestPortal) {
     let weights = Weights::of("preln-fp32");
     let release = portal.publishes("lab/tiny", Gate::Open, &weights).await;
     let good = portal.stored("lab/tiny", &release.revision).await;
-    let sha256: String = sqlx::query_scalar("select object_sha256 from release_file where path like '%.safetensors' limit 1")
-        .fetch_one(&portal.portal.db)
-        .await
-        .unwrap();
-    let file = file_of(&portal, &sha256);
-    let mut flipped = std::fs::read(&file).unwrap();
+    let (sha256, path): (String, String) =
+        sqlx::query_as("select object_sha256, path from release_file where path like '%.safetensors' limit 1")
+            .fetch_one(&portal.portal.db)
+            .await
+            .unwrap();
+    let mut flipped = good[&path].clone();
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
-    std::fs::write(&file, &flipped).unwrap();
+    portal.lays(&sha256, &flipped).await;
     portal.wait(Duration::hours(1));
-    assert_eq!(scrubs(&portal).await.1, 1);
+    assert_eq!(scrubs(portal).await.1, 1);
 
     let again = portal.publishes("lab/tiny", Gate::Open, &weights).await;
     assert_eq!((again.is_new, &again.revision), (false, &release.revision));
     assert!(again.written_bytes >= flipped.len() as u64, "it was written anew");
     assert_eq!(portal.stored("lab/tiny", &release.revision).await, good);
     portal.wait(Duration::days(1));
-    assert_eq!(scrubs(&portal).await.1, 0);
+    assert_eq!(scrubs(portal).await.1, 0);
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+async fn an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace(portal: &TestPortal) {
     let contents: Vec<(String, Vec<u8>)> = (0..10u8).map(|n| (format!("{n}.bin"), vec![n; 20_000])).collect();
     let files: Vec<(&str, &[u8])> = contents.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
     portal.offers("lab/tiny", Gate::Open, &files).await;
