@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
 //! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
-//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models` → `admin` → `serve`, `routes`, `metrics`, `workers`, `commands`.
+//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models`, `record` → `admin` → `serve`, `routes`, `metrics`, `workers`, `commands`.
 
 pub mod access;
 pub mod accounts;
@@ -25,6 +25,7 @@ pub mod models;
 pub mod playground;
 pub mod portal;
 pub mod postgres;
+pub mod record;
 pub mod routes;
 pub mod serve;
 pub mod storage;

@@ -8,6 +8,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::accounts::{Role, Visitor};
+use crate::audit;
 use crate::catalog::{self, Holdings, Round};
 use crate::clock::Timestamp;
 use crate::downloads::{Counts, Ledger};
@@ -30,7 +31,9 @@ pub(crate) async fn metrics(
     let mut db = portal.db.acquire().await?;
     let holdings = catalog::holdings(&mut db).await?;
     let rounds = catalog::rounds(&mut db, 2).await?;
-    let text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
+    let waiting = audit::pending(&mut db).await?;
+    let mut text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
+    text.push_str(&of_the_log(&portal.audit, waiting));
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
@@ -78,4 +81,18 @@ fn exposition(counts: &Counts, running: usize, holdings: &Holdings, rounds: &[Ro
         tell("sluice_scrub_finished_seconds", "gauge", "When a round was last through, in seconds since 1970.", seconds(finished));
     }
     text
+}
+
+/// How the audit log goes.
+fn of_the_log(log: &audit::Log, waiting: i64) -> String {
+    let signed = log.checkpoint().ok().flatten().map_or(0, |checkpoint| checkpoint.size);
+    let stands_still = u8::from(log.fault().is_some());
+    format!(
+        "# HELP sluice_audit_signed_entries Entries that the newest checkpoint of the audit log speaks of.\n\
+         # TYPE sluice_audit_signed_entries gauge\nsluice_audit_signed_entries {signed}\n\
+         # HELP sluice_audit_waiting_events Events without a place in the audit log yet; more than a moment's worth is a fault.\n\
+         # TYPE sluice_audit_waiting_events gauge\nsluice_audit_waiting_events {waiting}\n\
+         # HELP sluice_audit_fault 1 if the audit log and the database contradict each other and nothing is signed.\n\
+         # TYPE sluice_audit_fault gauge\nsluice_audit_fault {stands_still}\n"
+    )
 }

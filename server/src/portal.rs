@@ -3,6 +3,7 @@
 use inference::{LoadOptions, ModelPool, PackedCache};
 use sqlx::PgPool;
 
+use crate::audit;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, DownloadLimits};
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub struct Portal {
     pub engine: ModelPool,
     /// The keys that sign releases.
     pub keys: Keyring,
+    /// The log that the record is integrated into.
+    pub audit: audit::Log,
     /// The way mails leave.
     pub mailer: Mailer,
     /// The only source of now.
@@ -176,9 +179,10 @@ impl Portal {
         let objects = Objects::open(&config)?;
         let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
         let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
+        let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         let limits = Limits::new(&config);
-        Ok(Self { db, objects, engine, keys, mailer, clock, config, limits })
+        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits })
     }
 
     /// How the parts are, each asked now.

@@ -1,4 +1,4 @@
-//! Background loops: empty the outbox, write the download ledger, end what was revoked, sign releases, sweep what has ended.
+//! Background loops: integrate the record, empty the outbox, write the download ledger, end what was revoked, sign releases, sweep what has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::{accounts, catalog, mail};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
+/// How soon an event has its place in the log. Receipts are promised within a second.
+const AUDIT_EVERY: Duration = Duration::from_millis(250);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// How soon releases are signed again after the key was rotated, or for the first time after an update.
@@ -32,6 +34,9 @@ impl Workers {
     pub fn start(portal: &Data<Portal>, ledger: &Data<Ledger>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut loops = JoinSet::new();
+        loops.spawn(every(AUDIT_EVERY, portal.clone(), stopped.clone(), "audit log", |portal| async move {
+            portal.audit.integrate(&portal.db).await.map(drop)
+        }));
         let told = stopped.clone();
         loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", move |portal| {
             let told = told.clone();

@@ -57,7 +57,7 @@ async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> App
 }
 
 async fn events(portal: &TestPortal, subject: &str) -> Vec<String> {
-    let filter = audit::Filter { subject: Some(subject.to_owned()), ..Default::default() };
+    let filter = audit::Filter { subjects: Some(vec![subject.to_owned()]), ..Default::default() };
     let rows = audit::page(&mut portal.portal.db.acquire().await.unwrap(), &filter, 100).await.unwrap();
     rows.into_iter().rev().map(|row| row.kind).collect()
 }

@@ -208,7 +208,7 @@ async fn of_two_admins_who_publish_at_once_one_does_and_one_is_told(db: PgPool) 
             409 => drop(told.says("no draft any more")),
             gone => assert_eq!((gone, second), (404, &discard), "{}", told.text),
         }
-        let recorded: i64 = sqlx::query_scalar("select count(*) from audit_event where detail->>'revision' = $1 and kind = any($2)")
+        let recorded: i64 = sqlx::query_scalar("select count(*) from audit_event join audit_payload using (seq) where audit_payload.detail->>'revision' = $1 and kind = any($2)")
             .bind(&draft.revision)
             .bind(["release.published", "release.discarded"])
             .fetch_one(&portal.portal.db)

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["accounts"],
     &["catalog"],
     &["access"],
-    &["downloads", "playground", "models"],
+    &["downloads", "playground", "models", "record"],
     &["admin"],
 ];
 const ROOF: &[&str] = &["serve", "routes", "metrics", "workers", "commands", "main", "lib"];

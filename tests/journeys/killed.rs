@@ -15,7 +15,7 @@ use crate::gated::applies_for;
 const GATED: &str = "sluice/opt-verse-6m-gated";
 const OPEN: &str = "sluice/opt-verse-6m";
 
-async fn database(place: &Installation) -> PgConnection {
+pub async fn database(place: &Installation) -> PgConnection {
     let options = Cluster::running(&place.data().join("postgres")).expect("the portal runs its database");
     PgConnection::connect_with(&options).await.unwrap()
 }
@@ -53,7 +53,7 @@ async fn an_approval_is_whole_or_not_at_all() {
              where (a.state = 'approved') is distinct from (1 = (select count(*) from access_grant g where g.application_id = a.id))
                 or (a.state = 'approved') is distinct from (exists (select 1 from audit_event e
                     where e.kind = 'application.approved' and e.at = a.closed_at
-                      and e.detail->>'grant' is not null and e.seq > 0
+                      and exists (select 1 from audit_payload o where o.seq = e.seq and o.detail->>'grant' is not null)
                       and exists (select 1 from access_grant g where g.application_id = a.id and g.granted_at = e.at and g.account_id = a.account_id)))
                 or (a.state = 'approved') is distinct from (1 = (select count(*) from mail m join account p on p.email = m.recipient
                     where p.id = a.account_id and m.kind = 'access_granted'))",

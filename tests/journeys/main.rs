@@ -24,6 +24,7 @@ mod publish_killed;
 mod pull;
 mod quota;
 mod ready;
+mod record;
 mod serve;
 mod store_health;
 mod who_may;

@@ -108,7 +108,7 @@ async fn a_rotated_key_signs_everything_and_the_one_before_retires(db: PgPool) {
     assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
 
     let mut db = portal.portal.db.acquire().await.unwrap();
-    let filter = server::audit::Filter { subject: Some(after.id()), ..Default::default() };
+    let filter = server::audit::Filter { subjects: Some(vec![after.id()]), ..Default::default() };
     assert_eq!(server::audit::page(&mut db, &filter, 10).await.unwrap()[0].kind, "signing_key.rotated");
 }
 

@@ -48,7 +48,7 @@ async fn a_fit_folder_becomes_a_release_with_the_right_digests(db: PgPool) {
     }
     assert_eq!(files.len(), release.files);
     let record =
-        server::audit::page(&mut db, &server::audit::Filter { subject: Some(model.id.to_string()), ..Default::default() }, 10).await;
+        server::audit::page(&mut db, &server::audit::Filter { subjects: Some(vec![model.id.to_string()]), ..Default::default() }, 10).await;
     let kinds: Vec<String> = record.unwrap().into_iter().map(|row| row.kind).collect();
     assert_eq!(kinds, ["release.named", "release.published", "model.offered"]);
 }
@@ -199,8 +199,8 @@ async fn the_revision_changes_with_the_content_alone_and_main_follows(db: PgPool
     published(portal.tries_to_publish("acme/tiny", None, Some("v1"), &weights).await.unwrap());
     let mut db = portal.portal.db.acquire().await.unwrap();
     let model = catalog::find_model(&mut db, "acme", "tiny").await.unwrap().unwrap().id.to_string();
-    let filter = server::audit::Filter { subject: Some(model), kind: Some("release.named".into()), before: None };
-    let moves: Vec<_> = server::audit::page(&mut db, &filter, 10).await.unwrap().into_iter().rev().map(|row| row.detail).collect();
+    let filter = server::audit::Filter { subjects: Some(vec![model]), kind: Some("release.named".into()), ..Default::default() };
+    let moves: Vec<_> = server::audit::page(&mut db, &filter, 10).await.unwrap().into_iter().rev().map(|row| row.detail.unwrap()).collect();
     let (one, two) = (&first.revision, &second.revision);
     assert_eq!(
         moves,

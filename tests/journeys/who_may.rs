@@ -105,6 +105,14 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/grants/{id}", "/admin/grants/{grant}", "snnnnnysss"),
     ("POST", "/admin/grants/{id}/revoke", "/admin/grants/{grant}/revoke", "snnnnnysss"),
     ("GET", "/admin/audit", "/admin/audit", "snnnnnysss"),
+    ("GET", "/admin/audit.csv", "/admin/audit.csv", "snnnnnysss"),
+    ("GET", "/admin/audit.jsonl", "/admin/audit.jsonl", "snnnnnysss"),
+    // The log: hashes for everybody, entries for admins, receipts for whom they concern.
+    ("GET", "/audit/checkpoint", "/audit/checkpoint", "yyyyyyyyyy"),
+    ("GET", "/audit/key", "/audit/key", "yyyyyyyyyy"),
+    ("GET", "/audit/tile/{level}/{tile:.*}", "/audit/tile/0/000.p/1", "yyyyyyyyyy"),
+    ("GET", "/audit/tile/entries/{tile:.*}", "/audit/tile/entries/000.p/1", "snnnnnysss"),
+    ("GET", "/audit/receipt/{seq}", "/audit/receipt/{approval}", "snynnyysss"),
     ("GET", "/admin/store", "/admin/store", "snnnnnysss"),
     ("GET", "/admin/mail", "/admin/mail", "snnnnnysss"),
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
@@ -223,13 +231,17 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     let bad = granted.with_token(&format!("slc_{}", "a".repeat(48)));
 
     portal.researcher("spare").await;
+    portal.portal.audit.integrate(&portal.portal.db).await.unwrap();
     let mut db = portal.portal.db.acquire().await.unwrap();
     let spare = accounts::find_by_email(&mut db, &Email::parse("spare@university.edu").unwrap()).await.unwrap().unwrap().id;
     let holder = accounts::find_by_email(&mut db, &Email::parse(&granted.email).unwrap()).await.unwrap().unwrap().id;
     let grant = server::access::grants_of(&mut db, holder).await.unwrap()[0].grant.id;
     let release = server::catalog::resolve(&mut db, gated.model, "main").await.unwrap().unwrap().id;
     let mail = server::mail::page(&mut db, None, 1).await.unwrap()[0].id;
+    let of_application = server::audit::Filter { subjects: Some(vec![application.clone()]), ..Default::default() };
+    let approval = server::audit::page(&mut db, &of_application, 1).await.unwrap()[0].seq;
     let fill = vec![
+        ("{approval}", approval.to_string()),
         ("{open}", OPEN.to_owned()),
         ("{gated}", GATED.to_owned()),
         ("{revision}", gated.revision.clone()),

@@ -1,4 +1,4 @@
-//! The grants that somebody has, and how many there are.
+//! The grants that somebody has, how many there are, and whose business an application or a grant is.
 
 use sqlx::PgConnection;
 
@@ -6,7 +6,7 @@ use super::grant::HeldGrant;
 use super::store;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ApplicationId, GrantId};
 
 /// The most grants that are shown of one account; the newest.
 const GRANTS_MAX: i64 = 200;
@@ -14,6 +14,17 @@ const GRANTS_MAX: i64 = 200;
 /// Every grant an account ever had, the newest first; look at each with [`super::Grant::standing`].
 pub async fn grants_of(db: &mut PgConnection, account: AccountId) -> Result<Vec<HeldGrant>, Error> {
     store::grants(db, account, GRANTS_MAX).await
+}
+
+/// Whether a printed id is that of an application or a grant of this account.
+pub async fn concerns(db: &mut PgConnection, account: AccountId, subject: &str) -> Result<bool, Error> {
+    if let Ok(application) = subject.parse::<ApplicationId>() {
+        return store::is_applicant(db, account, application).await;
+    }
+    match subject.parse::<GrantId>() {
+        Ok(grant) => store::is_holder(db, account, grant).await,
+        Err(_) => Ok(false),
+    }
 }
 
 /// How much there is to see to: applications waiting, grants that hold.

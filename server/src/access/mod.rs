@@ -28,7 +28,7 @@ pub use authorize::{Action, Permit, Verdict, authorize, authorize_each, bad_toke
 pub use check::Attestation;
 pub use decline::DeclineReason;
 pub use grant::{Grant, HeldGrant, Standing};
-pub use held::{Counts, counts, grants_of};
+pub use held::{Counts, concerns, counts, grants_of};
 pub use operate::{give, take_back};
 pub use review::{approve, decline, revoke};
 pub use routes::configure;

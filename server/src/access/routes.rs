@@ -13,6 +13,7 @@ use super::grant::HeldGrant;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
 use super::{desk, form, held, store};
 use crate::accounts::SignedIn;
+use crate::audit;
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
@@ -23,6 +24,9 @@ use crate::portal::Portal;
 
 /// How many of somebody's applications are listed; the newest.
 const APPLICATIONS_MAX: i64 = 200;
+
+/// How much of the record is listed with an application.
+const RECORDED_MAX: i64 = 50;
 
 /// The room's URLs.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -226,6 +230,7 @@ struct ApplicationPage {
     decision: Option<Decision>,
     grant: Option<GrantView>,
     sections: Vec<AnsweredSection>,
+    recorded: Vec<Recorded>,
     may_withdraw: bool,
     is_draft: bool,
     may_apply_again: bool,
@@ -237,6 +242,13 @@ struct Step {
     at: Option<String>,
     /// `done`, `now` or `next`.
     class: &'static str,
+}
+
+/// What stands on the record about it.
+struct Recorded {
+    seq: i64,
+    what: String,
+    at: String,
 }
 
 /// What the reviewer told the applicant.
@@ -259,6 +271,9 @@ async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<
     let of_model: Vec<&HeldGrant> = grants.iter().filter(|held| held.model == application.model).collect();
     let grant = of_model.iter().find(|held| held.application == Some(application.id)).map(|held| GrantView::new(held, &models, now));
     let has_access = of_model.iter().any(|held| GrantView::new(held, &models, now).holds);
+    let mut subjects = vec![application.id.to_string()];
+    subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
+    let events = audit::page(&mut db, &audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }, RECORDED_MAX).await?;
     let (model, model_path) = name_of(&models, application.model);
     page(&ApplicationPage {
         frame,
@@ -271,10 +286,17 @@ async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<
         decision: decision(&application.state),
         grant,
         sections: answers_view::read(&application.answers),
+        recorded: events.iter().rev().map(recorded).collect(),
         may_withdraw: matches!(application.state, State::Draft | State::Submitted { .. }),
         is_draft: matches!(application.state, State::Draft),
         may_apply_again: !has_access && !matches!(application.state, State::Draft | State::Submitted { .. }),
     })
+}
+
+fn recorded(event: &audit::Row) -> Recorded {
+    let words = event.kind.replace(['.', '_'], " ");
+    let what = words[..1].to_uppercase() + &words[1..];
+    Recorded { seq: event.seq, what, at: when::minute(event.at) }
 }
 
 fn steps(application: &Application) -> Vec<Step> {

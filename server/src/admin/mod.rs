@@ -8,6 +8,7 @@ mod outbox;
 mod overview;
 mod people;
 mod record;
+mod record_files;
 mod releases;
 mod routes;
 mod usage;

@@ -26,12 +26,14 @@ const KINDS: [&str; 6] = ["account", "token", "model", "release", "application",
 #[template(path = "admin/record.html")]
 struct RecordPage {
     frame: Frame,
-    subject: String,
-    kind: String,
+    search: Search,
     kinds: Vec<String>,
+    log: LogView,
     is_unknown: bool,
     rows: Vec<RowView>,
     older: Option<String>,
+    /// The same rows as files: what stands behind their `?`.
+    exports: String,
 }
 
 struct RowView {
@@ -43,22 +45,59 @@ struct RowView {
     detail: Vec<(String, String)>,
 }
 
-#[derive(Deserialize)]
+/// What the form asks for. What cannot be read filters nothing, and the page shows that it is not chosen.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Search {
-    #[serde(default)]
-    subject: String,
-    #[serde(default)]
-    kind: String,
+    pub(super) subject: String,
+    pub(super) kind: String,
+    pub(super) by: String,
+    pub(super) from: String,
+    pub(super) to: String,
     before: Option<i64>,
+}
+
+impl Search {
+    /// The rows meant. An unknown name means no rows, not all of them.
+    pub(super) async fn filter(&self, db: &mut PgConnection) -> Result<Filter, Error> {
+        let by = self.by.trim();
+        let actor = match by {
+            "" => None,
+            by => Some(account_of(db, by).await?.unwrap_or_else(AccountId::fresh)),
+        };
+        Ok(Filter {
+            subjects: subject_of(db, self.subject.trim()).await?.map(|subject| vec![subject]),
+            kind: Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty()),
+            actor,
+            from: when::parse_date_field(&self.from).map(|day| day.midnight().assume_utc()),
+            until: when::parse_date_field(&self.to).and_then(|day| day.next_day()).map(|day| day.midnight().assume_utc()),
+            before: self.before,
+        })
+    }
+
+    /// What stands behind `?` for the same rows: from their beginning, or from a place on.
+    fn query(&self, before: Option<i64>) -> String {
+        let fields = [("subject", &self.subject), ("kind", &self.kind), ("by", &self.by), ("from", &self.from), ("to", &self.to)];
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(fields.iter().filter(|(_, value)| !value.is_empty()));
+        query.extend_pairs(before.map(|before| ("before", before.to_string())));
+        query.finish()
+    }
+}
+
+/// How the log goes, for the top of the page.
+struct LogView {
+    /// Why it stands still.
+    fault: Option<String>,
+    signed: u64,
+    waiting: i64,
 }
 
 /// `GET /admin/audit`
 pub(super) async fn record(portal: Data<Portal>, frame: Frame, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let search = search.into_inner();
     let mut db = portal.db.acquire().await?;
-    let kind = Some(search.kind.trim().to_owned()).filter(|kind| !kind.is_empty());
-    let subject = subject_of(&mut db, search.subject.trim()).await?;
-    let filter = Filter { subject: subject.clone(), kind, before: search.before };
+    let filter = search.filter(&mut db).await?;
     let mut rows = audit::page(&mut db, &filter, PAGE as i64 + 1).await?;
     let is_more = rows.len() > PAGE;
     rows.truncate(PAGE);
@@ -69,12 +108,29 @@ pub(super) async fn record(portal: Data<Portal>, frame: Frame, _: Admin, search:
     page(&RecordPage {
         frame,
         kinds,
+        log: log_view(&portal, &mut db).await?,
         is_unknown: rows.is_empty(),
-        older: rows.last().filter(|_| is_more).map(|last| older(&search, last.seq)),
+        older: rows.last().filter(|_| is_more).map(|last| format!("/admin/audit?{}", search.query(Some(last.seq)))),
+        exports: search.query(None),
         rows: rows.into_iter().map(|row| view(row, &people)).collect(),
-        subject: search.subject,
-        kind: search.kind,
+        search,
     })
+}
+
+async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Error> {
+    let (signed, unreadable) = match portal.audit.checkpoint() {
+        Ok(checkpoint) => (checkpoint.map_or(0, |checkpoint| checkpoint.size), None),
+        Err(cause) => (0, Some(cause.to_string())),
+    };
+    Ok(LogView { fault: portal.audit.fault().or(unreadable), signed, waiting: audit::pending(db).await? })
+}
+
+/// Whose address or id this is.
+async fn account_of(db: &mut PgConnection, typed: &str) -> Result<Option<AccountId>, Error> {
+    match Email::parse(typed) {
+        Ok(email) => Ok(accounts::find_by_email(db, &email).await?.map(|account| account.id)),
+        Err(_) => Ok(typed.parse().ok()),
+    }
 }
 
 /// What a person typed as the subject: an id, the address of an account, or the name of a model.
@@ -82,10 +138,8 @@ async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>
     if typed.is_empty() {
         return Ok(None);
     }
-    if let Ok(email) = Email::parse(typed)
-        && let Some(account) = accounts::find_by_email(db, &email).await?
-    {
-        return Ok(Some(account.id.to_string()));
+    if let Some(account) = account_of(db, typed).await? {
+        return Ok(Some(account.to_string()));
     }
     if let Some((org, name)) = typed.split_once('/')
         && let Some(model) = catalog::find_any_model(db, org, name).await?
@@ -95,30 +149,26 @@ async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>
     Ok(Some(typed.to_owned()))
 }
 
-fn older(search: &Search, before: i64) -> String {
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("subject", &search.subject)
-        .append_pair("kind", &search.kind)
-        .append_pair("before", &before.to_string())
-        .finish();
-    format!("/admin/audit?{query}")
-}
-
 fn view(row: Row, people: &[Account]) -> RowView {
     let actor = row.actor.map(|id| people.iter().find(|account| account.id == id).map_or_else(|| id.to_string(), |a| a.email.to_string()));
-    let detail = row.detail.as_object().into_iter().flatten().map(|(key, value)| {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        (key.replace('_', " "), value)
-    });
+    let detail = match row.detail {
+        Some(Value::Object(detail)) => detail.into_iter().map(|(key, value)| (key.replace('_', " "), text_of(value))).collect(),
+        Some(other) => vec![("detail".into(), text_of(other))],
+        None => vec![("detail".into(), "erased, to forget somebody".into())],
+    };
     RowView {
         seq: row.seq,
         at: when::minute(row.at),
         actor: actor.unwrap_or_else(|| "the operator".into()),
         kind: row.kind,
         subject: row.subject,
-        detail: detail.collect(),
+        detail,
+    }
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
     }
 }

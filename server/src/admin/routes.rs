@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, holdings, models, outbox, overview, people, record, releases, usage};
+use super::{grants, holdings, models, outbox, overview, people, record, record_files, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -23,6 +23,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/grants/{id}", get().to(grants::grant))
         .route("/admin/grants/{id}/revoke", post().to(grants::revoke))
         .route("/admin/audit", get().to(record::record))
+        .route("/admin/audit.csv", get().to(record_files::as_csv))
+        .route("/admin/audit.jsonl", get().to(record_files::as_json_lines))
         .route("/admin/store", get().to(holdings::store))
         .route("/admin/usage", get().to(usage::downloaded))
         .route("/admin/usage.csv", get().to(usage::downloaded_as_csv))

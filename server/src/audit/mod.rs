@@ -1,7 +1,20 @@
-//! What is worth remembering, appended in the transaction of the change it tells of. Never updates, never deletes.
+//! What is worth remembering, appended in the transaction of the change it tells of, and integrated within a second into a Merkle log
+//! that is signed at every step (RFC 6962; c2sp.org/tlog-tiles). Never updates; deletes nothing but details that have to be forgotten.
 
 mod event;
+mod leaf;
+mod log;
+mod merkle;
+mod note;
+mod receipt;
 mod store;
+mod tiles;
+mod verify;
 
 pub use event::Event;
-pub use store::{Filter, Row, page, record};
+pub use log::Log;
+pub use note::{Checkpoint, LogKey, NotBelieved};
+pub use receipt::{Proven, check, receipt};
+pub use store::{Filter, Row, entries, find, page, pending, record};
+pub use tiles::{TILE_HASHES, parse_name};
+pub use verify::{Fault, Verdict, verify};

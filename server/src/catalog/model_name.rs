@@ -15,6 +15,7 @@ pub const RESERVED_ORGS: &[&str] = &[
     "admin",
     "api",
     "applications",
+    "audit",
     "datasets",
     "detokenize",
     "favicon.ico",

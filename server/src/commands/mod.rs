@@ -1,5 +1,6 @@
 //! The commands of `sluice`, one file each. Results go to stdout, talk to stderr; exit codes as in `Exit`.
 
+pub mod audit;
 pub mod bench;
 pub mod convert;
 pub mod digest;
@@ -114,6 +115,9 @@ enum PortalCommand {
     /// Lists the releases of a model, publishes or discards a draft, takes a release off offer, puts it back
     #[command(subcommand)]
     Release(release::ReleaseCommand),
+    /// The record of what happened: proves it whole, checks receipts
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Lists what in the store no release needs, and removes it with --delete
     #[command(after_help = "Examples:\n  sluice gc\n  sluice gc --delete --keep-days 30\n\nDoes nothing while a publication runs.")]
     Gc(gc::Gc),
@@ -177,6 +181,14 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
         PortalCommand::Release(command) => with_portal(config, async |portal| release::run(portal, command).await).await,
+        PortalCommand::Audit(audit::AuditCommand::Check(command)) => audit::check(&command).map(|believed| is_whole = believed),
+        PortalCommand::Audit(audit::AuditCommand::Verify(command)) => {
+            let verified = async |portal: &Portal| {
+                is_whole = audit::verify(portal, command).await?;
+                Ok(())
+            };
+            with_portal(config, verified).await
+        }
         PortalCommand::Gc(command) => with_portal(config, async |portal| gc::run(portal, command).await).await,
         PortalCommand::Scrub(command) => {
             let scrubbed = async |portal: &Portal| {

@@ -10,8 +10,8 @@ use super::filter::Filter;
 use super::ledger::{Before, Download};
 use super::store;
 use crate::accounts;
-use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::http::csv::{cell, moment};
 use crate::ids::AccountId;
 use crate::portal::Portal;
 
@@ -19,9 +19,6 @@ use crate::portal::Portal;
 const PAGE_ROWS: i64 = 1_000;
 /// The first line. Times are UTC, sizes bytes.
 const HEADER: &str = "last_at,started_at,account,model,revision,path,size_bytes,sent_bytes,requests,completed_at,client\r\n";
-/// What a spreadsheet takes for a formula, or skips on the way to one (OWASP, ASVS 1.2.10).
-const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
-
 /// Every row that `filter` lets through, newest first, as a download called `name`.
 pub fn export(portal: &Data<Portal>, filter: Filter, name: &str) -> HttpResponse {
     let start = Some((portal.clone(), filter, None));
@@ -66,38 +63,4 @@ fn line(row: &Download, who: &str) -> String {
         cell(&row.client),
     ];
     format!("{}\r\n", cells.join(","))
-}
-
-/// `2026-03-02T09:00:00Z`
-fn moment(at: Timestamp) -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    at.format(format).expect("a time has all the parts of the format")
-}
-
-/// A text that stays one: quoted (RFC 4180), and with an apostrophe in front where a spreadsheet would compute it.
-fn cell(text: &str) -> String {
-    let mark = if text.starts_with(FORMULA) { "'" } else { "" };
-    format!("\"{mark}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_never_a_formula_and_never_ends_early() {
-        for (text, written) in [
-            ("plain", "\"plain\""),
-            ("=HYPERLINK(\"http://evil.example\")", "\"'=HYPERLINK(\"\"http://evil.example\"\")\""),
-            ("+1", "\"'+1\""),
-            ("-1", "\"'-1\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("\t=1", "\"'\t=1\""),
-            ("\r=1", "\"'\r=1\""),
-            ("a,b\n\"c\"", "\"a,b\n\"\"c\"\"\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(cell(text), written);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 pub mod allowance;
 pub mod assets;
 pub mod csrf;
+pub mod csv;
 pub mod filters;
 pub mod limits;
 pub mod oauth;

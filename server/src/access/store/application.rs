@@ -232,3 +232,13 @@ pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<()
     .await?;
     Ok(())
 }
+
+/// Whether it is this account's application.
+pub async fn is_applicant(db: &mut PgConnection, account: AccountId, id: ApplicationId) -> Result<bool, Error> {
+    let is = sqlx::query_scalar!(
+        r#"select exists (select from application where id = $1 and account_id = $2) as "is!""#,
+        id.uuid(),
+        account.uuid()
+    );
+    Ok(is.fetch_one(db).await?)
+}

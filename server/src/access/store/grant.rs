@@ -171,3 +171,13 @@ pub async fn revoke_grant(tx: &mut PgConnection, id: GrantId, by: Option<Account
     .await?;
     Ok(())
 }
+
+/// Whether it is this account's grant.
+pub async fn is_holder(db: &mut PgConnection, account: AccountId, id: GrantId) -> Result<bool, Error> {
+    let is = sqlx::query_scalar!(
+        r#"select exists (select from access_grant where id = $1 and account_id = $2) as "is!""#,
+        id.uuid(),
+        account.uuid()
+    );
+    Ok(is.fetch_one(db).await?)
+}

@@ -1,0 +1,191 @@
+//! The log that the record is integrated into: a Merkle tree in files of the data folder, signed at every step. The database is written
+//! first, then the tiles, then the checkpoint; whoever is killed in between goes on from what the checkpoint says.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sqlx::{Acquire, PgPool};
+use tokio::sync::Mutex as AsyncMutex;
+use url::Url;
+
+use super::merkle::{Frontier, Hash, path};
+use super::note::{Checkpoint, LogKey, LogSigner, NotBelieved};
+use super::store::{self, Committed};
+use super::tiles::{Growth, Nodes, Tiles, replace};
+use crate::data_dir;
+use crate::error::Error;
+
+/// Events integrated in one transaction.
+const BATCH_EVENTS: i64 = 2_048;
+
+const KEY_FILE: &str = "log.key";
+const VKEY_FILE: &str = "log.vkey";
+const CHECKPOINT_FILE: &str = "checkpoint";
+const TILE_FOLDER: &str = "tile";
+
+/// The log's folder and key, and how it goes.
+#[derive(Debug)]
+pub struct Log {
+    folder: PathBuf,
+    tiles: Tiles,
+    signer: LogSigner,
+    /// Where the tree ends. Nothing until it was read, and after a failure.
+    tree: AsyncMutex<Option<Frontier>>,
+    fault: Mutex<Option<String>>,
+}
+
+impl Log {
+    /// Opens the log in `folder`; the first time, makes its key, named after the portal's URL as it is then. Errors: what the disk says,
+    /// `PermissionDenied` if others may read the key, `InvalidData` if a file is not what it should be.
+    pub fn open(folder: &Path, public_url: &Url) -> io::Result<Self> {
+        data_dir::make_private(folder)?;
+        fs::create_dir_all(folder.join(TILE_FOLDER))?;
+        let (key_path, vkey_path) = (folder.join(KEY_FILE), folder.join(VKEY_FILE));
+        if !vkey_path.exists() {
+            let name = name_of(public_url);
+            let document = LogSigner::generate().ok_or_else(|| io::Error::other("the system gives no randomness for a key"))?;
+            let signer = LogSigner::from_pkcs8(&name, &document).map_err(|fault| broken(&key_path, fault.0))?;
+            replace(&key_path, &document)?;
+            replace(&vkey_path, format!("{}\n", signer.key()).as_bytes())?;
+        }
+        if fs::metadata(&key_path)?.permissions().mode() & 0o077 != 0 {
+            let problem = format!("{}: others on this machine may read the key of the audit log: chmod 600 it", key_path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+        }
+        let key = LogKey::parse(&fs::read_to_string(&vkey_path)?).map_err(|fault| broken(&vkey_path, fault.0))?;
+        let signer = LogSigner::from_pkcs8(&key.name, &fs::read(&key_path)?).map_err(|fault| broken(&key_path, fault.0))?;
+        if *signer.key() != key {
+            return Err(broken(&key_path, "is not the key that log.vkey names"));
+        }
+        let tiles = Tiles::in_folder(folder.join(TILE_FOLDER));
+        Ok(Self { folder: folder.to_owned(), tiles, signer, tree: AsyncMutex::default(), fault: Mutex::default() })
+    }
+
+    /// The key that its checkpoints are signed with.
+    pub fn key(&self) -> &LogKey {
+        self.signer.key()
+    }
+
+    /// The newest signed note. Nothing before the first event.
+    pub fn note(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.folder.join(CHECKPOINT_FILE)) {
+            Ok(note) => Ok(Some(note)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// What the newest note says. Errors: what the disk says, `InvalidData` if it is not signed by this log.
+    pub fn checkpoint(&self) -> io::Result<Option<Checkpoint>> {
+        let not_ours = |fault: NotBelieved| broken(&self.folder.join(CHECKPOINT_FILE), fault.0);
+        self.note()?.map(|note| Checkpoint::open(&note, self.key()).map_err(not_ours)).transpose()
+    }
+
+    /// The tiles.
+    pub fn tiles(&self) -> &Tiles {
+        &self.tiles
+    }
+
+    /// The newest note, and the proof that entry `index` is in the log it speaks of. `None` if that is not so (yet).
+    pub fn prove(&self, index: u64) -> io::Result<Option<(String, Vec<Hash>)>> {
+        let (Some(note), Some(checkpoint)) = (self.note()?, self.checkpoint()?) else { return Ok(None) };
+        if index >= checkpoint.size {
+            return Ok(None);
+        }
+        let mut nodes = Nodes::new(&self.tiles, checkpoint.size);
+        Ok(Some((note, path(index, checkpoint.size, &mut |height, index| nodes.node(height, index))?)))
+    }
+
+    /// Why nothing is integrated any more, if it is so.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().map(|fault| fault.clone()).unwrap_or_default()
+    }
+
+    /// Gives every waiting event its place, and says how many there were. Where database and log contradict each other nothing is signed
+    /// any more, so that nobody's proof is spoilt: [`Log::fault`] says why, and it is looked at again each time.
+    pub async fn integrate(&self, db: &PgPool) -> Result<usize, Error> {
+        let mut kept = self.tree.lock().await;
+        let mut db = db.acquire().await?;
+        let mut tree = match kept.take() {
+            Some(tree) => tree,
+            None => match self.catch_up(&mut db).await? {
+                Ok(tree) => tree,
+                Err(fault) => {
+                    self.tell(Some(fault));
+                    return Ok(0);
+                }
+            },
+        };
+        let mut integrated = 0;
+        loop {
+            let mut tx = db.begin().await?;
+            let events = store::take_pending(&mut tx, BATCH_EVENTS).await?;
+            if events.is_empty() {
+                break;
+            }
+            let first = tree.size();
+            let mut growth = Growth::default();
+            let hashes: Vec<Hash> = events.iter().map(Committed::hash).collect();
+            hashes.iter().for_each(|hash| tree.push(*hash, |height, index, node| growth.take(height, index, node)));
+            store::insert_leaves(&mut tx, first, &events, &hashes).await?;
+            tx.commit().await?;
+            self.publish(&growth, &tree)?;
+            integrated += events.len();
+        }
+        self.tell(None);
+        *kept = Some(tree);
+        Ok(integrated)
+    }
+
+    /// The tree as the checkpoint says, and on to where the database is: a process may have been killed between the two.
+    async fn catch_up(&self, db: &mut sqlx::PgConnection) -> Result<Result<Frontier, String>, Error> {
+        let size = self.checkpoint()?.map_or(0, |checkpoint| checkpoint.size);
+        let mut nodes = Nodes::new(&self.tiles, size);
+        let Ok(mut tree) = Frontier::of(size, |height, index| nodes.node(height, index)) else {
+            return Ok(Err("tiles of the log are missing or cut".into()));
+        };
+        if self.checkpoint()?.is_some_and(|checkpoint| checkpoint.root != tree.root()) {
+            return Ok(Err("the log's tiles do not lead to the root that was signed".into()));
+        }
+        let in_database = store::leaf_count(db).await?;
+        if in_database < size {
+            return Ok(Err(format!(
+                "the log has {size} entries, the database {in_database}: an older copy of it was restored, or rows were removed"
+            )));
+        }
+        while tree.size() < in_database {
+            let mut growth = Growth::default();
+            for hash in store::leaf_hashes(db, tree.size(), BATCH_EVENTS).await? {
+                tree.push(hash, |height, index, node| growth.take(height, index, node));
+            }
+            self.publish(&growth, &tree)?;
+        }
+        Ok(Ok(tree))
+    }
+
+    fn publish(&self, growth: &Growth, tree: &Frontier) -> io::Result<()> {
+        growth.write(&self.tiles)?;
+        replace(&self.folder.join(CHECKPOINT_FILE), self.signer.checkpoint(tree.size(), tree.root()).as_bytes())
+    }
+
+    fn tell(&self, fault: Option<String>) {
+        let Ok(mut told) = self.fault.lock() else { return };
+        if let Some(fault) = fault.as_deref().filter(|fault| told.as_deref() != Some(*fault)) {
+            tracing::error!(fault, "the audit log stands still; `sluice audit verify` tells more");
+        }
+        *told = fault;
+    }
+}
+
+/// A URL without its scheme, as origins are written: `weights.example.org/audit`.
+fn name_of(public_url: &Url) -> String {
+    let after_scheme = public_url.as_str().split_once("://").map_or(public_url.as_str(), |(_, rest)| rest);
+    format!("{}/audit", after_scheme.trim_end_matches('/').replace('+', "%2B"))
+}
+
+fn broken(path: &Path, problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {problem}", path.display()))
+}

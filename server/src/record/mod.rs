@@ -1,0 +1,5 @@
+//! The record as the outside sees it: the signed log, for whoever watches it, and receipts, for whomever it speaks of. It only reads.
+
+mod routes;
+
+pub use routes::configure;
