@@ -86,6 +86,25 @@ async fn a_program_is_signed_in_by_its_owner_and_its_token_can_be_revoked(db: Pg
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whoever_has_a_token_can_end_it_and_learns_nothing_of_others(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let (token, other) = (ada.makes_token(&["download"]).await, ada.makes_token(&["download"]).await);
+    let nobody = portal.visitor();
+    let revokes = async |token: &str| sends(&nobody, "/oauth/revoke", &[("token", token), ("client_id", "sluice")]).await;
+    for shown in ["slc_nothing", "nonsense", &token.to_uppercase(), &token, &token] {
+        let page = revokes(shown).await;
+        assert_eq!((page.status, page.text.as_str()), (200, ""), "{shown}");
+    }
+    assert_eq!(json(&revokes("").await)["error"], "invalid_request");
+    assert_eq!(ada.with_token(&token).fetch("/api/whoami-v2").await.status, 401);
+    assert_eq!(ada.with_token(&other).fetch("/api/whoami-v2").await.status, 200);
+    let mut db = portal.portal.db.acquire().await.unwrap();
+    let record = server::audit::page(&mut db, &Default::default(), 10).await.unwrap();
+    assert_eq!(record.iter().filter(|event| event.kind == "token.revoked").count(), 1);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_program_that_nobody_wants_gets_nothing(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let ada = portal.researcher("ada").await;

@@ -59,6 +59,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     // Signing a program in: it asks and waits without an account, and somebody with one decides.
     ("POST", "/oauth/device", "/oauth/device", "yyyyyyyyyy"),
     ("POST", "/oauth/token", "/oauth/token", "yyyyyyyyyy"),
+    ("POST", "/oauth/revoke", "/oauth/revoke", "yyyyyyyyyy"),
     ("GET", "/device", "/device", "syyyyyysss"),
     ("POST", "/device/approve", "/device/approve", "syyyyyysss"),
     ("POST", "/device/deny", "/device/deny", "syyyyyysss"),

@@ -180,3 +180,15 @@ pub(super) async fn revoke_token(portal: &Portal, who: &SignedIn, id: TokenId) -
     tx.commit().await?;
     Ok(())
 }
+
+/// Revokes a token because its holder shows it and wants it to end. Whoever has a token may end it; one that is none ends by itself.
+pub(super) async fn give_back(portal: &Portal, shown: &str) -> Result<(), Error> {
+    let Some(secret) = Secret::parse(TOKEN_PREFIX, shown) else { return Ok(()) };
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    if let Some((account, token)) = store::revoke_by_secret(&mut tx, &secret.hash(), now).await? {
+        audit::record(&mut tx, now, Some(account), &Event::TokenRevoked { account, token }).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

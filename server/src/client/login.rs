@@ -1,4 +1,5 @@
-//! `sluice login`: a token by device code (RFC 8628), so that nobody copies one by hand; kept for this user's eyes only.
+//! `sluice login` and `logout`: a token by device code (RFC 8628), so that nobody copies one by hand; kept for this user's eyes only,
+//! and given back (RFC 7009).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,18 +63,38 @@ pub async fn login(endpoint: &Endpoint, config_dir: &Path, invite: impl FnOnce(&
     Ok(who)
 }
 
-/// Forgets the token of `endpoint`; whether there was one.
-pub fn logout(endpoint: &Endpoint, config_dir: &Path) -> Result<bool, Fault> {
+/// What became of a token that was forgotten here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing accepts it any more.
+    Revoked,
+    /// The portal did not say that it has revoked it, for this reason.
+    Lives(String),
+}
+
+/// Gives the token of `endpoint` back and forgets it, whatever the portal says; nothing if there was none.
+pub async fn logout(endpoint: &Endpoint, config_dir: &Path) -> Result<Option<Fate>, Fault> {
     let path = store(config_dir);
     let mut kept = load(&path)?;
-    let had = kept.tokens.remove(&endpoint.to_string()).is_some();
+    let Some(token) = kept.tokens.remove(&endpoint.to_string()) else { return Ok(None) };
+    let fate = revoke(endpoint, &token).await?;
     if kept.endpoint.as_deref() == Some(&endpoint.to_string()) {
         kept.endpoint = None;
     }
-    if had {
-        save(&path, &kept)?;
-    }
-    Ok(had)
+    save(&path, &kept)?;
+    Ok(Some(fate))
+}
+
+/// Asked once: who logs out on a train does not wait for a network.
+async fn revoke(endpoint: &Endpoint, token: &str) -> Result<Fate, Fault> {
+    let wire = Wire::new(endpoint, None, PATIENCE)?;
+    let fields = [("token", token), ("token_type_hint", "access_token"), ("client_id", CLIENT_ID)];
+    Ok(match wire.form("/oauth/revoke", &fields).await {
+        Ok((200, _)) => Fate::Revoked,
+        Ok((status, _)) => Fate::Lives(format!("{endpoint} answered {status}")),
+        Err(Trouble::Final(fault)) => Fate::Lives(fault.to_string()),
+        Err(Trouble::Wait(_, why) | Trouble::Again(why) | Trouble::Wrong(why)) => Fate::Lives(why),
+    })
 }
 
 /// The token kept for `endpoint`.
@@ -166,19 +187,19 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn tokens_are_kept_by_portal_for_this_user_only_and_forgotten_on_request() {
+    #[tokio::test]
+    async fn tokens_are_kept_by_portal_for_this_user_only_and_forgotten_even_where_nobody_answers() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("sluice");
-        let (one, two) = (Endpoint::parse("https://one.example").unwrap(), Endpoint::parse("https://two.example").unwrap());
+        let (one, two) = (Endpoint::parse("https://one.example").unwrap(), Endpoint::parse("http://127.0.0.1:1").unwrap());
         let tokens = [(one.to_string(), "slc_1".to_owned()), (two.to_string(), "slc_2".to_owned())].into();
         save(&store(&config), &Kept { endpoint: Some(two.to_string()), tokens }).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&store(&config)), mode(&config)), (0o600, 0o700));
         assert_eq!(kept_token(&one, &config).unwrap().as_deref(), Some("slc_1"));
         assert_eq!(kept_endpoint(&config).unwrap(), Some(two.to_string()));
-        assert!(logout(&two, &config).unwrap());
-        assert!(!logout(&two, &config).unwrap());
+        assert!(matches!(logout(&two, &config).await, Ok(Some(Fate::Lives(_)))));
+        assert_eq!(logout(&two, &config).await, Ok(None));
         assert_eq!((kept_token(&two, &config).unwrap(), kept_endpoint(&config).unwrap()), (None, None));
         assert_eq!(kept_token(&one, &config).unwrap().as_deref(), Some("slc_1"));
     }

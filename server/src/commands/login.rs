@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::pull::endpoint;
 use super::say;
-use crate::client::{self, Fault};
+use crate::client::{self, Fate, Fault};
 use crate::config::ClientConfig;
 
 /// `sluice login`, `sluice logout`
@@ -33,13 +33,19 @@ pub async fn login(config: ClientConfig, login: Login) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Runs `sluice logout`: forgets the token here. It is revoked on the portal's page.
-pub fn logout(config: &ClientConfig, login: &Login) -> Result<(), Fault> {
+/// Runs `sluice logout`: gives the token back and forgets it. What the portal could not be told is told to the person.
+pub async fn logout(config: &ClientConfig, login: &Login) -> Result<(), Fault> {
     let endpoint = endpoint(config, login.endpoint.as_deref())?;
-    if client::logout(&endpoint, &config.config_dir)? {
-        say(&format!("The token of {endpoint} is forgotten here. Revoke it at {endpoint}/account/tokens if somebody else may have it."));
-    } else {
-        say(&format!("No token of {endpoint} is kept here."));
+    match client::logout(&endpoint, &config.config_dir).await? {
+        None => say(&format!("No token of {endpoint} is kept here.")),
+        Some(Fate::Revoked) => say(&format!("Signed out of {endpoint}: the token is revoked and forgotten here.")),
+        Some(Fate::Lives(why)) => say(&format!(
+            "The token of {endpoint} is forgotten here, but it STILL WORKS for whoever else has it: {why}.\n\
+             Revoke it at {endpoint}/account/tokens as soon as you can."
+        )),
+    }
+    if config.token.is_some() {
+        say("SLUICE_TOKEN is set; that token was left as it is.");
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ enum Command {
     /// Signs this machine in to a portal, by a code that you confirm in a browser
     #[command(after_help = "Example:\n  sluice login --endpoint https://weights.example.org")]
     Login(login::Login),
-    /// Forgets the token of a portal
+    /// Revokes the token of a portal and forgets it; offline, only forgets it and says so
     #[command(after_help = "Example:\n  sluice logout --endpoint https://weights.example.org")]
     Logout(login::Login),
 }
@@ -137,7 +137,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Pull(command) => as_client(async |config| Box::pin(pull::run(config, command)).await).await,
         Command::Verify(command) => as_client(async |config| verify::run(config, command).await).await,
         Command::Login(command) => as_client(async |config| login::login(config, command).await).await,
-        Command::Logout(command) => as_client(async |config| login::logout(&config, &command)).await,
+        Command::Logout(command) => as_client(async |config| login::logout(&config, &command).await).await,
         Command::Portal(command) => as_portal(command).await,
     }
 }

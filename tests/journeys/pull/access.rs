@@ -89,13 +89,8 @@ async fn a_grant_that_is_revoked_or_a_token_that_expires_midway_ends_it_and_it_c
     puller.with_token(&token).pulls(&release.name, &[]).await.well();
 }
 
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn whoever_signs_in_by_a_code_needs_no_token_and_copies_nothing(db: PgPool) {
-    let portal = TestPortal::start(db).await;
-    let release = publish(&portal, "acme/gated", Gate::Application).await;
-    let ada = portal.researcher("ada").await;
-    grants(&portal, &ada).await;
-    let machine = Puller::new(&portal.base);
+/// Signs a machine in by a code that ada confirms in her browser.
+async fn signs_in(machine: &Puller, ada: &Person) {
     let mut login = machine.sluice(&["login"]).spawn().unwrap();
     let stderr = login.stderr.take().unwrap();
     let (line, rest) = tokio::task::spawn_blocking(|| {
@@ -110,12 +105,51 @@ async fn whoever_signs_in_by_a_code_needs_no_token_and_copies_nothing(db: PgPool
     assert_eq!(ada.post("/device/approve", &[("user_code", code)]).await.location(), "/account/tokens");
     Puller::ends(login).await.well();
     drop(rest);
+}
 
+/// The token that a machine keeps.
+fn kept_token(machine: &Puller) -> String {
+    let kept = std::fs::read_to_string(machine.home().join(".config/sluice/tokens.json")).unwrap();
+    kept.split('"').find(|part| part.starts_with("slc_")).unwrap_or_default().to_owned()
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whoever_signs_in_by_a_code_copies_nothing_and_signs_out_for_good(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/gated", Gate::Application).await;
+    let ada = portal.researcher("ada").await;
+    grants(&portal, &ada).await;
+    let machine = Puller::new(&portal.base);
+    signs_in(&machine, &ada).await;
     let tokens = machine.home().join(".config/sluice/tokens.json");
     assert_eq!(std::fs::metadata(&tokens).unwrap().permissions().mode() & 0o777, 0o600);
     machine.pulls(&release.name, &[]).await.well();
     release.is_whole_at(&machine);
-    machine.runs(&["logout"]).await.with(0, "is forgotten here");
-    assert!(!std::fs::read_to_string(&tokens).unwrap().contains("slc_"));
+
+    let stolen = ada.with_token(&kept_token(&machine));
+    assert_eq!(stolen.fetch("/api/whoami-v2").await.status, 200);
+    ada.get("/account/tokens").await.says("sluice login 20");
+    machine.runs(&["logout"]).await.with(0, "revoked and forgotten");
+    assert_eq!(kept_token(&machine), "");
+    assert_eq!(stolen.fetch("/api/whoami-v2").await.status, 401, "nobody else has it either");
+    assert!(!ada.get("/account/tokens").await.text.contains("sluice login 20"));
     machine.pulls(&release.name, &[]).await.with(4, "sluice login");
+    machine.runs(&["logout"]).await.with(0, "No token");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_signs_out_offline_is_told_that_the_token_lives(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let line = Weather::before(&portal.base, |asked| (asked.target == "/oauth/revoke").then_some(Trouble::Status(503, None))).await;
+    let machine = Puller::new(&line.base);
+    signs_in(&machine, &ada).await;
+    let token = kept_token(&machine);
+    machine.runs(&["logout"]).await.with(0, "STILL WORKS").with(0, "503").with(0, &format!("{}/account/tokens", line.base));
+    assert_eq!(kept_token(&machine), "");
+    assert_eq!(ada.with_token(&token).fetch("/api/whoami-v2").await.status, 200);
+    signs_in(&machine, &ada).await;
+    drop(line);
+    machine.runs(&["logout"]).await.with(0, "STILL WORKS");
+    assert_eq!(kept_token(&machine), "");
 }

@@ -1,4 +1,4 @@
-//! Signing programs in: the two addresses that programs speak to (RFC 8628), and the page on which their owner decides.
+//! Signing programs in and out: the addresses that programs speak to (RFC 8628, RFC 7009), and the page on which their owner decides.
 
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Query};
@@ -7,7 +7,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::super::device::{self, CODES_LIFE, DeviceSignIn, INTERVAL_S, Program, Redeemed, UserCode};
-use super::super::token::TOKEN_DAYS_DEFAULT;
+use super::super::token::{TOKEN_DAYS_DEFAULT, give_back};
 use super::super::{Scope, SignedIn};
 use crate::error::Error;
 use crate::http::limits::client_address;
@@ -99,6 +99,16 @@ pub async fn token(portal: Data<Portal>, body: Bytes) -> Result<HttpResponse, Er
         Err(Error::Conflict(why)) => Refused::AccessDenied.answer(&why),
         Err(other) => return Err(other),
     })
+}
+
+/// `POST /oauth/revoke`: a program gives its token back. What is no token, or not any more, is answered alike (RFC 7009 §2.2).
+pub async fn revoke(portal: Data<Portal>, body: Bytes) -> Result<HttpResponse, Error> {
+    let fields = Fields::parse(&body);
+    if fields.get("token").is_empty() {
+        return Ok(Refused::InvalidRequest.answer("there is no token to revoke"));
+    }
+    give_back(&portal, fields.get("token")).await?;
+    Ok(no_store().finish())
 }
 
 fn no_store() -> actix_web::HttpResponseBuilder {

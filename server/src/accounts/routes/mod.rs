@@ -23,6 +23,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/reset", post().to(entry::reset))
         .route("/oauth/device", post().to(device::codes))
         .route("/oauth/token", post().to(device::token))
+        .route("/oauth/revoke", post().to(device::revoke))
         .route("/device", get().to(device::device_page))
         .route("/device/approve", post().to(device::approve))
         .route("/device/deny", post().to(device::deny))

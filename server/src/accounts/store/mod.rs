@@ -17,4 +17,6 @@ pub(super) use link::{end_links, insert_link, peek_link, use_link};
 pub(super) use session::{
     Session, end_other_sessions, end_session, find_by_session, insert_session, session_lives, sessions, sweep, touch_session,
 };
-pub(super) use token::{find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_token, token_works, tokens, touch_token};
+pub(super) use token::{
+    find_by_token, insert_token, live_tokens, revoke_all_tokens, revoke_by_secret, revoke_token, token_works, tokens, touch_token,
+};

@@ -115,6 +115,19 @@ pub async fn revoke_token(tx: &mut PgConnection, account: AccountId, id: TokenId
     Ok(done.rows_affected() > 0)
 }
 
+/// Revokes the token with this secret, whosever it is; says which it was, if there was one to revoke.
+pub async fn revoke_by_secret(tx: &mut PgConnection, secret_hash: &[u8], now: Timestamp) -> Result<Option<(AccountId, TokenId)>, Error> {
+    let revoked = sqlx::query!(
+        r#"update token set revoked_at = $2 where secret_hash = $1 and revoked_at is null
+         returning account_id as "account: AccountId", id as "id: TokenId""#,
+        secret_hash,
+        now
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(revoked.map(|row| (row.account, row.id)))
+}
+
 /// Revokes every token of an account that works now, and says which.
 pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Vec<TokenId>, Error> {
     let revoked = sqlx::query_scalar!(
