@@ -44,6 +44,8 @@ pub struct Asked {
     pub before: u64,
     /// How many for the same target and range came before it.
     pub again: u64,
+    /// How many parts of files are on their way beside it.
+    pub beside: u64,
     /// Path and query.
     pub target: String,
     /// The first and last byte that are asked for.
@@ -77,6 +79,8 @@ struct State {
     asked: Mutex<Vec<Asked>>,
     counts: Mutex<HashMap<(String, Part), u64>>,
     chunk_bytes: AtomicU64,
+    /// Held by every request for a part that is on its way.
+    under_way: Arc<()>,
 }
 
 impl Weather {
@@ -90,6 +94,7 @@ impl Weather {
             asked: Mutex::default(),
             counts: Mutex::default(),
             chunk_bytes: AtomicU64::new(0),
+            under_way: Arc::default(),
         });
         let shared = state.clone();
         let task = tokio::spawn(async move {
@@ -132,11 +137,13 @@ impl State {
             let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
             Some((start.parse().ok()?, end.parse().ok()?))
         });
+        let under_way = range.map(|_| self.under_way.clone());
         let asked = {
             let mut asked = self.asked.lock().unwrap();
+            let beside = Arc::strong_count(&self.under_way) as u64 - 1 - u64::from(under_way.is_some());
             let mut counts = self.counts.lock().unwrap();
             let count = counts.entry((target.clone(), range)).or_default();
-            let this = Asked { before: asked.len() as u64, again: *count, target, range, authorization: value("authorization") };
+            let this = Asked { before: asked.len() as u64, again: *count, beside, target, range, authorization: value("authorization") };
             *count += 1;
             asked.push(this.clone());
             this

@@ -97,7 +97,8 @@ impl Work {
     pub(super) async fn run(self: &Arc<Self>, workers: usize) -> Result<(), Fault> {
         let beat = tokio::spawn(beat(self.clone()));
         let mut crew = JoinSet::new();
-        (0..workers).for_each(|_| drop(crew.spawn(worker(self.clone()))));
+        self.wire.lanes.at_most(workers);
+        (0..workers).for_each(|number| drop(crew.spawn(worker(self.clone(), number))));
         let mut done = Ok(());
         while let Some(ended) = crew.join_next().await {
             let ended = ended.unwrap_or_else(|cause| Err(Fault::Failed(format!("a worker broke down: {cause}"))));
@@ -238,9 +239,12 @@ impl Chunk<'_> {
     }
 }
 
-/// Takes one task after the other, until every file has its name.
-async fn worker(work: Arc<Work>) -> Result<(), Fault> {
+/// Takes one task after the other, until every file has its name, or there is no lane for this worker any more. The first always has one.
+async fn worker(work: Arc<Work>, number: usize) -> Result<(), Fault> {
     loop {
+        if number >= work.wire.lanes.open() {
+            return Ok(());
+        }
         let woken = work.wake.notified();
         tokio::pin!(woken);
         // Before looking: who is told between the look and the wait must not miss it.

@@ -10,6 +10,7 @@ mod glob;
 mod hash;
 mod journal;
 mod keys;
+mod lanes;
 mod login;
 mod meter;
 mod names;

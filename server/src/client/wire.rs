@@ -15,6 +15,7 @@ use url::Url;
 use super::backoff::{self, Tries};
 use super::endpoint::Endpoint;
 use super::fault::Fault;
+use super::lanes::Lanes;
 use super::meter::Meter;
 
 /// How long a connection may take to come about.
@@ -37,6 +38,8 @@ pub(super) struct Wire {
     endpoint: Endpoint,
     token: Option<String>,
     patience: Duration,
+    /// How many requests at once the portal lets us have.
+    pub(super) lanes: Lanes,
 }
 
 /// Why an answer is not what was asked for, by what to do about it.
@@ -64,7 +67,7 @@ impl Wire {
             .pool_idle_timeout(Duration::from_secs(20))
             .build()
             .map_err(|cause| Fault::Failed(format!("cannot speak HTTP on this machine: {}", chain(&cause))))?;
-        Ok(Self { client, endpoint: endpoint.clone(), token: token.map(str::to_owned), patience })
+        Ok(Self { client, endpoint: endpoint.clone(), token: token.map(str::to_owned), patience, lanes: Lanes::new() })
     }
 
     /// The portal.
@@ -123,11 +126,11 @@ impl Wire {
                 if wait > WAIT_MAX {
                     let wait = words(wait);
                     return Err(Fault::Failed(format!(
-                        "{why}, and asks to come back in {wait}; run the same command again then, it goes on where it was"
+                        "{why}\nIt asks to come back in {wait}. What has arrived is kept: run the same command again then, it goes on where it was"
                     )));
                 }
                 if wait > Duration::from_secs(3) {
-                    meter.note(format!("{why}; waiting {}", words(wait)));
+                    meter.note(format!("{why} Waiting {}.", words(wait)));
                 }
                 backoff::spread(wait)
             }
@@ -178,8 +181,10 @@ impl Wire {
 
     /// Follows redirects to an answer that has what was asked for.
     async fn get(&self, mut url: Url, range: Option<String>) -> Result<Response, Trouble> {
+        let (mut home, lanes) = (true, self.lanes.open());
         for _ in 0..HOPS_MAX {
-            let home = self.endpoint.is_home_of(&url);
+            // Who was led away and back is led by somebody else.
+            home = home && self.endpoint.is_home_of(&url);
             let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
             if let Some(token) = self.token.as_ref().filter(|_| home) {
                 request = request.bearer_auth(token);
@@ -188,6 +193,9 @@ impl Wire {
                 request = request.header(RANGE, range);
             }
             let response = timeout(self.patience, request.send()).await.map_err(|_| self.silent())?.map_err(|cause| self.broken(&cause))?;
+            if home {
+                self.lanes.heed(response.headers());
+            }
             match response.status().as_u16() {
                 200 | 206 => return Ok(response),
                 301 | 302 | 303 | 307 | 308 => {
@@ -201,7 +209,12 @@ impl Wire {
                     }
                     url = next;
                 }
-                status => return Err(self.refused(status, home, response).await),
+                status => {
+                    if home && status == 429 {
+                        self.lanes.crowded(lanes);
+                    }
+                    return Err(self.refused(status, home, response).await);
+                }
             }
         }
         Err(Trouble::Again(format!("{} redirects in a circle", host(&url))))
@@ -212,8 +225,9 @@ impl Wire {
         let who = host(response.url());
         let told = backoff::told(response.headers());
         match status {
-            429 | 503 => match told {
-                Some(wait) => Trouble::Wait(wait, format!("{who} is busy or has given as much as it may ({status})")),
+            429 | 503 => match told.filter(|_| home) {
+                Some(wait) => Trouble::Wait(wait, self.busy(status, &who, &response)),
+                // A store is asked again through the portal, a mirror less and less: neither says how long we wait.
                 None => Trouble::Again(format!("{who} is busy ({status})")),
             },
             408 | 425 | 500.. => Trouble::Again(format!("{who} answered {status}")),
@@ -239,6 +253,14 @@ impl Wire {
                     _ => Fault::Failed(format!("{who} answered {status}: {reason}")),
                 })
             }
+        }
+    }
+
+    /// Why the portal wants us to wait, in its own words where it says them.
+    fn busy(&self, status: u16, who: &str, response: &Response) -> String {
+        match header(response.headers(), "x-error-message") {
+            Some(said) => format!("{who} gives nothing at the moment ({status}): {said}"),
+            None => format!("{who} is busy or has given as much as it may ({status})."),
         }
     }
 

@@ -6,6 +6,7 @@ mod hostile;
 mod keys;
 mod killed;
 mod place;
+mod quota;
 mod verify;
 mod weather;
 

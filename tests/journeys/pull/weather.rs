@@ -161,3 +161,23 @@ async fn a_mirror_needs_no_trust(db: PgPool) {
     let (path, _) = NOISE[0];
     assert!(front.asked().iter().any(|asked| asked.target.ends_with(path)), "the portal stands behind its mirrors");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_mirror_makes_nobody_wait_and_leads_nobody_back_to_the_portal_with_the_token(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/gated", Gate::Application).await;
+    let grace = portal.researcher("grace").await;
+    super::access::grants(&portal, &grace).await;
+    let front = Weather::before(&portal.base, |_| None).await;
+    let busy = Weather::before(&portal.base, |_| Some(Trouble::Status(429, Some(50_000)))).await;
+    let files = format!("acme/gated/resolve/{}", release.revision);
+    let back = format!("{}/{files}/config.json?led", front.base);
+    let guide = Weather::before(&portal.base, move |_| Some(Trouble::Redirect(back.clone()))).await;
+    let ada = Puller::new(&front.base).with_token(&grace.makes_token(&["download"]).await);
+    let mirrors = [&busy, &guide].map(|mirror| format!("{}/{files}", mirror.base));
+    ada.pulls(&release.name, &["--mirror", &mirrors[0], "--mirror", &mirrors[1]]).await.well();
+    release.is_whole_at(&ada);
+    let asked = front.asked();
+    let led: Vec<_> = asked.iter().filter(|asked| asked.target.ends_with("?led")).collect();
+    assert!(!led.is_empty() && led.iter().all(|asked| asked.authorization.is_none()), "a mirror chose what the token was shown for");
+}
