@@ -2,6 +2,7 @@
 //! a folder as object store, a toy OPT through the real engine, a clock in the test's hand.
 #![allow(clippy::unwrap_used, missing_docs, reason = "in tests a failure is a panic, and gestures are named for what they do")]
 
+mod large;
 mod offers;
 mod page;
 mod people;
@@ -12,6 +13,7 @@ mod store;
 mod weather;
 mod weights;
 
+pub use large::LargeRelease;
 pub use offers::Offer;
 pub use page::Page;
 pub use people::Person;

@@ -5,6 +5,7 @@ mod bucket;
 mod hostile;
 mod keys;
 mod killed;
+mod large;
 mod place;
 mod quota;
 mod verify;
