@@ -95,6 +95,13 @@ impl LargeRelease {
     }
 }
 
+/// A journal in `folder` that says of a file, as it is there, that a pull has left it so, with this content.
+pub fn journal_says_done(folder: &Path, path: &str, sha256: &str) -> std::io::Result<()> {
+    let sha256 = data_encoding::HEXLOWER.decode(sha256.as_bytes()).unwrap();
+    let done = record(3, 0, half(&Sha256::digest(path)), half(&sha256), times(&fs::metadata(folder.join(path))?));
+    fs::write(folder.join(".sluice/journal"), [b"sluice-journal-1".to_vec(), done].concat())
+}
+
 fn half(digest: &[u8]) -> [u8; 16] {
     digest[..16].try_into().unwrap()
 }

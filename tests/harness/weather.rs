@@ -21,6 +21,8 @@ pub enum Trouble {
     Cut(u64),
     /// The body stands still after so many bytes.
     Stall(u64),
+    /// The body comes in drops, a few kilobytes a second.
+    Trickle,
     /// This bit of the body is another.
     Flip(u64),
     /// A status with an empty body, and when to come back.
@@ -163,7 +165,7 @@ impl State {
             Some(Trouble::Redirect(to)) => return answer(&mut client, 302, &format!("location: {to}\r\n"), b"").await,
             Some(Trouble::WrongRange | Trouble::Stale) => asks = range.map(|(start, end)| (start.saturating_sub(1), end - 1)),
             Some(Trouble::Whole) => asks = None,
-            Some(Trouble::Cut(_) | Trouble::Stall(_) | Trouble::Flip(_)) | None => {}
+            Some(Trouble::Cut(_) | Trouble::Stall(_) | Trouble::Trickle | Trouble::Flip(_)) | None => {}
         }
 
         let mut portal = TcpStream::connect(&self.upstream).await?;
@@ -217,7 +219,14 @@ impl State {
                 }
                 _ => {}
             }
-            client.write_all(&piece).await?;
+            if matches!(trouble, Some(Trouble::Trickle)) {
+                for drop in piece.chunks(2_000) {
+                    client.write_all(drop).await?;
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+            } else {
+                client.write_all(&piece).await?;
+            }
             sent += piece.len() as u64;
             if is_chunk {
                 self.chunk_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ use super::wire::{Trouble, Wire};
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// So often the portal itself may send a chunk that is not what it has signed.
 const MISMATCHES_MAX: u32 = 3;
+/// A mirror has so many times of patience for what is left of a chunk. The portal may be as slow as the line is.
+const MIRROR_PATIENCES: u32 = 5;
 /// A connection that brought this much was no failure.
 const PROGRESS_BYTES: u64 = 64 << 10;
 
@@ -163,6 +165,7 @@ impl Work {
     async fn stream(&self, chunk: &mut Chunk<'_>, source: Source, target: &File) -> Result<(), Trouble> {
         chunk.from = if chunk.came == 0 { Some(source) } else { chunk.from.filter(|from| *from == source) };
         let url = self.sources.url(source, &chunk.file.path);
+        let ends = Instant::now() + self.wire.patience() * MIRROR_PATIENCES;
         let mut body = self.wire.range(url, chunk.start + chunk.came, chunk.length - chunk.came, chunk.file.size_bytes).await?;
         while let Some(piece) = body.next().await? {
             let written = target.write_all_at(&piece, chunk.start + chunk.came);
@@ -170,6 +173,9 @@ impl Work {
             chunk.sha256.update(&piece);
             chunk.came += piece.len() as u64;
             self.meter.came(piece.len() as u64);
+            if matches!(source, Source::Mirror(_)) && chunk.came < chunk.length && Instant::now() > ends {
+                return Err(Trouble::Again(format!("{} is too slow", body.from)));
+            }
         }
         Ok(())
     }

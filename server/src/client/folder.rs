@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -10,6 +10,9 @@ use rustix::fs::OFlags;
 use super::fault::Fault;
 use super::journal::Journal;
 use super::names::{OURS, PARTIAL};
+
+/// What a folder says of itself is short.
+const ORIGIN_BYTES_MAX: u64 = 1 << 20;
 
 /// A folder that no other pull works in.
 pub(super) struct Folder {
@@ -33,6 +36,7 @@ impl Folder {
     /// Makes the folder if need be and takes it.
     pub(super) fn open(root: &Path) -> Result<Self, Fault> {
         let ours = root.join(OURS);
+        refuse_links(root, &format!("{OURS}/lock"))?;
         fs::create_dir_all(&ours).map_err(|cause| Fault::io("write to", root, &cause))?;
         let path = ours.join("lock");
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(nofollow()).open(&path);
@@ -81,10 +85,14 @@ impl Folder {
             .open(&partial)
             .map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        if metadata.nlink() > 1 {
+            let partial = partial.display();
+            return Err(Fault::Failed(format!("{partial} is another file, too (a hard link), which would be overwritten: remove it")));
+        }
         if metadata.len() != size_bytes {
             file.set_len(size_bytes).map_err(failed)?;
         }
-        Ok((file, std::os::unix::fs::MetadataExt::ino(&metadata)))
+        Ok((file, metadata.ino()))
     }
 
     /// Makes the folders above `path`. One that is a link, and so may lead out of the folder, is refused.
@@ -115,7 +123,7 @@ impl Origin {
     /// Reads what a folder says it holds.
     pub(super) fn read(root: &Path) -> Result<Self, Fault> {
         let path = root.join(OURS).join("release.json");
-        let bytes = fs::read(&path).map_err(|cause| match cause.kind() {
+        let bytes = read_small(&path, ORIGIN_BYTES_MAX).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => Fault::Usage(format!("{} was not pulled by sluice: it has no {OURS}/release.json", root.display())),
             _ => Fault::io("read", &path, &cause),
         })?;
@@ -128,7 +136,7 @@ impl Origin {
     }
 }
 
-/// Refuses a file whose folders, or itself, are links: they may lead anywhere.
+/// Refuses a file whose folders, or itself, are links, which may lead anywhere; and what is no file: a pipe is read for ever.
 pub(super) fn refuse_links(root: &Path, path: &str) -> Result<(), Fault> {
     for end in path.match_indices('/').map(|(end, _)| end).chain([path.len()]) {
         let at = root.join(&path[..end]);
@@ -139,11 +147,11 @@ pub(super) fn refuse_links(root: &Path, path: &str) -> Result<(), Fault> {
                     at.display()
                 )));
             }
-            Ok(metadata) if metadata.is_dir() != (end < path.len()) => {
+            Ok(metadata) if !(if end < path.len() { metadata.is_dir() } else { metadata.is_file() }) => {
                 return Err(Fault::Failed(format!("{} is in the way of the release's {path}", at.display())));
             }
             Ok(_) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
             Err(cause) => return Err(Fault::io("look at", &at, &cause)),
         }
     }
@@ -172,6 +180,19 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     Some(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
+/// Reads a small file that others may have put there: no link, no pipe, nothing without an end.
+pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or longer than it can be"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Writes a small file whole or not at all.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), Fault> {
     replaced(path, content, 0o666).map_err(|cause| Fault::io("write", path, &cause))
@@ -189,7 +210,7 @@ fn replaced(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     name.push(format!(".{}.new", std::process::id()));
     let new = path.with_file_name(name);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).custom_flags(nofollow()).open(&new)?;
+        let mut file = fresh(&new, mode)?;
         file.write_all(content)?;
         file.sync_data()?;
         fs::rename(&new, path)
@@ -200,6 +221,15 @@ fn replaced(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
-fn nofollow() -> i32 {
+/// A new file in the place of whatever has this name: what that is, or leads to, stays as it is.
+pub(super) fn fresh(path: &Path, mode: u32) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path),
+    }
+}
+
+/// For opening what must not be a link.
+pub(super) fn nofollow() -> i32 {
     OFlags::NOFOLLOW.bits().cast_signed()
 }

@@ -3,21 +3,25 @@
 //! The journal is a file of fixed-size records, each with a checksum, only ever appended to. A record is written after the bytes it
 //! speaks of; a background beat syncs first the bytes, then the journal. It therefore survives the end of the process as it is, and
 //! the end of the machine's power up to the last beat. A torn or spoilt record costs what it speaks of and nothing else.
-//! The journal is no proof: what an earlier run wrote is read and compared once more before its file gets its name.
+//! The journal is no proof: what an earlier run wrote is read and compared once more before its file gets its name. Of files that have
+//! their names it is believed, and therefore only if nobody but this user can have written it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Mutex;
 
+use super::folder::{fresh, nofollow};
 use super::release::Digest;
 
 /// How the file begins.
 const MAGIC: &[u8; 16] = b"sluice-journal-1";
 /// kind, three spare bytes, chunk · path · digest · fingerprint · checksum
 const RECORD_BYTES: usize = 8 + 16 + 16 + 24 + 8;
+/// This user's alone.
+const MODE: u32 = 0o600;
 /// Above this a journal that mostly speaks of the past is written anew.
 const COMPACT_BYTES: u64 = 16 << 20;
 
@@ -78,9 +82,14 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens it, or begins one; what cannot be read is as if it had not been written.
+    /// Opens it, or begins one; what cannot be read, and what others may have written, is as if it had not been written.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(nofollow()).open(path);
+        let mut file = options?;
+        if !is_ours(&file.metadata()?) {
+            let known = HashMap::new();
+            return Ok(Self { file: Mutex::new(rewritten(path, &known)?), known });
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let known = read(&bytes);
@@ -102,7 +111,8 @@ impl Journal {
 
     /// What a journal says, without opening it for writing.
     pub(super) fn peek(path: &Path) -> HashMap<Id, Known> {
-        std::fs::read(path).map(|bytes| read(&bytes)).unwrap_or_default()
+        let is_ours = std::fs::symlink_metadata(path).is_ok_and(|metadata| is_ours(&metadata));
+        if is_ours { std::fs::read(path).map(|bytes| read(&bytes)).unwrap_or_default() } else { HashMap::new() }
     }
 
     /// What was known when it was opened.
@@ -124,6 +134,11 @@ impl Journal {
     fn lock(&self) -> std::sync::MutexGuard<'_, File> {
         self.file.lock().expect("nobody panics while writing a record")
     }
+}
+
+/// Whether nobody but this user can have written it.
+fn is_ours(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0 && metadata.nlink() == 1
 }
 
 /// What a journal of these bytes says.
@@ -159,7 +174,7 @@ fn rewritten(path: &Path, known: &HashMap<Id, Known>) -> io::Result<File> {
         let chunks = numbers.into_iter().map(|chunk| Entry::Chunk { path: *path, chunk: *chunk, digest: known.chunks[chunk] });
         done.into_iter().chain(begun).chain(chunks).for_each(|entry| bytes.extend_from_slice(&encode(entry)));
     }
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
+    let mut file = fresh(&new, MODE)?;
     file.write_all(&bytes)?;
     file.sync_data()?;
     std::fs::rename(&new, path)?;

@@ -64,7 +64,8 @@ impl Listing {
 
     /// Reads the one that was kept in `ours`; in a folder without a good one nothing is vouched for.
     pub(super) fn kept(ours: &Path) -> Self {
-        let read = std::fs::read(ours.join(KEPT_FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let read =
+            folder::read_small(&ours.join(KEPT_FILE), KEYS_BYTES_MAX as u64).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut listing = read.unwrap_or(Self { keys: Vec::new() });
         listing.keys.truncate(KEYS_MAX);
         listing

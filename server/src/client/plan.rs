@@ -11,6 +11,7 @@ use super::folder::{Folder, partial_of, refuse_links, target_of};
 use super::hash::{self, Suspect};
 use super::journal::{Entry, Fingerprint, Id, Known};
 use super::meter::Meter;
+use super::names::PARTIAL;
 use super::release::{Release, ReleaseFile};
 
 /// A file that is not complete.
@@ -163,6 +164,7 @@ fn look(root: &Path, file: &ReleaseFile, known: &HashMap<Id, Known>) -> Result<S
             _ => return Ok(Seen::Strange(as_it_is)),
         }
     }
+    refuse_links(root, &format!("{}{PARTIAL}", file.path))?;
     let nothing = || vec![false; file.chunks.len()];
     let Some(partial) = stat(&partial_of(root, &file.path))? else { return Ok(Seen::Partial(nothing())) };
     match known {
@@ -191,7 +193,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
     use std::time::{Duration, Instant};
 
-    use super::super::names::PARTIAL;
     use super::super::release::{CHUNK_BYTES, Digest};
     use super::*;
 

@@ -36,7 +36,8 @@ impl Bundles {
     pub(super) fn read(ours: &Path) -> Result<Self, Fault> {
         let mut bundles = Self(Default::default());
         for (name, bundle) in NAMES.iter().zip(&mut bundles.0) {
-            *bundle = std::fs::read(ours.join(name)).map_err(|cause| Fault::io("read", &ours.join(name), &cause))?;
+            *bundle = folder::read_small(&ours.join(name), BUNDLE_BYTES_MAX as u64)
+                .map_err(|cause| Fault::io("read", &ours.join(name), &cause))?;
         }
         Ok(bundles)
     }

@@ -26,6 +26,8 @@ const TRICKLE_BYTES: u64 = 4 << 10;
 const HOPS_MAX: usize = 5;
 /// Failures in a row before we stop asking.
 pub(super) const TRIES_MAX: u32 = 9;
+/// Waits shorter than this are our own business.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 /// Waits longer than this are for the person, not for the program.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Of a refusal so much is read.
@@ -68,6 +70,11 @@ impl Wire {
             .build()
             .map_err(|cause| Fault::Failed(format!("cannot speak HTTP on this machine: {}", chain(&cause))))?;
         Ok(Self { client, endpoint: endpoint.clone(), token: token.map(str::to_owned), patience, lanes: Lanes::new() })
+    }
+
+    /// How long nothing may come.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The portal.
@@ -122,7 +129,7 @@ impl Wire {
     pub(super) async fn recover(&self, trouble: Trouble, tries: &mut Tries, meter: &Meter) -> Result<(), Fault> {
         let wait = match trouble {
             Trouble::Final(fault) => return Err(fault),
-            Trouble::Wait(wait, why) => {
+            Trouble::Wait(wait, why) if wait >= WAIT_MIN => {
                 if wait > WAIT_MAX {
                     let wait = words(wait);
                     return Err(Fault::Failed(format!(
@@ -134,7 +141,8 @@ impl Wire {
                 }
                 backoff::spread(wait)
             }
-            Trouble::Again(why) | Trouble::Wrong(why) => {
+            // Who says "at once" again and again is a failure like others.
+            Trouble::Again(why) | Trouble::Wrong(why) | Trouble::Wait(_, why) => {
                 let wait = tries.failed();
                 if tries.count() > TRIES_MAX {
                     return Err(Fault::Failed(format!(

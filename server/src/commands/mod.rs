@@ -226,7 +226,12 @@ fn precision(name: &str) -> Result<Precision, String> {
 /// One line of talk, on stderr.
 #[expect(clippy::print_stderr, reason = "talk of the commands goes to stderr, here")]
 pub fn say(line: &str) {
-    eprintln!("{line}");
+    eprintln!("{}", plain(line));
+}
+
+/// A text in which somebody else may have had a say, without what a terminal takes for commands.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// One line of result, on stdout.
@@ -269,4 +274,14 @@ async fn open(config: Config, database: PgConnectOptions) -> Result<Portal, Erro
         .map_err(|cause| Error::internal(format!("the database cannot be reached: {cause}")))?;
     MIGRATOR.run(&db).await.map_err(|cause| Error::internal(format!("the database's schema cannot be brought up to date: {cause}")))?;
     Portal::open(db, config, Clock::System)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn nobody_speaks_to_the_terminal_through_us() {
+        assert_eq!(plain("a\u{1b}[2Jb\u{9b}1m\rc\n\td für"), "a\u{fffd}[2Jb\u{fffd}1m\u{fffd}c\n\td für");
+    }
 }

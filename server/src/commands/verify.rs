@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::pull::watched;
-use super::{result, say};
+use super::{plain, result, say};
 use crate::catalog::human_bytes;
 use crate::client::{self, Fault, Findings, Meter};
 use crate::config::ClientConfig;
@@ -35,7 +35,7 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
     if verify.json {
         result(&serde_json::to_string(&found).expect("what was found is JSON"));
     } else {
-        found.lines().iter().for_each(|line| result(line));
+        found.lines().iter().for_each(|line| result(&plain(line)));
     }
     let Findings { model, revision, files, bytes, left_out, .. } = &found;
     let left = if *left_out == 0 { String::new() } else { format!("; {left_out} files were never wanted (--include)") };

@@ -1,12 +1,13 @@
 //! Where it is pulled to: somebody else is there, it is full, it may not be written to, something is in the way.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{Puller, TestPortal, Trouble, Weather};
+use tests::{Puller, TestPortal, Trouble, Weather, journal_says_done};
 
 use super::publish;
 
@@ -54,6 +55,50 @@ async fn what_is_in_the_way_is_not_touched(db: PgPool) {
 
     fs::write(ada.home().join("file"), "").unwrap();
     ada.runs(&["pull", &release.name, "file/model"]).await.with(1, "cannot write to");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_folder_that_others_have_prepared_leads_nowhere_and_vouches_for_nothing(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let ada = Puller::new(&portal.base);
+    let at = |path: &str| ada.folder().join(path);
+    fs::create_dir_all(ada.folder()).unwrap();
+    fs::create_dir(ada.home().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", at(".sluice")).unwrap();
+    ada.pulls(&release.name, &[]).await.with(1, ".sluice is a link");
+    assert_eq!(fs::read_dir(ada.home().join("elsewhere")).unwrap().count(), 0);
+    fs::remove_file(at(".sluice")).unwrap();
+
+    // A pipe would be read for ever, under either name; what has another name would be overwritten there, too.
+    for name in ["config.json", "config.json.sluice-part"] {
+        assert!(Command::new("mkfifo").arg(at(name)).status().unwrap().success());
+        ada.pulls(&release.name, &[]).await.with(1, "is in the way");
+        fs::remove_file(at(name)).unwrap();
+    }
+    fs::write(ada.home().join("mine"), "mine").unwrap();
+    fs::hard_link(ada.home().join("mine"), at("noise-1.dat.sluice-part")).unwrap();
+    ada.pulls(&release.name, &[]).await.with(1, "hard link");
+    assert_eq!(fs::read(ada.home().join("mine")).unwrap(), b"mine");
+    fs::remove_file(at("noise-1.dat.sluice-part")).unwrap();
+    ada.pulls(&release.name, &[]).await.well();
+    release.is_whole_at(&ada);
+
+    // Other bytes, and a journal that others could write, which says that they are right.
+    let config = server::integrity::sha256_hex(&release.files["config.json"]);
+    fs::write(at("config.json"), vec![b' '; release.files["config.json"].len()]).unwrap();
+    journal_says_done(&ada.folder(), "config.json", &config).unwrap();
+    fs::set_permissions(at(".sluice/journal"), PermissionsExt::from_mode(0o666)).unwrap();
+    ada.pulls(&release.name, &["--dry-run"]).await.with(0, "would be read first");
+    ada.pulls(&release.name, &[]).await.with(3, "config.json: 1 of 1 chunks differ");
+    assert_eq!(fs::metadata(at(".sluice/journal")).unwrap().permissions().mode() & 0o777, 0o600);
+    ada.pulls(&release.name, &["--repair"]).await.well();
+    release.is_whole_at(&ada);
+
+    // What a verifier reads has an end.
+    fs::remove_file(at(".sluice/chunks.sig")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at(".sluice/chunks.sig")).unwrap();
+    ada.verifies().await.with(1, "chunks.sig");
 }
 
 /// Runs a pull in a world that is smaller than ours: `world` is a command that runs what follows it.

@@ -170,6 +170,7 @@ async fn a_mirror_makes_nobody_wait_and_leads_nobody_back_to_the_portal_with_the
     super::access::grants(&portal, &grace).await;
     let front = Weather::before(&portal.base, |_| None).await;
     let busy = Weather::before(&portal.base, |_| Some(Trouble::Status(429, Some(50_000)))).await;
+    let slow = Weather::before(&portal.base, |asked| asked.is_chunk().then_some(Trouble::Trickle)).await;
     let files = format!("acme/gated/resolve/{}", release.revision);
     let back = format!("{}/{files}/config.json?led", front.base);
     let guide = Weather::before(&portal.base, move |_| Some(Trouble::Redirect(back.clone()))).await;
@@ -177,7 +178,24 @@ async fn a_mirror_makes_nobody_wait_and_leads_nobody_back_to_the_portal_with_the
     let mirrors = [&busy, &guide].map(|mirror| format!("{}/{files}", mirror.base));
     ada.pulls(&release.name, &["--mirror", &mirrors[0], "--mirror", &mirrors[1]]).await.well();
     release.is_whole_at(&ada);
+    // One that always sends a little is left alone, too. What it sends it has from an open model of the same files.
+    let copy = publish(&portal, "acme/open", Gate::Open).await;
+    let bob = Puller::new(&front.base);
+    let begun = Instant::now();
+    bob.pulls(&copy.name, &["--mirror", &format!("{}/acme/open/resolve/{}", slow.base, copy.revision)]).await.well();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    release.is_whole_at(&ada);
     let asked = front.asked();
     let led: Vec<_> = asked.iter().filter(|asked| asked.target.ends_with("?led")).collect();
     assert!(!led.is_empty() && led.iter().all(|asked| asked.authorization.is_none()), "a mirror chose what the token was shown for");
+}
+
+#[tokio::test]
+async fn a_portal_that_says_now_again_and_again_is_given_up_and_its_words_are_only_words() {
+    let now = Weather::before("127.0.0.1:1", |_| Some(Trouble::Status(503, Some(0)))).await;
+    Puller::new(&now.base).pulls("acme/open", &[]).await.with(1, "gave up after 9 tries");
+    let said = std::sync::Arc::new(br#"{"detail":"\u001b]0;owned\u0007gone"}"#.to_vec());
+    let words = Weather::before("127.0.0.1:1", move |_| Some(Trouble::Answer(403, "application/json", said.clone()))).await;
+    let refused = Puller::new(&words.base).pulls("acme/open", &[]).await;
+    assert!(!refused.with(4, "owned").said.contains(['\u{1b}', '\u{7}']), "{:?}", refused.said);
 }
