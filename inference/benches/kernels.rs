@@ -33,9 +33,9 @@ fn decode<const TOKENS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
 }
 
 /// fc1 in panels, a chunk of a prompt.
-#[divan::bench(args = PRECISIONS)]
-fn prefill(bencher: Bencher<'_, '_>, precision: &str) {
-    product(bencher, precision, FC1, 128, None);
+#[divan::bench(args = PRECISIONS, consts = [128, 512])]
+fn prefill<const TOKENS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
+    product(bencher, precision, FC1, TOKENS, None);
 }
 
 /// fc2 in bands, one token, so many of a hundred inputs zero.
@@ -45,7 +45,7 @@ fn behind_relu<const ZEROS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
 }
 
 /// fc2 in bands, more tokens, which meet all columns.
-#[divan::bench(args = PRECISIONS, consts = [2, 4, 8, 32, 128])]
+#[divan::bench(args = PRECISIONS, consts = [2, 4, 8, 32, 128, 512])]
 fn many_behind_relu<const TOKENS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
     product(bencher, precision, FC2, TOKENS, Some(0));
 }

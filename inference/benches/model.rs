@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use inference::{BLOCK_TOKENS, Checkpoint, Kv, LoadOptions, Model, PackedCache, Precision, Span};
+use inference::{BLOCK_TOKENS, Checkpoint, Kv, LoadOptions, Model, PackedCache, Precision, Span, peak_operations};
 
 const PROMPT_TOKENS: usize = 32;
 const STEPS: usize = 24;
@@ -54,8 +54,17 @@ fn main() {
             );
         }
         for tokens in numbers("--prefill", "") {
+            let before = peak_operations(precision, threads).unwrap();
             let seconds = prefill(&mut model, tokens);
-            println!("{}: prefill of {tokens}: {:.0} tokens/s", precision.name(), tokens as f64 / seconds);
+            let peak = (before + peak_operations(precision, threads).unwrap()) / 2.0;
+            let rate = (tokens as u64 * model.layer_operations()) as f64 / seconds;
+            println!(
+                "{}: prefill of {tokens}: {:.1} tokens/s, {:.1} % of {:.0} billion operations a second",
+                precision.name(),
+                tokens as f64 / seconds,
+                100.0 * rate / peak,
+                peak / 1e9
+            );
         }
     }
 }
