@@ -282,7 +282,7 @@ impl Cpu {
     }
 
     /// Does work of so many multiplications on all threads, or on this one if it is little.
-    fn share(&self, multiplications: usize, work: &(dyn Fn(usize) + Sync)) {
+    pub(super) fn share(&self, multiplications: usize, work: &(dyn Fn(usize) + Sync)) {
         if multiplications < PARALLEL_FROM { work(0) } else { self.threads.run(work) }
     }
 

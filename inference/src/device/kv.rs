@@ -1,9 +1,13 @@
 //! Where the keys and values of all sequences lie: blocks of [`BLOCK_TOKENS`] tokens. What all layers keep of a block lies together.
 
+use std::ops::Range;
+
 use bytemuck::Pod;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::cpu::Cpu;
+use super::threads::Pieces;
 use crate::error::Error;
 use crate::mmap::HugePages;
 use crate::ops::attention::{BLOCK_TOKENS, Numbers, Paged};
@@ -20,8 +24,6 @@ pub(crate) struct KvStore {
     layers: usize,
     head_dim: usize,
     precision: Precision,
-    /// A token's keys and values on their way to halves.
-    rounded: Vec<f16>,
 }
 
 /// Bits of each number that is kept: as many as are computed with where everything is to be exact, else 16, which is what the released
@@ -49,7 +51,7 @@ impl KvStore {
             return Err(too_much());
         }
         let memory = bytes.and_then(|bytes| HugePages::zeroed(bytes).ok()).ok_or_else(too_much)?;
-        Ok(Self { memory, blocks, half, layers, head_dim, precision, rounded: Vec::new() })
+        Ok(Self { memory, blocks, half, layers, head_dim, precision })
     }
 
     /// How many blocks there are.
@@ -72,40 +74,45 @@ impl KvStore {
         2 * self.layers * self.half
     }
 
-    /// Writes the rows k and v (tokens, hidden) of one layer behind the first `before` tokens of a sequence that lies in `blocks`. Halves
-    /// are the nearest there are; what is beyond the largest becomes that.
-    pub(crate) fn write(&mut self, layer: usize, blocks: &[u32], before: usize, k: &[f32], v: &[f32]) {
-        let hidden = self.half / BLOCK_TOKENS;
-        let mut rounded = std::mem::take(&mut self.rounded);
-        for (token, (k, v)) in (before..).zip(k.chunks_exact(hidden).zip(v.chunks_exact(hidden))) {
-            let place = (blocks[token / BLOCK_TOKENS] as usize * self.block() + 2 * layer * self.half, token % BLOCK_TOKENS);
-            if kept_bits(self.precision) == 32 {
-                self.put(place, k, v);
-                continue;
+    /// Writes the rows k and v (tokens, hidden) of one layer. A sequence is told by its new tokens, those before, and the blocks it lies in;
+    /// no two may write into one block. Halves are the nearest there are; what is beyond the largest becomes that.
+    pub(crate) fn write<'a>(
+        &mut self,
+        cpu: &Cpu,
+        layer: usize,
+        sequences: impl Iterator<Item = (usize, usize, &'a [u32])>,
+        k: &[f32],
+        v: &[f32],
+    ) {
+        let (hidden, mut first_row, mut arrivals) = (self.half / BLOCK_TOKENS, 0, Vec::new());
+        for (tokens, before, blocks) in sequences {
+            let mut token = before;
+            while token < before + tokens {
+                let end = (token / BLOCK_TOKENS * BLOCK_TOKENS + BLOCK_TOKENS).min(before + tokens);
+                let rows = (first_row + token - before) * hidden..(first_row + end - before) * hidden;
+                arrivals.push(Arrival {
+                    block: blocks[token / BLOCK_TOKENS],
+                    place: token % BLOCK_TOKENS,
+                    k: &k[rows.clone()],
+                    v: &v[rows],
+                });
+                token = end;
             }
-            rounded.resize(2 * hidden, f16::ZERO);
-            let (half_k, half_v) = rounded.split_at_mut(hidden);
-            for (halves, row) in [(&mut *half_k, k), (&mut *half_v, v)] {
-                halves.convert_from_f32_slice(row);
+            first_row += tokens;
+        }
+        arrivals.sort_by_key(|arrival| arrival.block);
+        let first = |block: u32| block as usize * self.block() + 2 * layer * self.half;
+        let pieces = arrivals.iter().map(|arrival| first(arrival.block)..first(arrival.block) + 2 * self.half).collect();
+        match kept_bits(self.precision) {
+            32 => put::<f32>(cpu, bytemuck::cast_slice_mut(&mut self.memory), pieces, &arrivals, self.head_dim, &|row, out| {
+                out.copy_from_slice(row);
+            }),
+            _ => put::<f16>(cpu, bytemuck::cast_slice_mut(&mut self.memory), pieces, &arrivals, self.head_dim, &|row, out| {
+                out.convert_from_f32_slice(row);
                 // Only what was too large for a half became infinite, or was so.
                 let largest = |half: f16, number: f32| if number.is_finite() { half.clamp(f16::MIN, f16::MAX) } else { half };
-                halves.iter_mut().zip(row).for_each(|(half, number)| *half = largest(*half, *number));
-            }
-            self.put(place, half_k, half_v);
-        }
-        self.rounded = rounded;
-    }
-
-    /// One token's keys and values, into place `token` of the block that begins at `first`.
-    fn put<T: Pod>(&mut self, (first, token): (usize, usize), k: &[T], v: &[T]) {
-        let (tile, head_dim, half) = (self.head_dim * BLOCK_TOKENS, self.head_dim, self.half);
-        let store: &mut [T] = bytemuck::cast_slice_mut(&mut self.memory);
-        let (keys, values) = store[first..][..2 * half].split_at_mut(half);
-        for (row, k) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(k) {
-            row[token] = *k;
-        }
-        for (tile, v) in values.chunks_exact_mut(tile).zip(v.chunks_exact(head_dim)) {
-            tile[token * head_dim..][..head_dim].copy_from_slice(v);
+                out.iter_mut().zip(row).for_each(|(half, number)| *half = largest(*half, *number));
+            }),
         }
     }
 
@@ -116,10 +123,57 @@ impl KvStore {
     }
 }
 
+/// Tokens that come into one block, from `place` on.
+struct Arrival<'a> {
+    block: u32,
+    place: usize,
+    k: &'a [f32],
+    v: &'a [f32],
+}
+
+/// Puts tokens into the pieces of the store that are theirs, as `round` makes numbers into what is kept.
+fn put<T: Pod + Send + Sync>(
+    cpu: &Cpu,
+    store: &mut [T],
+    pieces: Vec<Range<usize>>,
+    arrivals: &[Arrival<'_>],
+    head_dim: usize,
+    round: &(dyn Fn(&[f32], &mut [T]) + Sync),
+) {
+    let (columns, tile) = (pieces.len(), head_dim * BLOCK_TOKENS);
+    let numbers = arrivals.iter().map(|arrival| arrival.k.len() + arrival.v.len()).sum::<usize>();
+    let pieces = Pieces::new(store, pieces, columns, cpu.threads().count());
+    // Keys lie in a cache line each, which takes as long as some multiplications.
+    cpu.share(8 * numbers, &|thread| {
+        let mut rounded = vec![T::zeroed(); head_dim];
+        while let Some(mut column) = pieces.next(thread) {
+            let Arrival { place, k, v, .. } = arrivals[column.number];
+            let piece = column.piece(0);
+            let (keys, values) = piece.split_at_mut(piece.len() / 2);
+            let hidden = keys.len() / BLOCK_TOKENS;
+            for (head, (keys, values)) in keys.chunks_exact_mut(tile).zip(values.chunks_exact_mut(tile)).enumerate() {
+                for (number, (k, v)) in k.chunks_exact(hidden).zip(v.chunks_exact(hidden)).enumerate() {
+                    let (these, token) = (head * head_dim..(head + 1) * head_dim, place + number);
+                    round(&v[these.clone()], &mut values[token * head_dim..][..head_dim]);
+                    round(&k[these], &mut rounded);
+                    for (row, key) in keys.chunks_exact_mut(BLOCK_TOKENS).zip(&rounded) {
+                        row[token] = *key;
+                    }
+                }
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
     use super::*;
+    use crate::ops::Tier;
+
+    fn cpu() -> Cpu {
+        Cpu::new(2, Tier::fastest()).unwrap()
+    }
 
     /// What a layer keeps in a block.
     fn of(store: &KvStore, layer: usize, block: u32) -> Vec<f32> {
@@ -138,7 +192,13 @@ mod tests {
             // Two heads of one number each: both tiles of a head are the tokens in order.
             let mut store = KvStore::new(precision, 2, (2, 1), 3).unwrap();
             let rows: Vec<f32> = (0..80u8).map(f32::from).collect();
-            store.write(1, &[2, 0], 0, &rows, &rows);
+            store.write(
+                &cpu(),
+                1,
+                [(20, 0, &[1][..]), (40, 0, &[2, 0])].into_iter(),
+                &[&[0.5; 40][..], &rows].concat(),
+                &[&[0.5; 40][..], &rows].concat(),
+            );
             let tokens = |head: usize, first: usize| (first..first + 32).map(move |token| (2 * token + head) as f32);
             let halves: Vec<f32> = tokens(0, 0).chain(tokens(1, 0)).collect();
             assert_eq!(of(&store, 1, 2), [&halves[..], &halves[..]].concat());
@@ -158,7 +218,7 @@ mod tests {
             (Precision::Bf16, [1.0, 0.0, -65_504.0, 65_504.0, f32::NAN, f32::NEG_INFINITY]),
         ] {
             let mut store = KvStore::new(precision, 1, (1, 6), 1).unwrap();
-            store.write(0, &[0], 0, &row, &row);
+            store.write(&cpu(), 0, [(1, 0, &[0][..])].into_iter(), &row, &row);
             let found = of(&store, 0, 0);
             let (keys, values): (Vec<f32>, &[f32]) = (found.iter().copied().step_by(32).take(6).collect(), &found[6 * 32..][..6]);
             assert_eq!(format!("{keys:?} {values:?}"), format!("{expected:?} {expected:?}"));

@@ -325,6 +325,52 @@ impl Strip<'_> {
     }
 }
 
+/// Pieces of a slice, in rows of equally many: whoever asks next gets a column of them.
+#[derive(Debug)]
+pub(crate) struct Pieces<'a, T> {
+    at: *mut T,
+    pieces: Vec<Range<usize>>,
+    columns: usize,
+    parts: Parts,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a column is given to one thread only, as `&mut [T]`s would be sent to it.
+unsafe impl<T: Send> Sync for Pieces<'_, T> {}
+
+impl<'a, T> Pieces<'a, T> {
+    /// The pieces must ascend and not overlap.
+    pub(crate) fn new(slice: &'a mut [T], pieces: Vec<Range<usize>>, columns: usize, threads: usize) -> Self {
+        assert!(pieces.is_empty() || pieces.len().is_multiple_of(columns), "{} pieces in rows of {columns}", pieces.len());
+        let ends = pieces.iter().try_fold(0, |end, piece| (end <= piece.start && piece.start <= piece.end).then_some(piece.end));
+        assert!(ends.is_some_and(|end| end <= slice.len()), "pieces must ascend within {}", slice.len());
+        let parts = Parts::new(if pieces.is_empty() { 0 } else { columns }, threads);
+        Self { at: slice.as_mut_ptr(), pieces, columns, parts, slice: PhantomData }
+    }
+
+    /// The next column for the thread of this number.
+    pub(crate) fn next(&self, thread: usize) -> Option<Column<'_, T>> {
+        Some(Column { pieces: self, number: self.parts.next(thread)? })
+    }
+}
+
+/// One piece of each row; nobody else has them.
+#[derive(Debug)]
+pub(crate) struct Column<'a, T> {
+    pieces: &'a Pieces<'a, T>,
+    pub(crate) number: usize,
+}
+
+impl<T> Column<'_, T> {
+    /// Its piece of a row.
+    pub(crate) fn piece(&mut self, row: usize) -> &mut [T] {
+        let Range { start, end } = self.pieces.pieces[row * self.pieces.columns..][..self.pieces.columns][self.number];
+        // SAFETY: within the slice and apart from all other pieces (checked when they were made); each column is given out once, and its
+        // pieces are borrowed from it.
+        unsafe { std::slice::from_raw_parts_mut(self.pieces.at.add(start), end - start) }
+    }
+}
+
 /// A result (rows, cols), given out in patches: rows from one bound to the next, by strips of `width` columns.
 #[derive(Debug)]
 pub(crate) struct Patches<'a> {
@@ -402,6 +448,16 @@ mod tests {
                 });
                 assert!(numbers.iter().enumerate().all(|(place, value)| *value == place / 3 + 1), "{numbers:?}");
             }
+            // Two rows of three pieces; what lies between them is nobody's.
+            let mut numbers = [0; 20];
+            let pieces = Pieces::new(&mut numbers, vec![0..2, 2..5, 5..6, 10..13, 15..15, 18..20], 3, count);
+            threads.run(&|thread| {
+                while let Some(mut column) = pieces.next(thread) {
+                    let number = column.number;
+                    (0..2).for_each(|row| column.piece(row).iter_mut().for_each(|value| *value += 10 * row + number + 1));
+                }
+            });
+            assert_eq!(numbers, [1, 1, 2, 2, 2, 3, 0, 0, 0, 0, 11, 11, 11, 0, 0, 0, 0, 0, 13, 13]);
             let (mut first, mut second) = (vec![0.0; 3 * 5], vec![0.0; 3 * 4]);
             let tables = &mut [&mut first[..], &mut second[..]];
             let strips = Strips::new(tables, 3, 2, count);
@@ -423,6 +479,15 @@ mod tests {
                     assert_eq!(value, (100 * row + col) as f32);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn pieces_that_overlap_or_lie_outside_are_given_to_nobody() {
+        for pieces in [vec![0..3, 2..4], vec![2..3, 0..1], vec![0..3, 3..11]] {
+            let said = format!("{pieces:?}");
+            let refused = catch_unwind(|| Pieces::new(&mut [0; 10], pieces, 1, 2).columns);
+            assert!(refused.is_err(), "{said}");
         }
     }
 

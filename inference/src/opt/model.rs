@@ -320,15 +320,10 @@ impl Pass<'_> {
 
     /// Each sequence remembers its new keys and values, then attends to all it remembers.
     fn attend(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
-        let hidden = self.config.hidden_size;
-        let mut first = 0;
-        for span in spans {
-            let rows = first * hidden..(first + span.tokens.len()) * hidden;
-            self.kv.write(number, &span.kv.blocks, span.kv.tokens, &b.k[rows.clone()], &b.v[rows]);
-            first += span.tokens.len();
-        }
+        let arrivals = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens, &span.kv.blocks[..]));
+        self.kv.write(self.cpu, number, arrivals, &b.k, &b.v);
         let parts = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens, self.kv.layer(number, &span.kv.blocks)));
-        self.cpu.attention(&b.q, hidden, parts, &mut b.attended);
+        self.cpu.attention(&b.q, self.config.hidden_size, parts, &mut b.attended);
     }
 
     fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
