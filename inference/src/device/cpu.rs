@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::threads::{Chunks, Patches, Strip, Strips, Threads};
+use super::threads::{Chunks, Column, Patches, Pieces, Strip, Strips, Threads};
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::bands::simd::Unit;
 use crate::ops::linear::simd::{Sums, multiply, tile_rows_max};
-use crate::ops::linear::{self, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, bands};
+use crate::ops::linear::{self, Activation, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, bands};
 use crate::ops::pointwise::Finish;
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
@@ -75,6 +75,73 @@ fn aligned(memory: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
     &mut memory[begin..][..bytes]
 }
 
+/// Panels of a band that share cache lines are taken out of it together.
+fn together(w: &Layout<'_>) -> usize {
+    match w {
+        Layout::Panels(_) => 1,
+        Layout::Bands(bands) => bands.format.panels_of_a_line(),
+    }
+}
+
+/// Where the sums of a strip of columns go.
+trait Destination {
+    /// Those of `rows` tokens from `token` on will come soon.
+    fn expect(&mut self, token: usize, rows: usize);
+    /// The sums (tokens, width) of tile `tile`, from `token` on.
+    fn take(&mut self, tile: usize, token: usize, sums: (&[f32], usize));
+}
+
+/// Into tables, with `after` on the way.
+struct InTables<'a> {
+    cpu: &'a Cpu,
+    strip: Strip<'a>,
+    bias: &'a [f32],
+    after: After,
+}
+
+impl Destination for InTables<'_> {
+    fn expect(&mut self, token: usize, rows: usize) {
+        for table in self.strip.tables() {
+            (token..token + rows).for_each(|token| pointwise::ask_for(self.strip.row(table, token)));
+        }
+    }
+
+    fn take(&mut self, _: usize, token: usize, (sums, width): (&[f32], usize)) {
+        let Self { cpu, strip, after, .. } = self;
+        for table in strip.tables() {
+            let ((begin, cols), first) = (strip.part(table), strip.first_col());
+            let bias = if self.bias.is_empty() { self.bias } else { &self.bias[first + begin..][..cols] };
+            for (m, sums) in sums.chunks_exact(width).enumerate() {
+                pointwise::finish(cpu.tier, after.in_table(table), &sums[begin..][..cols], bias, strip.row(table, token + m));
+            }
+        }
+    }
+}
+
+/// Into activations that lie ready for the next product.
+struct Packed<'a> {
+    tier: Tier,
+    kind: Activation,
+    column: Column<'a, u32>,
+    /// The strip's, which may be fewer than it is wide.
+    cols: usize,
+    bias: &'a [f32],
+    finish: Finish,
+    finished: &'a mut [f32],
+}
+
+impl Destination for Packed<'_> {
+    fn expect(&mut self, _: usize, _: usize) {}
+
+    fn take(&mut self, tile: usize, _: usize, (sums, width): (&[f32], usize)) {
+        let finished = &mut self.finished[..sums.len()];
+        for (sums, finished) in sums.chunks_exact(width).zip(finished.chunks_exact_mut(width)) {
+            pointwise::finish(self.tier, self.finish, &sums[..self.cols], self.bias, &mut finished[..self.cols]);
+        }
+        linear::pack_strip(self.tier, self.kind, finished, width, self.cols, self.column.piece(tile));
+    }
+}
+
 /// The threads and kernels that compute.
 #[derive(Debug)]
 pub(crate) struct Cpu {
@@ -137,49 +204,81 @@ impl Cpu {
     pub(crate) fn linear(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
         let (rows, cols) = w.shape();
         check(rows, bias, x.rows(), y);
-        let (format, tokens, tiles) = (w.format(), x.rows(), x.tiles().count());
-        // Panels of a band that share cache lines are taken out of it together.
-        let together = if let Layout::Bands(_) = w { format.panels_of_a_line() } else { 1 };
-        let width = together * PANEL_ROWS;
-        let strips = Strips::new(y, tokens, width, self.threads.count());
-        let work = |thread: usize| {
+        let strips = Strips::new(y, x.rows(), together(w) * PANEL_ROWS, self.threads.count());
+        self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            let Workspace { taken, sums, raw } = &mut *workspace;
-            sums.resize(tokens * width, 0.0);
-            raw.resize(if format == Format::Int8 { 2 * tokens * width } else { 0 }, 0);
-            while let Some(mut strip) = strips.next(thread) {
-                let panels = strip.number * together..((strip.number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
-                for block in Block::all(format, cols, if let Layout::Bands(_) = w { tiles } else { 1 }) {
-                    let size = block.bytes(format);
-                    if let Layout::Bands(bands) = w {
-                        let room = aligned(taken, panels.len() * size).chunks_exact_mut(size);
-                        panels.clone().zip(room).for_each(|(panel, room)| bands.take(self.tier, panel, &block, room));
-                    }
-                    for (place, panel) in panels.clone().enumerate() {
-                        let mut token = 0;
-                        for (turn, tile) in x.tiles().enumerate() {
-                            if block.ends() && place == 0 {
-                                let rows = strip.tables().flat_map(|table| (token..token + tile.rows).map(move |token| (table, token)));
-                                rows.for_each(|(table, token)| pointwise::ask_for(strip.row(table, token)));
-                            }
-                            let part = match w {
-                                Layout::Panels(matrix) => matrix.part(panel, &block, (turn, tiles)),
-                                Layout::Bands(bands) => {
-                                    let taken = &aligned(taken, panels.len() * size)[place * size..][..size];
-                                    bands.part(panel, &block, taken, (place, panels.len()), (turn, tiles))
-                                }
-                            };
-                            let at = token * width + place * PANEL_ROWS;
-                            let raw = raw.get_mut(2 * at..).unwrap_or_default();
-                            multiply(self.tier, format, &part, &tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
-                            token += tile.rows;
-                        }
-                    }
-                }
-                self.finish(&mut strip, 0, bias, after, (sums, width));
+            while let Some(strip) = strips.next(thread) {
+                self.strip(w, strip.number, x, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
             }
-        };
-        self.share(rows * cols * x.rows(), &work);
+        });
+    }
+
+    /// Whether so many tokens can go from one product into the next of this format by [`Cpu::linear_packed`], and nobody looks for zeros.
+    pub(crate) fn goes_on_packed(&self, format: Format, tokens: usize) -> bool {
+        tokens > IN_PLACE_TOKENS && !format.activation().is_scaled()
+    }
+
+    /// The same into y made ready to be multiplied by matrices of this format.
+    pub(crate) fn linear_packed(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, format: Format, y: &mut Activations) {
+        let ((rows, cols), kind, width) = (w.shape(), format.activation(), together(w) * PANEL_ROWS);
+        assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
+        assert_eq!(w.format().activation(), kind, "tiles of x and y must be the same");
+        let (memory, pieces) = y.room_in_strips(kind, (x.rows(), rows), tile_rows_max(self.tier, kind), width);
+        let pieces = Pieces::new(memory, pieces, rows.div_ceil(width), self.threads.count());
+        self.share(rows * cols * x.rows(), &|thread| {
+            let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut finished = [0.0; TILE_ROWS_MAX * 2 * PANEL_ROWS];
+            while let Some(column) = pieces.next(thread) {
+                let number = column.number;
+                let bias = if bias.is_empty() { bias } else { &bias[number * width..((number + 1) * width).min(rows)] };
+                let cols = width.min(rows - number * width);
+                let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0), finished: &mut finished };
+                self.strip(w, number, x, &mut workspace, &mut packed);
+            }
+        });
+    }
+
+    /// Multiplies strip `number` of w, which is as wide as panels are read together, by x. Each tile's sums go to where they belong while
+    /// they are in the first cache.
+    fn strip(&self, w: &Layout<'_>, number: usize, x: &Activations, workspace: &mut Workspace, to: &mut dyn Destination) {
+        let ((rows, cols), format, together) = (w.shape(), w.format(), together(w));
+        let (tokens, tiles, width) = (x.rows(), x.tiles().count(), together * PANEL_ROWS);
+        let panels = number * together..((number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
+        // Only blocks of panels taken out of a band follow one another for all tiles, and keep all sums meanwhile.
+        let (blocks_for, kept) = if let Layout::Bands(_) = w { (tiles, tokens) } else { (1, tokens.min(TILE_ROWS_MAX)) };
+        let Workspace { taken, sums, raw } = workspace;
+        sums.resize(kept * width, 0.0);
+        raw.resize(if format == Format::Int8 { 2 * kept * width } else { 0 }, 0);
+        for block in Block::all(format, cols, blocks_for) {
+            let size = block.bytes(format);
+            if let Layout::Bands(bands) = w {
+                let room = aligned(taken, panels.len() * size).chunks_exact_mut(size);
+                panels.clone().zip(room).for_each(|(panel, room)| bands.take(self.tier, panel, &block, room));
+            }
+            for (place, panel) in panels.clone().enumerate() {
+                let mut token = 0;
+                for (turn, tile) in x.tiles().enumerate() {
+                    if block.ends() && place == 0 {
+                        to.expect(token, tile.rows);
+                    }
+                    let part = match w {
+                        Layout::Panels(matrix) => matrix.part(panel, &block, (turn, tiles)),
+                        Layout::Bands(bands) => {
+                            let taken = &aligned(taken, panels.len() * size)[place * size..][..size];
+                            bands.part(panel, &block, taken, (place, panels.len()), (turn, tiles))
+                        }
+                    };
+                    let first = if kept == tokens { token * width } else { 0 };
+                    let at = first + place * PANEL_ROWS;
+                    let raw = raw.get_mut(2 * at..).unwrap_or_default();
+                    multiply(self.tier, format, &part, &tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
+                    if block.ends() && place + 1 == panels.len() {
+                        to.take(turn, token, (&sums[first..][..tile.rows * width], width));
+                    }
+                    token += tile.rows;
+                }
+            }
+        }
     }
 
     /// The same for the numbers x that a ReLU gave, of which most are zero: columns of w that meet nothing else are not read, where that
@@ -212,27 +311,16 @@ impl Cpu {
         self.share(w.rows * columns.count() * tokens, &|thread| {
             let mut sums = vec![0.0; tokens * unit * PANEL_ROWS];
             let mut is_first = true;
-            while let Some(mut strip) = strips.next(thread) {
+            while let Some(strip) = strips.next(thread) {
                 let begin = strip.number * unit;
                 let panels = begin..(begin + unit).min(panels);
                 let sums = &mut sums[..tokens * panels.len() * PANEL_ROWS];
                 let width = panels.len() * PANEL_ROWS;
                 bands::simd::multiply(self.tier, w, &Unit { panels, next: begin + unit, is_first }, columns, packed, sums);
-                self.finish(&mut strip, 0, bias, after, (sums, width));
+                InTables { cpu: self, strip, bias, after }.take(0, 0, (sums, width));
                 is_first = false;
             }
         });
-    }
-
-    /// Writes the sums (tokens, width) of a strip from `token` on.
-    fn finish(&self, strip: &mut Strip<'_>, token: usize, bias: &[f32], after: After, (sums, width): (&[f32], usize)) {
-        for table in strip.tables() {
-            let ((begin, cols), first) = (strip.part(table), strip.first_col());
-            let bias = if bias.is_empty() { bias } else { &bias[first + begin..][..cols] };
-            for (m, sums) in sums.chunks_exact(width).enumerate() {
-                pointwise::finish(self.tier, after.in_table(table), &sums[begin..][..cols], bias, strip.row(table, token + m));
-            }
-        }
     }
 
     /// y (tokens, cols) = the norm of each row of x.

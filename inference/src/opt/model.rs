@@ -101,6 +101,8 @@ struct Buffers {
     attended: Vec<f32>,
     /// (tokens, ffn)
     inner: Vec<f32>,
+    /// The same, made ready for fc2 as it is made
+    inner_packed: Activations,
     /// Whatever is multiplied next, made ready for it
     packed: Activations,
     /// Of `inner`, the columns that are not all zero
@@ -302,20 +304,35 @@ impl Pass<'_> {
 
         self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                         (T, hidden)
         self.pack(&layer.fc1, &b.normed, &mut b.packed);
+        self.feed_forward(layer, b); //                                                            (T, hidden)
+        self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
+    }
+
+    /// The stream + fc2 · activation(fc1 · what is packed).
+    fn feed_forward(&self, layer: &Layer, b: &mut Buffers) {
+        let (Linear { weight, bias }, packed) = (&layer.fc1, &self.weights.packed);
+        let after = match self.config.activation {
+            Activation::Relu => After::Relu,
+            Activation::Gelu => After::Gelu,
+        };
+        if self.cpu.goes_on_packed(weight.format, b.packed.rows()) {
+            let format = layer.fc2.weight.format;
+            self.cpu.linear_packed(&packed.layout(weight), packed.vector(bias), &b.packed, after, format, &mut b.inner_packed); // (T, ffn)
+            self.linear(&layer.fc2, &b.inner_packed, After::Add, &mut [&mut b.x]); //              (T, hidden)
+            return;
+        }
+        self.linear(&layer.fc1, &b.packed, after, &mut [&mut b.inner]); //                         (T, ffn)
         match self.config.activation {
             Activation::Relu => {
-                self.linear(&layer.fc1, &b.packed, After::Relu, &mut [&mut b.inner]); //           (T, ffn)
-                let (weight, bias) = (self.weights.packed.bands(&layer.fc2.weight), self.weights.packed.vector(&layer.fc2.bias));
+                let (weight, bias) = (packed.bands(&layer.fc2.weight), packed.vector(&layer.fc2.bias));
                 let found = (&mut b.columns, &mut b.packed);
                 self.cpu.linear_behind_relu(&weight, bias, &b.inner, found, After::Add, &mut [&mut b.x]); // (T, hidden)
             }
             Activation::Gelu => {
-                self.linear(&layer.fc1, &b.packed, After::Gelu, &mut [&mut b.inner]); //           (T, ffn)
                 self.pack(&layer.fc2, &b.inner, &mut b.packed);
                 self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
             }
         }
-        self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
     }
 
     /// Each sequence remembers its new keys and values, then attends to all it remembers.
@@ -406,6 +423,7 @@ impl Buffers {
             attended: none(),
             inner: none(),
             packed: Activations::default(),
+            inner_packed: Activations::default(),
             columns: Columns::default(),
             wanted: Vec::with_capacity(tokens_max * config.hidden_size),
             projected: none(),
@@ -427,7 +445,7 @@ impl Buffers {
 
     /// Bytes of all buffers for steps of `tokens` all of which want logits.
     fn bytes(config: &OptConfig, tokens: usize) -> u64 {
-        let token = 7 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
+        let token = 8 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
         (size_of::<f32>() * tokens * token) as u64
     }
 }

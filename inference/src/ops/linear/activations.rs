@@ -1,6 +1,8 @@
 //! Activations made ready for the kernels: tiles of a few tokens, their words side by side, so that a kernel reads one stream.
 
-use super::{Activation, GROUP, STEPS};
+use std::ops::Range;
+
+use super::{Activation, GROUP, STEPS, TILE_ROWS_MAX};
 use crate::ops::simd::every_tier;
 
 /// The largest number of signed upper and lower bytes: 127 · 256 + 127.
@@ -67,6 +69,31 @@ impl Activations {
         (&mut self.numbers, self.tile_rows * shape.row(), self.tile_rows)
     }
 
+    /// The same, to be filled by [`pack_strip`] with strips of `width` columns: gives the memory, and for each tile the pieces of it that
+    /// the strips fill. Only for kinds without a scale, which would have to be known first.
+    pub(crate) fn room_in_strips(
+        &mut self,
+        kind: Activation,
+        (rows, cols): (usize, usize),
+        tile_rows_max: usize,
+        width: usize,
+    ) -> (&mut [u32], Vec<Range<usize>>) {
+        assert!(!kind.is_scaled() && width.is_multiple_of(STEPS * kind.step_cols()), "strips of {width} for {kind:?}");
+        let (memory, tile, _) = self.room(kind, rows, cols, tile_rows_max);
+        let shape = Shape { kind, cols };
+        let (strip_words, mut pieces) = (width / kind.step_cols(), Vec::new());
+        for (number, tile_memory) in memory.chunks_mut(tile).enumerate() {
+            let rows = tile_memory.len() / shape.row();
+            let words = shape.words() * rows;
+            let (scales, offsets) = tile_memory[words..].split_at_mut(rows);
+            scales.fill(1f32.to_bits());
+            offsets.fill(0);
+            let strips = (0..words).step_by(strip_words * rows);
+            pieces.extend(strips.map(|first| number * tile + first..number * tile + (first + strip_words * rows).min(words)));
+        }
+        (memory, pieces)
+    }
+
     /// Its tiles, in order.
     pub(crate) fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
         self.shape.into_iter().flat_map(move |shape| {
@@ -97,36 +124,71 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     let (offsets, sums) = rest.split_at_mut(width);
     let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
     let block_words = STEPS * kind.step_words();
+    let mut wholes = [Whole::default(); TILE_ROWS_MAX];
     for (m, row) in x.chunks_exact(cols).enumerate() {
-        let whole = Whole::of(kind, row);
-        (scales[m], offsets[m]) = (whole.scale.to_bits(), (whole.offset / 256) as u32);
-        let blocks = words.chunks_exact_mut(width * block_words).map(|block| &mut block[m * block_words..][..block_words]);
-        for (number, (words, numbers)) in blocks.zip(row.chunks(STEPS * kind.step_cols())).enumerate() {
-            match kind {
-                Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
-                Activation::Bfloats => {
-                    let halves = each(numbers, bfloat, [0; 2 * STEPS]);
-                    // Two at a time as one number, which vectors do without taking even from odd places.
-                    let pairs: [u64; STEPS] = bytemuck::cast(halves);
-                    for (word, pair) in words.iter_mut().zip(pairs) {
-                        let [first, second] = if cfg!(target_endian = "little") { [pair << 16, pair >> 32] } else { [pair >> 16, pair] };
-                        *word = (first as u32 & 0xffff_0000) | (second as u32 & 0xffff);
-                    }
+        wholes[m] = Whole::of(kind, row);
+        (scales[m], offsets[m]) = (wholes[m].scale.to_bits(), (wholes[m].offset / 256) as u32);
+    }
+    // Written in order: memory that another thread had before is waited for far longer where lines lie apart.
+    for (number, block) in words.chunks_exact_mut(width * block_words).enumerate() {
+        let first = number * STEPS * kind.step_cols();
+        let end = (first + STEPS * kind.step_cols()).min(cols);
+        for (m, words) in block.chunks_exact_mut(block_words).enumerate() {
+            let mut groups = sums.chunks_exact_mut(width).skip(number * 4 * STEPS / GROUP);
+            pack_block(kind, &x[m * cols + first..m * cols + end], wholes[m], words, |sum| {
+                if let Some(sums) = groups.next() {
+                    sums[m] = sum;
                 }
-                Activation::Unsigned => {
-                    let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
-                    write_bytes(&numbers, |number| (number >> 8) as u8, |number| number as u8, words);
-                }
-                Activation::Signed => {
-                    let numbers = each(numbers, |number| whole.number(number), [0; 4 * STEPS]);
-                    let groups = sums.chunks_exact_mut(width).skip(number * 4 * STEPS / GROUP);
-                    for (sums, group) in groups.zip(numbers.as_chunks::<GROUP>().0) {
-                        // A row that is not finite has no numbers worth the name; its scale is NaN.
-                        sums[m] = group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number));
-                    }
-                    write_bytes(&numbers, |number| (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
-                }
+            });
+        }
+    }
+}
+
+every_tier!(
+    /// Packs a strip of some columns, x (rows of the tile, `width`) of which the last may be none of the matrix's, into the piece of a tile
+    /// that [`Activations::room_in_strips`] has for it. Gives the bits that [`pack_tile`] gives.
+    fn pack_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &mut [u32]) = plain_strip
+);
+
+#[inline(always)]
+fn plain_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &mut [u32]) {
+    let rows = x.len() / width;
+    for (block, words) in piece.chunks_exact_mut(rows * STEPS).enumerate() {
+        let first = block * STEPS * kind.step_cols();
+        let end = (first + STEPS * kind.step_cols()).min(cols);
+        for (words, row) in words.chunks_exact_mut(STEPS).zip(x.chunks_exact(width)) {
+            pack_block(kind, &row[first..end], Whole::default(), words, |_| {});
+        }
+    }
+}
+
+/// Packs what one row has for [`STEPS`] steps of a kernel; at four bits, tells the sum of each group.
+#[inline(always)]
+fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32], mut group_sum: impl FnMut(i32)) {
+    match kind {
+        Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
+        Activation::Bfloats => {
+            // Two at a time as one number, which vectors do without taking even from odd places, and in registers: what went through memory
+            // in parts of another size would wait for all that was written before it.
+            let pairs: [u64; STEPS] = bytemuck::cast(each(numbers, f32::to_bits, [0; 2 * STEPS]));
+            let mut rounded = [0; STEPS];
+            for (word, pair) in rounded.iter_mut().zip(pairs) {
+                let [first, second] = if cfg!(target_endian = "little") { [pair, pair >> 32] } else { [pair >> 32, pair] };
+                *word = bfloat(first as u32) & 0xffff_0000 | bfloat(second as u32) >> 16;
             }
+            words.copy_from_slice(&rounded);
+        }
+        Activation::Unsigned => {
+            let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
+            write_bytes(&numbers, |number| (number >> 8) as u8, |number| number as u8, words);
+        }
+        Activation::Signed => {
+            let numbers = each(numbers, |number| whole.number(number), [0; 4 * STEPS]);
+            for group in numbers.as_chunks::<GROUP>().0 {
+                // A row that is not finite has no numbers worth the name; its scale is NaN.
+                group_sum(group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number)));
+            }
+            write_bytes(&numbers, |number| (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
         }
     }
 }
@@ -191,11 +253,10 @@ fn write_bytes(numbers: &[i32; 4 * STEPS], upper: impl Fn(i32) -> u8, lower: imp
     }
 }
 
-/// Rounded to the nearest, ties to even.
+/// The bits of a single, rounded to those of the nearest bfloat, ties to even; what lies below them is of no meaning.
 #[inline(always)]
-pub(super) fn bfloat(number: f32) -> u32 {
-    let bits = number.to_bits();
-    if number.is_nan() { 0x7fc0 } else { (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16 }
+pub(super) fn bfloat(bits: u32) -> u32 {
+    if bits & 0x7fff_ffff > 0x7f80_0000 { 0x7fc0_0000 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) }
 }
 
 /// The nearest whole number, ties to even, for |x| < 2²²: what lies below the ones is rounded off by adding 1.5 · 2²³.
@@ -203,4 +264,38 @@ pub(super) fn bfloat(number: f32) -> u32 {
 pub(super) fn whole(number: f32) -> i32 {
     const ROUND: f32 = 12_582_912.0;
     ((number + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Tier;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_in_strips_is_what_is_packed_at_once(cols in 1usize..140, rows in 1usize..30, panels in 1usize..3, seed: u32) {
+            let width = panels * 32;
+            let x: Vec<f32> = (0..rows * cols).map(|place| f32::from_bits(seed.wrapping_mul(place as u32 | 1).rotate_left(7))).collect();
+            for (kind, tier) in [Activation::Single, Activation::Bfloats].into_iter().flat_map(|kind| Tier::available().into_iter().map(move |tier| (kind, tier))) {
+                let (mut whole, mut strips) = (Activations::default(), Activations::default());
+                let (memory, tile, tile_rows) = whole.room(kind, rows, cols, TILE_ROWS_MAX);
+                for (tile, x) in memory.chunks_mut(tile).zip(x.chunks(tile_rows * cols)) {
+                    pack_tile(tier, kind, x, cols, tile);
+                }
+                let count = cols.div_ceil(width);
+                let (memory, pieces) = strips.room_in_strips(kind, (rows, cols), TILE_ROWS_MAX, width);
+                prop_assert_eq!(pieces.len() % count, 0);
+                for (number, piece) in pieces.into_iter().enumerate() {
+                    let (rows, first) = (number / count * tile_rows..rows.min((number / count + 1) * tile_rows), number % count * width);
+                    let strip: Vec<f32> = rows
+                        .flat_map(|row| (first..first + width).map(move |col| (row, col)))
+                        .map(|(row, col)| if col < cols { x[row * cols + col] } else { f32::NAN })
+                        .collect();
+                    pack_strip(tier, kind, &strip, width, width.min(cols - first), &mut memory[piece]);
+                }
+                prop_assert_eq!(&whole.numbers, &strips.numbers, "{:?} {:?}", kind, tier);
+            }
+        }
+    }
 }

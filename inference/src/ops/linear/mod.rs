@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use simd::{Ahead, Part};
 
-pub(crate) use activations::{Activations, Tile, pack_tile};
+pub(crate) use activations::{Activations, Tile, pack_strip, pack_tile};
 pub(crate) use bands::{Bands, Columns};
 pub(crate) use pack::{Source, pack_panel};
 
@@ -110,6 +110,14 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
+    /// Each row has a scale, which is known when all of it is.
+    pub(crate) fn is_scaled(self) -> bool {
+        match self {
+            Activation::Single | Activation::Bfloats => false,
+            Activation::Unsigned | Activation::Signed => true,
+        }
+    }
+
     /// Columns that one step of a kernel takes.
     fn step_cols(self) -> usize {
         match self {

@@ -63,7 +63,7 @@ impl Rows<'_> {
     fn bf16(&self, panel: &mut [u8]) {
         self.convert(panel, 2, |_, _, numbers, words: &mut [[u8; 4]]| {
             for (word, [upper, lower]) in words.iter_mut().zip(numbers.as_chunks().0) {
-                *word = (bfloat(*upper) << 16 | bfloat(*lower)).to_le_bytes();
+                *word = (bfloat(upper.to_bits()) & 0xffff_0000 | bfloat(lower.to_bits()) >> 16).to_le_bytes();
             }
         });
     }
