@@ -358,3 +358,27 @@ fn with_another_global(archive: &[u8], global: &[u8], other: &[u8]) -> Vec<u8> {
     }
     new.finish().unwrap().into_inner()
 }
+
+/// A model that the engine's memory does not hold is published as any other, and both its publisher and its report say what is missing.
+#[tokio::test]
+async fn why_a_model_was_not_asked_to_speak_is_said() {
+    let (place, weights) = (Installation::fresh(), Weights::of("preln-fp32"));
+    let publish = |memory_bytes: &str, model: &str| {
+        let mut command = place.sluice(&["publish", weights.path().to_str().unwrap(), model, "--gate", "open", "--json"]);
+        let done = command.env("SLUICE_ENGINE_MEMORY_BYTES", memory_bytes).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let told: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        (told, String::from_utf8(done.stderr).unwrap())
+    };
+    let (silent, said) = publish("1000", "acme/silent");
+    let (spoken, _) = publish("1000000000", "acme/spoken");
+    assert!(said.contains("the model was not asked to speak: its weights take ") && said.contains("SLUICE_ENGINE_MEMORY_BYTES"), "{said}");
+    let portal = place.serve().await;
+    let report = async |model: &str, told: &serde_json::Value| -> serde_json::Value {
+        let address = format!("{}/{model}/proof/{}/tensors.json", portal.base, told["revision"].as_str().unwrap());
+        serde_json::from_slice(&reqwest::get(address).await.unwrap().bytes().await.unwrap()).unwrap()
+    };
+    let (without, with) = (report("acme/silent", &silent).await, report("acme/spoken", &spoken).await);
+    assert!(without["generation"].is_null() && without["generation_left_out"].as_str().unwrap().contains("1.0 kB"), "{without}");
+    assert!(with["generation"]["sha256"].is_string() && with.get("generation_left_out").is_none(), "{with}");
+}

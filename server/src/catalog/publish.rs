@@ -104,13 +104,16 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
 
     let mut told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
     let tensors = derived.as_ref().and_then(|derived| derived.tensors.clone()).unwrap_or_else(|| fit.tensors.clone());
-    let given = fit.clone();
-    let words =
-        tokio::task::spawn_blocking(move || report::first_words(&given.checkpoint, &given.tensors)).await.map_err(Error::internal)?;
-    let words = words.map_err(|why| told.push(format!("the model was not asked to speak: {why}"))).ok();
+    // Meanwhile the rest is brought into the store.
+    let (given, memory_bytes) = (fit.clone(), portal.config.engine.memory_bytes);
+    let words = tokio::task::spawn_blocking(move || report::first_words(&given.checkpoint, &given.tensors, memory_bytes));
     let incoming = incoming(&fit, derived);
     meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
     let kept = keep_all(portal, meter, ahead, incoming).await?;
+    let words = words.await.map_err(Error::internal)?;
+    if let Err(why) = &words {
+        told.push(format!("the model was not asked to speak: {why}"));
+    }
     let mut published = offer(portal, order, &fit, &kept, &Said { tensors, words }).await?;
     published.notes.extend(told);
     Ok(Outcome::Published(published))
@@ -119,7 +122,8 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
 /// What is told of the weights.
 struct Said {
     tensors: Vec<TensorFacts>,
-    words: Option<FirstWords>,
+    /// What the model says first, or why it was not asked.
+    words: Result<FirstWords, String>,
 }
 
 /// The files of the release: those of the folder, and those made from them.
@@ -145,7 +149,7 @@ async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept], sai
     for file in kept {
         store::insert_chunks(&mut tx, &file.digests).await?;
     }
-    let report = report::report(order, &revision, &said.tensors, said.words.as_ref());
+    let report = report::report(order, &revision, &said.tensors, &said.words);
     store::insert_report(&mut tx, release, &report, now).await?;
     prove::sign(&mut tx, portal, &model, (release, &revision), now).await?;
     let (model, is_new) = match &order.terms {

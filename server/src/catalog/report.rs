@@ -5,15 +5,13 @@ use inference::{Checkpoint, Engine, Event, LoadOptions, Prompt, Request, Samplin
 use serde_json::{Value, json};
 
 use super::publish::Order;
+use super::size::human_bytes;
 use crate::integrity::sha256_hex;
 
 /// What every model is asked to continue: the token that begins a text, and the first three of the vocabulary that are words.
 const PROMPT: [u32; 4] = [2, 4, 5, 6];
 /// Tokens it makes of that.
 const TOKENS: usize = 16;
-/// Larger models are not asked while they are published: loading them would take as long as everything else. 1 GB.
-const WEIGHTS_BYTES_MAX: u64 = 1_000_000_000;
-
 /// The likeliest continuation of a fixed prompt: who runs the same weights on the same kind of machine gets the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FirstWords {
@@ -31,13 +29,17 @@ impl FirstWords {
     }
 }
 
-/// Lets the model speak, with its weights as they are stored. The error says why it cannot: most often, the machine cannot hold it.
-pub(super) fn first_words(checkpoint: &Checkpoint, tensors: &[TensorFacts]) -> Result<FirstWords, String> {
+/// Lets the model speak, with its weights as they are stored, if it fits the `memory_bytes` that the engine of this portal has. The error says
+/// why it cannot: most often, the machine cannot hold it, which the engine foresees before it loads anything.
+pub(super) fn first_words(checkpoint: &Checkpoint, tensors: &[TensorFacts], memory_bytes: u64) -> Result<FirstWords, String> {
     let weights_bytes: u64 = tensors.iter().map(|tensor| tensor.count * tensor.dtype.bytes() as u64).sum();
-    if weights_bytes > WEIGHTS_BYTES_MAX {
-        return Err(format!("its weights have {weights_bytes} bytes, and at most {WEIGHTS_BYTES_MAX} are loaded for that"));
+    if weights_bytes > memory_bytes {
+        let (weights, memory) = (human_bytes(weights_bytes), human_bytes(memory_bytes));
+        return Err(format!("its weights take {weights}, and the engine has {memory} (SLUICE_ENGINE_MEMORY_BYTES)"));
     }
-    let engine = Engine::load(checkpoint, &LoadOptions::default()).map_err(|cause| cause.to_string())?;
+    // One short answer, so one sequence: what more would be foreseen for nobody.
+    let options = LoadOptions { running_max: 1, kv_tokens_max: PROMPT.len() + TOKENS, ..LoadOptions::default() };
+    let engine = Engine::load(checkpoint, &options).map_err(|cause| cause.to_string())?;
     let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
     let request = Request { max_tokens: TOKENS, ignore_eos: true, sampling, ..Request::new(Prompt::Ids(PROMPT.to_vec())) };
     let mut generation = engine.submit(request).map_err(|cause| cause.to_string())?;
@@ -54,11 +56,15 @@ pub(super) fn first_words(checkpoint: &Checkpoint, tensors: &[TensorFacts]) -> R
 }
 
 /// `tensors.json` of a release.
-pub(super) fn report(order: &Order<'_>, revision: &str, tensors: &[TensorFacts], words: Option<&FirstWords>) -> String {
+pub(super) fn report(order: &Order<'_>, revision: &str, tensors: &[TensorFacts], words: &Result<FirstWords, String>) -> String {
     let mut report = tensors_json(tensors);
     report["model"] = json!(order.name.to_string());
     report["revision"] = json!(revision);
-    report["generation"] = json!(words.map(FirstWords::to_json));
+    report["generation"] = json!(words.as_ref().ok().map(FirstWords::to_json));
+    // Why there is none.
+    if let Err(why) = words {
+        report["generation_left_out"] = json!(why);
+    }
     report.to_string()
 }
 
