@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long form of what `make test` runs short: a hundred kills of a pull and of a publication, ten thousand flipped bits. KILLS and FLIPS change the counts.
+# The long form of what `make test` runs short: a hundred kills of a pull, as many of a publication into each store, ten thousand flipped bits. KILLS and FLIPS change the counts.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 . deploy/dev/install.sh

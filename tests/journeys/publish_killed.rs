@@ -1,7 +1,7 @@
 //! `kill -9` of a publication at random points: nothing of it is visible, it goes on where it stood, and what arrives is what was given.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use server::storage::PART_BYTES;
@@ -9,6 +9,8 @@ use tests::{Installation, ObjectStore, Weights, noise};
 
 /// How often, in the short form. `make soak` sets SLUICE_SOAK_KILLS.
 const KILLS: u64 = 4;
+/// How far it goes on at most between two kills that wait for progress: half of that on average, so that a publication takes some ten kills.
+const SPREAD_BYTES: u64 = 2 * PART_BYTES;
 /// Parts of an object that are on their way at once (`storage/upload.rs`), and the piece that a copy is at (`catalog/copy.rs`).
 const PARTS_IN_FLIGHT: u64 = 4;
 
@@ -23,69 +25,128 @@ async fn into_a_bucket() {
     survives_kills(&Installation::fresh(), &store.settings()).await;
 }
 
+/// So many kills that hit, in as many publications as that takes. Half of them come when some bytes more are in the store, so that they are
+/// spread over the files; the others at any time, so that what happens before and after the bytes is hit as well.
 async fn survives_kills(place: &Installation, settings: &[(&'static str, String)]) {
     let kills = kills();
+    let mut luck = noise(kills ^ 0x5eed, 4 * usize::try_from(kills).unwrap()).into_iter().map(|byte| f64::from(byte) / 256.0).cycle();
+    let (mut hit, mut round) = (0, 0);
+    while hit < kills {
+        round += 1;
+        let publication = Publication { place, settings, weights: several_parts(kills + round), model: format!("acme/tiny-{round}") };
+        let (time, revision) = publication.without_a_kill();
+        loop {
+            let mut child = publication.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let chance = luck.next().unwrap();
+            if hit % 2 == 0 {
+                let goal = publication.stored_bytes().await + (SPREAD_BYTES as f64 * chance) as u64;
+                while child.try_wait().unwrap().is_none() && publication.stored_bytes().await < goal {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } else {
+                tokio::time::sleep(time.mul_f64(chance)).await;
+            }
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+            }
+            // Too late: it was done.
+            if child.wait().unwrap().success() {
+                break;
+            }
+            hit += 1;
+            // Killed between its commit and its end, all of it is there; before, nothing.
+            if publication.is_visible() {
+                publication.arrived(&revision).await;
+                break;
+            }
+            if hit == kills {
+                break;
+            }
+        }
+        let last = publication.command().output().unwrap();
+        assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+        assert_eq!(String::from_utf8(last.stdout).unwrap().trim(), revision, "the same bytes as without a kill");
+        publication.arrived(&revision).await;
+    }
+}
+
+/// A model, with two files beside it that have several parts.
+fn several_parts(seed: u64) -> Weights {
     let weights = Weights::of("preln-fp32");
-    let long = noise(kills, 9 * PART_BYTES as usize + 1_234);
-    weights.write("long.dat", &long).write("other.dat", noise(kills + 1, 2 * PART_BYTES as usize + 5));
-    let folder = weights.path().to_str().unwrap().to_owned();
-    let publish = |arguments: &[&str]| {
-        let mut command = place.sluice(&[&["publish", folder.as_str(), "acme/tiny", "--gate", "open"], arguments].concat());
-        command.envs(settings.iter().cloned());
+    weights.write("long.dat", noise(2 * seed, 9 * PART_BYTES as usize + 1_234));
+    weights.write("other.dat", noise(2 * seed + 1, 2 * PART_BYTES as usize + 5));
+    weights
+}
+
+/// Weights that are published under a name.
+struct Publication<'a> {
+    place: &'a Installation,
+    settings: &'a [(&'static str, String)],
+    weights: Weights,
+    model: String,
+}
+
+impl Publication<'_> {
+    fn command(&self) -> Command {
+        let mut command = self.place.sluice(&["publish", self.weights.path().to_str().unwrap(), &self.model, "--gate", "open"]);
+        command.envs(self.settings.iter().cloned());
         command
-    };
-    // How long one takes, without what it would leave behind: another folder of data.
-    let begun = Instant::now();
-    let elsewhere = Installation::fresh();
-    let other = settings.iter().map(|(name, value)| (*name, value.replace("/sluice", "/elsewhere")));
-    let done = elsewhere.sluice(&["publish", folder.as_str(), "acme/tiny"]).envs(other).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let (time, revision) = (begun.elapsed(), String::from_utf8(done.stdout).unwrap().trim().to_owned());
-
-    let mut luck = noise(kills ^ 0x5eed, usize::try_from(8 * kills).unwrap()).into_iter();
-    for _ in 0..kills {
-        let mut child = publish(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let chance = u32::from(luck.next().unwrap()) * 256 + u32::from(luck.next().unwrap());
-        tokio::time::sleep(time * chance / 65_536).await;
-        if child.try_wait().unwrap().is_none() {
-            child.kill().unwrap();
-        }
-        let ended = child.wait().unwrap();
-        // Another that is killed may have to end the database of the one before: what it leaves is looked at through the portal's own eyes.
-        if ended.success() {
-            break;
-        }
-        // Killed between its commit and its end, all of it is there; before, nothing.
-        if is_visible(place, settings).await {
-            arrived(place, settings, &revision, &long, weights.path()).await;
-            break;
-        }
     }
 
-    let last = publish(&["--json"]).output().unwrap();
-    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
-    let last: serde_json::Value = serde_json::from_slice(&last.stdout).unwrap();
-    assert_eq!(last["revision"], revision.as_str(), "the same bytes as without a kill");
-    arrived(place, settings, &revision, &long, weights.path()).await;
-}
+    /// How long it takes and what comes of it, without what it would leave behind: another folder of data, other keys of the bucket.
+    fn without_a_kill(&self) -> (Duration, String) {
+        let elsewhere = Installation::fresh();
+        let other = self.settings.iter().map(|(name, value)| (*name, value.replace("/sluice", &format!("/elsewhere-{}", self.model))));
+        let begun = Instant::now();
+        let done = elsewhere.sluice(&["publish", self.weights.path().to_str().unwrap(), &self.model]).envs(other).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        (begun.elapsed(), String::from_utf8(done.stdout).unwrap().trim().to_owned())
+    }
 
-/// What was published comes out again.
-async fn arrived(place: &Installation, settings: &[(&'static str, String)], revision: &str, long: &[u8], given: &Path) {
-    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let portal = place.serve_with(&settings).await;
-    for (path, bytes) in [("long.dat", long.to_vec()), ("model.safetensors", std::fs::read(given.join("model.safetensors")).unwrap())] {
-        let answer = reqwest::get(format!("{}/acme/tiny/resolve/{revision}/{path}", portal.base)).await.unwrap();
-        assert!(answer.status() == 200 && answer.bytes().await.unwrap() == bytes, "{path}");
+    /// How many bytes are in the store or on their way into it.
+    async fn stored_bytes(&self) -> u64 {
+        if self.settings.is_empty() {
+            return bytes_below(&self.place.data().join("objects"));
+        }
+        let home = tempfile::tempdir().unwrap();
+        let bucket = tests::bucket(self.settings, home.path());
+        let objects = bucket.list().await.unwrap();
+        objects.iter().map(|(_, size_bytes)| size_bytes).sum::<u64>() + bucket.uploading_bytes().await.unwrap()
+    }
+
+    /// Whether anything of the model is on offer. (Asked by a command, which may have to end the database of the one that was killed.)
+    fn is_visible(&self) -> bool {
+        let asked = self
+            .place
+            .sluice(&["generate", &self.model, "--prompt-ids", "2", "--max-tokens", "1"])
+            .envs(self.settings.iter().cloned())
+            .output();
+        let output = asked.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() || said.contains("model not found"), "{said}");
+        output.status.success()
+    }
+
+    /// What was published comes out again.
+    async fn arrived(&self, revision: &str) {
+        let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let portal = self.place.serve_with(&settings).await;
+        for path in ["long.dat", "other.dat", "model.safetensors"] {
+            let answer = reqwest::get(format!("{}/{}/resolve/{revision}/{path}", portal.base, self.model)).await.unwrap();
+            assert!(answer.status() == 200 && answer.bytes().await.unwrap() == self.weights.read(path), "{path}");
+        }
     }
 }
 
-/// Whether anything of the model is on offer.
-async fn is_visible(place: &Installation, settings: &[(&'static str, String)]) -> bool {
-    let output = place.sluice(&["generate", "acme/tiny", "--prompt-ids", "2", "--max-tokens", "1"]).envs(settings.iter().cloned()).output();
-    let output = output.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() || said.contains("model not found"), "{said}");
-    output.status.success()
+/// The bytes of all files in a folder and below, as far as they stay while they are counted.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .filter_map(|entry| {
+            let found = entry.metadata().ok()?;
+            Some(if found.is_dir() { bytes_below(&entry.path()) } else { found.len() })
+        })
+        .sum()
 }
 
 #[tokio::test]
