@@ -18,8 +18,8 @@ use crate::integrity::{ALGORITHM, PublicKey, vouched_for};
 const WELL_KNOWN: &str = "/.well-known/sluice-keys.json";
 /// What the list is called in a folder that was pulled.
 const KEPT_FILE: &str = "keys.json";
-const KEYS_BYTES_MAX: usize = 256 << 10;
-/// So many keys are looked at: as many as a portal has that rotates every month for five years.
+const KEYS_BYTES_MAX: usize = 4 << 20;
+/// So many keys are looked at, the newest: as many as a portal has that rotates every month for five years.
 const KEYS_MAX: usize = 64;
 /// Our clock, or the portal's, may be wrong by so much.
 const CLOCK_SLACK: time::Duration = time::Duration::days(2);
@@ -53,11 +53,9 @@ impl Listing {
     pub(super) async fn fetch(wire: &Wire, meter: &Meter) -> Result<Self, Fault> {
         let mut listing: Self = wire.json(WELL_KNOWN, None, KEYS_BYTES_MAX, meter).await?;
         listing.keys.retain(|key| key.algorithm == ALGORITHM && key.public().is_some());
-        if listing.keys.is_empty() || listing.keys.len() > KEYS_MAX {
-            return Err(Fault::Failed(format!(
-                "{}{WELL_KNOWN} shows no key that this version of sluice can use, or too many",
-                wire.endpoint()
-            )));
+        listing.keys.truncate(KEYS_MAX);
+        if listing.keys.is_empty() {
+            return Err(Fault::Failed(format!("{}{WELL_KNOWN} shows no key that this version of sluice can use", wire.endpoint())));
         }
         Ok(listing)
     }
