@@ -23,7 +23,7 @@ fmt: ## format the sources
 bench: ## how files are served and models run on this machine, beside nginx and the memory
 	@exec bash deploy/dev/bench.sh
 
-bench-distribution: ## publishing and downloading 4 GB beside cp, weed and nginx; PARTS="digests publish redirects slow serve"
+bench-distribution: ## publishing and downloading 4 GB beside cp, weed and nginx; PARTS="digests publish redirects slow serve pull"
 	@exec bash deploy/bench/distribution.sh $(PARTS)
 
 bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Publishing and downloading 4 GiB, beside what the machine does without us. Prints tables for BENCHMARKS.md.
-# distribution.sh [digests] [publish] [redirects] [slow] [serve]: only these parts. SLUICE_BIN names the program to measure.
+# distribution.sh [digests] [publish] [redirects] [slow] [serve] [pull]: only these parts. SLUICE_BIN names the program to measure.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
@@ -146,11 +146,12 @@ digests() {
 }
 
 ulimit -n 20000 2>/dev/null || true
-if [ $# = 0 ]; then set -- digests publish redirects slow serve; fi
+if [ $# = 0 ]; then set -- digests publish redirects slow serve pull; fi
 for part in "$@"; do
     case $part in
         digests | publish | redirects | slow) "$part" ;;
         serve) SLUICE_BIN=$SLUICE_BIN bash deploy/bench/downloads.sh ;;
-        *) fail "there is no part $part: digests, publish, redirects, slow, serve" ;;
+        pull) SLUICE_BIN=$SLUICE_BIN bash deploy/bench/pull.sh ;;
+        *) fail "there is no part $part: digests, publish, redirects, slow, serve, pull" ;;
     esac
 done
