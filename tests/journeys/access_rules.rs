@@ -287,7 +287,7 @@ async fn tokens_do_what_their_scopes_say_and_admins_need_no_grant(db: PgPool) {
     let (model, ada) = (model(&portal, "tiny-opt").await, account(&portal, "ada", Role::Researcher).await);
     let (root, grace) = (account(&portal, "root", Role::Admin).await, account(&portal, "grace", Role::Reviewer).await);
     let now = portal.portal.clock.now();
-    access::give(&portal.portal, &ada, &model, "agreed by mail", 30).await.unwrap();
+    access::give(&portal.portal, None, &ada, &model, "agreed by mail", 30).await.unwrap();
     for (visitor, download, generate) in [
         (Visitor::Anonymous, Err("signed_out"), Err("signed_out")),
         (Visitor::BadToken, Err("token_invalid"), Err("token_invalid")),
@@ -311,10 +311,13 @@ async fn the_operator_gives_and_takes_access_on_the_record(db: PgPool) {
     let now = portal.portal.clock.now();
     assert!(matches!(access::take_back(&portal.portal, &ada, &model, "why not").await, Err(Error::NotFound("grant"))));
     for (reason, days) in [(" ", 30), ("fine", 0), ("fine", 367)] {
-        assert!(matches!(access::give(&portal.portal, &ada, &model, reason, days).await, Err(Error::Invalid(_))), "{reason:?} {days}");
+        assert!(
+            matches!(access::give(&portal.portal, None, &ada, &model, reason, days).await, Err(Error::Invalid(_))),
+            "{reason:?} {days}"
+        );
     }
-    let grant = access::give(&portal.portal, &ada, &model, "agreed by mail", 366).await.unwrap();
-    assert!(matches!(access::give(&portal.portal, &ada, &model, "again", 30).await, Err(Error::Conflict(_))));
+    let grant = access::give(&portal.portal, None, &ada, &model, "agreed by mail", 366).await.unwrap();
+    assert!(matches!(access::give(&portal.portal, None, &ada, &model, "again", 30).await, Err(Error::Conflict(_))));
     access::take_back(&portal.portal, &ada, &model, "no longer with us").await.unwrap();
     assert_eq!(verdict(&portal, &at_browser(&ada), &model, Action::Download, now).await, Err("grant_revoked"));
     assert_eq!(events(&portal, &grant.id.to_string()).await, ["grant.made", "grant.revoked"]);

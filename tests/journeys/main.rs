@@ -13,6 +13,7 @@ mod drafts;
 mod gated;
 mod generate;
 mod house;
+mod hub_requests;
 mod killed;
 mod models;
 mod objects;

@@ -133,6 +133,10 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/models/{org}/{name}/paths-info/{revision}", "/api/models/{gated}/paths-info/main", "yyyyyyyyys"),
     ("GET", "/api/models/{org}/{name}/refs", "/api/models/{gated}/refs", "yyyyyyyyys"),
     ("GET", "/api/models/{org}/{name}/commits/{revision}", "/api/models/{gated}/commits/main", "yyyyyyyyys"),
+    // Reviewers' programs, by tokens with the scope `review` alone.
+    ("GET", "/api/models/{org}/{name}/user-access-request/{status}", "/api/models/{gated}/user-access-request/pending", "sssssssffs"),
+    ("JSON", "/api/models/{org}/{name}/user-access-request/handle", "/api/models/{gated}/user-access-request/handle", "sssssssffs"),
+    ("JSON", "/api/models/{org}/{name}/user-access-request/grant", "/api/models/{gated}/user-access-request/grant", "sssssssffs"),
     ("GET", "/api/models/{org}/{name}/auth-check", "/api/models/{gated}/auth-check", "sfyfffyyfs"),
     ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/model.safetensors", "sfyfffyyfs"),
     ("HEAD", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/model.safetensors", "sfyfffyyfs"),

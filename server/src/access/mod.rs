@@ -15,6 +15,7 @@ mod form;
 mod form_view;
 mod grant;
 mod held;
+mod hub_requests;
 mod operate;
 mod review;
 mod routes;

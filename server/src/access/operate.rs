@@ -1,7 +1,8 @@
-//! Grants given without an application: what an operator needs at night, on the record like every decision.
+//! Grants given without an application: what an operator needs at night, or a reviewer's program, on the record like every decision.
 
 use time::Duration;
 
+use super::application::own_application;
 use super::grant::{Grant, Standing};
 use super::review::{access_granted, grant_made, make_room, parse_reason, revoke};
 use super::store::{self, GrantOrigin};
@@ -9,21 +10,32 @@ use crate::accounts::Account;
 use crate::audit;
 use crate::catalog::Model;
 use crate::error::{Error, FieldError};
-use crate::ids::GrantId;
+use crate::ids::{AccountId, GrantId};
 use crate::mail;
 use crate::portal::Portal;
 
-/// Gives `account` access to `model` for so many days. Errors: `Conflict` if it has access, `Invalid` for days or reason.
-pub async fn give(portal: &Portal, account: &Account, model: &Model, reason: &str, days: u16) -> Result<Grant, Error> {
+/// Gives `account` access to `model` for so many days. `by` is nobody for the operator's command. Errors: `Conflict` if it has access,
+/// `Invalid` for days or reason, `Forbidden` to oneself.
+pub async fn give(
+    portal: &Portal,
+    by: Option<AccountId>,
+    account: &Account,
+    model: &Model,
+    reason: &str,
+    days: u16,
+) -> Result<Grant, Error> {
     let now = portal.clock.now();
+    if by == Some(account.id) {
+        return Err(Error::Forbidden(own_application()));
+    }
     let reason = parse_reason(reason)?;
     let grant = Grant::new(GrantId::fresh(), now, now + Duration::days(days.into()))
         .map_err(|_| FieldError::new("days", "is a number from 1 to 366"))?;
     let mut tx = portal.db.begin().await?;
     make_room(&mut tx, account.id, model, now).await?;
-    let origin = GrantOrigin { account: account.id, model: model.id, application: None, by: None, reason: &reason };
+    let origin = GrantOrigin { account: account.id, model: model.id, application: None, by, reason: &reason };
     store::insert_grant(&mut tx, &grant, &origin).await?;
-    audit::record(&mut tx, now, None, &grant_made(&grant, &origin)).await?;
+    audit::record(&mut tx, now, by, &grant_made(&grant, &origin)).await?;
     mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, "")).await?;
     tx.commit().await?;
     Ok(grant)

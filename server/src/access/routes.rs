@@ -11,7 +11,7 @@ use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::grant::HeldGrant;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
-use super::{desk, form, held, store};
+use super::{desk, form, held, hub_requests, store};
 use crate::accounts::SignedIn;
 use crate::audit;
 use crate::catalog::{self, Model};
@@ -38,6 +38,9 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .route("/review/{id}/approve", web::post().to(desk::approve))
         .route("/review/{id}/decline", web::post().to(desk::decline))
         .route("/review/{id}/revoke", web::post().to(desk::revoke))
+        .route("/api/models/{org}/{name}/user-access-request/handle", web::post().to(hub_requests::handle))
+        .route("/api/models/{org}/{name}/user-access-request/grant", web::post().to(hub_requests::grant))
+        .route("/api/models/{org}/{name}/user-access-request/{status}", web::get().to(hub_requests::list))
         .route("/{org}/{name}/apply", web::get().to(apply_page))
         .route("/{org}/{name}/apply", web::post().to(submit))
         .route("/{org}/{name}/apply/draft", web::post().to(save_draft));

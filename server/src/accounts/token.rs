@@ -31,17 +31,20 @@ pub enum Scope {
     Download,
     /// Generate text: `/v1`.
     Api,
+    /// Decide on applications, in the hands of a reviewer.
+    Review,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 2] = [Scope::Download, Scope::Api];
+    pub const ALL: [Scope; 3] = [Scope::Download, Scope::Api, Scope::Review];
 
     /// As it is stored and typed.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Download => "download",
             Scope::Api => "api",
+            Scope::Review => "review",
         }
     }
 
@@ -50,6 +53,7 @@ impl Scope {
         match self {
             Scope::Download => "fetch the weights you have access to",
             Scope::Api => "let models generate",
+            Scope::Review => "read applications and decide on them, if you are a reviewer",
         }
     }
 }
@@ -57,7 +61,10 @@ impl Scope {
 impl FromStr for Scope {
     type Err = FieldError;
     fn from_str(text: &str) -> Result<Self, FieldError> {
-        Scope::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| FieldError::new("scopes", "is one of download, api"))
+        Scope::ALL
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or_else(|| FieldError::new("scopes", "is one of download, api, review"))
     }
 }
 

@@ -58,7 +58,7 @@ pub async fn run(portal: &Portal, command: GrantCommand) -> Result<(), Error> {
     match command {
         GrantCommand::Add(add) => {
             let (account, model) = find(portal, &add.email, &add.model).await?;
-            let grant = access::give(portal, &account, &model, &add.reason, add.days).await?;
+            let grant = access::give(portal, None, &account, &model, &add.reason, add.days).await?;
             say(&format!("{} has access to {} until {}.", account.email, model.full_name(), when::minute(grant.expires_at)));
             if model.gate == Gate::Open {
                 say("The model is open just now; the grant counts once it is gated.");

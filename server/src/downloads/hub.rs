@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use time::macros::format_description;
 
 use super::tree::{Entry, blob_oid, pointer};
-use crate::accounts::{Account, Via};
+use crate::accounts::{Account, Scope, Via};
 use crate::catalog::{Gate, Model, Release, ReleaseFile, ReleaseName};
 use crate::clock::Timestamp;
 
@@ -108,10 +108,10 @@ pub(super) fn commit(model: &Model, release: &Release) -> Value {
 /// `GET /api/whoami-v2`. People have no user name here but their address, so that is what they are called.
 pub(super) fn whoami(account: &Account, via: &Via) -> Value {
     let auth = match via {
-        Via::Token { name, created_at, expires_at, .. } => json!({
+        Via::Token { name, created_at, expires_at, scopes, .. } => json!({
             "type": "access_token",
             "accessToken": {
-                "displayName": name, "role": "read", "createdAt": timestamp(*created_at), "expiresAt": timestamp(*expires_at),
+                "displayName": name, "role": if scopes.contains(&Scope::Review) { "write" } else { "read" }, "createdAt": timestamp(*created_at), "expiresAt": timestamp(*expires_at),
             },
         }),
         Via::Session(_) => json!({ "type": "session" }),

@@ -242,3 +242,28 @@ pub async fn is_applicant(db: &mut PgConnection, account: AccountId, id: Applica
     );
     Ok(is.fetch_one(db).await?)
 }
+
+/// The applications for a model that are in this state, in the order they were begun, from behind `after` on.
+pub async fn of_model(
+    db: &mut PgConnection,
+    model: ModelId,
+    state: &str,
+    after: Option<ApplicationId>,
+    limit: i64,
+) -> Result<Vec<Application>, Error> {
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
+                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application where model_id = $1 and state = $2 and ($3::uuid is null or id > $3)
+         order by id
+         limit $4"#,
+        model.uuid(),
+        state,
+        after.map(ApplicationId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}

@@ -181,3 +181,29 @@ pub async fn is_holder(db: &mut PgConnection, account: AccountId, id: GrantId) -
     );
     Ok(is.fetch_one(db).await?)
 }
+
+/// The grants of a model that hold, in the order they were given, from behind `after` on.
+pub async fn in_force_for(
+    db: &mut PgConnection,
+    model: ModelId,
+    now: Timestamp,
+    after: Option<GrantId>,
+    limit: i64,
+) -> Result<Vec<HeldGrant>, Error> {
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
+                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
+         from access_grant
+         where model_id = $1 and revoked_at is null and expires_at > $2 and ($3::uuid is null or id > $3)
+         order by id
+         limit $4"#,
+        model.uuid(),
+        now,
+        after.map(GrantId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}

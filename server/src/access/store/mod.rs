@@ -6,9 +6,9 @@ mod grant;
 mod standing;
 
 pub(super) use application::{
-    count_waiting, decided, find, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, save, sent_by, waiting,
+    count_waiting, decided, find, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_model, save, sent_by, waiting,
 };
 pub(super) use attestation::{attestations, insert_attestations};
-pub(super) use grant::{GrantOrigin, count_held, grants, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant};
+pub(super) use grant::{GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant};
 pub use grant::{find_grant, grants_in_force};
 pub(super) use standing::{standing, standings};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::account::{PASSWORD_CHARS_MIN, Password, parse_name};
 use super::super::session::{SESSION_IDLE, SignedIn};
 use super::super::token::{self, TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX};
-use super::super::{Account, Scope, Token, sign_in, signup, store};
+use super::super::{Account, Role, Scope, Token, sign_in, signup, store};
 use super::entry::Empty;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
@@ -124,6 +124,8 @@ struct TokensPage {
     endpoint: String,
     form: TokenForm,
     days_max: i64,
+    /// Whether its reader is a reviewer.
+    reviews: bool,
     faults: Vec<FieldError>,
 }
 
@@ -137,12 +139,14 @@ pub struct TokenForm {
     download: Option<String>,
     #[serde(default)]
     api: Option<String>,
+    #[serde(default)]
+    review: Option<String>,
 }
 
 impl TokenForm {
     fn empty() -> Self {
         let on = Some("on".to_owned());
-        Self { name: String::new(), days: TOKEN_DAYS_DEFAULT.to_string(), download: on.clone(), api: on }
+        Self { name: String::new(), days: TOKEN_DAYS_DEFAULT.to_string(), download: on.clone(), api: on, review: None }
     }
 
     fn scopes(&self) -> Vec<Scope> {
@@ -151,6 +155,7 @@ impl TokenForm {
             .filter(|scope| match scope {
                 Scope::Download => self.download.is_some(),
                 Scope::Api => self.api.is_some(),
+                Scope::Review => self.review.is_some(),
             })
             .collect()
     }
@@ -171,7 +176,17 @@ async fn tokens(
 ) -> Result<TokensPage, Error> {
     let tokens = store::tokens(&mut *portal.db.acquire().await?, who.account.id).await?;
     let endpoint = portal.config.url_of("");
-    Ok(TokensPage { frame, tokens, now: portal.clock.now(), fresh, endpoint, form, days_max: TOKEN_DAYS_MAX, faults })
+    Ok(TokensPage {
+        frame,
+        tokens,
+        now: portal.clock.now(),
+        fresh,
+        endpoint,
+        form,
+        days_max: TOKEN_DAYS_MAX,
+        reviews: who.account.role >= Role::Reviewer,
+        faults,
+    })
 }
 
 /// `POST /account/tokens`: answers with the page itself, because the secret may not travel through a redirect.

@@ -1,0 +1,235 @@
+//! The Hub's own interface for access requests, so that `huggingface_hub` lists applications and decides on them. What is decided here is
+//! decided by the same rules, on the same record, with the same mails as at the desk.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{Bytes, Data, Path, Query};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use time::Duration;
+use time::macros::format_description;
+
+use super::application::{Application, State};
+use super::decline::DeclineReason;
+use super::grant::HeldGrant;
+use super::{form, operate, review, store};
+use crate::accounts::{self, Account, Email, ReviewingProgram};
+use crate::catalog::{self, Model};
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError};
+use crate::ids::{AccountId, ApplicationId};
+use crate::portal::Portal;
+
+/// Requests on one page, unless fewer are asked for.
+const PAGE: i64 = 1_000;
+/// How long a grant holds that was given without an application.
+const GRANT_DAYS: u16 = 365;
+
+/// The states of a request, in the Hub's words.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Pending,
+    Accepted,
+    Rejected,
+}
+
+impl Status {
+    fn named(name: &str) -> Option<Self> {
+        [Status::Pending, Status::Accepted, Status::Rejected].into_iter().find(|status| status.as_str() == name)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Accepted => "accepted",
+            Status::Rejected => "rejected",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Paging {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+/// `GET /api/models/{org}/{name}/user-access-request/{status}`
+pub(super) async fn list(
+    portal: Data<Portal>,
+    _: ReviewingProgram,
+    path: Path<(String, String, String)>,
+    paging: Query<Paging>,
+) -> Result<HttpResponse, Error> {
+    let (org, name, status) = path.into_inner();
+    let status = Status::named(&status).ok_or(Error::NotFound("list of requests"))?;
+    let mut db = portal.db.acquire().await?;
+    let model = model_of(&mut db, &org, &name).await?;
+    let limit = paging.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let (requests, last) = match status {
+        Status::Accepted => {
+            let after = cursor(&paging)?;
+            let held = store::in_force_for(&mut db, model.id, portal.clock.now(), after, limit).await?;
+            let people = people(&mut db, held.iter().map(|held| held.account)).await?;
+            let rows: Vec<Value> = held.iter().filter_map(|held| Some(accepted(held, find(&people, held.account)?))).collect();
+            (rows, held.last().filter(|_| held.len() as i64 == limit).map(|last| last.grant.id.to_string()))
+        }
+        Status::Pending | Status::Rejected => {
+            let (after, state) = (cursor(&paging)?, if matches!(status, Status::Pending) { "submitted" } else { "declined" });
+            let found = store::of_model(&mut db, model.id, state, after, limit).await?;
+            let people = people(&mut db, found.iter().map(|application| application.applicant)).await?;
+            let rows: Vec<Value> = found.iter().filter_map(|one| Some(request(one, status, find(&people, one.applicant)?))).collect();
+            (rows, found.last().filter(|_| found.len() as i64 == limit).map(|last| last.id.to_string()))
+        }
+    };
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::CACHE_CONTROL, "private, no-store"));
+    if let Some(last) = last {
+        let here = format!("/api/models/{}/user-access-request/{}", model.full_name(), status.as_str());
+        let next = format!("<{}?limit={limit}&cursor={last}>; rel=\"next\"", portal.config.url_of(&here));
+        answer.insert_header((header::LINK, HeaderValue::try_from(next).map_err(Error::internal)?));
+    }
+    Ok(answer.json(requests))
+}
+
+fn cursor<Id: std::str::FromStr>(paging: &Paging) -> Result<Option<Id>, FieldError> {
+    let id = paging.cursor.as_deref().map(str::parse).transpose();
+    id.map_err(|_| FieldError::new("cursor", "is what the link to the next page says"))
+}
+
+/// An application as the Hub tells of it. `fields` are the answers, by the names that the form gives them.
+fn request(application: &Application, status: Status, person: &Account) -> Value {
+    let fields: Map<String, Value> = form::SECTIONS
+        .iter()
+        .flat_map(|section| section.fields)
+        .map(|field| (field.label.to_owned(), json!(application.answers.get(field.name))))
+        .filter(|(_, answer)| answer.as_str().is_some_and(|answer| !answer.is_empty()))
+        .collect();
+    json!({
+        "user": user(person),
+        "requestId": application.id,
+        "status": status.as_str(),
+        "timestamp": timestamp(application.state.submitted_at().unwrap_or(application.created_at)),
+        "fields": fields,
+    })
+}
+
+fn accepted(held: &HeldGrant, person: &Account) -> Value {
+    json!({
+        "user": user(person),
+        "requestId": held.application.map_or_else(|| held.grant.id.to_string(), |application| application.to_string()),
+        "status": Status::Accepted.as_str(),
+        "timestamp": timestamp(held.grant.granted_at),
+        "expiresAt": timestamp(held.grant.expires_at),
+    })
+}
+
+/// People have no name for programs here but their address, as `whoami` says, too.
+fn user(person: &Account) -> Value {
+    json!({ "_id": person.id, "user": person.email.as_str(), "fullname": person.name, "email": person.email.as_str() })
+}
+
+/// The one form of a time that every client reads.
+fn timestamp(at: Timestamp) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    at.format(format).expect("a time has all the parts of the format")
+}
+
+/// What is to become of a request.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Handling {
+    status: Status,
+    request_id: Option<String>,
+    user: Option<String>,
+    rejection_reason: Option<String>,
+}
+
+/// `POST /api/models/{org}/{name}/user-access-request/handle`
+pub(super) async fn handle(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> Result<HttpResponse, Error> {
+    let handling: Handling = read(&body)?;
+    let mut db = portal.db.acquire().await?;
+    let model = model_of(&mut db, &path.0, &path.1).await?;
+    let application = meant(&mut db, &model, &handling).await?;
+    drop(db);
+    match handling.status {
+        Status::Accepted => {
+            let until = portal.clock.now() + application.asked_for().unwrap_or(Duration::days(30));
+            review::approve(&portal, &by, application.id, until, "").await?;
+        }
+        Status::Rejected => {
+            let words = handling.rejection_reason.as_deref().unwrap_or_default();
+            review::decline(&portal, &by, application.id, DeclineReason::Other, words).await?;
+        }
+        Status::Pending => {
+            let way = "a decision is not taken back to pending here: revoke the access at /review, and the person may apply again";
+            return Err(Error::Conflict(way.into()));
+        }
+    }
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// The application that is meant: by its id, or the newest of an account. Drafts are their applicant's alone.
+async fn meant(db: &mut PgConnection, model: &Model, handling: &Handling) -> Result<Application, Error> {
+    let found = match (&handling.request_id, &handling.user) {
+        (Some(id), _) => Some(store::find(db, id.parse::<ApplicationId>().map_err(|_| Error::NotFound("access request"))?).await?),
+        (None, Some(user)) => {
+            let applicant = person(db, user).await?.id;
+            store::latest(db, applicant, model.id).await?
+        }
+        (None, None) => return Err(FieldError::new("user", "say whose request is meant, by user or requestId").into()),
+    };
+    found
+        .filter(|application| application.model == model.id && !matches!(application.state, State::Draft))
+        .ok_or(Error::NotFound("access request"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Granting {
+    user: String,
+}
+
+/// `POST /api/models/{org}/{name}/user-access-request/grant`: access without an application.
+pub(super) async fn grant(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> Result<HttpResponse, Error> {
+    let granting: Granting = read(&body)?;
+    let mut db = portal.db.acquire().await?;
+    let model = model_of(&mut db, &path.0, &path.1).await?;
+    let person = person(&mut db, &granting.user).await?;
+    drop(db);
+    let reason = format!("given by {} with a program, without an application", by.0.name);
+    let grant = operate::give(&portal, Some(by.0.id), &person, &model, &reason, GRANT_DAYS).await?;
+    Ok(HttpResponse::Ok().json(json!({ "user": person.email.as_str(), "grant": grant.id, "expiresAt": timestamp(grant.expires_at) })))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {
+    serde_json::from_slice(body).map_err(|cause| FieldError::new("body", cause.to_string()))
+}
+
+async fn model_of(db: &mut PgConnection, org: &str, name: &str) -> Result<Model, Error> {
+    catalog::find_model(db, org, name).await?.ok_or(Error::NotFound("model"))
+}
+
+async fn person(db: &mut PgConnection, user: &str) -> Result<Account, Error> {
+    let email = Email::parse(user).map_err(|_| Error::NotFound("account"))?;
+    accounts::find_by_email(db, &email).await?.ok_or(Error::NotFound("account"))
+}
+
+async fn people(db: &mut PgConnection, ids: impl Iterator<Item = AccountId>) -> Result<Vec<Account>, Error> {
+    accounts::find_accounts(db, &ids.collect::<Vec<_>>()).await
+}
+
+fn find(people: &[Account], id: AccountId) -> Option<&Account> {
+    people.iter().find(|person| person.id == id)
+}
