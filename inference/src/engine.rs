@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -11,6 +12,7 @@ use crate::checkpoint::{Checkpoint, tensors_unread};
 use crate::error::Error;
 use crate::line::{EngineStats, Line};
 use crate::machine::{MachineMemory, available_memory};
+use crate::measures::Measures;
 use crate::opt::{BLOCK_TOKENS, Model, OptConfig, Weights};
 use crate::options::LoadOptions;
 use crate::request::{Event, Prompt, Request};
@@ -162,7 +164,7 @@ impl Engine {
         let prompt = self.prompt_ids(std::mem::replace(&mut request.prompt, Prompt::Ids(Vec::new())), request.max_tokens)?;
         let prompt_tokens = prompt.len();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..choices).map(|_| mpsc::unbounded_channel()).unzip();
-        let waiting = Waiting { prompt, request, events: senders };
+        let waiting = Waiting { prompt, request, asked: Instant::now(), events: senders };
         let (tokens, kv_tokens_max) = (waiting.tokens_max(&info.config), line.stats().kv_blocks_max * BLOCK_TOKENS);
         if tokens > kv_tokens_max {
             return Err(Error::NoRoom { tokens, kv_tokens_max });
@@ -199,6 +201,11 @@ impl Engine {
     /// What the engine is doing.
     pub fn stats(&self) -> EngineStats {
         self.handle.line.stats()
+    }
+
+    /// How long its answers took.
+    pub fn measures(&self) -> Measures {
+        self.handle.line.measures()
     }
 
     /// Whether somebody works behind the line. Once false it stays so: the model has to be loaded again.

@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::measures::Measures;
 use crate::scheduler::{Batch, Limits, Pace, Queue, Refused, Step, Work};
 use crate::sequence::{Running, Waiting};
 
@@ -20,6 +21,7 @@ struct State {
     waiting: Queue<Waiting>,
     phase: Phase,
     stats: EngineStats,
+    measures: Measures,
     pace: Pace,
     /// What those being answered may still take.
     work: Work,
@@ -70,7 +72,8 @@ pub(crate) enum Orders {
 impl Line {
     pub(crate) fn new(kv_blocks_max: usize, limits: Limits) -> Self {
         let stats = EngineStats { kv_blocks_max, ..EngineStats::default() };
-        let state = State { waiting: Queue::new(), phase: Phase::Open, stats, pace: Pace::default(), work: Work::default() };
+        let (pace, work, measures) = (Pace::default(), Work::default(), Measures::default());
+        let state = State { waiting: Queue::new(), phase: Phase::Open, stats, measures, pace, work };
         Self { state: Mutex::new(state), news: Condvar::new(), limits }
     }
 
@@ -161,6 +164,15 @@ impl Line {
         state.pace.note(step);
         state.stats.steps += 1;
         state.stats.tokens_made += made as u64;
+    }
+
+    /// Lets the thread count how long what it has done took.
+    pub(crate) fn measure(&self, count: impl FnOnce(&mut Measures)) {
+        count(&mut self.lock().measures);
+    }
+
+    pub(crate) fn measures(&self) -> Measures {
+        self.lock().measures.clone()
     }
 
     pub(crate) fn stats(&self) -> EngineStats {

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::{Error, MemoryLimit};
 use crate::line::EngineStats;
 use crate::machine::available_memory;
+use crate::measures::Measures;
 use crate::opt::Model;
 use crate::options::LoadOptions;
 
@@ -59,6 +60,8 @@ pub struct LoadedModel {
     pub memory_bytes: u64,
     /// What it is doing.
     pub stats: EngineStats,
+    /// How long its answers took.
+    pub measures: Measures,
 }
 
 impl ModelPool {
@@ -111,7 +114,9 @@ impl ModelPool {
             .iter()
             .filter_map(|(key, place)| match place {
                 Place::Loading { .. } => None,
-                Place::Loaded { engine, bytes, .. } => Some(LoadedModel { key: key.clone(), memory_bytes: *bytes, stats: engine.stats() }),
+                Place::Loaded { engine, bytes, .. } => {
+                    Some(LoadedModel { key: key.clone(), memory_bytes: *bytes, stats: engine.stats(), measures: engine.measures() })
+                }
             })
             .collect()
     }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::device::{Chunks, Threads};
 use crate::error::Error;
 use crate::kv_cache::Chain;
+use crate::measures::{Measures, Times};
 use crate::opt::{Kv, OptConfig};
 use crate::request::{Event, FinishReason, PromptToken, Request, Usage};
 use crate::sampler::{LogProbs, Sampler};
@@ -32,6 +33,8 @@ pub(crate) struct About<'a> {
 pub(crate) struct Waiting {
     pub(crate) prompt: Vec<u32>,
     pub(crate) request: Request,
+    /// When it was asked.
+    pub(crate) asked: Instant,
     /// Where each of its answers goes; at least one. Unbounded, but a channel never holds more than one event for each token of the
     /// context: the engine must not wait for a slow reader.
     pub(crate) events: Vec<UnboundedSender<Event>>,
@@ -78,13 +81,14 @@ impl Waiting {
     /// Takes up the request. `kv` remembers the beginning of the prompt, if another request began alike; `chain` names it.
     pub(crate) fn start(self, arrival: u64, kv: Kv, chain: Chain, about: About<'_>) -> Running {
         let tokens_max = self.tokens_max(about.config);
-        let Self { prompt, request, events } = self;
+        let Self { prompt, request, asked, events } = self;
         let report = request.echo.then(|| report(&prompt, about.tokenizer));
         let mut channels = events.into_iter();
         let events = channels.next().expect("a request has a reader");
+        let prompt_tokens = prompt.len();
         let mut running = Running {
             arrival,
-            prompt_tokens: prompt.len(),
+            prompt_tokens,
             cached_tokens: kv.tokens(),
             tokens_max,
             sampler: Sampler::new(&request.sampling, &prompt, 0),
@@ -92,6 +96,7 @@ impl Waiting {
             kv,
             chain,
             gave_way: 0,
+            times: Times::begun(asked, prompt_tokens),
             decoder: TextDecoder::default(),
             stops: Stops::new(request.stop.clone()),
             report: None,
@@ -125,6 +130,7 @@ pub(crate) struct Running {
     chain: Chain,
     /// How often it has given way.
     gave_way: u32,
+    times: Times,
     sampler: Sampler,
     decoder: TextDecoder,
     stops: Stops,
@@ -241,6 +247,12 @@ impl Running {
         self.tokens.len() - self.prompt_tokens
     }
 
+    /// Counts what the step that ended `now` brought it.
+    pub(crate) fn measure(&mut self, measures: &mut Measures, progress: &Progress, now: Instant) {
+        let made = self.made();
+        measures.note(&mut self.times, made, progress, now);
+    }
+
     /// Takes what the step gave: `rows` of logits (wanted, vocab) for the last of the tokens that were read. Says whether all have been
     /// read, so that a token can be made.
     pub(crate) fn has_read(&mut self, rows: &[f32], about: About<'_>, threads: &Threads) -> bool {
@@ -269,6 +281,7 @@ impl Running {
             kv: Kv::holding(self.kv.blocks()[..self.kv.tokens().div_ceil(crate::opt::BLOCK_TOKENS)].to_vec(), self.kv.tokens()),
             chain: self.chain.clone(),
             gave_way: 0,
+            times: self.times.of_fork(),
             decoder: TextDecoder::default(),
             stops: Stops::new(self.request.stop.clone()),
             report: None,

@@ -73,7 +73,7 @@ impl Worker {
             spans.push(Span { tokens, kv, logits_from });
         }
         let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
-        let (progress, born) = match self.model.forward(&mut spans) {
+        let (progress, mut born) = match self.model.forward(&mut spans) {
             Err(error) => {
                 let failed = |share: &usize| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes };
                 (plan.shares.iter().map(failed).collect(), Vec::new())
@@ -93,6 +93,12 @@ impl Worker {
             }
         };
         let made = self.batch.all().map(Running::made).sum::<usize>() + born.iter().map(|(fork, _)| fork.made()).sum::<usize>() - before;
+        let ended = Instant::now();
+        self.line.measure(|measures| {
+            let running = self.batch.running_mut().iter_mut().zip(&progress);
+            running.for_each(|(sequence, progress)| sequence.measure(measures, progress, ended));
+            born.iter_mut().for_each(|(fork, progress)| fork.measure(measures, progress, ended));
+        });
         self.batch.settle(progress, born);
         self.line.count_step(Step { took: started.elapsed(), prompt_tokens: plan.prompt_tokens }, made);
         // Whoever was just sent a token may wait for this processor: the next step would keep it for all of its length.
@@ -212,7 +218,13 @@ mod tests {
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();
-            line.join(Waiting { prompt: vec![2], request: Request::new(Prompt::Ids(Vec::new())), events: vec![events] }).map(|()| received)
+            line.join(Waiting {
+                prompt: vec![2],
+                request: Request::new(Prompt::Ids(Vec::new())),
+                asked: Instant::now(),
+                events: vec![events],
+            })
+            .map(|()| received)
         };
         // The first is being answered when it happens, the second is in the line.
         let mut readers = [join().unwrap(), join().unwrap()];

@@ -78,7 +78,7 @@ impl Bench {
     fn asks(&self, mut request: Request, choices: usize) -> Result<Vec<UnboundedReceiver<Event>>, Error> {
         let Prompt::Ids(prompt) = std::mem::replace(&mut request.prompt, Prompt::Ids(Vec::new())) else { panic!("ids only") };
         let (events, received) = (0..choices).map(|_| mpsc::unbounded_channel()).unzip();
-        self.worker.line.join(Waiting { prompt, request, events }).map(|()| received)
+        self.worker.line.join(Waiting { prompt, request, asked: Instant::now(), events }).map(|()| received)
     }
 
     fn turn(&mut self) {

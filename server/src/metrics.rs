@@ -1,5 +1,7 @@
-//! `GET /metrics`: the numbers we have, in the words of Prometheus. They tell how much is downloaded here, so only this machine, trusted
+//! `GET /metrics`: the numbers we have, in the words of Prometheus, the engine's in those of vLLM. They tell how much is downloaded here, so only this machine, trusted
 //! proxies' networks and programs with an admin's token may read them.
+
+mod engine;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -32,8 +34,12 @@ pub(crate) async fn metrics(
     let holdings = catalog::holdings(&mut db).await?;
     let rounds = catalog::rounds(&mut db, 2).await?;
     let waiting = audit::pending(&mut db).await?;
+    let loaded = portal.engine.loaded();
+    let revisions: Vec<String> = loaded.iter().map(|model| model.key.clone()).collect();
+    let names = catalog::names_of_revisions(&mut db, &revisions).await?;
     let mut text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
     text.push_str(&of_the_log(&portal.audit, waiting));
+    text.push_str(&engine::exposition(&loaded, &names));
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 

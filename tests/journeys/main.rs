@@ -15,6 +15,7 @@ mod generate;
 mod house;
 mod hub_requests;
 mod killed;
+mod metrics;
 mod models;
 mod objects;
 mod one_question;

@@ -125,6 +125,20 @@ pub async fn names(db: &mut PgConnection, model: ModelId) -> Result<Vec<ReleaseN
     Ok(names)
 }
 
+/// What the model is called that has a release of this revision, by revision. Where several have the same content, the first by name.
+pub async fn names_of_revisions(db: &mut PgConnection, revisions: &[String]) -> Result<HashMap<String, String>, Error> {
+    let rows = sqlx::query!(
+        r#"select r.revision, min(m.org || '/' || m.name) as "name!"
+         from release r join model m on m.id = r.model_id
+         where r.revision = any($1) and r.published_at is not null
+         group by r.revision"#,
+        revisions,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.revision, row.name)).collect())
+}
+
 /// Adds the files of a release; their objects are on record.
 pub async fn insert_files(tx: &mut PgConnection, release: ReleaseId, files: &[ReleaseFile]) -> Result<(), Error> {
     let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
