@@ -212,7 +212,7 @@ impl Application {
 
 /// Nobody decides on what they asked for themselves.
 pub(super) fn own_application() -> Refusal {
-    Refusal { code: "own_application", message: "Nobody decides on their own access; another reviewer will.".into(), mend: None }
+    Refusal { code: "own_application", message: "Nobody decides on their own access; another reviewer will decide.".into(), mend: None }
 }
 
 fn decision_text(raw: &str) -> Result<String, FieldError> {
