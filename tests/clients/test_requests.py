@@ -1,17 +1,16 @@
 """huggingface_hub's calls for access requests, unmodified: a reviewer's program lists, accepts, rejects and grants."""
 
 import json
-import urllib.error
 import urllib.request
 
 from conftest import GATED
 
 
 def test_a_reviewer_decides_with_the_library(hub, portal):
-    for name in ("paul", "mary"):
+    for name in ("paul", "petra"):
         portal.sluice("user", "add", f"{name}@university.edu", "--name", name.title())
-    portal.sluice("user", "add", "grace@lab.example", "--name", "Grace", "--role", "reviewer")
-    token = portal.sluice("token", "add", "grace@lab.example", "--scope", "review")
+    portal.sluice("user", "add", "tina@lab.example", "--name", "Tina", "--role", "reviewer")
+    token = portal.sluice("token", "add", "tina@lab.example", "--scope", "review")
     code = f"""
 from huggingface_hub import HfApi
 api = HfApi()
@@ -21,7 +20,7 @@ accepted = [request for request in api.list_accepted_access_requests("{GATED}") 
 print(accepted[0].fullname, accepted[0].email, accepted[0].status, accepted[0].timestamp.year > 2000)
 print([request.username for request in api.list_rejected_access_requests("{GATED}")])
 try:
-    api.accept_access_request("{GATED}", "mary@university.edu")
+    api.accept_access_request("{GATED}", "petra@university.edu")
 except Exception as error:
     print(type(error).__name__, error.response.status_code)
 """
