@@ -351,7 +351,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.csv$/, /^\/\.well-known\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");
