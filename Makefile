@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test soak lint fmt bench bench-distribution bench-peers fuzz sqlx
+.PHONY: help run test soak lint fmt bench bench-distribution bench-portal bench-peers fuzz sqlx
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ bench: ## how files are served and models run on this machine, beside nginx and 
 
 bench-distribution: ## publishing and downloading 4 GB beside cp, weed and nginx; PARTS="digests publish redirects slow serve pull"
 	@exec bash deploy/bench/distribution.sh $(PARTS)
+
+bench-portal: ## how fast events are recorded, signed and proven
+	@exec bash deploy/bench/record.sh
 
 bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB
 	@exec bash deploy/bench/peers.sh
