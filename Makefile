@@ -3,7 +3,7 @@
 .PHONY: help run test soak lint fmt bench bench-distribution bench-portal bench-peers fuzz sqlx
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build and start the portal on http://127.0.0.1:8080
 	@exec bash deploy/dev/run.sh
