@@ -9,12 +9,7 @@ need_python
 need_postgres
 have curl || fail "This measurement needs curl: install it as your system does"
 
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+need_release
 
 # On a disk, not in memory: where the working tree is.
 WORK=$(mktemp -d "$TARGET/distribution-XXXXXX")

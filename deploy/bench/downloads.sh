@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Serving one file of 4 GiB: throughput, CPU and memory of the portal, beside nginx (sendfile) on the same file in the same run.
-# Prints a table for BENCHMARKS.md. SLUICE_BIN names the program to measure (default: the release build, made if it is missing).
+# Prints a table for BENCHMARKS.md. SLUICE_BIN names the program to measure (default: the release build, made anew if it is old).
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
@@ -9,12 +9,7 @@ need_python
 have curl && have nginx || { can_apt && debian curl nginx-light; } || fail "This measurement needs curl and nginx: install them as your system does"
 need_postgres
 
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+need_release
 
 WORK=$(mktemp -d /var/tmp/sluice-bench-XXXXXX)
 chmod 711 "$WORK"

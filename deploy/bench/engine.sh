@@ -2,7 +2,7 @@
 # How fast the engine runs on this machine, beside what its memory allows. Prints a table for BENCHMARKS.md.
 #   engine.sh [SIZE…]   sizes of OPT, by default 125m and 1.3b; random weights in their true shapes are made in target/bench
 # The demo model, which was trained, tells what a precision costs in quality: random weights have no perplexity worth the name.
-# SLUICE_BIN names the program to measure (default: the release build, made if it is missing).
+# SLUICE_BIN names the program to measure (default: the release build, made anew if it is old).
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh

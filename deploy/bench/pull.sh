@@ -11,12 +11,7 @@ need_python
 need_postgres
 if ! have curl || ! have aria2c; then fail "This measurement needs curl and aria2c: install them as your system does"; fi
 
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+need_release
 
 if [ $# = 0 ]; then set -- folder bucket plan; fi
 if [[ " $* " = *" plan "* ]]; then

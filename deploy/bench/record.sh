@@ -8,12 +8,7 @@
 need_postgres
 if ! have curl || ! have psql; then fail "This measurement needs curl and psql: install them as your system does"; fi
 EVENTS=${1:-1000000}
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+need_release
 
 WORK=$(mktemp -d /var/tmp/sluice-record-XXXXXX)
 chmod 711 "$WORK"

@@ -3,12 +3,7 @@
 
 need_venv bench deploy/bench/requirements.txt
 PYTHON=$TOOLS/bench/bin/python
-SLUICE_BIN=${SLUICE_BIN:-$TARGET/release/sluice}
-if [ ! -x "$SLUICE_BIN" ]; then
-    need_rust
-    step "Building for speed"
-    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
-fi
+need_release
 
 # Put before a command: without it, whatever else runs takes a core away in the middle of a step.
 FIRST=()

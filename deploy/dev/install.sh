@@ -13,6 +13,15 @@ need_rust() {
 # Where pip is when Debian's ensurepip is unpacked and not installed.
 pip_wheel() { compgen -G "$DEBIAN/usr/share/python-wheels/pip-*.whl" || true; }
 
+# SLUICE_BIN: the program to measure, unless it is named already. Cargo knows whether it is old.
+need_release() {
+    [ -z "${SLUICE_BIN:-}" ] || return 0
+    need_rust
+    step "Building for speed"
+    SQLX_OFFLINE=true cargo build --release --package server --bin sluice
+    SLUICE_BIN=$TARGET/release/sluice
+}
+
 need_python() {
     have python3 && { [ -n "$(pip_wheel)" ] || python3 -c 'import ensurepip' 2>/dev/null; } && return
     can_apt || fail "Python 3 with venv is missing: install it as your system does (Debian: python3-venv)"
