@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use time::Duration;
-use time::macros::format_description;
 
 use super::application::{Application, State};
 use super::decline::DeclineReason;
@@ -17,8 +16,8 @@ use super::grant::HeldGrant;
 use super::{form, operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
 use crate::catalog::{self, Model};
-use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
+use crate::http::when;
 use crate::ids::{AccountId, ApplicationId};
 use crate::portal::Portal;
 
@@ -111,7 +110,7 @@ fn request(application: &Application, status: Status, person: &Account) -> Value
         "user": user(person),
         "requestId": application.id,
         "status": status.as_str(),
-        "timestamp": timestamp(application.state.submitted_at().unwrap_or(application.created_at)),
+        "timestamp": when::hub(application.state.submitted_at().unwrap_or(application.created_at)),
         "fields": fields,
     })
 }
@@ -121,20 +120,14 @@ fn accepted(held: &HeldGrant, person: &Account) -> Value {
         "user": user(person),
         "requestId": held.application.map_or_else(|| held.grant.id.to_string(), |application| application.to_string()),
         "status": Status::Accepted.as_str(),
-        "timestamp": timestamp(held.grant.granted_at),
-        "expiresAt": timestamp(held.grant.expires_at),
+        "timestamp": when::hub(held.grant.granted_at),
+        "expiresAt": when::hub(held.grant.expires_at),
     })
 }
 
 /// People have no name for programs here but their address, as `whoami` says, too.
 fn user(person: &Account) -> Value {
     json!({ "_id": person.id, "user": person.email.as_str(), "fullname": person.name, "email": person.email.as_str() })
-}
-
-/// The one form of a time that every client reads.
-fn timestamp(at: Timestamp) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    at.format(format).expect("a time has all the parts of the format")
 }
 
 /// What is to become of a request.
@@ -210,7 +203,7 @@ pub(super) async fn grant(
     drop(db);
     let reason = format!("given by {} with a program, without an application", by.0.name);
     let grant = operate::give(&portal, Some(by.0.id), &person, &model, &reason, GRANT_DAYS).await?;
-    Ok(HttpResponse::Ok().json(json!({ "user": person.email.as_str(), "grant": grant.id, "expiresAt": timestamp(grant.expires_at) })))
+    Ok(HttpResponse::Ok().json(json!({ "user": person.email.as_str(), "grant": grant.id, "expiresAt": when::hub(grant.expires_at) })))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, FieldError> {

@@ -2,12 +2,11 @@
 //! times ending in `Z`, `orgs` a list, all three keys of the references.
 
 use serde_json::{Value, json};
-use time::macros::format_description;
 
 use super::tree::{Entry, blob_oid, pointer};
 use crate::accounts::{Account, Scope, Via};
 use crate::catalog::{Gate, Model, Release, ReleaseFile, ReleaseName};
-use crate::clock::Timestamp;
+use crate::http::when;
 
 /// `GET /api/models/{org}/{name}`: a model at a release. `blobs`: with sizes and digests of the files.
 pub(super) fn model_info(model: &Model, release: &Release, files: &[ReleaseFile], blobs: bool, downloads: i64) -> Value {
@@ -30,8 +29,8 @@ pub(super) fn model_row(model: &Model, release: &Release, downloads: i64) -> Val
         "modelId": model.full_name(),
         "author": model.org,
         "sha": release.revision,
-        "lastModified": timestamp(release.published_at),
-        "createdAt": timestamp(model.created_at),
+        "lastModified": when::hub(release.published_at),
+        "createdAt": when::hub(model.created_at),
         "private": false,
         "gated": match model.gate { Gate::Open => json!(false), Gate::Application => json!("manual") },
         "downloads": downloads,
@@ -73,7 +72,7 @@ pub(super) fn tree_entry(entry: &Entry<'_>, release: &Release, expand: bool) -> 
         }
     };
     if expand {
-        value["lastCommit"] = json!({ "id": release.revision, "title": title(release), "date": timestamp(release.published_at) });
+        value["lastCommit"] = json!({ "id": release.revision, "title": title(release), "date": when::hub(release.published_at) });
         if let Entry::File(_) = entry {
             value["securityFileStatus"] = json!({ "status": "unscanned", "avScan": null, "pickleImportScan": null });
         }
@@ -100,7 +99,7 @@ pub(super) fn commit(model: &Model, release: &Release) -> Value {
         "id": release.revision,
         "title": title(release),
         "message": release.notes.split_once('\n').map(|(_, rest)| rest.trim()).unwrap_or_default(),
-        "date": timestamp(release.published_at),
+        "date": when::hub(release.published_at),
         "authors": [{ "user": model.org }],
     })
 }
@@ -111,7 +110,7 @@ pub(super) fn whoami(account: &Account, via: &Via) -> Value {
         Via::Token { name, created_at, expires_at, scopes, .. } => json!({
             "type": "access_token",
             "accessToken": {
-                "displayName": name, "role": if scopes.contains(&Scope::Review) { "write" } else { "read" }, "createdAt": timestamp(*created_at), "expiresAt": timestamp(*expires_at),
+                "displayName": name, "role": if scopes.contains(&Scope::Review) { "write" } else { "read" }, "createdAt": when::hub(*created_at), "expiresAt": when::hub(*expires_at),
             },
         }),
         Via::Session(_) => json!({ "type": "session" }),
@@ -139,10 +138,4 @@ fn title(release: &Release) -> &str {
 /// 24 hex digits, as the Hub's ids have: the random end of our own.
 fn object_id(model: &Model) -> String {
     model.id.uuid().simple().to_string()[8..].to_owned()
-}
-
-/// The one form of a time that every client reads.
-fn timestamp(at: Timestamp) -> String {
-    at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
-        .expect("a time has all the parts of the format")
 }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 
 const DAY: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year]");
 const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
+const HUB: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 const DATE_FIELD: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 /// `23 November 2026`
@@ -18,6 +19,11 @@ pub fn day(at: Timestamp) -> String {
 /// `23 November 2026, 14:05 UTC`
 pub fn minute(at: Timestamp) -> String {
     at.format(MINUTE).expect("a minute can always be written")
+}
+
+/// `2026-11-23T14:05:00.000Z`: the one form of a time that every client of the Hub reads.
+pub fn hub(at: Timestamp) -> String {
+    at.format(HUB).expect("a time can always be written")
 }
 
 /// `2026-11-23`, as date fields of forms send it and want it.
