@@ -91,8 +91,8 @@ fn exposition(counts: &Counts, running: usize, holdings: &Holdings, rounds: &[Ro
 
 /// How the audit log goes.
 fn of_the_log(log: &audit::Log, waiting: i64) -> String {
-    let signed = log.checkpoint().ok().flatten().map_or(0, |checkpoint| checkpoint.size);
-    let stands_still = u8::from(log.fault().is_some());
+    let audit::Standing { signed, fault } = log.standing();
+    let stands_still = u8::from(fault.is_some());
     format!(
         "# HELP sluice_audit_signed_entries Entries that the newest checkpoint of the audit log speaks of.\n\
          # TYPE sluice_audit_signed_entries gauge\nsluice_audit_signed_entries {signed}\n\

@@ -202,7 +202,7 @@ async fn an_older_copy_of_the_database_is_found_and_nothing_new_is_signed_on_it(
     let reopened = audit::Log::open(&portal.portal.config.data_dir.join("audit"), &portal.portal.config.public_url).unwrap();
     ada.signs_in().await;
     assert_eq!(reopened.integrate(db).await.unwrap(), 0);
-    assert!(reopened.fault().unwrap().contains("older copy"));
+    assert!(reopened.standing().fault.unwrap().contains("older copy"));
     assert_eq!(reopened.note().unwrap().unwrap(), note);
     // The right copy is put back, and it goes on.
     let again = "set session_replication_role = replica;
@@ -211,7 +211,7 @@ async fn an_older_copy_of_the_database_is_found_and_nothing_new_is_signed_on_it(
          set session_replication_role = default";
     sqlx::raw_sql(again).execute(&mut *db.acquire().await.unwrap()).await.unwrap();
     assert!(reopened.integrate(db).await.unwrap() > 0);
-    assert_eq!(reopened.fault(), None);
+    assert_eq!(reopened.standing().fault, None);
     let page = root.get("/admin/audit").await;
     page.says("entries are signed in the");
 }
@@ -220,17 +220,66 @@ async fn an_older_copy_of_the_database_is_found_and_nothing_new_is_signed_on_it(
 async fn a_log_that_stands_still_is_told_to_admins_and_monitors(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let root = portal.admin("root").await;
-    // Another log's checkpoint, of more entries than there are.
-    let folder = portal.portal.config.data_dir.join("audit");
     integrate(&portal).await;
-    fs::remove_dir_all(folder.join("tile")).unwrap();
-    fs::create_dir(folder.join("tile")).unwrap();
-    let reopened = audit::Log::open(&folder, &portal.portal.config.public_url).unwrap();
-    assert_eq!(reopened.integrate(&portal.portal.db).await.unwrap(), 0);
-    assert!(reopened.fault().unwrap().contains("missing"), "{:?}", reopened.fault());
-    fs::write(folder.join("checkpoint"), "not a checkpoint").unwrap();
-    root.get("/admin/audit").await.says("The log stands still").says("sluice audit verify");
     root.fetch("/metrics").await.says("sluice_audit_fault 0").says("sluice_audit_waiting_events 0");
+    let folder = portal.portal.config.data_dir.join("audit");
+    let reopen = || audit::Log::open(&folder, &portal.portal.config.public_url).unwrap();
+    // The tiles are lost.
+    fs::rename(folder.join("tile"), folder.join("kept")).unwrap();
+    let reopened = reopen();
+    assert_eq!(reopened.integrate(&portal.portal.db).await.unwrap(), 0);
+    assert!(reopened.standing().fault.unwrap().contains("missing"), "{:?}", reopened.standing());
+    fs::remove_dir_all(folder.join("tile")).unwrap();
+    fs::rename(folder.join("kept"), folder.join("tile")).unwrap();
+    // The checkpoint is not ours.
+    fs::write(folder.join("checkpoint"), "not a checkpoint").unwrap();
+    let reopened = reopen();
+    assert_eq!(reopened.integrate(&portal.portal.db).await.unwrap(), 0, "and that is no failure to be tried again and logged each time");
+    assert!(reopened.standing().fault.unwrap().contains("checkpoint"), "{:?}", reopened.standing());
+    root.get("/admin/audit").await.says("The log stands still").says("sluice audit verify");
+    root.fetch("/metrics").await.says("sluice_audit_fault 1");
+}
+
+/// A portal and commands beside it, all of them the first: they agree on one key.
+#[test]
+fn many_first_ones_make_one_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "https://weights.example.org".parse().unwrap();
+    let keys: Vec<LogKey> = std::thread::scope(|scope| {
+        let openers: Vec<_> = (0..16).map(|_| scope.spawn(|| audit::Log::open(folder.path(), &url).unwrap().key().clone())).collect();
+        openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+    });
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    assert_eq!(keys[0].name, "weights.example.org/audit");
+}
+
+/// An update finds a record from before there was a log: every event gets its place, with its detail.
+#[sqlx::test(migrations = false)]
+async fn what_was_recorded_before_the_log_is_taken_along(db: PgPool) {
+    let before = |version: i64| server::MIGRATOR.iter().filter(move |step| step.version < version);
+    let mut conn = db.acquire().await.unwrap();
+    for step in before(20) {
+        sqlx::raw_sql(step.sql.clone()).execute(&mut *conn).await.unwrap_or_else(|cause| panic!("{}: {cause}", step.version));
+    }
+    sqlx::raw_sql(
+        "insert into audit_event (at, actor_id, kind, subject, detail) values
+             (now(), gen_random_uuid(), 'account.made', 'acct_1', '{\"role\": \"admin\"}'), (now(), null, 'grant.made', 'grant_1', '{}')",
+    )
+    .execute(&mut *conn)
+    .await
+    .unwrap();
+    for step in server::MIGRATOR.iter().filter(|step| step.version >= 20) {
+        sqlx::raw_sql(step.sql.clone()).execute(&mut *conn).await.unwrap_or_else(|cause| panic!("{}: {cause}", step.version));
+    }
+    drop(conn);
+    let folder = tempfile::tempdir().unwrap();
+    let log = audit::Log::open(folder.path(), &"https://weights.example.org".parse().unwrap()).unwrap();
+    assert_eq!(log.integrate(&db).await.unwrap(), 2);
+    let verdict = audit::verify(&db, &log, &[]).await.unwrap();
+    assert_eq!((verdict.fault, verdict.entries, verdict.erased), (None, 2, 0));
+    let rows = audit::page(&mut db.acquire().await.unwrap(), &audit::Filter::default(), 10).await.unwrap();
+    assert_eq!(rows[1].detail, Some(serde_json::json!({ "role": "admin" })));
+    assert!(sqlx::query("update audit_event set kind = 'x'").execute(&db).await.is_err(), "the trigger is back");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -118,11 +118,8 @@ pub(super) async fn record(portal: Data<Portal>, frame: Frame, _: Admin, search:
 }
 
 async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Error> {
-    let (signed, unreadable) = match portal.audit.checkpoint() {
-        Ok(checkpoint) => (checkpoint.map_or(0, |checkpoint| checkpoint.size), None),
-        Err(cause) => (0, Some(cause.to_string())),
-    };
-    Ok(LogView { fault: portal.audit.fault().or(unreadable), signed, waiting: audit::pending(db).await? })
+    let audit::Standing { signed, fault } = portal.audit.standing();
+    Ok(LogView { fault, signed, waiting: audit::pending(db).await? })
 }
 
 /// Whose address or id this is.

@@ -23,8 +23,18 @@ const BATCH_EVENTS: i64 = 2_048;
 
 const KEY_FILE: &str = "log.key";
 const VKEY_FILE: &str = "log.vkey";
+const LOCK_FILE: &str = "log.lock";
 const CHECKPOINT_FILE: &str = "checkpoint";
 const TILE_FOLDER: &str = "tile";
+
+/// How a log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Entries that the newest checkpoint speaks of.
+    pub signed: u64,
+    /// Why nothing is integrated any more, if it is so.
+    pub fault: Option<String>,
+}
 
 /// The log's folder and key, and how it goes.
 #[derive(Debug)]
@@ -45,11 +55,16 @@ impl Log {
         fs::create_dir_all(folder.join(TILE_FOLDER))?;
         let (key_path, vkey_path) = (folder.join(KEY_FILE), folder.join(VKEY_FILE));
         if !vkey_path.exists() {
-            let name = name_of(public_url);
-            let document = LogSigner::generate().ok_or_else(|| io::Error::other("the system gives no randomness for a key"))?;
-            let signer = LogSigner::from_pkcs8(&name, &document).map_err(|fault| broken(&key_path, fault.0))?;
-            replace(&key_path, &document)?;
-            replace(&vkey_path, format!("{}\n", signer.key()).as_bytes())?;
+            // A portal and a command may both come first: one makes the key, the other finds it.
+            let lock = data_dir::private_file().write(true).truncate(false).open(folder.join(LOCK_FILE))?;
+            lock.lock()?;
+            if !vkey_path.exists() {
+                let name = name_of(public_url);
+                let document = LogSigner::generate().ok_or_else(|| io::Error::other("the system gives no randomness for a key"))?;
+                let signer = LogSigner::from_pkcs8(&name, &document).map_err(|fault| broken(&key_path, fault.0))?;
+                replace(&key_path, &document)?;
+                replace(&vkey_path, format!("{}\n", signer.key()).as_bytes())?;
+            }
         }
         if fs::metadata(&key_path)?.permissions().mode() & 0o077 != 0 {
             let problem = format!("{}: others on this machine may read the key of the audit log: chmod 600 it", key_path.display());
@@ -99,13 +114,17 @@ impl Log {
         Ok(Some((note, path(index, checkpoint.size, &mut |height, index| nodes.node(height, index))?)))
     }
 
-    /// Why nothing is integrated any more, if it is so.
-    pub fn fault(&self) -> Option<String> {
-        self.fault.lock().map(|fault| fault.clone()).unwrap_or_default()
+    /// How it goes, for whoever watches it.
+    pub fn standing(&self) -> Standing {
+        let fault = self.fault.lock().map(|fault| fault.clone()).unwrap_or_default();
+        match self.checkpoint() {
+            Ok(checkpoint) => Standing { signed: checkpoint.map_or(0, |checkpoint| checkpoint.size), fault },
+            Err(cause) => Standing { signed: 0, fault: fault.or(Some(cause.to_string())) },
+        }
     }
 
     /// Gives every waiting event its place, and says how many there were. Where database and log contradict each other nothing is signed
-    /// any more, so that nobody's proof is spoilt: [`Log::fault`] says why, and it is looked at again each time.
+    /// any more, so that nobody's proof is spoilt: [`Log::standing`] says why, and it is looked at again each time.
     pub async fn integrate(&self, db: &PgPool) -> Result<usize, Error> {
         let mut kept = self.tree.lock().await;
         let mut db = db.acquire().await?;
@@ -142,12 +161,16 @@ impl Log {
 
     /// The tree as the checkpoint says, and on to where the database is: a process may have been killed between the two.
     async fn catch_up(&self, db: &mut sqlx::PgConnection) -> Result<Result<Frontier, String>, Error> {
-        let size = self.checkpoint()?.map_or(0, |checkpoint| checkpoint.size);
+        let checkpoint = match self.checkpoint() {
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => return Ok(Err(cause.to_string())),
+            read => read?,
+        };
+        let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
         let mut nodes = Nodes::new(&self.tiles, size);
         let Ok(mut tree) = Frontier::of(size, |height, index| nodes.node(height, index)) else {
             return Ok(Err("tiles of the log are missing or cut".into()));
         };
-        if self.checkpoint()?.is_some_and(|checkpoint| checkpoint.root != tree.root()) {
+        if checkpoint.is_some_and(|checkpoint| checkpoint.root != tree.root()) {
             return Ok(Err("the log's tiles do not lead to the root that was signed".into()));
         }
         let in_database = store::leaf_count(db).await?;

@@ -12,7 +12,7 @@ mod tiles;
 mod verify;
 
 pub use event::Event;
-pub use log::Log;
+pub use log::{Log, Standing};
 pub use note::{Checkpoint, LogKey, NotBelieved};
 pub use receipt::{Proven, check, receipt};
 pub use store::{Filter, Row, entries, find, page, pending, record};
