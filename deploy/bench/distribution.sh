@@ -17,7 +17,7 @@ chmod 711 "$WORK"
 PIDS=()
 finish() {
     local pid
-    for pid in "${PIDS[@]}"; do
+    for pid in "${PIDS[@]}" ${BUCKET:+"$BUCKET"}; do
         kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
     done
     rm -rf "$WORK"
@@ -81,8 +81,7 @@ publish() {
     row 'the same again, nothing to do' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
     end "$PORTAL"
     S3_PORT=11500
-    need_bucket "$WORK" "$S3_PORT"
-    PIDS+=("$BUCKET")
+    need_bucket "$WORK/published" "$S3_PORT"
     row 'curl to its filer, parts of 16 MiB, one stream' plain_upload
     serve bucket
     row 'sluice publish into SeaweedFS' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
@@ -95,8 +94,7 @@ publish() {
 redirects() {
     local token
     S3_PORT=11600
-    need_bucket "$WORK" "$S3_PORT"
-    PIDS+=("$BUCKET")
+    need_bucket "$WORK/signing-store" "$S3_PORT"
     serve signing
     "$SLUICE_BIN" user add ada@university.edu --name Ada >/dev/null 2>&1
     "$SLUICE_BIN" grant add ada@university.edu sluice/opt-verse-6m-gated --reason bench >/dev/null 2>&1
