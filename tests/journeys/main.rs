@@ -19,6 +19,7 @@ mod metrics;
 mod models;
 mod objects;
 mod one_question;
+mod outbox;
 mod playground;
 mod proofs;
 mod publish;

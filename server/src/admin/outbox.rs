@@ -39,6 +39,9 @@ impl From<Mail> for MailView {
         let (word, class, told) = match (mail.sent_at, mail.gave_up_at) {
             (Some(at), _) => ("Sent", "ok", when::minute(at)),
             (None, Some(at)) => ("Given up", "bad", format!("{} after {tries}", when::minute(at))),
+            (None, None) if mail.attempts == 0 && mail.next_attempt_at > mail.created_at => {
+                ("Held", "info", format!("until {}, and can be taken back", when::minute(mail.next_attempt_at)))
+            }
             (None, None) if mail.attempts == 0 => ("Waiting", "info", "to be sent in a moment".into()),
             (None, None) => ("Retrying", "warn", format!("{tries} so far, next on {}", when::minute(mail.next_attempt_at))),
         };

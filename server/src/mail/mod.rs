@@ -7,5 +7,5 @@ mod worker;
 
 pub use client::{Delivery, Mailer};
 pub use messages::Message;
-pub use outbox::{Mail, counts, enqueue, find, page, retry};
+pub use outbox::{Mail, counts, enqueue, find, hold, page, retry, take_back};
 pub use worker::send_next;

@@ -1,4 +1,4 @@
-//! Enqueue in the caller's transaction; claim, mark sent, look through.
+//! Enqueue in the caller's transaction, or hold and take back; claim, mark sent, look through.
 
 use sqlx::PgConnection;
 use time::Duration;
@@ -34,15 +34,33 @@ pub struct Mail {
 
 /// Writes a mail to be sent once the caller's transaction commits.
 pub async fn enqueue(tx: &mut PgConnection, now: Timestamp, message: &Message) -> Result<(), Error> {
+    insert(tx, now, now, None, message).await
+}
+
+/// Like [`enqueue`], but the mail leaves at `until` at the earliest, and until then it can be taken back under `subject`, a printed id.
+pub async fn hold(tx: &mut PgConnection, now: Timestamp, until: Timestamp, subject: &str, message: &Message) -> Result<(), Error> {
+    insert(tx, now, until, Some(subject), message).await
+}
+
+/// Takes back the mails held for `subject`, and says how many. One that the worker has in its hands, or has sent, is not taken back:
+/// a claim and a taking back wait for each other's row.
+pub async fn take_back(tx: &mut PgConnection, subject: &str) -> Result<u64, Error> {
+    let gone = sqlx::query!("delete from mail where held_for = $1 and sent_at is null and attempts = 0", subject).execute(tx).await?;
+    Ok(gone.rows_affected())
+}
+
+async fn insert(tx: &mut PgConnection, now: Timestamp, due: Timestamp, held_for: Option<&str>, message: &Message) -> Result<(), Error> {
     sqlx::query!(
-        "insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at)
-         values ($1, $2, $3, $4, $5, $6, $6)",
+        "insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at, held_for)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
         MailId::fresh().uuid(),
         message.kind(),
         message.recipient(),
         message.subject(),
         message.body()?,
         now,
+        due,
+        held_for,
     )
     .execute(tx)
     .await?;
