@@ -345,7 +345,7 @@ pub(super) async fn revoke(
     id: Path<ApplicationId>,
     Form(sent): Form<Revocation>,
 ) -> Result<HttpResponse, Error> {
-    match review::revoke(&portal, Some(by.0.id), sent.grant, &sent.reason).await {
+    match super::revoke::revoke(&portal, Some(by.0.id), sent.grant, &sent.reason).await {
         Ok(_) => Ok(see_other(&format!("/review/{id}"), Some("Revoked. It holds nowhere any more, and its holder gets a mail."))),
         Err(Error::Invalid(faults)) => {
             let panel = Panel { revoke_reason: sent.reason, at_fault: "revoke", faults, ..Panel::default() };

@@ -4,7 +4,8 @@ use time::Duration;
 
 use super::application::own_application;
 use super::grant::{Grant, Standing};
-use super::review::{access_granted, grant_made, make_room, parse_reason, revoke};
+use super::issue::{access_granted, grant_made, make_room};
+use super::revoke::{parse_reason, revoke};
 use super::store::{self, GrantOrigin};
 use crate::accounts::Account;
 use crate::audit;

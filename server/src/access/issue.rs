@@ -1,0 +1,54 @@
+//! The steps by which a grant comes into being, whether an application led to it or an operator gave it.
+
+use sqlx::PgConnection;
+
+use super::grant::{Grant, Standing};
+use super::store::{self, GrantOrigin};
+use crate::accounts;
+use crate::audit::Event;
+use crate::catalog;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::http::when;
+use crate::ids::AccountId;
+use crate::mail::Message;
+use crate::portal::Portal;
+
+/// Closes a grant of before that has expired, so that a new one can follow. Errors: `Conflict` if it still holds.
+pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
+    let Some(held) = store::lock_unrevoked(tx, account, model.id).await? else {
+        return Ok(());
+    };
+    match held.grant.standing(now) {
+        Standing::Holds => {
+            let until = when::day(held.grant.expires_at);
+            Err(Error::Conflict(
+                format!("this person has access to {} until {until} already; nothing was changed", model.full_name()).into(),
+            ))
+        }
+        Standing::Expired | Standing::Revoked => store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await,
+    }
+}
+
+/// The record of a new grant.
+pub(super) fn grant_made(grant: &Grant, origin: &GrantOrigin<'_>) -> Event {
+    Event::GrantMade {
+        grant: grant.id,
+        account: origin.account,
+        model: origin.model,
+        days: (grant.expires_at - grant.granted_at).whole_days(),
+        reason: origin.reason.to_owned(),
+    }
+}
+
+/// The mail about a new grant, with what the reviewer wrote to its holder.
+pub(super) fn access_granted(portal: &Portal, holder: &accounts::Account, model: &catalog::Model, grant: &Grant, note: &str) -> Message {
+    Message::AccessGranted {
+        to: holder.email.to_string(),
+        name: holder.name.clone(),
+        model: model.full_name(),
+        until: when::day(grant.expires_at),
+        note: note.to_owned(),
+        link: portal.config.url_of(&model.path()),
+    }
+}
