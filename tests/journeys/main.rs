@@ -21,6 +21,7 @@ mod objects;
 mod one_question;
 mod outbox;
 mod playground;
+mod policy;
 mod proofs;
 mod publish;
 mod publish_killed;

@@ -96,6 +96,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/admin/people/{id}/reopen", "/admin/people/{account}/reopen", "snnnnnysss"),
     ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
+    ("POST", "/admin/models/{id}/policy", "/admin/models/{model}/policy", "snnnnnysss"),
     ("GET", "/admin/models/{id}", "/admin/models/{model}", "snnnnnysss"),
     ("GET", "/admin/releases/{id}", "/admin/releases/{release}", "snnnnnysss"),
     ("POST", "/admin/releases/{id}/publish", "/admin/releases/{release}/publish", "snnnnnysss"),

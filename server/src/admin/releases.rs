@@ -6,8 +6,10 @@ use askama::Template;
 use serde::Deserialize;
 use sqlx::PgConnection;
 
+use super::policy::PolicyForm;
+use crate::access;
 use crate::accounts::Admin;
-use crate::catalog::{self, Draft, MAIN, Model, Release, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
+use crate::catalog::{self, Draft, Gate, MAIN, Model, Release, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
@@ -24,6 +26,8 @@ struct ModelPage {
     frame: Frame,
     model: Model,
     releases: Vec<ReleaseRow>,
+    policy: PolicyForm,
+    faults: Vec<FieldError>,
 }
 
 impl ModelPage {
@@ -77,13 +81,28 @@ impl ReleaseRow {
 
 /// `GET /admin/models/{id}`
 pub(super) async fn of_model(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    page(&model_page(&portal, frame, *id, None, vec![]).await?)
+}
+
+/// The page of a model; `sent` is the form with its rules as it was sent, and what was wrong with it.
+pub(super) async fn model_page(
+    portal: &Portal,
+    frame: Frame,
+    id: ModelId,
+    sent: Option<PolicyForm>,
+    faults: Vec<FieldError>,
+) -> Result<impl Template, Error> {
     let mut db = portal.db.acquire().await?;
-    let model = catalog::find_model_by_id(&mut db, *id).await?;
-    let names = catalog::names(&mut db, *id).await?;
-    let drafts = catalog::drafts(&mut db, *id).await?.into_iter().map(ReleaseRow::of_draft);
-    let releases = catalog::releases(&mut db, *id, RELEASES_MAX).await?;
+    let model = catalog::find_model_by_id(&mut db, id).await?;
+    let names = catalog::names(&mut db, id).await?;
+    let drafts = catalog::drafts(&mut db, id).await?.into_iter().map(ReleaseRow::of_draft);
+    let releases = catalog::releases(&mut db, id, RELEASES_MAX).await?;
     let releases = drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect();
-    page(&ModelPage { frame, model, releases })
+    let policy = match sent {
+        Some(sent) => sent,
+        None => PolicyForm::of(access::policy::of(&mut db, id).await?),
+    };
+    Ok(ModelPage { frame, model, releases, policy, faults })
 }
 
 #[derive(Template)]

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, holdings, models, outbox, overview, people, record, record_files, releases, usage};
+use super::{grants, holdings, models, outbox, overview, people, policy, record, record_files, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -13,6 +13,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/models/{id}/policy", post().to(policy::set))
         .route("/admin/models/{id}", get().to(releases::of_model))
         .route("/admin/releases/{id}", get().to(releases::release))
         .route("/admin/releases/{id}/publish", post().to(releases::publish))

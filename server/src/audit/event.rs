@@ -38,6 +38,7 @@ pub enum Event {
     ApplicationDeclined { application: ApplicationId, code: &'static str },
     GrantMade { grant: GrantId, account: AccountId, model: ModelId, days: i64, reason: String },
     GrantRevoked { grant: GrantId, reason: String },
+    PolicyChanged { model: ModelId, revoke_needs_two: bool, trial_tokens: i32, answer_days: i32, reapply_days: i32 },
 }
 
 impl Event {
@@ -74,6 +75,7 @@ impl Event {
             Event::ApplicationDeclined { .. } => "application.declined",
             Event::GrantMade { .. } => "grant.made",
             Event::GrantRevoked { .. } => "grant.revoked",
+            Event::PolicyChanged { .. } => "model.policy_changed",
         }
     }
 
@@ -100,7 +102,8 @@ impl Event {
             | Event::ReleasePublished { model, .. }
             | Event::ReleaseNamed { model, .. }
             | Event::ReleaseYanked { model, .. }
-            | Event::ReleaseRestored { model, .. } => model.to_string(),
+            | Event::ReleaseRestored { model, .. }
+            | Event::PolicyChanged { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ObjectsRemoved { .. } => "store".into(),
             Event::ApplicationSubmitted { application, .. }
@@ -146,6 +149,9 @@ impl Event {
                 json!({ "account": account, "model": model, "days": days, "reason": reason })
             }
             Event::GrantRevoked { reason, .. } => json!({ "reason": reason }),
+            Event::PolicyChanged { revoke_needs_two, trial_tokens, answer_days, reapply_days, .. } => json!({
+                "revoke_needs_two": revoke_needs_two, "trial_tokens": trial_tokens, "answer_days": answer_days, "reapply_days": reapply_days,
+            }),
         }
     }
 }

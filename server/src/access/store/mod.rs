@@ -1,8 +1,9 @@
-//! What the database keeps of applications, attestations and grants: one file for each.
+//! What the database keeps of applications, attestations, grants and the rules for them: one file for each.
 
 mod application;
 mod attestation;
 mod grant;
+mod policy;
 mod standing;
 
 pub(super) use application::{
@@ -11,4 +12,5 @@ pub(super) use application::{
 pub(super) use attestation::{attestations, insert_attestations};
 pub(super) use grant::{GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant};
 pub use grant::{find_grant, grants_in_force};
+pub(super) use policy::{find_policy, save_policy};
 pub(super) use standing::{standing, standings};

@@ -1,0 +1,98 @@
+//! What the owner of a gated model asks of access to it.
+
+use sqlx::PgConnection;
+
+use super::store;
+use crate::accounts::Admin;
+use crate::audit::{self, Event};
+use crate::catalog;
+use crate::error::{Error, FieldError};
+use crate::ids::ModelId;
+use crate::portal::Portal;
+
+/// The most tokens somebody may have of a model while their application waits.
+pub const TRIAL_TOKENS_MAX: i32 = 1_000_000;
+/// The longest time within which an answer may be promised, in days.
+pub const ANSWER_DAYS_MAX: i32 = 90;
+/// The longest time that somebody who was declined may be asked to wait, in days.
+pub const REAPPLY_DAYS_MAX: i32 = 365;
+
+/// The rules of access to one model. A model that nobody has set any for has the defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether revoking takes two people: one proposes, another confirms.
+    pub revoke_needs_two: bool,
+    /// How many tokens an applicant may have in the playground while the application waits; 0 for none.
+    pub trial_tokens: i32,
+    /// Within how many days applicants are promised an answer.
+    pub answer_days: i32,
+    /// How many days after a decline the same person may apply again.
+    pub reapply_days: i32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { revoke_needs_two: false, trial_tokens: 0, answer_days: 7, reapply_days: 14 }
+    }
+}
+
+impl Policy {
+    /// The rules as somebody typed them. Errors: every number that is none, or too large.
+    pub fn parse(revoke_needs_two: bool, trial_tokens: &str, answer_days: &str, reapply_days: &str) -> Result<Self, Vec<FieldError>> {
+        let mut faults = Vec::new();
+        let mut number = |field: &'static str, typed: &str, least: i32, most: i32| {
+            let number = typed.trim().parse().ok().filter(|number| (least..=most).contains(number));
+            if number.is_none() {
+                faults.push(FieldError::new(field, format!("is a whole number from {least} to {most}")));
+            }
+            number.unwrap_or_default()
+        };
+        let policy = Self {
+            revoke_needs_two,
+            trial_tokens: number("trial_tokens", trial_tokens, 0, TRIAL_TOKENS_MAX),
+            answer_days: number("answer_days", answer_days, 1, ANSWER_DAYS_MAX),
+            reapply_days: number("reapply_days", reapply_days, 0, REAPPLY_DAYS_MAX),
+        };
+        if faults.is_empty() { Ok(policy) } else { Err(faults) }
+    }
+}
+
+/// The rules of access to `model`.
+pub async fn of(db: &mut PgConnection, model: ModelId) -> Result<Policy, Error> {
+    Ok(store::find_policy(db, model).await?.unwrap_or_default())
+}
+
+/// Sets the rules; they hold from the next request on. Says whether that was a change. Errors: `NotFound` for an unknown model.
+pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy) -> Result<bool, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    catalog::find_model_by_id(&mut tx, model).await?;
+    let changed = of(&mut tx, model).await? != policy;
+    if changed {
+        store::save_policy(&mut tx, model, &policy, now).await?;
+        let event = Event::PolicyChanged {
+            model,
+            revoke_needs_two: policy.revoke_needs_two,
+            trial_tokens: policy.trial_tokens,
+            answer_days: policy.answer_days,
+            reapply_days: policy.reapply_days,
+        };
+        audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    }
+    tx.commit().await?;
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_a_policy_or_every_number_that_is_wrong_is_named() {
+        let policy = Policy::parse(true, " 500", "10", "0").expect("all of it is in range");
+        assert_eq!(policy, Policy { revoke_needs_two: true, trial_tokens: 500, answer_days: 10, reapply_days: 0 });
+        let faults = Policy::parse(false, "-1", "0", "a year").expect_err("none of it is");
+        let fields: Vec<&str> = faults.iter().map(|fault| fault.field.as_ref()).collect();
+        assert_eq!(fields, ["trial_tokens", "answer_days", "reapply_days"]);
+    }
+}
