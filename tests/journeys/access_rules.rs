@@ -1,6 +1,6 @@
 //! The rules of access under a real database: races, what commits together, and the one question for every standing.
 
-use server::access::{self, Action, Answers, DeclineReason, Sent, Verdict, authorize};
+use server::access::{self, Action, Answers, DeclineReason, Form, Sent, Verdict, authorize};
 use server::accounts::{self, Account, Email, Reviewer, Role, Scope, Via, Visitor};
 use server::audit;
 use server::catalog::{self, Model};
@@ -46,7 +46,7 @@ fn complete(model: &Model) -> Answers {
         "privacy",
     ];
     fields.extend(clauses.iter().map(|clause| (format!("agree_{clause}"), "on".to_owned())));
-    Answers::from_fields(fields)
+    Answers::from_fields(Form::built_in(), fields)
 }
 
 async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> ApplicationId {

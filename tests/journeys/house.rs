@@ -24,6 +24,8 @@ const NOUNS: &[&str] = &[
     "access/clause",
     "access/decline",
     "access/form",
+    "access/form_parts",
+    "access/form_rules",
     "access/grant",
     "accounts/secret",
     "catalog/card",

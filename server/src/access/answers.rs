@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::clause::CLAUSES;
-use super::form::{self, TICKED};
+use super::clause::BOX_PREFIX;
+use super::form::{Form, LICENCE_SHOWN, TICKED};
 
 /// The answers. Fields left empty are not kept; names the form does not know never get in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,12 +13,12 @@ use super::form::{self, TICKED};
 pub struct Answers(BTreeMap<String, String>);
 
 impl Answers {
-    /// From the fields of a posted form. Line ends become `\n`; characters that are neither text nor white space are dropped,
+    /// From the fields that the page of `form` posted. Line ends become `\n`; characters that are neither text nor white space are dropped,
     /// because the database cannot keep them all and no reader can see them.
-    pub fn from_fields(fields: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn from_fields(form: &Form, fields: impl IntoIterator<Item = (String, String)>) -> Self {
         let answers = fields
             .into_iter()
-            .filter(|(name, _)| form::knows(name))
+            .filter(|(name, _)| form.knows(name))
             .map(|(name, value)| {
                 let value: String = value
                     .replace("\r\n", "\n")
@@ -50,7 +50,7 @@ impl Answers {
 
     /// The same answers with nothing attested: what an earlier application is copied as, and what is left when the licence changed.
     pub(super) fn without_attestations(mut self) -> Self {
-        self.0.retain(|name, _| name != form::LICENCE_SHOWN && !CLAUSES.iter().any(|clause| clause.field == name));
+        self.0.retain(|name, _| name != LICENCE_SHOWN && !name.starts_with(BOX_PREFIX));
         self
     }
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Answers {
-        Answers::from_fields(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Answers::from_fields(Form::built_in(), pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use time::Duration;
 use super::answers::Answers;
 use super::check::{self, Attestation};
 use super::decline::DeclineReason;
+use super::form::Form;
 use super::grant::{GRANT_LIFE_MAX, Grant};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Refusal};
@@ -153,7 +154,7 @@ impl Application {
     pub fn submit(self, licence: Option<&str>, now: Timestamp) -> Result<(Self, Vec<Attestation>), Error> {
         match self.state {
             State::Draft => {
-                let attestations = check::check(&self.answers, licence, now).map_err(Error::Invalid)?;
+                let attestations = check::check(Form::built_in(), &self.answers, licence, now).map_err(Error::Invalid)?;
                 let state = State::Submitted { at: now };
                 Ok((Self { licence_sha256: licence.map(str::to_owned), updated_at: now, state, ..self }, attestations))
             }
@@ -259,7 +260,7 @@ mod tests {
             other => panic!("{other} is no state"),
         };
         let begun = Application::begin(AccountId::fresh(), ModelId::fresh(), BEFORE);
-        Application { answers: Answers::from_fields(complete(Some(LICENCE))), state, ..begun }
+        Application { answers: Answers::from_fields(Form::built_in(), complete(Some(LICENCE))), state, ..begun }
     }
 
     fn run(application: Application, command: Command) -> Result<Application, Error> {

@@ -1,9 +1,9 @@
 //! Whether the answers make an application: every fault by its field, or what follows from them.
 
 use super::answers::Answers;
-use super::clause::{CAPACITIES, CLAUSES, Source};
+use super::clause::{CAPACITIES, CAPACITY, Source};
 use super::country;
-use super::form::{self, Field, Kind, MONTHS_MAX, Need};
+use super::form::{Field, Form, Kind, LICENCE_SHOWN, MONTHS_MAX, Need};
 use crate::accounts::Email;
 use crate::clock::Timestamp;
 use crate::error::FieldError;
@@ -23,20 +23,20 @@ pub struct Attestation {
 
 /// Checks everything and returns what is attested. `licence`: the text in force now, which has to be the one that was shown.
 /// Errors: every fault there is, in the order of the form.
-pub(super) fn check(answers: &Answers, licence: Option<&str>, now: Timestamp) -> Result<Vec<Attestation>, Vec<FieldError>> {
+pub(super) fn check(form: &Form, answers: &Answers, licence: Option<&str>, now: Timestamp) -> Result<Vec<Attestation>, Vec<FieldError>> {
     let mut faults: Vec<FieldError> =
-        form::fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name, message))).collect();
-    if answers.get(form::LICENCE_SHOWN) != licence.unwrap_or_default() {
-        faults.push(FieldError::new(form::LICENCE_SHOWN, "changed while you were writing; read the new text and agree to its clauses"));
+        form.fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name.clone(), message))).collect();
+    if answers.get(LICENCE_SHOWN) != licence.unwrap_or_default() {
+        faults.push(FieldError::new(LICENCE_SHOWN, "changed while you were writing; read the new text and agree to its clauses"));
     }
-    for clause in CLAUSES.iter().filter(|clause| !answers.is_ticked(clause.field)) {
-        faults.push(FieldError::new(clause.field, "has to be agreed to"));
+    for clause in form.clauses().iter().filter(|clause| !answers.is_ticked(&clause.field)) {
+        faults.push(FieldError::new(clause.field.clone(), "has to be agreed to"));
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    let capacity = CAPACITIES.iter().filter(|(value, _, _)| *value == answers.get("capacity"));
-    let clauses = CLAUSES.iter().map(|clause| (clause.id, clause.wording, clause.source));
+    let capacity = CAPACITIES.iter().filter(|(value, _, _)| *value == answers.get(CAPACITY));
+    let clauses = form.clauses().iter().map(|clause| (clause.id.as_str(), clause.wording.as_str(), clause.source));
     Ok(clauses
         .chain(capacity.map(|(_, id, wording)| (*id, *wording, Source::Licence)))
         .map(|(id, wording, source)| Attestation {
@@ -58,36 +58,36 @@ pub(super) fn months(answers: &Answers) -> Option<u8> {
 
 /// Whether the question has to be answered, as the other answers stand.
 pub(super) fn is_needed(field: &Field, answers: &Answers) -> bool {
-    match field.need {
+    match &field.need {
         Need::Always => true,
         Need::Optional => false,
-        Need::When(on, values) => values.contains(&answers.get(on)),
+        Need::When { field, is } => is.iter().any(|value| value == answers.get(field)),
     }
 }
 
 /// Whether the question has any answer.
 pub(super) fn is_answered(field: &Field, answers: &Answers) -> bool {
-    match field.kind {
-        Kind::Ticks(ticks) => ticks.iter().any(|(value, _)| answers.is_ticked(&format!("{}_{value}", field.name))),
-        Kind::Line { .. } | Kind::Text { .. } | Kind::Choice(_) | Kind::Country => !answers.get(field.name).is_empty(),
-        Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => !answers.get(field.name).is_empty(),
+    match &field.kind {
+        Kind::Ticks { of } => of.iter().any(|listed| answers.is_ticked(&field.box_name(&listed.value))),
+        Kind::Line { .. } | Kind::Text { .. } | Kind::Choice { .. } | Kind::Country => !answers.get(&field.name).is_empty(),
+        Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => !answers.get(&field.name).is_empty(),
     }
 }
 
 fn fault(field: &Field, answers: &Answers) -> Option<String> {
     if !is_answered(field, answers) {
-        return is_needed(field, answers).then(|| match field.kind {
-            Kind::Ticks(_) => "tick at least one".into(),
-            Kind::Choice(_) | Kind::Country => "choose one".into(),
+        return is_needed(field, answers).then(|| match &field.kind {
+            Kind::Ticks { .. } => "tick at least one".into(),
+            Kind::Choice { .. } | Kind::Country => "choose one".into(),
             Kind::Line { .. } | Kind::Text { .. } | Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => "is needed".into(),
         });
     }
-    let answer = answers.get(field.name);
-    match field.kind {
-        Kind::Line { chars_max } => line_fault(answer, chars_max),
-        Kind::Text { chars_min, chars_max, words_min } => text_fault(answer, chars_min, chars_max, words_min),
-        Kind::Choice(values) => (!values.iter().any(|(value, _)| *value == answer)).then(|| "choose one of the list".into()),
-        Kind::Ticks(_) => None,
+    let answer = answers.get(&field.name);
+    match &field.kind {
+        Kind::Line { chars_max } => line_fault(answer, *chars_max),
+        Kind::Text { chars_max, chars_min, words_min } => text_fault(answer, *chars_min, *chars_max, *words_min),
+        Kind::Choice { of } => (!of.iter().any(|listed| listed.value == answer)).then(|| "choose one of the list".into()),
+        Kind::Ticks { .. } => None,
         Kind::Country => country::name_of(answer).is_none().then(|| "choose one of the list".into()),
         Kind::Email => Email::parse(answer).err().map(|fault| fault.message.into_owned()),
         Kind::Url => (!is_web_page(answer)).then(|| "is not the address of a web page, such as https://uni.example/people/you".into()),
@@ -171,9 +171,9 @@ pub(super) mod tests {
             ("security_contact", "security@unito.it"),
             ("capacity", "self"),
         ];
-        fields.extend(CLAUSES.iter().map(|clause| (clause.field, "on")));
+        fields.extend(Form::built_in().clauses().iter().map(|clause| (clause.field.as_str(), "on")));
         if let Some(sha256) = licence {
-            fields.push((form::LICENCE_SHOWN, sha256));
+            fields.push((LICENCE_SHOWN, sha256));
         }
         fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
@@ -184,17 +184,22 @@ pub(super) mod tests {
             fields.retain(|(known, _)| known != name);
             fields.push(((*name).to_owned(), (*value).to_owned()));
         }
-        Answers::from_fields(fields)
+        Answers::from_fields(Form::built_in(), fields)
     }
 
     fn fields_at_fault(answers: &Answers) -> Vec<String> {
-        check(answers, Some(LICENCE), NOW).err().unwrap_or_default().into_iter().map(|fault| fault.field.into_owned()).collect()
+        check(Form::built_in(), answers, Some(LICENCE), NOW)
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|fault| fault.field.into_owned())
+            .collect()
     }
 
     #[test]
     fn a_complete_form_attests_every_clause_with_the_licence_that_was_shown() {
-        let attestations = check(&with(&[]), Some(LICENCE), NOW).expect("the form is complete");
-        assert_eq!(attestations.len(), CLAUSES.len() + 1, "every clause, and the capacity");
+        let attestations = check(Form::built_in(), &with(&[]), Some(LICENCE), NOW).expect("the form is complete");
+        assert_eq!(attestations.len(), Form::built_in().clauses().len() + 1, "every clause, and the capacity");
         for attestation in attestations {
             let is_site = attestation.clause.starts_with("site-");
             assert_eq!(attestation.licence_sha256.as_deref(), if is_site { None } else { Some(LICENCE) }, "{}", attestation.clause);
@@ -205,25 +210,28 @@ pub(super) mod tests {
     #[test]
     fn an_empty_form_is_told_everything_that_is_missing_at_once() {
         let missing = fields_at_fault(&Answers::default());
-        for field in form::fields() {
-            assert_eq!(missing.contains(&field.name.to_owned()), matches!(field.need, Need::Always), "{}", field.name);
+        for field in Form::built_in().fields() {
+            assert_eq!(missing.contains(&field.name), matches!(field.need, Need::Always), "{}", field.name);
         }
-        for clause in CLAUSES {
-            assert!(missing.contains(&clause.field.to_owned()), "{}", clause.id);
+        for clause in Form::built_in().clauses() {
+            assert!(missing.contains(&clause.field), "{}", clause.id);
         }
     }
 
     #[test]
     fn each_clause_left_out_is_named() {
-        for clause in CLAUSES {
-            assert_eq!(fields_at_fault(&with(&[(clause.field, "")])), [clause.field]);
+        for clause in Form::built_in().clauses() {
+            assert_eq!(fields_at_fault(&with(&[(&clause.field, "")])), [clause.field.as_str()]);
         }
     }
 
     #[test]
     fn a_licence_that_changed_in_between_has_to_be_read_again() {
-        assert_eq!(fields_at_fault(&with(&[(form::LICENCE_SHOWN, &"0".repeat(64))])), [form::LICENCE_SHOWN]);
-        assert!(check(&Answers::from_fields(complete(None)), None, NOW).is_ok(), "a model without a licence text asks for none");
+        assert_eq!(fields_at_fault(&with(&[(LICENCE_SHOWN, &"0".repeat(64))])), [LICENCE_SHOWN]);
+        assert!(
+            check(Form::built_in(), &Answers::from_fields(Form::built_in(), complete(None)), None, NOW).is_ok(),
+            "a model without a licence text asks for none"
+        );
     }
 
     #[test]

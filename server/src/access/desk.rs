@@ -11,7 +11,7 @@ use super::check::Attestation;
 use super::decline::DeclineReason;
 use super::grant::GRANT_LIFE_MAX;
 use super::state_view::{Badge, GrantView, badge, name_of};
-use super::{held, review, store};
+use super::{form, held, review, store};
 use crate::accounts::{self, Account, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
@@ -100,7 +100,7 @@ fn queue_row(application: &Application, models: &[Model], people: &People, earli
         applicant: people.name(application.applicant),
         title: application.answers.get("title").to_owned(),
         organisation: application.answers.get("organisation").to_owned(),
-        role: in_words("role", &application.answers).to_owned(),
+        role: in_words(form::Form::built_in(), "role", &application.answers).to_owned(),
         waited: application.state.submitted_at().map(|at| when::span(now - at)).unwrap_or_default(),
         is_verified: people.find(application.applicant).is_some_and(|account| account.email_verified_at.is_some()),
         earlier,
@@ -220,7 +220,7 @@ async fn case_page(portal: &Portal, frame: Frame, by: &Reviewer, id: Application
         sent: when::minute(submitted_at),
         waited: matches!(application.state, State::Submitted { .. }).then(|| when::span(now - submitted_at)),
         asked_months: application.answers.get("months").to_owned(),
-        sections: answers_view::read(&application.answers),
+        sections: answers_view::read(form::Form::built_in(), &application.answers),
         attestations,
         licence_sha256: application.licence_sha256.clone(),
         outcome: outcome(&application.state, &people),

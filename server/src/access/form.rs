@@ -1,37 +1,68 @@
-//! The application form for non-commercial research, version 1: what is asked, in which order, and what counts as an answer.
+//! The application form as data: what is asked, in which order, what counts as an answer, and what is agreed to. A form that exists keeps
+//! the rules of `form_rules.rs`, and is named by the SHA-256 of its canonical JSON, so that an application can pin what was shown.
 
-use super::clause;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::clause::Clause;
+use super::form_rules;
+use crate::error::FieldError;
+
+/// A form that keeps the rules, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    layout: Layout,
+    sha256: String,
+}
+
+/// What a form consists of, whether or not it keeps the rules. Keys stand in the order of the alphabet, here and below: so the JSON
+/// that serde writes is the canonical one (RFC 8785), and `jq -jcS . form.json | sha256sum` computes the form's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layout {
+    pub(super) clauses: Vec<Clause>,
+    pub(super) sections: Vec<Section>,
+}
 
 /// A group of questions.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Section {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) intro: &'static str,
-    pub(super) fields: &'static [Field],
+    pub(super) fields: Vec<Field>,
+    pub(super) id: String,
+    pub(super) intro: String,
+    pub(super) title: String,
 }
 
 /// One question.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) hint: &'static str,
-    pub(super) need: Need,
+    pub(super) hint: String,
     pub(super) kind: Kind,
+    pub(super) label: String,
+    pub(super) name: String,
+    pub(super) need: Need,
 }
 
 /// Whether it has to be answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Need {
     Always,
     Optional,
-    /// When the field named first holds one of these values.
-    When(&'static str, &'static [&'static str]),
+    /// When the choice or box `field` holds one of these values.
+    When {
+        field: String,
+        is: Vec<String>,
+    },
 }
 
 /// What counts as an answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Kind {
     /// One line.
     Line {
@@ -39,14 +70,18 @@ pub(super) enum Kind {
     },
     /// Paragraphs.
     Text {
-        chars_min: usize,
         chars_max: usize,
+        chars_min: usize,
         words_min: usize,
     },
-    /// One of these values (first: stored, second: shown).
-    Choice(&'static [(&'static str, &'static str)]),
+    /// One of these.
+    Choice {
+        of: Vec<Listed>,
+    },
     /// Any of these; each box is sent as `{name}_{value}`.
-    Ticks(&'static [(&'static str, &'static str)]),
+    Ticks {
+        of: Vec<Listed>,
+    },
     Country,
     Email,
     Url,
@@ -55,247 +90,125 @@ pub(super) enum Kind {
     Months,
 }
 
+/// One value of a list: what is shown, and what is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    pub(super) label: String,
+    pub(super) value: String,
+}
+
 /// The longest a grant may be asked for.
 pub(super) const MONTHS_MAX: u8 = 12;
 
 /// The value of a ticked box.
 pub(super) const TICKED: &str = "on";
 
-/// Everything that is asked.
-pub(super) const SECTIONS: &[Section] = &[
-    Section { id: "you", title: "You", intro: "Your name and address come from your account.", fields: YOU },
-    Section {
-        id: "sponsor",
-        title: "Sponsor",
-        intro: "Students and postdocs name the person who answers for their work.",
-        fields: SPONSOR,
-    },
-    Section { id: "project", title: "Your project", intro: "What you want to find out, and why with this model.", fields: PROJECT },
-    Section { id: "outputs", title: "What comes of it", intro: "So that everybody knows what to expect.", fields: OUTPUTS },
-    Section { id: "safeguards", title: "Safeguards", intro: "Where the weights will lie, and who can reach them.", fields: SAFEGUARDS },
-    Section { id: "in-whose-name", title: "In whose name", intro: "", fields: CAPACITY },
-];
-
-const LINE: Kind = Kind::Line { chars_max: 200 };
-
-const YOU: &[Field] = &[
-    Field {
-        name: "role",
-        label: "What you are",
-        hint: "",
-        need: Need::Always,
-        kind: Kind::Choice(&[
-            ("undergraduate", "Undergraduate student"),
-            ("graduate_student", "Graduate student"),
-            ("postdoc", "Postdoctoral researcher"),
-            ("academic", "Academic staff"),
-            ("government", "Government"),
-            ("civil_society", "Civil society"),
-            ("industry_lab", "Industry research lab"),
-            ("independent", "Independent researcher"),
-            ("journalist", "Journalist"),
-            ("other", "Other"),
-        ]),
-    },
-    Field {
-        name: "organisation",
-        label: "Organisation",
-        hint: "Its full name. Independent: write “independent”.",
-        need: Need::Always,
-        kind: LINE,
-    },
-    Field { name: "department", label: "Department or group", hint: "", need: Need::Optional, kind: LINE },
-    Field { name: "country", label: "Country", hint: "Where you will work with the model.", need: Need::Always, kind: Kind::Country },
-    Field {
-        name: "profile_url",
-        label: "Profile or publications page",
-        hint: "A page that shows who you are makes a decision quicker. Such as https://uni.example/people/you",
-        need: Need::Optional,
-        kind: Kind::Url,
-    },
-    Field { name: "orcid", label: "ORCID", hint: "Such as 0000-0002-1825-0097.", need: Need::Optional, kind: Kind::Orcid },
-];
-
-const SPONSORED: Need = Need::When("role", &["undergraduate", "graduate_student", "postdoc"]);
-const SPONSOR: &[Field] = &[
-    Field { name: "sponsor_name", label: "Sponsor's name", hint: "Your supervisor or head of group.", need: SPONSORED, kind: LINE },
-    Field {
-        name: "sponsor_email",
-        label: "Sponsor's e-mail",
-        hint: "At their institution, where reviewers can ask.",
-        need: SPONSORED,
-        kind: Kind::Email,
-    },
-    Field {
-        name: "sponsor_relation",
-        label: "How they know your work",
-        hint: "Such as “supervises my doctorate”.",
-        need: SPONSORED,
-        kind: LINE,
-    },
-];
-
-const PROJECT: &[Field] = &[
-    Field { name: "title", label: "Title", hint: "", need: Need::Always, kind: LINE },
-    Field {
-        name: "summary",
-        label: "Research summary",
-        hint: "The question, the method, and why this model is needed: 300 to 4,000 characters, at least 40 words.",
-        need: Need::Always,
-        kind: Kind::Text { chars_min: 300, chars_max: 4_000, words_min: 40 },
-    },
-    Field {
-        name: "lay_summary",
-        label: "In plain words",
-        hint: "The same for somebody outside your field: 80 to 1,500 characters. Shown to reviewers only.",
-        need: Need::Always,
-        kind: Kind::Text { chars_min: 80, chars_max: 1_500, words_min: 10 },
-    },
-    Field {
-        name: "areas",
-        label: "Research areas",
-        hint: "A few words, such as “machine translation, low-resource languages”.",
-        need: Need::Always,
-        kind: LINE,
-    },
-    Field {
-        name: "uses",
-        label: "What you will use the model for",
-        hint: "",
-        need: Need::Always,
-        kind: Kind::Ticks(&[
-            ("evaluation", "Evaluation"),
-            ("interpretability", "Interpretability"),
-            ("bias", "Bias and toxicity"),
-            ("safety", "Safety"),
-            ("methods", "New methods"),
-            ("education", "Education"),
-            ("other", "Something else"),
-        ]),
-    },
-    Field { name: "uses_text", label: "What else", hint: "", need: Need::When("uses_other", &[TICKED]), kind: LINE },
-    Field {
-        name: "months",
-        label: "For how many months",
-        hint: "1 to 12. When the time is over you can apply again with the same answers.",
-        need: Need::Always,
-        kind: Kind::Months,
-    },
-    Field { name: "funding", label: "Funding", hint: "Who pays for the work, if anybody.", need: Need::Optional, kind: LINE },
-    Field {
-        name: "commercial",
-        label: "Is anything about the project commercial?",
-        hint: "A company's money, staff or products; a start-up; paid work.",
-        need: Need::Always,
-        kind: Kind::Choice(&[("no", "No"), ("yes", "Yes, in part; I explain below")]),
-    },
-    Field {
-        name: "commercial_text",
-        label: "What is commercial about it",
-        hint: "Who is involved, and why the use of the model is still non-commercial research.",
-        need: Need::When("commercial", &["yes"]),
-        kind: Kind::Text { chars_min: 40, chars_max: 1_500, words_min: 5 },
-    },
-];
-
-const OUTPUTS: &[Field] = &[
-    Field {
-        name: "publication_plan",
-        label: "What you plan to publish",
-        hint: "",
-        need: Need::Optional,
-        kind: Kind::Text { chars_min: 0, chars_max: 1_500, words_min: 0 },
-    },
-    Field {
-        name: "derived_weights",
-        label: "Will you make weights from these?",
-        hint: "Fine-tuned, distilled, merged or converted.",
-        need: Need::Always,
-        kind: Kind::Choice(&[
-            ("none", "No"),
-            ("internal", "Yes, kept inside my group"),
-            ("release", "Yes, to be released under the same terms"),
-        ]),
-    },
-    Field {
-        name: "ethics",
-        label: "Ethics approval",
-        hint: "Its number and board, where one is needed.",
-        need: Need::Optional,
-        kind: LINE,
-    },
-];
-
-const SAFEGUARDS: &[Field] = &[
-    Field {
-        name: "storage_kind",
-        label: "Where weights and computing will be",
-        hint: "",
-        need: Need::Always,
-        kind: Kind::Choice(&[("institution", "At my institution"), ("cloud", "With a cloud provider"), ("own", "On a machine of my own")]),
-    },
-    Field {
-        name: "storage_location",
-        label: "Which place",
-        hint: "The cluster or machine, or the cloud provider and region.",
-        need: Need::Always,
-        kind: LINE,
-    },
-    Field {
-        name: "controls",
-        label: "How access is controlled",
-        hint: "Tick what holds.",
-        need: Need::Always,
-        kind: Kind::Ticks(&[
-            ("encryption", "The disk is encrypted"),
-            ("accounts", "Every person has a named account"),
-            ("unshared", "The weights lie in no shared folder"),
-        ]),
-    },
-    Field {
-        name: "controls_text",
-        label: "Anything else about it",
-        hint: "",
-        need: Need::Optional,
-        kind: Kind::Text { chars_min: 0, chars_max: 1_500, words_min: 0 },
-    },
-    Field {
-        name: "security_contact",
-        label: "Security contact",
-        hint: "An e-mail address that is read when something leaks; yours is fine.",
-        need: Need::Always,
-        kind: Kind::Email,
-    },
-];
-
-const CAPACITY: &[Field] = &[Field {
-    name: "capacity",
-    label: "I agree",
-    hint: "",
-    need: Need::Always,
-    kind: Kind::Choice(&[("self", "for myself, as a person"), ("entity", "for my organisation, which I have the authority to bind")]),
-}];
-
-/// Every question, section by section.
-pub(super) fn fields() -> impl Iterator<Item = &'static Field> {
-    SECTIONS.iter().flat_map(|section| section.fields)
-}
-
 /// The hidden field that says which licence text the page showed.
 pub(super) const LICENCE_SHOWN: &str = "licence_shown";
 
-/// Whether the form sends a field `name`.
-pub(super) fn knows(name: &str) -> bool {
-    name == LICENCE_SHOWN
-        || clause::CLAUSES.iter().any(|clause| clause.field == name)
-        || fields().any(|field| match field.kind {
-            Kind::Ticks(ticks) => name
-                .strip_prefix(field.name)
+/// The form for non-commercial research, for models that have none of their own.
+static BUILT_IN: LazyLock<Form> = LazyLock::new(|| Form::from_json(include_str!("form.json")).expect("a test reads the built-in form"));
+
+impl Form {
+    /// The form of every model for which nobody has published another.
+    pub fn built_in() -> &'static Form {
+        &BUILT_IN
+    }
+
+    /// The form that this JSON describes. Errors: every rule it breaks, each with its place.
+    pub fn from_json(json: &str) -> Result<Form, Vec<FieldError>> {
+        Form::new(Layout::from_json(json).map_err(|fault| vec![fault])?)
+    }
+
+    /// The form of this layout. Errors: every rule it breaks, each with its place.
+    pub(super) fn new(layout: Layout) -> Result<Form, Vec<FieldError>> {
+        let faults = form_rules::faults(&layout);
+        if !faults.is_empty() {
+            return Err(faults.into_iter().map(FieldError::from).collect());
+        }
+        let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(layout.canonical_json()));
+        Ok(Form { layout, sha256 })
+    }
+
+    /// Its name: SHA-256 of its canonical JSON, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Its groups of questions, in order.
+    pub(super) fn sections(&self) -> &[Section] {
+        &self.layout.sections
+    }
+
+    /// What is agreed to, in order.
+    pub(super) fn clauses(&self) -> &[Clause] {
+        &self.layout.clauses
+    }
+
+    /// Every question, section by section.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.layout.fields()
+    }
+
+    /// The question `name`.
+    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields().find(|field| field.name == name)
+    }
+
+    /// Whether its page sends a field `name`.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        name == LICENCE_SHOWN || self.clauses().iter().any(|clause| clause.field == name) || self.fields().any(|field| field.sends(name))
+    }
+}
+
+impl Layout {
+    /// Reads it, without looking at the rules. Errors: where the JSON is none, or none of a form.
+    pub(super) fn from_json(json: &str) -> Result<Self, FieldError> {
+        serde_json::from_str(json).map_err(|cause| FieldError::new("form", format!("is not the JSON of a form: {cause}")))
+    }
+
+    /// Without white space, keys in the order of the alphabet.
+    pub(super) fn canonical_json(&self) -> String {
+        serde_json::to_string(self).expect("lists of strings and numbers are JSON")
+    }
+
+    /// Every question, section by section.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.sections.iter().flat_map(|section| &section.fields)
+    }
+}
+
+impl Field {
+    /// The names of what its control sends: its own, or one for each box.
+    pub(super) fn sent_names(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Ticks { of } => of.iter().map(|listed| self.box_name(&listed.value)).collect(),
+            Kind::Line { .. } | Kind::Text { .. } | Kind::Choice { .. } | Kind::Country => vec![self.name.clone()],
+            Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => vec![self.name.clone()],
+        }
+    }
+
+    /// The name of the box for one of its values.
+    pub(super) fn box_name(&self, value: &str) -> String {
+        format!("{}_{value}", self.name)
+    }
+
+    fn sends(&self, name: &str) -> bool {
+        match &self.kind {
+            Kind::Ticks { of } => name
+                .strip_prefix(self.name.as_str())
                 .and_then(|rest| rest.strip_prefix('_'))
-                .is_some_and(|value| ticks.iter().any(|(known, _)| *known == value)),
-            Kind::Line { .. } | Kind::Text { .. } | Kind::Choice(_) | Kind::Country => name == field.name,
-            Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => name == field.name,
-        })
+                .is_some_and(|value| of.iter().any(|listed| listed.value == value)),
+            Kind::Line { .. } | Kind::Text { .. } | Kind::Choice { .. } | Kind::Country => name == self.name,
+            Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => name == self.name,
+        }
+    }
+}
+
+/// What the list of a choice shows for `value`; the value itself where it is none of them.
+pub(super) fn label_of<'a>(of: &'a [Listed], value: &'a str) -> &'a str {
+    of.iter().find(|listed| listed.value == value).map_or(value, |listed| &listed.label)
 }
 
 #[cfg(test)]
@@ -303,37 +216,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sections_and_questions_do_not_share_an_id_on_the_page() {
-        for section in SECTIONS {
-            assert!(!knows(section.id), "{} is a section and a question: a label would point at the wrong one", section.id);
-        }
+    fn the_built_in_form_keeps_the_rules_and_has_the_name_that_old_applications_pin() {
+        let form = Form::from_json(include_str!("form.json")).expect("it keeps the rules");
+        assert_eq!(form.sha256(), "89296edbff31d96cb149d727f7f6d9614eaaefe8222be56289863e9953f15d71");
+        assert_eq!((form.sections().len(), form.clauses().len()), (6, 13));
     }
 
     #[test]
-    fn no_two_questions_share_a_name() {
-        let mut names: Vec<String> = fields()
-            .flat_map(|field| match field.kind {
-                Kind::Ticks(ticks) => ticks.iter().map(|(value, _)| format!("{}_{value}", field.name)).collect(),
-                _ => vec![field.name.to_owned()],
-            })
-            .chain(clause::CLAUSES.iter().map(|clause| clause.field.to_owned()))
-            .collect();
-        for name in &names {
-            assert!(knows(name), "{name} would be dropped");
-        }
-        let all = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), all);
-        assert!(!knows("state") && !knows("uses_") && !knows("csrf"));
-    }
-
-    #[test]
-    fn a_condition_names_a_field_that_exists() {
-        for field in fields() {
-            if let Need::When(on, values) = field.need {
-                assert!(knows(on) && !values.is_empty(), "{} depends on {on}", field.name);
+    fn the_canonical_json_has_no_space_and_its_keys_in_order() {
+        fn sorted(value: serde_json::Value) -> serde_json::Value {
+            match value {
+                serde_json::Value::Object(map) => {
+                    let mut keys: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+                    keys.sort_by(|a, b| a.0.cmp(&b.0));
+                    serde_json::Value::Object(keys.into_iter().collect())
+                }
+                serde_json::Value::Array(list) => serde_json::Value::Array(list.into_iter().map(sorted).collect()),
+                other => other,
             }
         }
+        let json = Form::built_in().layout.canonical_json();
+        assert_eq!(sorted(serde_json::from_str(&json).unwrap()).to_string(), json);
+    }
+
+    #[test]
+    fn every_name_on_the_page_is_known_and_no_other() {
+        let form = Form::built_in();
+        for name in form.fields().flat_map(Field::sent_names).chain(form.clauses().iter().map(|clause| clause.field.clone())) {
+            assert!(form.knows(&name), "{name} would be dropped");
+        }
+        assert!(!form.knows("state") && !form.knows("uses_") && !form.knows("uses") && !form.knows("csrf"));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::answers::Answers;
 use super::check::{is_answered, is_needed};
-use super::clause::{CLAUSES, Source};
+use super::clause::{Clause, Source};
 use super::country::COUNTRIES;
-use super::form::{Field, Kind, MONTHS_MAX, Need, SECTIONS};
+use super::form::{Field, Form, Kind, Listed, MONTHS_MAX, Need};
 use crate::error::FieldError;
 
 /// The whole form.
@@ -18,9 +18,9 @@ pub(super) struct FormView {
 
 /// One group of questions.
 pub(super) struct SectionView {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    pub(super) intro: &'static str,
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) intro: String,
     pub(super) fields: Vec<FieldView>,
     /// How many of the questions that need an answer have one.
     pub(super) answered: usize,
@@ -30,9 +30,9 @@ pub(super) struct SectionView {
 
 /// One question.
 pub(super) struct FieldView {
-    pub(super) name: &'static str,
-    pub(super) label: &'static str,
-    pub(super) hint: &'static str,
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) hint: String,
     pub(super) is_optional: bool,
     pub(super) is_needed: bool,
     pub(super) fault: Option<String>,
@@ -50,15 +50,15 @@ pub(super) enum Control {
 
 /// One value to choose.
 pub(super) struct OptionView {
-    pub(super) value: &'static str,
-    pub(super) label: &'static str,
+    pub(super) value: String,
+    pub(super) label: String,
     pub(super) is_chosen: bool,
 }
 
 /// One box to tick.
 pub(super) struct BoxView {
     pub(super) name: String,
-    pub(super) label: &'static str,
+    pub(super) label: String,
     pub(super) is_ticked: bool,
     pub(super) fault: Option<String>,
 }
@@ -66,7 +66,7 @@ pub(super) struct BoxView {
 /// A fault, for the list at the head of the page.
 pub(super) struct FaultView {
     pub(super) anchor: String,
-    pub(super) label: &'static str,
+    pub(super) label: String,
     pub(super) message: String,
 }
 
@@ -81,75 +81,80 @@ impl FieldView {
 
 impl FormView {
     /// The form with these answers and faults.
-    pub(super) fn new(answers: &Answers, faults: &[FieldError]) -> Self {
-        let sections = SECTIONS.iter().map(|section| {
-            let fields: Vec<FieldView> = section.fields.iter().map(|field| field_view(field, answers, faults)).collect();
+    pub(super) fn new(form: &Form, answers: &Answers, faults: &[FieldError]) -> Self {
+        let sections = form.sections().iter().map(|section| {
             let needed = section.fields.iter().filter(|field| is_needed(field, answers));
             SectionView {
-                id: section.id,
-                title: section.title,
-                intro: section.intro,
+                id: section.id.clone(),
+                title: section.title.clone(),
+                intro: section.intro.clone(),
                 answered: needed.clone().filter(|field| is_answered(field, answers)).count(),
                 needed: needed.count(),
-                fields,
+                fields: section.fields.iter().map(|field| field_view(field, answers, faults)).collect(),
             }
         });
-        let clauses = |source| {
-            CLAUSES.iter().filter(move |clause| clause.source == source).map(|clause| BoxView {
-                name: clause.field.to_owned(),
-                label: clause.wording,
-                is_ticked: answers.is_ticked(clause.field),
-                fault: fault_of(clause.field, faults),
-            })
-        };
         Self {
             sections: sections.collect(),
-            licence_clauses: clauses(Source::Licence).collect(),
-            site_clauses: clauses(Source::Site).collect(),
-            faults: faults.iter().map(fault_view).collect(),
+            licence_clauses: boxes(form.clauses(), Source::Licence, answers, faults),
+            site_clauses: boxes(form.clauses(), Source::Site, answers, faults),
+            faults: faults.iter().map(|fault| fault_view(form, fault)).collect(),
         }
     }
 }
 
+fn boxes(clauses: &[Clause], source: Source, answers: &Answers, faults: &[FieldError]) -> Vec<BoxView> {
+    let boxes = clauses.iter().filter(|clause| clause.source == source).map(|clause| BoxView {
+        name: clause.field.clone(),
+        label: clause.wording.clone(),
+        is_ticked: answers.is_ticked(&clause.field),
+        fault: fault_of(&clause.field, faults),
+    });
+    boxes.collect()
+}
+
 fn field_view(field: &Field, answers: &Answers, faults: &[FieldError]) -> FieldView {
-    let value = answers.typed(field.name).to_owned();
-    let options = |values: &[(&'static str, &'static str)]| {
-        values.iter().map(|(value, label)| OptionView { value, label, is_chosen: answers.get(field.name) == *value }).collect()
-    };
-    let control = match field.kind {
+    let value = answers.typed(&field.name).to_owned();
+    let control = match &field.kind {
         Kind::Line { .. } | Kind::Orcid => Control::Line { value, kind: "text" },
         Kind::Email => Control::Line { value, kind: "email" },
         Kind::Url => Control::Line { value, kind: "url" },
-        Kind::Text { chars_max, .. } => Control::Text { value, rows: if chars_max > 2_000 { 12 } else { 5 } },
+        Kind::Text { chars_max, .. } => Control::Text { value, rows: if *chars_max > 2_000 { 12 } else { 5 } },
         Kind::Months => Control::Number { value, max: MONTHS_MAX },
-        Kind::Choice(values) => Control::Choice { options: options(values) },
-        Kind::Country => Control::Choice { options: options(COUNTRIES) },
-        Kind::Ticks(ticks) => {
-            let boxes = ticks.iter().map(|(value, label)| {
-                let name = format!("{}_{value}", field.name);
-                BoxView { is_ticked: answers.is_ticked(&name), name, label, fault: None }
+        Kind::Choice { of } => {
+            let values = of.iter().map(|Listed { value, label }| (value.as_str(), label.as_str()));
+            Control::Choice { options: options(values, answers.get(&field.name)) }
+        }
+        Kind::Country => Control::Choice { options: options(COUNTRIES.iter().copied(), answers.get(&field.name)) },
+        Kind::Ticks { of } => {
+            let boxes = of.iter().map(|listed| {
+                let name = field.box_name(&listed.value);
+                BoxView { is_ticked: answers.is_ticked(&name), name, label: listed.label.clone(), fault: None }
             });
             Control::Boxes { boxes: boxes.collect() }
         }
     };
     FieldView {
-        name: field.name,
-        label: field.label,
-        hint: field.hint,
+        name: field.name.clone(),
+        label: field.label.clone(),
+        hint: field.hint.clone(),
         is_optional: matches!(field.need, Need::Optional),
         is_needed: is_needed(field, answers),
-        fault: fault_of(field.name, faults),
+        fault: fault_of(&field.name, faults),
         control,
     }
+}
+
+fn options<'a>(values: impl Iterator<Item = (&'a str, &'a str)>, chosen: &str) -> Vec<OptionView> {
+    values.map(|(value, label)| OptionView { value: value.to_owned(), label: label.to_owned(), is_chosen: value == chosen }).collect()
 }
 
 fn fault_of(name: &str, faults: &[FieldError]) -> Option<String> {
     faults.iter().find(|fault| fault.field == name).map(|fault| fault.message.to_string())
 }
 
-fn fault_view(fault: &FieldError) -> FaultView {
-    let field = super::form::fields().find(|field| field.name == fault.field);
-    let clause = CLAUSES.iter().find(|clause| clause.field == fault.field);
-    let label = field.map(|field| field.label).or(clause.map(|clause| clause.wording.trim_end_matches('.'))).unwrap_or("The licence");
+fn fault_view(form: &Form, fault: &FieldError) -> FaultView {
+    let field = form.field(&fault.field).map(|field| field.label.as_str());
+    let clause = form.clauses().iter().find(|clause| clause.field == fault.field).map(|clause| clause.wording.trim_end_matches('.'));
+    let label = field.or(clause).unwrap_or("The licence").to_owned();
     FaultView { anchor: fault.field.to_string(), label, message: fault.message.to_string() }
 }

@@ -12,8 +12,9 @@ use time::Duration;
 
 use super::application::{Application, State};
 use super::decline::DeclineReason;
+use super::form::Form;
 use super::grant::HeldGrant;
-use super::{form, operate, review, store};
+use super::{operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError};
@@ -100,10 +101,9 @@ fn cursor<Id: std::str::FromStr>(paging: &Paging) -> Result<Option<Id>, FieldErr
 
 /// An application as the Hub tells of it. `fields` are the answers, by the names that the form gives them.
 fn request(application: &Application, status: Status, person: &Account) -> Value {
-    let fields: Map<String, Value> = form::SECTIONS
-        .iter()
-        .flat_map(|section| section.fields)
-        .map(|field| (field.label.to_owned(), json!(application.answers.get(field.name))))
+    let fields: Map<String, Value> = Form::built_in()
+        .fields()
+        .map(|field| (field.label.clone(), json!(application.answers.get(&field.name))))
         .filter(|(_, answer)| answer.as_str().is_some_and(|answer| !answer.is_empty()))
         .collect();
     json!({

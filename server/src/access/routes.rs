@@ -125,7 +125,7 @@ async fn form_page(
         email: by.account.email.to_string(),
         model: model.full_name(),
         action: format!("{}/apply", model.path()),
-        form: FormView::new(&prefill.answers, faults),
+        form: FormView::new(form::Form::built_in(), &prefill.answers, faults),
         licence,
         licence_sha256: model.licence_sha256.clone().unwrap_or_default(),
         licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
@@ -142,7 +142,7 @@ async fn submit(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
-    let answers = Answers::from_fields(fields);
+    let answers = Answers::from_fields(form::Form::built_in(), fields);
     match apply::submit(&portal, &by.account, &model, answers.clone()).await {
         Ok(Sent::Fresh(id)) => {
             Ok(see_other(&format!("/applications/{id}"), Some("Your application was sent. A receipt is on its way to you.")))
@@ -175,7 +175,7 @@ async fn save_draft(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
-    apply::save_draft(&portal, &by.account, &model, Answers::from_fields(fields)).await?;
+    apply::save_draft(&portal, &by.account, &model, Answers::from_fields(form::Form::built_in(), fields)).await?;
     Ok(see_other(&format!("{}/apply", model.path()), Some("Draft saved. Only you can see it; come back to it at any time.")))
 }
 
@@ -288,7 +288,7 @@ async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<
         steps: steps(&application),
         decision: decision(&application.state),
         grant,
-        sections: answers_view::read(&application.answers),
+        sections: answers_view::read(form::Form::built_in(), &application.answers),
         recorded: events.iter().rev().map(recorded).collect(),
         may_withdraw: matches!(application.state, State::Draft | State::Submitted { .. }),
         is_draft: matches!(application.state, State::Draft),

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, FieldError};
 
-/// The largest form we read; the longest field is a research summary of 4,000 characters.
-pub const FORM_BYTES_MAX: usize = 128 * 1024;
+/// The largest form we read. An application's answers hold 30,000 characters at most, each of up to twelve bytes on its way.
+pub const FORM_BYTES_MAX: usize = 384 * 1024;
 const CONTEXT: &str = "sluice 2026 form token";
 
 /// The seed of this browser, in the request's extensions once the middleware has seen it.
