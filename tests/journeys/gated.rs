@@ -73,8 +73,10 @@ pub async fn answers(person: &Person, path: &str) -> Vec<(String, String)> {
     for part in page.text.split("name=\"agree_").skip(1) {
         fields.push((format!("agree_{}", part.split('"').next().unwrap()), "on".into()));
     }
-    let (_, rest) = page.text.split_once("name=\"licence_shown\" value=\"").unwrap_or_else(|| panic!("no form: {}", page.text));
-    fields.push(("licence_shown".into(), rest.split('"').next().unwrap().to_owned()));
+    for shown in ["licence_shown", "form_shown"] {
+        let (_, rest) = page.text.split_once(&format!("name=\"{shown}\" value=\"")).unwrap_or_else(|| panic!("no form: {}", page.text));
+        fields.push((shown.into(), rest.split('"').next().unwrap().to_owned()));
+    }
     fields
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::answers_view::{self, Answered};
 use super::clause::BOX_PREFIX;
-use super::form::{Form, LICENCE_SHOWN, TICKED};
+use super::form::{FORM_SHOWN, Field, Form, Kind, LICENCE_SHOWN, TICKED};
 
 /// The answers. Fields left empty are not kept; names the form does not know never get in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +55,39 @@ impl Answers {
         self
     }
 
+    /// Whether nothing was answered at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name of the form that they were written on. Pages showed the built-in one before they named it.
+    pub(super) fn form_shown(&self) -> &str {
+        match self.get(FORM_SHOWN) {
+            "" => Form::built_in().sha256(),
+            name => name,
+        }
+    }
+
+    /// The same answers on another form: those to questions that it asks in the same way, and ticks under clauses of the same words.
+    /// The answers that have no place there are told apart, so that nothing is lost unseen.
+    pub(super) fn moved(self, from: &Form, to: &Form) -> (Self, Vec<Answered>) {
+        let mut kept: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in &self.0 {
+            let clause = from.clauses().iter().find(|clause| clause.field == *name);
+            let is_kept = match clause {
+                Some(clause) => to.clauses().contains(clause),
+                None => name == LICENCE_SHOWN || to.fields().any(|field| takes(field, from, name, value)),
+            };
+            if is_kept {
+                kept.insert(name.clone(), value.clone());
+            }
+        }
+        kept.insert(FORM_SHOWN.to_owned(), to.sha256().to_owned());
+        let dropped = Self(self.0.into_iter().filter(|(name, _)| !kept.contains_key(name)).collect());
+        let left_over = answers_view::read(from, &dropped).into_iter().flat_map(|section| section.answers).collect();
+        (Self(kept), left_over)
+    }
+
     /// SHA-256 of the answers as JSON, fields in the order of their names: what the audit record binds them by.
     pub(super) fn sha256(&self) -> String {
         let json = serde_json::to_vec(&self.0).expect("a map of strings is JSON");
@@ -61,8 +95,23 @@ impl Answers {
     }
 }
 
+/// Whether `field` takes what was sent as `name` from the form `from`: it sends the same name for the same kind of question, and a list
+/// still has what was chosen.
+fn takes(field: &Field, from: &Form, name: &str, value: &str) -> bool {
+    let is_same_kind =
+        from.field(&field.name).is_some_and(|known| std::mem::discriminant(&known.kind) == std::mem::discriminant(&field.kind));
+    let is_listed = match &field.kind {
+        Kind::Choice { of } => of.iter().any(|listed| listed.value == value.trim()),
+        Kind::Line { .. } | Kind::Text { .. } | Kind::Ticks { .. } | Kind::Country => true,
+        Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => true,
+    };
+    is_same_kind && is_listed && field.sends(name)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::form::Need;
+    use super::super::form_rules::tests::{built_in, question};
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Answers {
@@ -82,6 +131,48 @@ mod tests {
     fn a_copy_attests_nothing() {
         let answers = of(&[("title", "t"), ("agree_adult", "on"), ("licence_shown", "ab")]).without_attestations();
         assert_eq!(answers, of(&[("title", "t")]));
+    }
+
+    #[test]
+    fn answers_move_to_another_form_by_name_and_kind_and_what_has_no_place_is_told() {
+        let mut layout = built_in();
+        layout.sections[0].fields.retain(|field| field.name != "department");
+        for section in &mut layout.sections {
+            for field in &mut section.fields {
+                match (field.name.as_str(), &mut field.kind) {
+                    ("role", Kind::Choice { of }) => of.retain(|listed| listed.value != "journalist"),
+                    ("uses", Kind::Ticks { of }) => of.retain(|listed| listed.value != "bias"),
+                    ("funding", kind) => *kind = Kind::Text { chars_max: 900, chars_min: 0, words_min: 0 },
+                    _ => {}
+                }
+            }
+        }
+        layout.sections[0].fields.push(question("size", Kind::Country, Need::Always));
+        layout.clauses[0].wording = "Something else altogether.".into();
+        let to = Form::new(layout).expect("it keeps the rules");
+        let written = [
+            ("title", " t"),
+            ("department", "Logic"),
+            ("role", "journalist"),
+            ("uses_bias", "on"),
+            ("uses_safety", "on"),
+            ("funding", "ERC"),
+            ("agree_non_commercial", "on"),
+            ("agree_adult", "on"),
+            ("licence_shown", "ab"),
+        ];
+        let (moved, left_over) = of(&written).moved(Form::built_in(), &to);
+        let kept: Vec<(&str, &str)> = moved.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected = [("agree_adult", "on"), (FORM_SHOWN, to.sha256()), ("licence_shown", "ab"), ("title", " t"), ("uses_safety", "on")];
+        assert_eq!(kept, expected);
+        let told: Vec<String> = left_over.iter().map(|left| format!("{}: {}", left.label, left.lines.join("/"))).collect();
+        let expected = [
+            "What you are: Journalist",
+            "Department or group: Logic",
+            "What you will use the model for: Bias and toxicity",
+            "Funding: ERC",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

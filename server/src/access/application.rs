@@ -28,6 +28,8 @@ pub struct Application {
     pub answers: Answers,
     /// The licence text that was agreed to, once submitted.
     pub licence_sha256: Option<String>,
+    /// The form that was filled in, once submitted.
+    pub form_sha256: Option<String>,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When anything about it changed last.
@@ -134,6 +136,7 @@ impl Application {
             model,
             answers: Answers::default(),
             licence_sha256: None,
+            form_sha256: None,
             created_at: now,
             updated_at: now,
             state: State::Draft,
@@ -150,13 +153,14 @@ impl Application {
         }
     }
 
-    /// Sends it. `licence`: the model's licence text now. Errors: every fault in the answers; `Conflict` unless it is a draft.
-    pub fn submit(self, licence: Option<&str>, now: Timestamp) -> Result<(Self, Vec<Attestation>), Error> {
+    /// Sends it. `form`: what its model asks now; `licence`: the model's licence text now. Errors: every fault in the answers; `Conflict` unless it is a draft.
+    pub fn submit(self, form: &Form, licence: Option<&str>, now: Timestamp) -> Result<(Self, Vec<Attestation>), Error> {
         match self.state {
             State::Draft => {
-                let attestations = check::check(Form::built_in(), &self.answers, licence, now).map_err(Error::Invalid)?;
+                let attestations = check::check(form, &self.answers, licence, now).map_err(Error::Invalid)?;
                 let state = State::Submitted { at: now };
-                Ok((Self { licence_sha256: licence.map(str::to_owned), updated_at: now, state, ..self }, attestations))
+                let form_sha256 = Some(form.sha256().to_owned());
+                Ok((Self { licence_sha256: licence.map(str::to_owned), form_sha256, updated_at: now, state, ..self }, attestations))
             }
             State::Submitted { .. } | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => {
                 Err(self.state.conflict())
@@ -203,6 +207,11 @@ impl Application {
 
     fn decided_by_another(&self, by: AccountId) -> Result<(), Error> {
         if by == self.applicant { Err(own_application().into()) } else { Ok(()) }
+    }
+
+    /// The name of the form it answers.
+    pub(super) fn form_name(&self) -> &str {
+        self.form_sha256.as_deref().unwrap_or_else(|| self.answers.form_shown())
     }
 
     /// For how long access is asked, if that can be read from the answers.
@@ -267,7 +276,7 @@ mod tests {
         let reviewer = AccountId::fresh();
         match command {
             Command::SaveDraft => application.save_draft(Answers::default(), NOW),
-            Command::Submit => application.submit(Some(LICENCE), NOW).map(|(application, _)| application),
+            Command::Submit => application.submit(Form::built_in(), Some(LICENCE), NOW).map(|(application, _)| application),
             Command::Withdraw => application.withdraw(NOW),
             Command::Approve => application.approve(reviewer, NOW + Duration::days(30), "", NOW).map(|(application, _)| application),
             Command::Decline => application.decline(reviewer, DeclineReason::PurposeUnclear, "", NOW),
@@ -335,7 +344,7 @@ mod tests {
     #[test]
     fn what_is_not_complete_stays_a_draft() {
         let draft = application("draft").save_draft(Answers::default(), NOW).expect("drafts keep anything");
-        assert!(matches!(draft.submit(Some(LICENCE), NOW), Err(Error::Invalid(faults)) if faults.len() > 20));
+        assert!(matches!(draft.submit(Form::built_in(), Some(LICENCE), NOW), Err(Error::Invalid(faults)) if faults.len() > 20));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::answers::Answers;
 use super::application::{Application, State};
 use super::grant::{Grant, Standing};
-use super::store;
+use super::{forms, store};
 use crate::accounts::{self, Account};
 use crate::audit::{self, Event};
 use crate::catalog::{Gate, Model};
@@ -103,7 +103,8 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
         return Ok(Sent::Already(application.id));
     }
     let draft = application.save_draft(answers, now)?;
-    let submitted = draft.clone().submit(model.licence_sha256.as_deref(), now).and_then(|submitted| {
+    let form = forms::current(&mut tx, model.id).await?;
+    let submitted = draft.clone().submit(&form, model.licence_sha256.as_deref(), now).and_then(|submitted| {
         portal.limits.applications.check(&applicant.id.to_string())?;
         Ok(submitted)
     });
@@ -115,12 +116,14 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
             return Err(refused);
         }
     };
+    store::insert_form(&mut tx, &form, None, now).await?;
     store::save(&mut tx, &application).await?;
     store::insert_attestations(&mut tx, application.id, &attestations).await?;
     let event = Event::ApplicationSubmitted {
         application: application.id,
         model: model.id,
         licence_sha256: application.licence_sha256.clone(),
+        form_sha256: form.sha256().to_owned(),
         answers_sha256: application.answers.sha256(),
     };
     audit::record(&mut tx, now, Some(applicant.id), &event).await?;

@@ -2,8 +2,8 @@
 
 use super::answers::Answers;
 use super::clause::{CAPACITIES, CAPACITY, Source};
-use super::country;
 use super::form::{Field, Form, Kind, LICENCE_SHOWN, MONTHS_MAX, Need};
+use super::{country, forms};
 use crate::accounts::Email;
 use crate::clock::Timestamp;
 use crate::error::FieldError;
@@ -21,11 +21,15 @@ pub struct Attestation {
     pub at: Timestamp,
 }
 
-/// Checks everything and returns what is attested. `licence`: the text in force now, which has to be the one that was shown.
+/// Checks everything and returns what is attested. `licence`: the text in force now, which has to be the one that was
+/// shown, as the form has to be.
 /// Errors: every fault there is, in the order of the form.
 pub(super) fn check(form: &Form, answers: &Answers, licence: Option<&str>, now: Timestamp) -> Result<Vec<Attestation>, Vec<FieldError>> {
-    let mut faults: Vec<FieldError> =
-        form.fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name.clone(), message))).collect();
+    let changed = (answers.form_shown() != form.sha256()).then(forms::changed);
+    let mut faults: Vec<FieldError> = changed
+        .into_iter()
+        .chain(form.fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name.clone(), message))))
+        .collect();
     if answers.get(LICENCE_SHOWN) != licence.unwrap_or_default() {
         faults.push(FieldError::new(LICENCE_SHOWN, "changed while you were writing; read the new text and agree to its clauses"));
     }

@@ -11,7 +11,7 @@ use super::check::Attestation;
 use super::decline::DeclineReason;
 use super::grant::GRANT_LIFE_MAX;
 use super::state_view::{Badge, GrantView, badge, name_of};
-use super::{form, held, review, store};
+use super::{form, forms, held, review, store};
 use crate::accounts::{self, Account, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
@@ -83,24 +83,33 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer) -> R
     let applicants: Vec<AccountId> = waiting.iter().map(|application| application.applicant).collect();
     let sent = store::sent_by(&mut db, &applicants).await?;
     let deciders = decided.iter().flat_map(|application| [Some(application.applicant), decider(&application.state)]).flatten();
+    let forms = forms::of_each(&mut db, &waiting).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(deciders).collect::<Vec<_>>()).await?);
     let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
     page(&QueuePage {
         frame,
         waiting_total,
-        waiting: waiting.iter().map(|a| queue_row(a, &models, &people, earlier(a.applicant), by.0.id, now)).collect(),
+        waiting: waiting.iter().map(|a| queue_row(a, forms.of(a), &models, &people, earlier(a.applicant), by.0.id, now)).collect(),
         decided: decided.iter().map(|application| decided_row(application, &models, &people)).collect(),
     })
 }
 
-fn queue_row(application: &Application, models: &[Model], people: &People, earlier: i64, reader: AccountId, now: Timestamp) -> QueueRow {
+fn queue_row(
+    application: &Application,
+    form: &form::Form,
+    models: &[Model],
+    people: &People,
+    earlier: i64,
+    reader: AccountId,
+    now: Timestamp,
+) -> QueueRow {
     QueueRow {
         path: format!("/review/{}", application.id),
         model: name_of(models, application.model).0,
         applicant: people.name(application.applicant),
         title: application.answers.get("title").to_owned(),
         organisation: application.answers.get("organisation").to_owned(),
-        role: in_words(form::Form::built_in(), "role", &application.answers).to_owned(),
+        role: in_words(form, "role", &application.answers).to_owned(),
         waited: application.state.submitted_at().map(|at| when::span(now - at)).unwrap_or_default(),
         is_verified: people.find(application.applicant).is_some_and(|account| account.email_verified_at.is_some()),
         earlier,
@@ -220,7 +229,7 @@ async fn case_page(portal: &Portal, frame: Frame, by: &Reviewer, id: Application
         sent: when::minute(submitted_at),
         waited: matches!(application.state, State::Submitted { .. }).then(|| when::span(now - submitted_at)),
         asked_months: application.answers.get("months").to_owned(),
-        sections: answers_view::read(form::Form::built_in(), &application.answers),
+        sections: answers_view::read(&forms::of(&mut db, &application).await?, &application.answers),
         attestations,
         licence_sha256: application.licence_sha256.clone(),
         outcome: outcome(&application.state, &people),

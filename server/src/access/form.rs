@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::clause::Clause;
 use super::form_rules;
-use crate::error::FieldError;
+use crate::error::{Error, FieldError};
 
 /// A form that keeps the rules, with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,9 @@ pub(super) const TICKED: &str = "on";
 /// The hidden field that says which licence text the page showed.
 pub(super) const LICENCE_SHOWN: &str = "licence_shown";
 
+/// The hidden field that says which form the page showed.
+pub(super) const FORM_SHOWN: &str = "form_shown";
+
 /// The form for non-commercial research, for models that have none of their own.
 static BUILT_IN: LazyLock<Form> = LazyLock::new(|| Form::from_json(include_str!("form.json")).expect("a test reads the built-in form"));
 
@@ -127,13 +130,29 @@ impl Form {
         if !faults.is_empty() {
             return Err(faults.into_iter().map(FieldError::from).collect());
         }
+        Ok(Form::named(layout))
+    }
+
+    /// The form that was kept under this name. Rules may have become stricter since; what was published stays readable.
+    /// Errors: `Internal` if it is not what its name says.
+    pub(super) fn kept(layout: Layout, sha256: &str) -> Result<Form, Error> {
+        let form = Form::named(layout);
+        if form.sha256 == sha256 { Ok(form) } else { Err(Error::internal(format!("the form {sha256} was changed in the database"))) }
+    }
+
+    fn named(layout: Layout) -> Form {
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(layout.canonical_json()));
-        Ok(Form { layout, sha256 })
+        Form { layout, sha256 }
     }
 
     /// Its name: SHA-256 of its canonical JSON, in hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// What it consists of.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// Its groups of questions, in order.
@@ -158,7 +177,9 @@ impl Form {
 
     /// Whether its page sends a field `name`.
     pub(super) fn knows(&self, name: &str) -> bool {
-        name == LICENCE_SHOWN || self.clauses().iter().any(|clause| clause.field == name) || self.fields().any(|field| field.sends(name))
+        matches!(name, LICENCE_SHOWN | FORM_SHOWN)
+            || self.clauses().iter().any(|clause| clause.field == name)
+            || self.fields().any(|field| field.sends(name))
     }
 }
 
@@ -194,7 +215,8 @@ impl Field {
         format!("{}_{value}", self.name)
     }
 
-    fn sends(&self, name: &str) -> bool {
+    /// Whether its control sends a field `name`.
+    pub(super) fn sends(&self, name: &str) -> bool {
         match &self.kind {
             Kind::Ticks { of } => name
                 .strip_prefix(self.name.as_str())

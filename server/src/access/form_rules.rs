@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::clause::{CAPACITIES, CAPACITY};
 use super::country;
-use super::form::{Field, Kind, LICENCE_SHOWN, Layout, Need, TICKED};
+use super::form::{FORM_SHOWN, Field, Kind, LICENCE_SHOWN, Layout, Need, TICKED};
 use super::form_parts::{Found, NAME_BYTES_MAX, TEXT_CHARS_MAX, VALUES_MAX, of_clause, of_question, of_section, shortened};
 use crate::error::FieldError;
 
@@ -20,7 +20,7 @@ const ANSWERS_CHARS_MAX: usize = 30_000;
 /// What an address of a mailbox or a page may hold, in characters.
 const ADDRESS_CHARS: usize = 500;
 /// Names on the page that are the portal's own.
-const RESERVED: &[&str] = &["csrf", "draft", "faults", "form_shown", "id", "licence", LICENCE_SHOWN, "main", "seen", "state", "version"];
+const RESERVED: &[&str] = &["csrf", "draft", "faults", FORM_SHOWN, "id", "licence", LICENCE_SHOWN, "main", "seen", "state", "version"];
 
 /// A rule that a layout breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::answers::Answers;
 use super::check::{is_answered, is_needed};
 use super::clause::{Clause, Source};
 use super::country::COUNTRIES;
-use super::form::{Field, Form, Kind, Listed, MONTHS_MAX, Need};
+use super::form::{FORM_SHOWN, Field, Form, Kind, Listed, MONTHS_MAX, Need};
 use crate::error::FieldError;
 
 /// The whole form.
@@ -155,6 +155,6 @@ fn fault_of(name: &str, faults: &[FieldError]) -> Option<String> {
 fn fault_view(form: &Form, fault: &FieldError) -> FaultView {
     let field = form.field(&fault.field).map(|field| field.label.as_str());
     let clause = form.clauses().iter().find(|clause| clause.field == fault.field).map(|clause| clause.wording.trim_end_matches('.'));
-    let label = field.or(clause).unwrap_or("The licence").to_owned();
+    let label = field.or(clause).unwrap_or(if fault.field == FORM_SHOWN { "The form" } else { "The licence" }).to_owned();
     FaultView { anchor: fault.field.to_string(), label, message: fault.message.to_string() }
 }

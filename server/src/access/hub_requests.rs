@@ -14,7 +14,7 @@ use super::application::{Application, State};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::HeldGrant;
-use super::{operate, review, store};
+use super::{forms, operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError};
@@ -79,8 +79,10 @@ pub(super) async fn list(
         Status::Pending | Status::Rejected => {
             let (after, state) = (cursor(&paging)?, if matches!(status, Status::Pending) { "submitted" } else { "declined" });
             let found = store::of_model(&mut db, model.id, state, after, limit).await?;
+            let forms = forms::of_each(&mut db, &found).await?;
             let people = people(&mut db, found.iter().map(|application| application.applicant)).await?;
-            let rows: Vec<Value> = found.iter().filter_map(|one| Some(request(one, status, find(&people, one.applicant)?))).collect();
+            let rows: Vec<Value> =
+                found.iter().filter_map(|one| Some(request(one, forms.of(one), status, find(&people, one.applicant)?))).collect();
             (rows, found.last().filter(|_| found.len() as i64 == limit).map(|last| last.id.to_string()))
         }
     };
@@ -100,8 +102,8 @@ fn cursor<Id: std::str::FromStr>(paging: &Paging) -> Result<Option<Id>, FieldErr
 }
 
 /// An application as the Hub tells of it. `fields` are the answers, by the names that the form gives them.
-fn request(application: &Application, status: Status, person: &Account) -> Value {
-    let fields: Map<String, Value> = Form::built_in()
+fn request(application: &Application, form: &Form, status: Status, person: &Account) -> Value {
+    let fields: Map<String, Value> = form
         .fields()
         .map(|field| (field.label.clone(), json!(application.answers.get(&field.name))))
         .filter(|(_, answer)| answer.as_str().is_some_and(|answer| !answer.is_empty()))

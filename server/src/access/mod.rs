@@ -15,6 +15,7 @@ mod form;
 mod form_parts;
 mod form_rules;
 mod form_view;
+pub mod forms;
 mod grant;
 mod held;
 mod hub_requests;

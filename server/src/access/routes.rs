@@ -4,14 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
 use askama::Template;
 
-use super::answers::Answers;
-use super::answers_view::{self, AnsweredSection};
+use super::answers_view::{self, Answered, AnsweredSection};
 use super::application::{Application, State};
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::grant::HeldGrant;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
-use super::{desk, form, held, hub_requests, store};
+use super::{desk, form, forms, held, hub_requests, store};
 use crate::accounts::SignedIn;
 use crate::audit;
 use crate::catalog::{self, Model};
@@ -55,6 +54,10 @@ struct ApplyPage {
     model: String,
     action: String,
     form: FormView,
+    form_sha256: String,
+    /// Whether the answers were written on another form, and what of them has no place on this one.
+    is_moved: bool,
+    left_over: Vec<Answered>,
     licence: Option<String>,
     licence_sha256: String,
     licence_fault: Option<String>,
@@ -115,8 +118,10 @@ async fn form_page(
     prefill: Prefill,
     faults: &[FieldError],
 ) -> Result<ApplyPage, Error> {
+    let mut db = portal.db.acquire().await?;
+    let filled = forms::fill(&mut db, model.id, None, prefill.answers).await?;
     let licence = match &model.licence_sha256 {
-        Some(sha256) => catalog::licence(&mut *portal.db.acquire().await?, sha256).await?.map(|licence| licence.body),
+        Some(sha256) => catalog::licence(&mut db, sha256).await?.map(|licence| licence.body),
         None => None,
     };
     Ok(ApplyPage {
@@ -125,7 +130,10 @@ async fn form_page(
         email: by.account.email.to_string(),
         model: model.full_name(),
         action: format!("{}/apply", model.path()),
-        form: FormView::new(form::Form::built_in(), &prefill.answers, faults),
+        form: FormView::new(&filled.form, &filled.answers, faults),
+        form_sha256: filled.form.sha256().to_owned(),
+        is_moved: filled.is_moved && faults.is_empty(),
+        left_over: filled.left_over,
         licence,
         licence_sha256: model.licence_sha256.clone().unwrap_or_default(),
         licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
@@ -142,7 +150,7 @@ async fn submit(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
-    let answers = Answers::from_fields(form::Form::built_in(), fields);
+    let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
     match apply::submit(&portal, &by.account, &model, answers.clone()).await {
         Ok(Sent::Fresh(id)) => {
             Ok(see_other(&format!("/applications/{id}"), Some("Your application was sent. A receipt is on its way to you.")))
@@ -175,7 +183,8 @@ async fn save_draft(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
-    apply::save_draft(&portal, &by.account, &model, Answers::from_fields(form::Form::built_in(), fields)).await?;
+    let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
+    apply::save_draft(&portal, &by.account, &model, answers).await?;
     Ok(see_other(&format!("{}/apply", model.path()), Some("Draft saved. Only you can see it; come back to it at any time.")))
 }
 
@@ -288,7 +297,7 @@ async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<
         steps: steps(&application),
         decision: decision(&application.state),
         grant,
-        sections: answers_view::read(form::Form::built_in(), &application.answers),
+        sections: answers_view::read(&forms::of(&mut db, &application).await?, &application.answers),
         recorded: events.iter().rev().map(recorded).collect(),
         may_withdraw: matches!(application.state, State::Draft | State::Submitted { .. }),
         is_draft: matches!(application.state, State::Draft),

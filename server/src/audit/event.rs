@@ -8,37 +8,136 @@ use crate::ids::{AccountId, ApplicationId, GrantId, ModelId, TokenId};
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each is named for what happened, and its fields for what they hold")]
 pub enum Event {
-    AccountMade { account: AccountId, role: &'static str },
-    EmailVerified { account: AccountId },
-    SignedIn { account: AccountId },
-    SignInFailed { account: AccountId },
-    PasswordChanged { account: AccountId },
-    AccountRenamed { account: AccountId },
-    RoleChanged { account: AccountId, role: &'static str },
-    AccountClosed { account: AccountId },
-    AccountReopened { account: AccountId },
-    SessionEnded { account: AccountId },
-    TokenMade { account: AccountId, token: TokenId, scopes: Vec<&'static str> },
-    TokenRevoked { account: AccountId, token: TokenId },
-    DeviceApproved { account: AccountId, program: &'static str },
-    DeviceDenied { account: AccountId, program: &'static str },
-    ModelOffered { model: ModelId, name: String, gate: &'static str },
-    GateChanged { model: ModelId, gate: &'static str },
-    ReleaseDrafted { model: ModelId, revision: String },
-    DraftDiscarded { model: ModelId, revision: String },
-    ReleasePublished { model: ModelId, revision: String },
-    ReleaseNamed { model: ModelId, name: String, from: Option<String>, to: String },
-    SigningKeyRotated { from: String, to: String, retires: String },
-    ReleaseYanked { model: ModelId, revision: String, reason: String },
-    ReleaseRestored { model: ModelId, revision: String },
-    ObjectsRemoved { objects: usize, bytes: u64 },
-    ApplicationSubmitted { application: ApplicationId, model: ModelId, licence_sha256: Option<String>, answers_sha256: String },
-    ApplicationWithdrawn { application: ApplicationId },
-    ApplicationApproved { application: ApplicationId, grant: GrantId },
-    ApplicationDeclined { application: ApplicationId, code: &'static str },
-    GrantMade { grant: GrantId, account: AccountId, model: ModelId, days: i64, reason: String },
-    GrantRevoked { grant: GrantId, reason: String },
-    PolicyChanged { model: ModelId, revoke_needs_two: bool, trial_tokens: i32, answer_days: i32, reapply_days: i32 },
+    AccountMade {
+        account: AccountId,
+        role: &'static str,
+    },
+    EmailVerified {
+        account: AccountId,
+    },
+    SignedIn {
+        account: AccountId,
+    },
+    SignInFailed {
+        account: AccountId,
+    },
+    PasswordChanged {
+        account: AccountId,
+    },
+    AccountRenamed {
+        account: AccountId,
+    },
+    RoleChanged {
+        account: AccountId,
+        role: &'static str,
+    },
+    AccountClosed {
+        account: AccountId,
+    },
+    AccountReopened {
+        account: AccountId,
+    },
+    SessionEnded {
+        account: AccountId,
+    },
+    TokenMade {
+        account: AccountId,
+        token: TokenId,
+        scopes: Vec<&'static str>,
+    },
+    TokenRevoked {
+        account: AccountId,
+        token: TokenId,
+    },
+    DeviceApproved {
+        account: AccountId,
+        program: &'static str,
+    },
+    DeviceDenied {
+        account: AccountId,
+        program: &'static str,
+    },
+    ModelOffered {
+        model: ModelId,
+        name: String,
+        gate: &'static str,
+    },
+    GateChanged {
+        model: ModelId,
+        gate: &'static str,
+    },
+    ReleaseDrafted {
+        model: ModelId,
+        revision: String,
+    },
+    DraftDiscarded {
+        model: ModelId,
+        revision: String,
+    },
+    ReleasePublished {
+        model: ModelId,
+        revision: String,
+    },
+    ReleaseNamed {
+        model: ModelId,
+        name: String,
+        from: Option<String>,
+        to: String,
+    },
+    SigningKeyRotated {
+        from: String,
+        to: String,
+        retires: String,
+    },
+    ReleaseYanked {
+        model: ModelId,
+        revision: String,
+        reason: String,
+    },
+    ReleaseRestored {
+        model: ModelId,
+        revision: String,
+    },
+    ObjectsRemoved {
+        objects: usize,
+        bytes: u64,
+    },
+    ApplicationSubmitted {
+        application: ApplicationId,
+        model: ModelId,
+        licence_sha256: Option<String>,
+        form_sha256: String,
+        answers_sha256: String,
+    },
+    ApplicationWithdrawn {
+        application: ApplicationId,
+    },
+    ApplicationApproved {
+        application: ApplicationId,
+        grant: GrantId,
+    },
+    ApplicationDeclined {
+        application: ApplicationId,
+        code: &'static str,
+    },
+    GrantMade {
+        grant: GrantId,
+        account: AccountId,
+        model: ModelId,
+        days: i64,
+        reason: String,
+    },
+    GrantRevoked {
+        grant: GrantId,
+        reason: String,
+    },
+    PolicyChanged {
+        model: ModelId,
+        revoke_needs_two: bool,
+        trial_tokens: i32,
+        answer_days: i32,
+        reapply_days: i32,
+    },
 }
 
 impl Event {
@@ -139,8 +238,8 @@ impl Event {
             | Event::ReleaseRestored { revision, .. } => json!({ "revision": revision }),
             Event::ReleaseNamed { name, from, to, .. } => json!({ "name": name, "from": from, "to": to }),
             Event::SigningKeyRotated { from, retires, .. } => json!({ "from": from, "from_retires": retires }),
-            Event::ApplicationSubmitted { model, licence_sha256, answers_sha256, .. } => {
-                json!({ "model": model, "licence_sha256": licence_sha256, "answers_sha256": answers_sha256 })
+            Event::ApplicationSubmitted { model, licence_sha256, form_sha256, answers_sha256, .. } => {
+                json!({ "model": model, "licence_sha256": licence_sha256, "form_sha256": form_sha256, "answers_sha256": answers_sha256 })
             }
             Event::ApplicationWithdrawn { .. } => json!({}),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),

@@ -16,6 +16,7 @@ struct ApplicationRow {
     model_id: ModelId,
     answers: Json<Answers>,
     licence_sha256: Option<String>,
+    form_sha256: Option<String>,
     state: String,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -47,6 +48,7 @@ impl ApplicationRow {
             model: self.model_id,
             answers: self.answers.0,
             licence_sha256: self.licence_sha256,
+            form_sha256: self.form_sha256,
             created_at: self.created_at,
             updated_at: self.updated_at,
             state,
@@ -76,7 +78,7 @@ pub async fn lock_open(tx: &mut PgConnection, applicant: AccountId, model: Model
     let row = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application
          where account_id = $1 and model_id = $2 and state in ('draft', 'submitted')
          for update"#,
@@ -93,7 +95,7 @@ pub async fn lock(tx: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
     let row = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1
          for update"#,
         id.uuid(),
@@ -108,7 +110,7 @@ pub async fn find(db: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
     let row = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1"#,
         id.uuid(),
     )
@@ -122,7 +124,7 @@ pub async fn of_applicant(db: &mut PgConnection, account: AccountId, limit: i64)
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1
          order by created_at desc, id desc
          limit $2"#,
@@ -139,7 +141,7 @@ pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -
     let row = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1 and model_id = $2
          order by created_at desc, id desc
          limit 1"#,
@@ -156,7 +158,7 @@ pub async fn waiting(db: &mut PgConnection, limit: i64) -> Result<Vec<Applicatio
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where state = 'submitted'
          order by submitted_at, id
          limit $1"#,
@@ -178,7 +180,7 @@ pub async fn decided(db: &mut PgConnection, limit: i64) -> Result<Vec<Applicatio
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where state in ('approved', 'declined')
          order by closed_at desc, id
          limit $1"#,
@@ -215,7 +217,7 @@ pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<()
     sqlx::query!(
         "update application
          set answers = $2, licence_sha256 = $3, state = $4, updated_at = $5, submitted_at = $6,
-             closed_at = $7, decided_by = $8, decline_code = $9, decision_text = $10
+             closed_at = $7, decided_by = $8, decline_code = $9, decision_text = $10, form_sha256 = $11
          where id = $1",
         application.id.uuid(),
         Json(&application.answers) as _,
@@ -227,6 +229,7 @@ pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<()
         by.map(AccountId::uuid),
         code,
         text,
+        application.form_sha256,
     )
     .execute(tx)
     .await?;
@@ -254,7 +257,7 @@ pub async fn of_model(
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where model_id = $1 and state = $2 and ($3::uuid is null or id > $3)
          order by id
          limit $4"#,

@@ -1,0 +1,91 @@
+//! Which form is asked, and which was: a model's form now, the form that an application pins, and how answers come from one to the other.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+
+use super::answers::Answers;
+use super::answers_view::Answered;
+use super::application::Application;
+use super::form::{FORM_SHOWN, Form};
+use super::store;
+use crate::error::{Error, FieldError};
+use crate::ids::ModelId;
+
+/// The form that a model asks now.
+pub async fn current(db: &mut PgConnection, model: ModelId) -> Result<Form, Error> {
+    Ok(store::current_form(db, model).await?.unwrap_or_else(|| Form::built_in().clone()))
+}
+
+/// The form named so, if there is one.
+pub(super) async fn named(db: &mut PgConnection, sha256: &str) -> Result<Option<Form>, Error> {
+    if sha256 == Form::built_in().sha256() {
+        return Ok(Some(Form::built_in().clone()));
+    }
+    Ok(store::find_forms(db, &[sha256.to_owned()]).await?.pop())
+}
+
+/// The form that an application answers: the one it pins, or the one that its draft was written on.
+pub(super) async fn of(db: &mut PgConnection, application: &Application) -> Result<Form, Error> {
+    Ok(of_each(db, std::slice::from_ref(application)).await?.of(application).clone())
+}
+
+/// The forms of some applications.
+pub(super) struct Forms(HashMap<String, Form>);
+
+impl Forms {
+    /// The form that one of them answers.
+    pub(super) fn of(&self, application: &Application) -> &Form {
+        // A form that an application names is kept: application_form_fk.
+        self.0.get(application.form_name()).unwrap_or(Form::built_in())
+    }
+}
+
+/// The forms that these applications answer, in one query; in none when all answer the built-in one.
+pub(super) async fn of_each(db: &mut PgConnection, applications: &[Application]) -> Result<Forms, Error> {
+    let mut names: Vec<String> = applications.iter().map(|application| application.form_name().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names.retain(|name| name != Form::built_in().sha256());
+    let forms = if names.is_empty() { vec![] } else { store::find_forms(db, &names).await? };
+    Ok(Forms(forms.into_iter().map(|form| (form.sha256().to_owned(), form)).collect()))
+}
+
+/// What the fields of a posted page say, read by the form that the page showed. Errors: `Conflict` if that form is none of ours.
+pub async fn read(db: &mut PgConnection, fields: Vec<(String, String)>) -> Result<Answers, Error> {
+    let shown = fields.iter().find(|(name, _)| name == FORM_SHOWN).map_or("", |(_, value)| value.as_str());
+    let form = match shown {
+        "" => Form::built_in().clone(),
+        name => named(db, name).await?.ok_or(Error::Conflict("this page shows a form that is not known here; load it again".into()))?,
+    };
+    Ok(Answers::from_fields(&form, fields))
+}
+
+/// A form with the answers that there are for it.
+pub(super) struct Filled {
+    pub(super) form: Form,
+    pub(super) answers: Answers,
+    /// Whether the answers were written on another form.
+    pub(super) is_moved: bool,
+    /// What was answered there and has no place here.
+    pub(super) left_over: Vec<Answered>,
+}
+
+/// These answers on the form that a model asks now, or on `pinned` where an application was sent back.
+pub(super) async fn fill(db: &mut PgConnection, model: ModelId, pinned: Option<&str>, answers: Answers) -> Result<Filled, Error> {
+    let form = match pinned {
+        Some(name) => named(db, name).await?.ok_or_else(|| Error::internal(format!("the form {name} is gone")))?,
+        None => current(db, model).await?,
+    };
+    if answers.is_empty() || answers.form_shown() == form.sha256() {
+        return Ok(Filled { form, answers, is_moved: false, left_over: vec![] });
+    }
+    let from = named(db, answers.form_shown()).await?.unwrap_or_else(|| Form::built_in().clone());
+    let (answers, left_over) = answers.moved(&from, &form);
+    Ok(Filled { form, answers, is_moved: true, left_over })
+}
+
+/// What is wrong when a page showed another form than the one that is asked now.
+pub(super) fn changed() -> FieldError {
+    FieldError::new(FORM_SHOWN, "changed while you were writing; your answers are kept, look at what is asked now")
+}
