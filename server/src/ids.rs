@@ -94,6 +94,8 @@ ids! {
     ReleaseId = "rel";
     /// An application for access.
     ApplicationId = "app";
+    /// A comment on an application.
+    CommentId = "cmt";
     /// Access of one account to one model.
     GrantId = "grant";
     /// A row of the download ledger.

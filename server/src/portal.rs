@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::http::allowance::Allowance;
 use crate::http::limits::Limit;
 use crate::http::places::Places;
+use crate::http::presence::Presence;
+use crate::ids::{AccountId, ApplicationId};
 use crate::integrity::Keyring;
 use crate::mail::Mailer;
 use crate::storage::Objects;
@@ -34,6 +36,8 @@ pub struct Portal {
     pub config: Config,
     /// How often somebody may try.
     pub limits: Limits,
+    /// Who has which case on the screen.
+    pub cases_seen: Presence<ApplicationId, AccountId>,
 }
 
 /// The limits on what is worth attacking. Each is a number of tries at once and the time until one comes back.
@@ -182,7 +186,7 @@ impl Portal {
         let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         let limits = Limits::new(&config);
-        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits })
+        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits, cases_seen: Presence::default() })
     }
 
     /// How the parts are, each asked now.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::downloads::{self, ASK_EVERY, Ledger};
 use crate::error::Error;
 use crate::portal::Portal;
-use crate::{accounts, catalog, mail};
+use crate::{access, accounts, catalog, mail};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
@@ -68,6 +68,7 @@ impl Workers {
             portal.limits.sweep(portal.clock.now());
             portal.objects.sweep(portal.clock.now()).await?;
             downloads::tell_late(&portal).await?;
+            access::sweep_applications(&portal).await?;
             accounts::sweep(&portal).await
         }));
         Self { loops, stop }

@@ -13,7 +13,7 @@ pub async fn application_of(person: &Person) -> String {
     format!("/applications/{}", rest.split('"').next().unwrap())
 }
 
-fn case_of(application: &str) -> String {
+pub fn case_of(application: &str) -> String {
     application.replace("/applications/", "/review/")
 }
 
@@ -41,7 +41,8 @@ async fn an_application_is_sent_read_and_approved(db: PgPool) {
     assert_eq!((page.status, page.location()), (303, case.as_str()), "{}", page.text);
 
     grace.get(&case).await.says("Approved by grace").says("Revoke access");
-    grace.get("/review").await.says("Nobody is waiting").says("Decided last").says("Approved");
+    grace.get("/review").await.says("Nobody is waiting");
+    grace.get("/review?view=decided").await.says("Approved").says("You");
     ada.get(&application).await.says("Good luck!").says("Download or try it");
     ada.get("/applications").await.says("Until 31 August 2026");
     ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt");
@@ -71,17 +72,26 @@ async fn a_declined_applicant_learns_why_and_applies_again_with_the_same_answers
     let words = [("reason", "purpose_unclear"), ("text", "Which data?\nAnd <b>why</b>?")];
     assert_eq!(grace.post(&format!("{case}/decline"), &words).await.status, 303);
 
-    ada.get(&application).await.says("The purpose is not clear").says("Which data?").says("&#60;b&#62;why").says("Apply again");
+    ada.get(&application)
+        .await
+        .says("The purpose is not clear")
+        .says("Which data?")
+        .says("&#60;b&#62;why")
+        .says("You may apply again from 16 March 2026");
     let mail = &portal.mails_to(&ada.email, "application_declined").await[0];
     assert!(mail.contains("The purpose is not clear") && mail.contains("Which data?"), "{mail}");
 
+    ada.get("/demo/tiny-opt/apply").await.says("You may apply again from 16 March 2026");
+    portal.wait(Duration::days(14));
+    ada.signs_in().await;
     let form = ada.get("/demo/tiny-opt/apply").await;
     form.says("copied from").says("Negation in language models");
     assert!(!form.text.contains("checked> I am at least 18"), "clauses are agreed to anew");
     let second = applies_for(&ada, "/demo/tiny-opt").await;
     assert_ne!(application, second);
-    grace.get("/review").await.says("1 earlier");
-    grace.get(&case_of(&second)).await.says("Declined");
+    let hedy = portal.reviewer("hedy").await;
+    hedy.get("/review").await.says("1 earlier");
+    hedy.get(&case_of(&second)).await.says("Declined");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -89,13 +99,14 @@ async fn the_second_of_two_reviewers_learns_who_decided_and_what(db: PgPool) {
     let portal = TestPortal::start(db).await;
     gated(&portal, "tiny-opt").await;
     let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let bob = portal.researcher("bob").await;
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
     assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
     let page = barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
     assert_eq!(page.status, 409);
     page.says("Grace has declined (The purpose is not clear) this application on 2 March 2026, 09:00 UTC; nothing was changed.");
 
-    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    let case = case_of(&applies_for(&bob, "/demo/tiny-opt").await);
     assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "A\u{0}B")]).await.status, 303);
     let page = grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "")]).await;
     assert_eq!(page.status, 409);

@@ -4,6 +4,7 @@
 mod access_rules;
 mod accounts;
 mod admin;
+mod application_life;
 mod apply_and_review;
 mod cluster;
 mod delivery;

@@ -79,12 +79,23 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/applications", "/applications", "syyyyyysss"),
     ("GET", "/applications/{id}", "/applications/{app}", "snynnnnsss"),
     ("POST", "/applications/{id}/withdraw", "/applications/{app}/withdraw", "snynnnnsss"),
+    ("POST", "/applications/{id}/comment", "/applications/{app}/comment", "snynnnnsss"),
+    ("POST", "/applications/{id}/appeal", "/applications/{app}/appeal", "snynnnnsss"),
     ("GET", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
     ("POST", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
     ("POST", "/{org}/{name}/apply/draft", "/{gated}/apply/draft", "syyyyyysss"),
     // Deciding.
     ("GET", "/review", "/review", "snnnnyysss"),
     ("GET", "/review/{id}", "/review/{app}", "snnnnyysss"),
+    ("POST", "/review/bulk", "/review/bulk", "snnnnyysss"),
+    ("POST", "/review/bulk/do", "/review/bulk/do", "snnnnyysss"),
+    ("POST", "/review/{id}/seen", "/review/{app}/seen", "snnnnyysss"),
+    ("POST", "/review/{id}/claim", "/review/{app}/claim", "snnnnyysss"),
+    ("POST", "/review/{id}/release", "/review/{app}/release", "snnnnyysss"),
+    ("POST", "/review/{id}/comment", "/review/{app}/comment", "snnnnyysss"),
+    ("POST", "/review/{id}/check", "/review/{app}/check", "snnnnyysss"),
+    ("POST", "/review/{id}/changes", "/review/{app}/changes", "snnnnyysss"),
+    ("POST", "/review/{id}/undo", "/review/{app}/undo", "snnnnyfsss"),
     ("POST", "/review/{id}/approve", "/review/{app}/approve", "snnnnyysss"),
     ("POST", "/review/{id}/decline", "/review/{app}/decline", "snnnnyysss"),
     ("POST", "/review/{id}/revoke", "/review/{app}/revoke", "snnnnyysss"),
@@ -232,6 +243,8 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     let application = application.rsplit('/').next().unwrap().to_owned();
     let page = reviewer.post(&format!("/review/{application}/approve"), &[("until", "2026-06-30"), ("note", "")]).await;
     assert_eq!(page.status, 303, "{}", page.text);
+    // The decision stands from here on: it is not undone by whoever walks the table.
+    portal.wait(Duration::minutes(10));
     let download = granted.with_token(&granted.makes_token(&["download"]).await);
     let api = granted.with_token(&granted.makes_token(&["api"]).await);
     let bad = granted.with_token(&format!("slc_{}", "a".repeat(48)));

@@ -13,6 +13,9 @@ pub(super) struct AnsweredSection {
 
 /// One answer.
 pub(super) struct Answered {
+    /// The question's name.
+    pub(super) name: String,
+    /// The question.
     pub(super) label: String,
     /// Its lines.
     pub(super) lines: Vec<String>,
@@ -43,6 +46,16 @@ fn chosen<'a>(field: &'a Field, answers: &'a Answers) -> &'a str {
     }
 }
 
+/// The words of the question `name`; the name itself where there is no such question.
+pub(super) fn asked_in_words(form: &Form, name: &str) -> String {
+    form.field(name).map_or(name, |field| &field.label).to_owned()
+}
+
+/// Those of these names that are questions of the form.
+pub(super) fn known(form: &Form, names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| form.field(name).is_some()).cloned().collect()
+}
+
 fn answered(field: &Field, answers: &Answers) -> Answered {
     let text = match &field.kind {
         Kind::Ticks { of } => {
@@ -61,5 +74,5 @@ fn answered(field: &Field, answers: &Answers) -> Answered {
         }
     };
     let lines = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
-    Answered { label: field.label.clone(), lines, link }
+    Answered { name: field.name.clone(), label: field.label.clone(), lines, link }
 }

@@ -7,13 +7,24 @@ use super::check::{self, Attestation};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::{GRANT_LIFE_MAX, Grant};
+use super::state::{Appeal, Changes, Claim, Sent, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Refusal};
-use crate::http::when;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
-/// The longest text a reviewer may write beside a decision, in characters.
-pub(super) const DECISION_TEXT_CHARS_MAX: usize = 4_000;
+/// The longest text that one of the two sides may write to the other, in characters.
+pub(super) const WORDS_CHARS_MAX: usize = 4_000;
+
+/// For how long whoever decided may take it back. The mail leaves after that, and not before.
+pub const UNDO: Duration = Duration::minutes(10);
+
+/// For how long after a decline its applicant may ask for another reviewer.
+pub const APPEAL: Duration = Duration::days(30);
+
+/// How long an application waits for its applicant before it lapses: unsent, or sent back with a request for changes.
+pub const DRAFT_LIFE: Duration = Duration::days(90);
+/// See [`DRAFT_LIFE`].
+pub const CHANGES_LIFE: Duration = Duration::days(30);
 
 /// Somebody's application for one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +35,9 @@ pub struct Application {
     pub applicant: AccountId,
     /// For which model.
     pub model: ModelId,
-    /// What they answered.
+    /// How often it was changed: whoever acts on it says which version they saw.
+    pub version: i64,
+    /// What they answered; while changes are asked for, as far as they have come with them.
     pub answers: Answers,
     /// The licence text that was agreed to, once submitted.
     pub licence_sha256: Option<String>,
@@ -38,95 +51,6 @@ pub struct Application {
     pub state: State,
 }
 
-/// Where an application stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Begun, not sent; the applicant's turn.
-    Draft,
-    /// Sent; a reviewer's turn.
-    Submitted {
-        /// When it was sent.
-        at: Timestamp,
-    },
-    /// Closed: access was granted.
-    Approved {
-        /// When it was sent.
-        submitted_at: Timestamp,
-        /// Who decided.
-        by: AccountId,
-        /// When.
-        at: Timestamp,
-        /// What the reviewer wrote to the applicant; may be empty.
-        note: String,
-    },
-    /// Closed: access was not granted.
-    Declined {
-        /// When it was sent.
-        submitted_at: Timestamp,
-        /// Who decided.
-        by: AccountId,
-        /// When.
-        at: Timestamp,
-        /// Why.
-        reason: DeclineReason,
-        /// What the reviewer wrote to the applicant; may be empty unless the reason is `Other`.
-        text: String,
-    },
-    /// Closed by the applicant.
-    Withdrawn {
-        /// When it was sent, if it was.
-        submitted_at: Option<Timestamp>,
-        /// When it was withdrawn.
-        at: Timestamp,
-    },
-}
-
-impl State {
-    /// As it is stored.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            State::Draft => "draft",
-            State::Submitted { .. } => "submitted",
-            State::Approved { .. } => "approved",
-            State::Declined { .. } => "declined",
-            State::Withdrawn { .. } => "withdrawn",
-        }
-    }
-
-    /// When it was sent, if it was.
-    pub fn submitted_at(&self) -> Option<Timestamp> {
-        match self {
-            State::Draft => None,
-            State::Submitted { at } => Some(*at),
-            State::Approved { submitted_at, .. } | State::Declined { submitted_at, .. } => Some(*submitted_at),
-            State::Withdrawn { submitted_at, .. } => *submitted_at,
-        }
-    }
-
-    /// What the reviewer wrote to the applicant beside the decision; empty while there is none.
-    pub(super) fn words(&self) -> &str {
-        match self {
-            State::Approved { note, .. } => note,
-            State::Declined { text, .. } => text,
-            State::Draft | State::Submitted { .. } | State::Withdrawn { .. } => "",
-        }
-    }
-
-    /// Why nothing can be changed about it any more, or not by this command.
-    fn conflict(&self) -> Error {
-        let what = match self {
-            State::Draft => "this application has not been sent yet".into(),
-            State::Submitted { at } => format!("this application was sent on {} and waits for a reviewer", when::minute(*at)),
-            State::Approved { at, .. } => format!("this application was approved on {}; nothing was changed", when::minute(*at)),
-            State::Declined { at, .. } => format!("this application was declined on {}; nothing was changed", when::minute(*at)),
-            State::Withdrawn { at, .. } => {
-                format!("this application was withdrawn by the applicant on {}; nothing was changed", when::minute(*at))
-            }
-        };
-        Error::Conflict(what.into())
-    }
-}
-
 impl Application {
     /// A new, empty one.
     pub fn begin(applicant: AccountId, model: ModelId, now: Timestamp) -> Self {
@@ -134,6 +58,7 @@ impl Application {
             id: ApplicationId::fresh(),
             applicant,
             model,
+            version: 1,
             answers: Answers::default(),
             licence_sha256: None,
             form_sha256: None,
@@ -143,70 +68,185 @@ impl Application {
         }
     }
 
-    /// Keeps what was typed, complete or not. Errors: `Conflict` unless it is a draft.
+    /// The same, if it is still as somebody saw it. Errors: `Conflict` if it changed meanwhile. Nothing seen asks for nothing.
+    pub fn seen_as(self, version: Option<i64>) -> Result<Self, Error> {
+        match version {
+            Some(version) if version != self.version => {
+                Err(Error::Conflict("this application changed while you were looking at it; look at it again, then act".into()))
+            }
+            Some(_) | None => Ok(self),
+        }
+    }
+
+    fn becomes(self, state: State, now: Timestamp) -> Self {
+        Self { version: self.version + 1, updated_at: now, state, ..self }
+    }
+
+    /// Keeps what was typed, complete or not. Errors: `Conflict` unless it is the applicant's turn.
     pub fn save_draft(self, answers: Answers, now: Timestamp) -> Result<Self, Error> {
         match self.state {
-            State::Draft => Ok(Self { answers, updated_at: now, ..self }),
-            State::Submitted { .. } | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => {
+            State::Draft | State::ChangesRequested { .. } => Ok(Self { answers, version: self.version + 1, updated_at: now, ..self }),
+            State::Submitted(_) | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
                 Err(self.state.conflict())
             }
         }
     }
 
-    /// Sends it. `form`: what its model asks now; `licence`: the model's licence text now. Errors: every fault in the answers; `Conflict` unless it is a draft.
-    pub fn submit(self, form: &Form, licence: Option<&str>, now: Timestamp) -> Result<(Self, Vec<Attestation>), Error> {
-        match self.state {
-            State::Draft => {
-                let attestations = check::check(form, &self.answers, licence, now).map_err(Error::Invalid)?;
-                let state = State::Submitted { at: now };
-                let form_sha256 = Some(form.sha256().to_owned());
-                Ok((Self { licence_sha256: licence.map(str::to_owned), form_sha256, updated_at: now, state, ..self }, attestations))
+    /// Sends it, or sends it again after changes were asked for: then it keeps its place and who sees to it, and the promise moves on by
+    /// the time the changes took. `form`: what its model asks now, or what it was sent with; `licence`: the model's licence text now; `promise`:
+    /// how soon an answer is promised. Errors: every fault in the answers; `Conflict` unless it is the applicant's turn.
+    pub fn submit(self, form: &Form, licence: Option<&str>, promise: Duration, now: Timestamp) -> Result<(Self, Vec<Attestation>), Error> {
+        let sent = match &self.state {
+            State::Draft => Sent { at: now, due_at: now + promise, claim: None, appeal: None },
+            State::ChangesRequested { sent, changes } => Sent { due_at: sent.due_at + (now - changes.at), ..sent.clone() },
+            State::Submitted(_) | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+                return Err(self.state.conflict());
             }
-            State::Submitted { .. } | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => {
-                Err(self.state.conflict())
-            }
-        }
+        };
+        let attestations = check::check(form, &self.answers, licence, now).map_err(Error::Invalid)?;
+        let licence_sha256 = licence.map(str::to_owned);
+        let form_sha256 = Some(form.sha256().to_owned());
+        Ok((Self { licence_sha256, form_sha256, ..self }.becomes(State::Submitted(sent), now), attestations))
     }
 
-    /// Takes it back. Errors: `Conflict` if it is decided or withdrawn.
+    /// Takes it back. Errors: `Conflict` if it is closed.
     pub fn withdraw(self, now: Timestamp) -> Result<Self, Error> {
-        match self.state {
-            State::Draft | State::Submitted { .. } => {
-                let state = State::Withdrawn { submitted_at: self.state.submitted_at(), at: now };
-                Ok(Self { updated_at: now, state, ..self })
-            }
-            State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => Err(self.state.conflict()),
+        if !self.state.is_open() {
+            return Err(self.state.conflict());
         }
+        let sent = self.state.sent().cloned();
+        Ok(self.becomes(State::Withdrawn { sent, at: now }, now))
     }
 
-    /// Grants access until `until`. Errors: `Forbidden` for the applicant, `Conflict` unless it waits, `Invalid` for the end or the note.
+    /// Takes it on, or over from whoever had. Errors: `Forbidden` to whom it must not be, `Conflict` unless it waits.
+    pub fn claim(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        let sent = self.waiting_for(by)?;
+        Ok(self.becomes(State::Submitted(Sent { claim: Some(Claim { by, at: now }), ..sent }), now))
+    }
+
+    /// Gives it back to everybody. Errors: `Conflict` unless it waits and is theirs.
+    pub fn release(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        let State::Submitted(sent) = &self.state else {
+            return Err(self.state.conflict());
+        };
+        if sent.claim.is_none_or(|claim| claim.by != by) {
+            return Err(Error::Conflict("you do not see to this application; nothing was changed".into()));
+        }
+        let sent = Sent { claim: None, ..sent.clone() };
+        Ok(self.becomes(State::Submitted(sent), now))
+    }
+
+    /// Sends it back to its applicant, who keeps the place in the queue. Errors: `Forbidden`, `Conflict` as for a decision; `Invalid`
+    /// without a word.
+    pub fn request_changes(self, by: AccountId, text: &str, fields: Vec<String>, now: Timestamp) -> Result<Self, Error> {
+        let sent = self.decided_on_by(by)?;
+        let text = words("text", text)?;
+        if text.is_empty() {
+            return Err(FieldError::new("text", "say what is to be changed; the applicant reads this").into());
+        }
+        let sent = Sent { claim: Some(sent.claim.unwrap_or(Claim { by, at: now })), ..sent };
+        Ok(self.becomes(State::ChangesRequested { sent, changes: Changes { by, at: now, text, fields } }, now))
+    }
+
+    /// Grants access until `until`. Errors: `Forbidden` to whom it must not be, `Conflict` unless it waits and nobody else sees to it,
+    /// `Invalid` for the end or the note.
     pub fn approve(self, by: AccountId, until: Timestamp, note: &str, now: Timestamp) -> Result<(Self, Grant), Error> {
-        let State::Submitted { at: submitted_at } = self.state else {
-            return Err(self.state.conflict());
-        };
-        self.decided_by_another(by)?;
-        let note = decision_text(note)?;
+        let sent = self.decided_on_by(by)?;
+        let note = words("text", note)?;
         let grant = Grant::new(GrantId::fresh(), now, until)?;
-        let state = State::Approved { submitted_at, by, at: now, note };
-        Ok((Self { updated_at: now, state, ..self }, grant))
+        Ok((self.becomes(State::Approved { sent, by, at: now, note }, now), grant))
     }
 
-    /// Says no, and why. Errors: `Forbidden` for the applicant, `Conflict` unless it waits, `Invalid` for the text.
+    /// Says no, and why. Errors: as [`Application::approve`]; `Invalid` for the text.
     pub fn decline(self, by: AccountId, reason: DeclineReason, text: &str, now: Timestamp) -> Result<Self, Error> {
-        let State::Submitted { at: submitted_at } = self.state else {
-            return Err(self.state.conflict());
-        };
-        self.decided_by_another(by)?;
-        let text = decision_text(text)?;
+        let sent = self.decided_on_by(by)?;
+        let text = words("text", text)?;
         if reason == DeclineReason::Other && text.is_empty() {
             return Err(FieldError::new("text", "another reason has to be said in words").into());
         }
-        let state = State::Declined { submitted_at, by, at: now, reason, text };
-        Ok(Self { updated_at: now, state, ..self })
+        Ok(self.becomes(State::Declined { sent, by, at: now, reason, text }, now))
     }
 
-    fn decided_by_another(&self, by: AccountId) -> Result<(), Error> {
-        if by == self.applicant { Err(own_application().into()) } else { Ok(()) }
+    /// Takes a decision back within [`UNDO`]: it waits again, as before. Errors: `Conflict` for anything else, `Forbidden` to others.
+    pub fn undo(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        let (sent, decided_by, at) = match &self.state {
+            State::Approved { sent, by, at, .. } | State::Declined { sent, by, at, .. } => (sent.clone(), *by, *at),
+            State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+                return Err(Error::Conflict("there is no decision to take back".into()));
+            }
+        };
+        if by != decided_by {
+            let message = "Only whoever decided takes it back.".into();
+            return Err(Refusal { code: "not_your_decision", message, mend: None }.into());
+        }
+        if now - at >= UNDO {
+            return Err(Error::Conflict("this was decided more than ten minutes ago, and its mail has left; nothing was changed".into()));
+        }
+        let claim = Some(Claim { by, at: now });
+        Ok(self.becomes(State::Submitted(Sent { claim, ..sent }), now))
+    }
+
+    /// Asks for another reviewer, once and within [`APPEAL`]. Errors: `Conflict` otherwise, `Invalid` without a word.
+    pub fn appeal(self, text: &str, promise: Duration, now: Timestamp) -> Result<Self, Error> {
+        let State::Declined { sent, by, at, .. } = &self.state else {
+            return Err(self.state.conflict());
+        };
+        if sent.appeal.is_some() {
+            return Err(Error::Conflict("there was an appeal already, and its decision stands".into()));
+        }
+        if now - *at >= APPEAL {
+            return Err(Error::Conflict("an appeal was possible for 30 days; a new application is the way now".into()));
+        }
+        let text = words("appeal", text)?;
+        if text.is_empty() {
+            return Err(FieldError::new("appeal", "say what was overlooked; another reviewer reads this").into());
+        }
+        let appeal = Some(Appeal { at: now, text, against: *by });
+        let sent = Sent { at: sent.at, due_at: now + promise, claim: None, appeal };
+        Ok(self.becomes(State::Submitted(sent), now))
+    }
+
+    /// The moment from which on it lapses, if it is the applicant's turn.
+    pub fn lapses_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Draft => Some(self.updated_at + DRAFT_LIFE),
+            State::ChangesRequested { changes, .. } => Some(changes.at + CHANGES_LIFE),
+            State::Submitted(_) | State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
+        }
+    }
+
+    /// Closes it because its time has come. Errors: `Conflict` if it has not.
+    pub fn lapse(self, now: Timestamp) -> Result<Self, Error> {
+        if self.lapses_at().is_none_or(|at| now < at) {
+            return Err(self.state.conflict());
+        }
+        let sent = self.state.sent().cloned();
+        Ok(self.becomes(State::Lapsed { sent, at: now }, now))
+    }
+
+    /// That it waits, and this reviewer may see to it: nobody decides on what they asked for themselves, or on the appeal against them.
+    fn waiting_for(&self, by: AccountId) -> Result<Sent, Error> {
+        let State::Submitted(sent) = &self.state else {
+            return Err(self.state.conflict());
+        };
+        if by == self.applicant {
+            return Err(own_application().into());
+        }
+        if sent.appeal.as_ref().is_some_and(|appeal| appeal.against == by) {
+            let message = "This appeal is against your decision; another reviewer will decide.".into();
+            return Err(Refusal { code: "own_decision", message, mend: None }.into());
+        }
+        Ok(sent.clone())
+    }
+
+    fn decided_on_by(&self, by: AccountId) -> Result<Sent, Error> {
+        let sent = self.waiting_for(by)?;
+        match sent.claim {
+            Some(claim) if claim.by != by => {
+                Err(Error::Conflict("somebody else sees to this application; take it over first, or leave it to them".into()))
+            }
+            Some(_) | None => Ok(sent),
+        }
     }
 
     /// The name of the form it answers.
@@ -225,133 +265,13 @@ pub(super) fn own_application() -> Refusal {
     Refusal { code: "own_application", message: "Nobody decides on their own access; another reviewer will decide.".into(), mend: None }
 }
 
-fn decision_text(raw: &str) -> Result<String, FieldError> {
+/// What one side writes to the other: without characters that nobody can see, and no longer than fits.
+pub(super) fn words(field: &'static str, raw: &str) -> Result<String, FieldError> {
     let text: String = raw.replace("\r\n", "\n").chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     let text = text.trim();
     let chars = text.chars().count();
-    if chars > DECISION_TEXT_CHARS_MAX {
-        return Err(FieldError::new("text", format!("has {chars} characters; at most {DECISION_TEXT_CHARS_MAX} fit")));
+    if chars > WORDS_CHARS_MAX {
+        return Err(FieldError::new(field, format!("has {chars} characters; at most {WORDS_CHARS_MAX} fit")));
     }
     Ok(text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::check::tests::{LICENCE, complete};
-    use super::*;
-    use time::macros::datetime;
-
-    const NOW: Timestamp = datetime!(2026-03-01 12:00 UTC);
-    const BEFORE: Timestamp = datetime!(2026-02-27 09:00 UTC);
-
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Command {
-        SaveDraft,
-        Submit,
-        Withdraw,
-        Approve,
-        Decline,
-    }
-
-    const COMMANDS: [Command; 5] = [Command::SaveDraft, Command::Submit, Command::Withdraw, Command::Approve, Command::Decline];
-    const STATES: [&str; 5] = ["draft", "submitted", "approved", "declined", "withdrawn"];
-
-    fn application(state: &str) -> Application {
-        let reviewer = AccountId::fresh();
-        let state = match state {
-            "draft" => State::Draft,
-            "submitted" => State::Submitted { at: BEFORE },
-            "approved" => State::Approved { submitted_at: BEFORE, by: reviewer, at: BEFORE, note: String::new() },
-            "declined" => {
-                State::Declined { submitted_at: BEFORE, by: reviewer, at: BEFORE, reason: DeclineReason::Duplicate, text: String::new() }
-            }
-            "withdrawn" => State::Withdrawn { submitted_at: Some(BEFORE), at: BEFORE },
-            other => panic!("{other} is no state"),
-        };
-        let begun = Application::begin(AccountId::fresh(), ModelId::fresh(), BEFORE);
-        Application { answers: Answers::from_fields(Form::built_in(), complete(Some(LICENCE))), state, ..begun }
-    }
-
-    fn run(application: Application, command: Command) -> Result<Application, Error> {
-        let reviewer = AccountId::fresh();
-        match command {
-            Command::SaveDraft => application.save_draft(Answers::default(), NOW),
-            Command::Submit => application.submit(Form::built_in(), Some(LICENCE), NOW).map(|(application, _)| application),
-            Command::Withdraw => application.withdraw(NOW),
-            Command::Approve => application.approve(reviewer, NOW + Duration::days(30), "", NOW).map(|(application, _)| application),
-            Command::Decline => application.decline(reviewer, DeclineReason::PurposeUnclear, "", NOW),
-        }
-    }
-
-    /// The table of the whole machine, written apart from it: the state a command leads to, or none where it is refused.
-    fn expected(state: &str, command: Command) -> Option<&'static str> {
-        match (state, command) {
-            ("draft", Command::SaveDraft) => Some("draft"),
-            ("draft", Command::Submit) => Some("submitted"),
-            ("draft" | "submitted", Command::Withdraw) => Some("withdrawn"),
-            ("submitted", Command::Approve) => Some("approved"),
-            ("submitted", Command::Decline) => Some("declined"),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn every_command_in_every_state_leads_where_the_table_says() {
-        for state in STATES {
-            for command in COMMANDS {
-                match (run(application(state), command), expected(state, command)) {
-                    (Ok(after), Some(to)) => {
-                        assert_eq!(after.state.as_str(), to, "{state} × {command:?}");
-                        assert_eq!(after.updated_at, NOW);
-                    }
-                    (Err(Error::Conflict(why)), None) => assert!(!why.is_empty()),
-                    (outcome, expected) => panic!("{state} × {command:?}: expected {expected:?}, got {outcome:?}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn nobody_decides_on_their_own_application() {
-        let waiting = application("submitted");
-        let own = waiting.applicant;
-        for refused in [
-            waiting.clone().approve(own, NOW + Duration::days(1), "", NOW).map(|_| ()),
-            waiting.decline(own, DeclineReason::Duplicate, "", NOW).map(|_| ()),
-        ] {
-            assert!(matches!(refused, Err(Error::Forbidden(Refusal { code: "own_application", .. }))), "{refused:?}");
-        }
-    }
-
-    #[test]
-    fn a_grant_ends_within_a_year_and_not_before_it_begins() {
-        let until = |until| application("submitted").approve(AccountId::fresh(), until, "", NOW).map(|(_, grant)| grant);
-        let grant = until(NOW + GRANT_LIFE_MAX).expect("a year is allowed");
-        assert_eq!((grant.granted_at, grant.expires_at), (NOW, NOW + GRANT_LIFE_MAX));
-        for wrong in [NOW, NOW - Duration::days(1), NOW + GRANT_LIFE_MAX + Duration::seconds(1)] {
-            assert!(matches!(until(wrong), Err(Error::Invalid(faults)) if faults[0].field == "until"), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn another_reason_has_to_be_said_in_words() {
-        let declined = |text: &str| application("submitted").decline(AccountId::fresh(), DeclineReason::Other, text, NOW);
-        assert!(matches!(declined(" \r\n "), Err(Error::Invalid(faults)) if faults[0].field == "text"));
-        assert!(declined("The project ended in January.").is_ok());
-        assert!(declined(&"x".repeat(DECISION_TEXT_CHARS_MAX + 1)).is_err());
-    }
-
-    #[test]
-    fn what_is_not_complete_stays_a_draft() {
-        let draft = application("draft").save_draft(Answers::default(), NOW).expect("drafts keep anything");
-        assert!(matches!(draft.submit(Form::built_in(), Some(LICENCE), NOW), Err(Error::Invalid(faults)) if faults.len() > 20));
-    }
-
-    #[test]
-    fn a_withdrawn_application_remembers_whether_it_was_sent() {
-        let sent = application("submitted").withdraw(NOW).expect("it waits");
-        assert_eq!(sent.state, State::Withdrawn { submitted_at: Some(BEFORE), at: NOW });
-        let unsent = application("draft").withdraw(NOW).expect("it is a draft");
-        assert_eq!(unsent.state.submitted_at(), None);
-    }
 }

@@ -1,14 +1,16 @@
-//! Applying: save a draft, submit, withdraw. State, record and mails change together.
+//! Applying: save a draft, submit, withdraw, appeal. State, record and mails change together.
 
 use sqlx::PgConnection;
 
 use super::answers::Answers;
-use super::application::{Application, State};
+use super::application::Application;
+use super::comment::{Comment, Kind, Lane};
 use super::grant::{Grant, Standing};
-use super::{forms, store};
+use super::state::{Changes, State};
+use super::{forms, policy, store};
 use crate::accounts::{self, Account};
 use crate::audit::{self, Event};
-use crate::catalog::{Gate, Model};
+use crate::catalog::{self, Gate, Model};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
@@ -25,6 +27,8 @@ pub(super) enum Opening {
     Granted(Grant),
     /// Their application waits for a reviewer.
     Waiting(ApplicationId),
+    /// Their last application was declined, and they may apply again from then on.
+    Declined(ApplicationId, Timestamp),
     /// The form, filled in with what is there.
     Form(Prefill),
 }
@@ -38,6 +42,12 @@ pub(super) struct Prefill {
     pub(super) saved_at: Option<Timestamp>,
     /// The closed application they were copied from.
     pub(super) copied_from: Option<ApplicationId>,
+    /// The version of the application that is written on; none while there is none.
+    pub(super) version: Option<i64>,
+    /// The application that was sent back, and what a reviewer asks to be changed.
+    pub(super) changes: Option<(ApplicationId, Changes)>,
+    /// The form that it was sent with, where it was sent back.
+    pub(super) form_sha256: Option<String>,
 }
 
 /// What happened to a form that was sent.
@@ -60,16 +70,26 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     if let Some(grant) = grant.filter(|grant| grant.standing(now) == Standing::Holds) {
         return Ok(Opening::Granted(grant));
     }
+    let policy = policy::of(&mut db, model.id).await?;
     let Some(latest) = store::latest(&mut db, applicant, model.id).await? else {
         return Ok(Opening::Form(Prefill::default()));
     };
+    let version = Some(latest.version);
     Ok(match latest.state {
-        State::Submitted { .. } => Opening::Waiting(latest.id),
+        State::Submitted(_) => Opening::Waiting(latest.id),
         State::Draft => {
-            Opening::Form(Prefill { answers: as_agreed_under(latest.answers, model), saved_at: Some(latest.updated_at), copied_from: None })
+            let answers = as_agreed_under(latest.answers, model);
+            Opening::Form(Prefill { answers, saved_at: Some(latest.updated_at), version, ..Prefill::default() })
         }
-        State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } => {
-            Opening::Form(Prefill { answers: latest.answers.without_attestations(), saved_at: None, copied_from: Some(latest.id) })
+        State::ChangesRequested { changes, .. } => {
+            let answers = as_agreed_under(latest.answers, model);
+            let saved_at = (latest.updated_at > changes.at).then_some(latest.updated_at);
+            let (changes, form_sha256) = (Some((latest.id, changes)), latest.form_sha256);
+            Opening::Form(Prefill { answers, saved_at, version, changes, form_sha256, ..Prefill::default() })
+        }
+        State::Declined { at, .. } if now < at + policy.cool_down() => Opening::Declined(latest.id, at + policy.cool_down()),
+        State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+            Opening::Form(Prefill { answers: latest.answers.without_attestations(), copied_from: Some(latest.id), ..Prefill::default() })
         }
     })
 }
@@ -83,29 +103,41 @@ pub(super) fn as_agreed_under(answers: Answers, model: &Model) -> Answers {
     }
 }
 
-/// Keeps what was typed, complete or not. Errors: `Conflict` if no application is needed or one was sent already.
-pub async fn save_draft(portal: &Portal, applicant: &Account, model: &Model, answers: Answers) -> Result<ApplicationId, Error> {
+/// Keeps what was typed, complete or not. `seen`: the version that was written on, when whoever saves must not write over what another
+/// window saved. Errors: `Conflict` if no application is needed, one was sent already, or it changed meanwhile.
+pub async fn save_draft(
+    portal: &Portal,
+    applicant: &Account,
+    model: &Model,
+    answers: Answers,
+    seen: Option<i64>,
+) -> Result<Application, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let draft = open_application(&mut tx, applicant.id, model, now).await?.save_draft(answers, now)?;
+    let draft = open_application(&mut tx, applicant.id, model, now).await?.seen_as(seen)?.save_draft(answers, now)?;
     store::save(&mut tx, &draft).await?;
     tx.commit().await?;
-    Ok(draft.id)
+    Ok(draft)
 }
 
-/// Sends an application. What was typed is kept as a draft even when it is refused.
+/// Sends an application, the first time or again after changes were asked for. What was typed is kept even when it is refused.
 /// Errors: `Invalid` with every fault, `Conflict` if no application is needed, `Limited` if too many were sent lately.
 pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers) -> Result<Sent, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = open_application(&mut tx, applicant.id, model, now).await?;
-    if matches!(application.state, State::Submitted { .. }) {
+    if matches!(application.state, State::Submitted(_)) {
         return Ok(Sent::Already(application.id));
     }
     let draft = application.save_draft(answers, now)?;
-    let form = forms::current(&mut tx, model.id).await?;
-    let submitted = draft.clone().submit(&form, model.licence_sha256.as_deref(), now).and_then(|submitted| {
-        portal.limits.applications.check(&applicant.id.to_string())?;
+    let is_first = matches!(draft.state, State::Draft);
+    let promise = policy::of(&mut tx, model.id).await?.promise();
+    // What was sent back is finished on the form it was sent with.
+    let form = if is_first { forms::current(&mut tx, model.id).await? } else { forms::of(&mut tx, &draft).await? };
+    let submitted = draft.clone().submit(&form, model.licence_sha256.as_deref(), promise, now).and_then(|submitted| {
+        if is_first {
+            portal.limits.applications.check(&applicant.id.to_string())?;
+        }
         Ok(submitted)
     });
     let (application, attestations) = match submitted {
@@ -118,33 +150,66 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
     };
     store::insert_form(&mut tx, &form, None, now).await?;
     store::save(&mut tx, &application).await?;
-    store::insert_attestations(&mut tx, application.id, &attestations).await?;
-    let event = Event::ApplicationSubmitted {
-        application: application.id,
-        model: model.id,
-        licence_sha256: application.licence_sha256.clone(),
-        form_sha256: form.sha256().to_owned(),
-        answers_sha256: application.answers.sha256(),
+    store::insert_sending(&mut tx, &application, applicant, now).await?;
+    store::replace_attestations(&mut tx, application.id, &attestations).await?;
+    let (id, answers_sha256) = (application.id, application.answers.sha256());
+    let event = if is_first {
+        let licence_sha256 = application.licence_sha256.clone();
+        let form_sha256 = form.sha256().to_owned();
+        Event::ApplicationSubmitted { application: id, model: model.id, licence_sha256, form_sha256, answers_sha256 }
+    } else {
+        Event::ApplicationResubmitted { application: id, answers_sha256 }
     };
     audit::record(&mut tx, now, Some(applicant.id), &event).await?;
-    announce(&mut tx, portal, applicant, model, application.id, now).await?;
+    if is_first {
+        mail::enqueue(&mut tx, now, &receipt(portal, applicant, model, id)).await?;
+        call_reviewers(&mut tx, portal, applicant, model, id, None, now).await?;
+    } else {
+        tell_who_asked(&mut tx, portal, applicant, model, &application, now).await?;
+    }
     tx.commit().await?;
-    Ok(Sent::Fresh(application.id))
+    Ok(Sent::Fresh(id))
+}
+
+/// Asks for another reviewer after a decline, once. Errors: `NotFound` for a foreign one, `Conflict` if it is not or no more possible,
+/// `Invalid` without a word.
+pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, text: &str) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = own(&mut tx, applicant.id, id).await?;
+    let promise = policy::of(&mut tx, application.model).await?.promise();
+    let application = application.appeal(text, promise, now)?;
+    // Invariant: one open application per account and model. A new one that was begun meanwhile goes first.
+    if store::lock_open(&mut tx, applicant.id, application.model).await?.is_some() {
+        return Err(Error::Conflict("you have begun a new application for this model; discard it, then appeal".into()));
+    }
+    let Some((text, against)) = application.state.sent().and_then(|sent| sent.appeal.as_ref()).map(|a| (a.text.clone(), a.against)) else {
+        return Err(Error::internal("an appeal left no trace in its application"));
+    };
+    let model = catalog::find_model_by_id(&mut tx, application.model).await?;
+    store::save(&mut tx, &application).await?;
+    store::insert_comment(&mut tx, id, &Comment::new(applicant.id, Lane::Shared, Kind::Appeal, text, now)).await?;
+    audit::record(&mut tx, now, Some(applicant.id), &Event::ApplicationAppealed { application: id }).await?;
+    call_reviewers(&mut tx, portal, applicant, &model, id, Some(against), now).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Takes an application back. Errors: `NotFound` for a foreign one, `Conflict` once it is decided.
 pub async fn withdraw(portal: &Portal, applicant: AccountId, id: ApplicationId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = store::lock(&mut tx, id).await?;
-    if application.applicant != applicant {
-        return Err(Error::NotFound("application"));
-    }
-    let application = application.withdraw(now)?;
+    let application = own(&mut tx, applicant, id).await?.withdraw(now)?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(applicant), &Event::ApplicationWithdrawn { application: id }).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// The application `id` of this account, locked. Errors: `NotFound` for a foreign one.
+pub(super) async fn own(tx: &mut PgConnection, applicant: AccountId, id: ApplicationId) -> Result<Application, Error> {
+    let application = store::lock(tx, id).await?;
+    if application.applicant == applicant { Ok(application) } else { Err(Error::NotFound("application")) }
 }
 
 /// The open application of an account for a model, begun now if there was none, locked.
@@ -158,29 +223,40 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
         let until = when::day(grant.expires_at);
         return Err(Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into()));
     }
+    if let Some(Application { state: State::Declined { at, .. }, .. }) = store::latest(tx, applicant, model.id).await? {
+        let from = at + policy::of(tx, model.id).await?.cool_down();
+        if now < from {
+            let from = when::day(from);
+            return Err(Error::Conflict(format!("your last application was declined; you may apply again from {from}").into()));
+        }
+    }
     store::insert_unless_open(tx, &Application::begin(applicant, model.id, now)).await?;
     // None only when another window closed it between the two statements.
     let open = store::lock_open(tx, applicant, model.id).await?;
     open.ok_or(Error::Conflict("your application changed in another window; look at it there and try again".into()))
 }
 
-/// A receipt to the applicant, and a mail to everybody who may decide.
-async fn announce(
+fn receipt(portal: &Portal, applicant: &Account, model: &Model, id: ApplicationId) -> Message {
+    Message::ApplicationReceived {
+        to: applicant.email.to_string(),
+        name: applicant.name.clone(),
+        model: model.full_name(),
+        link: portal.config.url_of(&format!("/applications/{id}")),
+    }
+}
+
+/// A mail to everybody who may decide; not to whoever an appeal is against.
+async fn call_reviewers(
     tx: &mut PgConnection,
     portal: &Portal,
     applicant: &Account,
     model: &Model,
     id: ApplicationId,
+    except: Option<AccountId>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let receipt = Message::ApplicationReceived {
-        to: applicant.email.to_string(),
-        name: applicant.name.clone(),
-        model: model.full_name(),
-        link: portal.config.url_of(&format!("/applications/{id}")),
-    };
-    mail::enqueue(tx, now, &receipt).await?;
-    for reviewer in accounts::reviewers(tx).await?.into_iter().filter(|reviewer| reviewer.id != applicant.id) {
+    let all = accounts::reviewers(tx).await?;
+    for reviewer in all.into_iter().filter(|reviewer| reviewer.id != applicant.id && Some(reviewer.id) != except) {
         let message = Message::ApplicationToReview {
             to: reviewer.email.to_string(),
             name: reviewer.name,
@@ -191,4 +267,25 @@ async fn announce(
         mail::enqueue(tx, now, &message).await?;
     }
     Ok(())
+}
+
+/// A mail to the reviewer who sees to it, because what they asked for has come.
+async fn tell_who_asked(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    applicant: &Account,
+    model: &Model,
+    application: &Application,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(claim) = application.state.sent().and_then(|sent| sent.claim) else { return Ok(()) };
+    let reviewer = accounts::find_account(tx, claim.by).await?;
+    let message = Message::ApplicationResubmitted {
+        to: reviewer.email.to_string(),
+        name: reviewer.name,
+        applicant: applicant.name.clone(),
+        model: model.full_name(),
+        link: portal.config.url_of(&format!("/review/{}", application.id)),
+    };
+    mail::enqueue(tx, now, &message).await
 }

@@ -63,9 +63,11 @@ pub(super) enum LatestApplication {
     Draft,
     /// Waiting for a reviewer.
     Submitted(ApplicationId),
+    /// Sent back: a reviewer asks for changes.
+    ChangesRequested(ApplicationId),
     /// Declined; the page says why.
     Declined(ApplicationId),
-    /// Approved or withdrawn: nothing is open.
+    /// Approved, withdrawn or lapsed: nothing is open.
     Closed,
 }
 
@@ -160,6 +162,11 @@ fn judge(model: &Model, grant: Option<&Grant>, application: Option<LatestApplica
             code: "application_draft",
             message: format!("Your application for {name} has not been sent yet."),
             mend: apply("Finish your application"),
+        },
+        (Some(LatestApplication::ChangesRequested(id)), _) => Refusal {
+            code: "changes_requested",
+            message: format!("A reviewer asks for changes to your application for {name}; it is your turn."),
+            mend: see(id),
         },
         (_, Some((grant, Standing::Expired))) => Refusal {
             code: "grant_expired",

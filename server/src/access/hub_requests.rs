@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::application::{Application, State};
+use super::application::Application;
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::HeldGrant;
+use super::state::State;
 use super::{forms, operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
 use crate::catalog::{self, Model};
@@ -112,7 +113,7 @@ fn request(application: &Application, form: &Form, status: Status, person: &Acco
         "user": user(person),
         "requestId": application.id,
         "status": status.as_str(),
-        "timestamp": when::hub(application.state.submitted_at().unwrap_or(application.created_at)),
+        "timestamp": when::hub(application.state.sent().map_or(application.created_at, |sent| sent.at)),
         "fields": fields,
     })
 }
@@ -157,11 +158,11 @@ pub(super) async fn handle(
     match handling.status {
         Status::Accepted => {
             let until = portal.clock.now() + application.asked_for().unwrap_or(Duration::days(30));
-            review::approve(&portal, &by, application.id, until, "").await?;
+            review::approve(&portal, &by, application.id, None, until, "").await?;
         }
         Status::Rejected => {
             let words = handling.rejection_reason.as_deref().unwrap_or_default();
-            review::decline(&portal, &by, application.id, DeclineReason::Other, words).await?;
+            review::decline(&portal, &by, application.id, None, DeclineReason::Other, words).await?;
         }
         Status::Pending => {
             let way = "a decision is not taken back to pending here: revoke the access at /review, and the person may apply again";

@@ -1,6 +1,7 @@
 //! What the owner of a gated model asks of access to it.
 
 use sqlx::PgConnection;
+use time::Duration;
 
 use super::store;
 use crate::accounts::Admin;
@@ -37,6 +38,16 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How soon an answer is promised.
+    pub fn promise(&self) -> Duration {
+        Duration::days(self.answer_days.into())
+    }
+
+    /// How long after a decline the same person waits before they apply again.
+    pub fn cool_down(&self) -> Duration {
+        Duration::days(self.reapply_days.into())
+    }
+
     /// The rules as somebody typed them. Errors: every number that is none, or too large.
     pub fn parse(revoke_needs_two: bool, trial_tokens: &str, answer_days: &str, reapply_days: &str) -> Result<Self, Vec<FieldError>> {
         let mut faults = Vec::new();

@@ -1,11 +1,13 @@
-//! Deciding: approve and decline. Of two reviewers at once one decides and the other is told.
+//! What a reviewer does with a case: claim, ask for changes, approve, decline, undo. Of two at once one decides and the other is told.
 
 use sqlx::PgConnection;
 
-use super::application::{Application, State};
+use super::application::{Application, CHANGES_LIFE, UNDO, words};
+use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
 use super::issue::{access_granted, grant_made, make_room};
+use super::state::State;
 use super::store::{self, GrantOrigin};
 use crate::accounts::{self, Reviewer};
 use crate::audit::{self, Event};
@@ -13,16 +15,82 @@ use crate::catalog;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
-use crate::ids::ApplicationId;
+use crate::ids::{ApplicationId, GrantId};
 use crate::mail::{self, Message};
 use crate::portal::Portal;
 
-/// Opens the model to the applicant until `until`. Errors: `Conflict` if it was decided or withdrawn meanwhile or access was given
-/// another way, `Forbidden` for one's own application, `Invalid` for the end or the note.
-pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, until: Timestamp, note: &str) -> Result<Grant, Error> {
+/// Takes a case on, or over from whoever had it. Errors: `Forbidden` for one's own, `Conflict` unless it waits.
+pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_waiting(&mut tx, id).await?.approve(by.0.id, until, note, now)?;
+    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.claim(by.0.id, now)?;
+    store::save(&mut tx, &application).await?;
+    audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationClaimed { application: id }).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Gives a case back to everybody. Errors: `Conflict` unless it is theirs.
+pub async fn release(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = lock_waiting(&mut tx, id).await?.release(by.0.id, now)?;
+    store::save(&mut tx, &application).await?;
+    audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationReleased { application: id }).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Sends it back to its applicant: `text` in words, `fields` the questions that are meant. Errors: as [`approve`].
+pub async fn request_changes(
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    seen: Option<i64>,
+    text: &str,
+    fields: Vec<String>,
+) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.request_changes(by.0.id, text, fields, now)?;
+    let State::ChangesRequested { changes, .. } = &application.state else {
+        return Err(Error::internal("a request for changes left no trace in its application"));
+    };
+    let model = catalog::find_model_by_id(&mut tx, application.model).await?;
+    let applicant = accounts::find_account(&mut tx, application.applicant).await?;
+    store::save(&mut tx, &application).await?;
+    let comment =
+        Comment { fields: changes.fields.clone(), ..Comment::new(by.0.id, Lane::Shared, Kind::Changes, changes.text.clone(), now) };
+    store::insert_comment(&mut tx, id, &comment).await?;
+    let event = Event::ChangesRequested { application: id, fields: changes.fields.clone() };
+    audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    let message = Message::ChangesRequested {
+        to: applicant.email.to_string(),
+        name: applicant.name,
+        model: model.full_name(),
+        text: changes.text.clone(),
+        until: when::day(now + CHANGES_LIFE),
+        link: portal.config.url_of(&format!("{}/apply", model.path())),
+    };
+    mail::enqueue(&mut tx, now, &message).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Opens the model to the applicant until `until`; the mail leaves after [`UNDO`]. Errors: `Conflict` if it was decided or withdrawn
+/// meanwhile, changed since it was `seen`, is another's case, or access was given another way; `Forbidden` for one's own application;
+/// `Invalid` for the end or the note.
+pub async fn approve(
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    seen: Option<i64>,
+    until: Timestamp,
+    note: &str,
+) -> Result<Grant, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let (application, grant) = lock_waiting(&mut tx, id).await?.seen_as(seen)?.approve(by.0.id, until, note, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     make_room(&mut tx, application.applicant, &model, now).await?;
@@ -32,29 +100,77 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, until: T
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
     audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
-    mail::enqueue(&mut tx, now, &access_granted(portal, &applicant, &model, &grant, application.state.words())).await?;
+    let message = access_granted(portal, &applicant, &model, &grant, application.state.words());
+    mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(grant)
 }
 
-/// Says no, and why. Errors: `Conflict` if it was decided or withdrawn meanwhile, `Forbidden` for one's own application.
-pub async fn decline(portal: &Portal, by: &Reviewer, id: ApplicationId, reason: DeclineReason, text: &str) -> Result<(), Error> {
+/// Says no, and why; the mail leaves after [`UNDO`]. Errors: as [`approve`].
+pub async fn decline(
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    seen: Option<i64>,
+    reason: DeclineReason,
+    text: &str,
+) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id).await?.decline(by.0.id, reason, text, now)?;
+    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.decline(by.0.id, reason, text, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationDeclined { application: id, code: reason.as_str() }).await?;
-    let message = Message::ApplicationDeclined {
-        to: applicant.email.to_string(),
-        name: applicant.name,
-        model: model.full_name(),
-        reason: format!("{}. {}", reason.label(), reason.advice()),
-        text: application.state.words().to_owned(),
-        link: portal.config.url_of(&format!("/applications/{id}")),
-    };
-    mail::enqueue(&mut tx, now, &message).await?;
+    let message = application_declined(portal, &applicant, &model, id, reason, application.state.words());
+    mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The mail that an approval would send. Errors: `NotFound` for what was never sent.
+pub(super) async fn approval_mail(portal: &Portal, id: ApplicationId, until: Timestamp, note: &str) -> Result<Message, Error> {
+    let (applicant, model) = parties(portal, id).await?;
+    let note = words("text", note)?;
+    let grant = Grant::new(GrantId::fresh(), portal.clock.now(), until)?;
+    Ok(access_granted(portal, &applicant, &model, &grant, &note))
+}
+
+/// The mail that a decline would send. Errors: `NotFound` for what was never sent.
+pub(super) async fn decline_mail(portal: &Portal, id: ApplicationId, reason: DeclineReason, text: &str) -> Result<Message, Error> {
+    let (applicant, model) = parties(portal, id).await?;
+    Ok(application_declined(portal, &applicant, &model, id, reason, &words("text", text)?))
+}
+
+/// Who applied, and for what.
+async fn parties(portal: &Portal, id: ApplicationId) -> Result<(accounts::Account, catalog::Model), Error> {
+    let mut db = portal.db.acquire().await?;
+    let application = store::find(&mut db, id).await?;
+    if application.state.sent().is_none() {
+        return Err(Error::NotFound("application"));
+    }
+    let applicant = accounts::find_account(&mut db, application.applicant).await?;
+    Ok((applicant, catalog::find_model_by_id(&mut db, application.model).await?))
+}
+
+/// Takes a decision back before its mail has left: the application waits again, and access that was given ends.
+/// Errors: `Conflict` after [`UNDO`] or once the mail is on its way, `Forbidden` to everybody but who decided.
+pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = store::lock(&mut tx, id).await?.undo(by.0.id, now)?;
+    if mail::take_back(&mut tx, &id.to_string()).await? == 0 {
+        return Err(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into()));
+    }
+    if let Some(held) = store::lock_unrevoked(&mut tx, application.applicant, application.model).await?
+        && held.application == Some(id)
+    {
+        let reason = "the decision was taken back";
+        store::revoke_grant(&mut tx, held.grant.id, Some(by.0.id), reason, now).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &Event::GrantRevoked { grant: held.grant.id, reason: reason.into() }).await?;
+    }
+    store::save(&mut tx, &application).await?;
+    audit::record(&mut tx, now, Some(by.0.id), &Event::DecisionUndone { application: id }).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -64,12 +180,33 @@ pub async fn decline(portal: &Portal, by: &Reviewer, id: ApplicationId, reason: 
 async fn lock_waiting(tx: &mut PgConnection, id: ApplicationId) -> Result<Application, Error> {
     let application = store::lock(tx, id).await?;
     let (decided, by, at) = match &application.state {
-        State::Draft | State::Withdrawn { submitted_at: None, .. } => return Err(Error::NotFound("application")),
-        // The state machine has words for one that was withdrawn.
-        State::Submitted { .. } | State::Withdrawn { .. } => return Ok(application),
+        State::Draft | State::Withdrawn { sent: None, .. } | State::Lapsed { sent: None, .. } => {
+            return Err(Error::NotFound("application"));
+        }
+        // The state machine has words for those.
+        State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => return Ok(application),
         State::Approved { by, at, .. } => ("approved".to_owned(), *by, *at),
         State::Declined { by, at, reason, .. } => (format!("declined ({})", reason.label()), *by, *at),
     };
     let by = accounts::find_account(tx, by).await?.name;
     Err(Error::Conflict(format!("{by} has {decided} this application on {}; nothing was changed", when::minute(at)).into()))
+}
+
+/// The mail about a decline.
+pub(super) fn application_declined(
+    portal: &Portal,
+    applicant: &accounts::Account,
+    model: &catalog::Model,
+    id: ApplicationId,
+    reason: DeclineReason,
+    text: &str,
+) -> Message {
+    Message::ApplicationDeclined {
+        to: applicant.email.to_string(),
+        name: applicant.name.clone(),
+        model: model.full_name(),
+        reason: format!("{}. {}", reason.label(), reason.advice()),
+        text: text.to_owned(),
+        link: portal.config.url_of(&format!("/applications/{id}")),
+    }
 }

@@ -1,7 +1,10 @@
 //! Where an application or a grant stands, in words: the same on every page.
 
-use super::application::{Application, State};
+use std::borrow::Cow;
+
+use super::application::Application;
 use super::grant::{HeldGrant, Standing};
+use super::state::State;
 use crate::catalog::Model;
 use crate::clock::Timestamp;
 use crate::http::when;
@@ -9,7 +12,7 @@ use crate::ids::{GrantId, ModelId};
 
 /// A word on a coloured ground.
 pub(super) struct Badge {
-    pub(super) word: &'static str,
+    pub(super) word: Cow<'static, str>,
     /// The class that gives the colour.
     pub(super) class: &'static str,
 }
@@ -17,11 +20,13 @@ pub(super) struct Badge {
 /// The badge of a state.
 pub(super) fn badge(state: &State) -> Badge {
     match state {
-        State::Draft => Badge { word: "Draft", class: "" },
-        State::Submitted { .. } => Badge { word: "In review", class: "info" },
-        State::Approved { .. } => Badge { word: "Approved", class: "ok" },
-        State::Declined { .. } => Badge { word: "Declined", class: "bad" },
-        State::Withdrawn { .. } => Badge { word: "Withdrawn", class: "" },
+        State::Draft => Badge { word: "Draft".into(), class: "" },
+        State::Submitted(_) => Badge { word: "In review".into(), class: "info" },
+        State::ChangesRequested { .. } => Badge { word: "Changes asked for".into(), class: "warn" },
+        State::Approved { .. } => Badge { word: "Approved".into(), class: "ok" },
+        State::Declined { .. } => Badge { word: "Declined".into(), class: "bad" },
+        State::Withdrawn { .. } => Badge { word: "Withdrawn".into(), class: "" },
+        State::Lapsed { .. } => Badge { word: "Lapsed".into(), class: "" },
     }
 }
 
@@ -29,10 +34,14 @@ pub(super) fn badge(state: &State) -> Badge {
 pub(super) fn turn(application: &Application, now: Timestamp) -> String {
     match &application.state {
         State::Draft => format!("Your turn: saved {} ago, not sent yet.", when::span(now - application.updated_at)),
-        State::Submitted { at } => format!("A reviewer's turn, for {} now.", when::span(now - *at)),
+        State::Submitted(sent) => format!("A reviewer's turn, for {} now.", when::span(now - sent.at)),
+        State::ChangesRequested { changes, .. } => {
+            format!("Your turn, for {} now: a reviewer asks for changes.", when::span(now - changes.at))
+        }
         State::Approved { at, .. } => format!("Approved on {}.", when::day(*at)),
         State::Declined { at, reason, .. } => format!("Declined on {}: {}.", when::day(*at), reason.label()),
         State::Withdrawn { at, .. } => format!("You withdrew it on {}.", when::day(*at)),
+        State::Lapsed { at, .. } => format!("Lapsed on {}, because it was not sent in time.", when::day(*at)),
     }
 }
 
@@ -57,14 +66,14 @@ impl GrantView {
         let grant = &held.grant;
         let (badge, told) = match grant.standing(now) {
             Standing::Holds => {
-                let badge = Badge { word: "Access", class: "ok" };
+                let badge = Badge { word: "Access".into(), class: "ok" };
                 (badge, format!("Until {}: {} left.", when::day(grant.expires_at), when::span(grant.expires_at - now)))
             }
-            Standing::Expired => (Badge { word: "Expired", class: "warn" }, format!("Ended on {}.", when::day(grant.expires_at))),
+            Standing::Expired => (Badge { word: "Expired".into(), class: "warn" }, format!("Ended on {}.", when::day(grant.expires_at))),
             Standing::Revoked => {
                 let at = grant.revoked_at.map(when::day).unwrap_or_default();
                 let reason = grant.revoke_reason.as_deref().unwrap_or_default();
-                (Badge { word: "Revoked", class: "bad" }, format!("Revoked on {at}. Reason: {reason}"))
+                (Badge { word: "Revoked".into(), class: "bad" }, format!("Revoked on {at}. Reason: {reason}"))
             }
         };
         Self { id: grant.id, model, model_path, badge, told, holds: grant.standing(now) == Standing::Holds }

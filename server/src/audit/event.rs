@@ -109,7 +109,34 @@ pub enum Event {
         form_sha256: String,
         answers_sha256: String,
     },
+    ApplicationResubmitted {
+        application: ApplicationId,
+        answers_sha256: String,
+    },
     ApplicationWithdrawn {
+        application: ApplicationId,
+    },
+    ApplicationLapsed {
+        application: ApplicationId,
+    },
+    ApplicationClaimed {
+        application: ApplicationId,
+    },
+    ApplicationReleased {
+        application: ApplicationId,
+    },
+    ChangesRequested {
+        application: ApplicationId,
+        fields: Vec<String>,
+    },
+    CommentWritten {
+        application: ApplicationId,
+        lane: &'static str,
+    },
+    ApplicationAppealed {
+        application: ApplicationId,
+    },
+    DecisionUndone {
         application: ApplicationId,
     },
     ApplicationApproved {
@@ -169,7 +196,15 @@ impl Event {
             Event::ReleaseRestored { .. } => "release.restored",
             Event::ObjectsRemoved { .. } => "store.objects_removed",
             Event::ApplicationSubmitted { .. } => "application.submitted",
+            Event::ApplicationResubmitted { .. } => "application.resubmitted",
             Event::ApplicationWithdrawn { .. } => "application.withdrawn",
+            Event::ApplicationLapsed { .. } => "application.lapsed",
+            Event::ApplicationClaimed { .. } => "application.claimed",
+            Event::ApplicationReleased { .. } => "application.released",
+            Event::ChangesRequested { .. } => "application.changes_requested",
+            Event::CommentWritten { .. } => "application.comment_written",
+            Event::ApplicationAppealed { .. } => "application.appealed",
+            Event::DecisionUndone { .. } => "application.decision_undone",
             Event::ApplicationApproved { .. } => "application.approved",
             Event::ApplicationDeclined { .. } => "application.declined",
             Event::GrantMade { .. } => "grant.made",
@@ -206,7 +241,15 @@ impl Event {
             Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ObjectsRemoved { .. } => "store".into(),
             Event::ApplicationSubmitted { application, .. }
+            | Event::ApplicationResubmitted { application, .. }
             | Event::ApplicationWithdrawn { application }
+            | Event::ApplicationLapsed { application }
+            | Event::ApplicationClaimed { application }
+            | Event::ApplicationReleased { application }
+            | Event::ChangesRequested { application, .. }
+            | Event::CommentWritten { application, .. }
+            | Event::ApplicationAppealed { application }
+            | Event::DecisionUndone { application }
             | Event::ApplicationApproved { application, .. }
             | Event::ApplicationDeclined { application, .. } => application.to_string(),
             Event::GrantMade { grant, .. } | Event::GrantRevoked { grant, .. } => grant.to_string(),
@@ -241,7 +284,15 @@ impl Event {
             Event::ApplicationSubmitted { model, licence_sha256, form_sha256, answers_sha256, .. } => {
                 json!({ "model": model, "licence_sha256": licence_sha256, "form_sha256": form_sha256, "answers_sha256": answers_sha256 })
             }
-            Event::ApplicationWithdrawn { .. } => json!({}),
+            Event::ApplicationResubmitted { answers_sha256, .. } => json!({ "answers_sha256": answers_sha256 }),
+            Event::ApplicationWithdrawn { .. }
+            | Event::ApplicationLapsed { .. }
+            | Event::ApplicationClaimed { .. }
+            | Event::ApplicationReleased { .. }
+            | Event::ApplicationAppealed { .. }
+            | Event::DecisionUndone { .. } => json!({}),
+            Event::ChangesRequested { fields, .. } => json!({ "fields": fields }),
+            Event::CommentWritten { lane, .. } => json!({ "lane": lane }),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
             Event::ApplicationDeclined { code, .. } => json!({ "code": code }),
             Event::GrantMade { account, model, days, reason, .. } => {

@@ -25,6 +25,8 @@ const ASSETS: &[Asset] = assets![
     "instrument-sans-ext.woff2": "font/woff2",
     "playground.css": "text/css; charset=utf-8",
     "playground.js": "text/javascript; charset=utf-8",
+    "apply.js": "text/javascript; charset=utf-8",
+    "desk.js": "text/javascript; charset=utf-8",
 ];
 
 /// One name for all of them together, so that a style sheet may point at its fonts by relative names.

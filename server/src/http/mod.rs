@@ -9,6 +9,7 @@ pub mod limits;
 pub mod oauth;
 pub mod page;
 pub mod places;
+pub mod presence;
 pub mod problem;
 pub mod sse;
 pub mod when;

@@ -23,6 +23,16 @@ pub enum Message {
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
     ApplicationToReview { to: String, name: String, applicant: String, model: String, link: String },
+    #[template(path = "mail/application_resubmitted.txt")]
+    ApplicationResubmitted { to: String, name: String, applicant: String, model: String, link: String },
+    #[template(path = "mail/changes_requested.txt")]
+    ChangesRequested { to: String, name: String, model: String, text: String, until: String, link: String },
+    #[template(path = "mail/comment_written.txt")]
+    CommentWritten { to: String, name: String, author: String, model: String, link: String },
+    #[template(path = "mail/application_lapsing.txt")]
+    ApplicationLapsing { to: String, name: String, model: String, until: String, link: String },
+    #[template(path = "mail/application_lapsed.txt")]
+    ApplicationLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
     AccessGranted { to: String, name: String, model: String, until: String, note: String, link: String },
     #[template(path = "mail/application_declined.txt")]
@@ -46,6 +56,11 @@ impl Message {
             Message::TokenMade { .. } => "token_made",
             Message::ApplicationReceived { .. } => "application_received",
             Message::ApplicationToReview { .. } => "application_to_review",
+            Message::ApplicationResubmitted { .. } => "application_resubmitted",
+            Message::ChangesRequested { .. } => "changes_requested",
+            Message::CommentWritten { .. } => "comment_written",
+            Message::ApplicationLapsing { .. } => "application_lapsing",
+            Message::ApplicationLapsed { .. } => "application_lapsed",
             Message::AccessGranted { .. } => "access_granted",
             Message::ApplicationDeclined { .. } => "application_declined",
             Message::ReleaseYanked { .. } => "release_yanked",
@@ -64,6 +79,11 @@ impl Message {
             | Message::TokenMade { to, .. }
             | Message::ApplicationReceived { to, .. }
             | Message::ApplicationToReview { to, .. }
+            | Message::ApplicationResubmitted { to, .. }
+            | Message::ChangesRequested { to, .. }
+            | Message::CommentWritten { to, .. }
+            | Message::ApplicationLapsing { to, .. }
+            | Message::ApplicationLapsed { to, .. }
             | Message::AccessGranted { to, .. }
             | Message::ApplicationDeclined { to, .. }
             | Message::ReleaseYanked { to, .. }
@@ -82,6 +102,11 @@ impl Message {
             Message::TokenMade { program, .. } => format!("{program} was signed in to your account"),
             Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
+            Message::ApplicationResubmitted { model, .. } => format!("Changed as you asked: an application for {model}"),
+            Message::ChangesRequested { model, .. } => format!("Your turn: changes to your application for {model}"),
+            Message::CommentWritten { model, .. } => format!("A new comment on the application for {model}"),
+            Message::ApplicationLapsing { model, .. } => format!("Your application for {model} waits for you"),
+            Message::ApplicationLapsed { model, .. } => format!("Your application for {model} has lapsed"),
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
             Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),

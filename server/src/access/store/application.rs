@@ -4,64 +4,18 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::super::answers::Answers;
-use super::super::application::{Application, State};
-use crate::clock::Timestamp;
+use super::super::application::Application;
+use super::super::state::State;
+use super::application_row::ApplicationRow;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, ModelId};
-
-/// The columns of an application, as they lie in the table.
-struct ApplicationRow {
-    id: ApplicationId,
-    account_id: AccountId,
-    model_id: ModelId,
-    answers: Json<Answers>,
-    licence_sha256: Option<String>,
-    form_sha256: Option<String>,
-    state: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    submitted_at: Option<Timestamp>,
-    closed_at: Option<Timestamp>,
-    decided_by: Option<AccountId>,
-    decline_code: Option<String>,
-    decision_text: Option<String>,
-}
-
-impl ApplicationRow {
-    fn application(self) -> Result<Application, Error> {
-        let (submitted_at, text) = (self.submitted_at, self.decision_text.unwrap_or_default());
-        let state = match (self.state.as_str(), submitted_at, self.closed_at, self.decided_by, self.decline_code) {
-            ("draft", None, None, None, None) => State::Draft,
-            ("submitted", Some(at), None, None, None) => State::Submitted { at },
-            ("approved", Some(submitted_at), Some(at), Some(by), None) => State::Approved { submitted_at, by, at, note: text },
-            ("declined", Some(submitted_at), Some(at), Some(by), Some(code)) => {
-                let reason =
-                    code.parse().map_err(|_| Error::internal(format!("{} was declined for the unknown reason {code}", self.id)))?;
-                State::Declined { submitted_at, by, at, reason, text }
-            }
-            ("withdrawn", submitted_at, Some(at), None, None) => State::Withdrawn { submitted_at, at },
-            (state, ..) => return Err(Error::internal(format!("{} is {state:?}, and its columns do not agree", self.id))),
-        };
-        Ok(Application {
-            id: self.id,
-            applicant: self.account_id,
-            model: self.model_id,
-            answers: self.answers.0,
-            licence_sha256: self.licence_sha256,
-            form_sha256: self.form_sha256,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            state,
-        })
-    }
-}
 
 /// Begins an application unless one is open for this account and model (application_one_open_uq).
 pub async fn insert_unless_open(tx: &mut PgConnection, begun: &Application) -> Result<(), Error> {
     sqlx::query!(
         "insert into application (id, account_id, model_id, answers, state, created_at, updated_at)
          values ($1, $2, $3, $4, 'draft', $5, $5)
-         on conflict (account_id, model_id) where state in ('draft', 'submitted') do nothing",
+         on conflict (account_id, model_id) where state in ('draft', 'submitted', 'changes_requested') do nothing",
         begun.id.uuid(),
         begun.applicant.uuid(),
         begun.model.uuid(),
@@ -77,10 +31,13 @@ pub async fn insert_unless_open(tx: &mut PgConnection, begun: &Application) -> R
 pub async fn lock_open(tx: &mut PgConnection, applicant: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application
-         where account_id = $1 and model_id = $2 and state in ('draft', 'submitted')
+         where account_id = $1 and model_id = $2 and state in ('draft', 'submitted', 'changes_requested')
          for update"#,
         applicant.uuid(),
         model.uuid(),
@@ -94,8 +51,11 @@ pub async fn lock_open(tx: &mut PgConnection, applicant: AccountId, model: Model
 pub async fn lock(tx: &mut PgConnection, id: ApplicationId) -> Result<Application, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1
          for update"#,
         id.uuid(),
@@ -109,8 +69,11 @@ pub async fn lock(tx: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
 pub async fn find(db: &mut PgConnection, id: ApplicationId) -> Result<Application, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1"#,
         id.uuid(),
     )
@@ -119,12 +82,34 @@ pub async fn find(db: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
     row.map(ApplicationRow::application).transpose()?.ok_or(Error::NotFound("application"))
 }
 
+/// The applications of these ids, in the order of the ids.
+pub async fn find_all(db: &mut PgConnection, ids: &[ApplicationId]) -> Result<Vec<Application>, Error> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application where id = any($1)
+         order by array_position($1, id)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}
+
 /// The newest applications of an account, newest first.
 pub async fn of_applicant(db: &mut PgConnection, account: AccountId, limit: i64) -> Result<Vec<Application>, Error> {
     let rows = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1
          order by created_at desc, id desc
          limit $2"#,
@@ -140,8 +125,11 @@ pub async fn of_applicant(db: &mut PgConnection, account: AccountId, limit: i64)
 pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1 and model_id = $2
          order by created_at desc, id desc
          limit 1"#,
@@ -153,42 +141,10 @@ pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -
     row.map(ApplicationRow::application).transpose()
 }
 
-/// The applications that wait for a reviewer, the longest waiting first.
-pub async fn waiting(db: &mut PgConnection, limit: i64) -> Result<Vec<Application>, Error> {
-    let rows = sqlx::query_as!(
-        ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
-         from application where state = 'submitted'
-         order by submitted_at, id
-         limit $1"#,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(ApplicationRow::application).collect()
-}
-
 /// How many applications wait for a reviewer.
 pub async fn count_waiting(db: &mut PgConnection) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from application where state = 'submitted'"#).fetch_one(db).await?;
     Ok(count)
-}
-
-/// The applications decided last, the latest first.
-pub async fn decided(db: &mut PgConnection, limit: i64) -> Result<Vec<Application>, Error> {
-    let rows = sqlx::query_as!(
-        ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
-         from application where state in ('approved', 'declined')
-         order by closed_at desc, id
-         limit $1"#,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(ApplicationRow::application).collect()
 }
 
 /// How many applications each of these accounts has sent, ever.
@@ -208,23 +164,43 @@ pub async fn sent_by(db: &mut PgConnection, accounts: &[AccountId]) -> Result<Ve
 
 /// Writes what may change about an application.
 pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<(), Error> {
+    let sent = application.state.sent();
+    let claim = sent.and_then(|sent| sent.claim);
+    let appeal = sent.and_then(|sent| sent.appeal.as_ref());
+    let changes = match &application.state {
+        State::ChangesRequested { changes, .. } => Some(changes),
+        _ => None,
+    };
     let (closed_at, by, code, text) = match &application.state {
-        State::Draft | State::Submitted { .. } => (None, None, None, None),
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } => (None, None, None, None),
         State::Approved { by, at, note, .. } => (Some(*at), Some(*by), None, Some(note.as_str())),
         State::Declined { by, at, reason, text, .. } => (Some(*at), Some(*by), Some(reason.as_str()), Some(text.as_str())),
-        State::Withdrawn { at, .. } => (Some(*at), None, None, None),
+        State::Withdrawn { at, .. } | State::Lapsed { at, .. } => (Some(*at), None, None, None),
     };
     sqlx::query!(
         "update application
-         set answers = $2, licence_sha256 = $3, state = $4, updated_at = $5, submitted_at = $6,
-             closed_at = $7, decided_by = $8, decline_code = $9, decision_text = $10, form_sha256 = $11
+         set version = $2, answers = $3, licence_sha256 = $4, state = $5, updated_at = $6, submitted_at = $7, due_at = $8,
+             claimed_by = $9, claimed_at = $10, changes_by = $11, changes_at = $12, changes_text = $13, changes_fields = $14,
+             appealed_at = $15, appeal_text = $16, appeal_against = $17, closed_at = $18, decided_by = $19, decline_code = $20,
+             decision_text = $21, form_sha256 = $22, lapse_told_at = case when state = $5 then lapse_told_at end
          where id = $1",
         application.id.uuid(),
+        application.version,
         Json(&application.answers) as _,
         application.licence_sha256,
         application.state.as_str(),
         application.updated_at,
-        application.state.submitted_at(),
+        sent.map(|sent| sent.at),
+        sent.map(|sent| sent.due_at),
+        claim.map(|claim| claim.by.uuid()),
+        claim.map(|claim| claim.at),
+        changes.map(|changes| changes.by.uuid()),
+        changes.map(|changes| changes.at),
+        changes.map(|changes| changes.text.as_str()),
+        changes.map(|changes| changes.fields.as_slice()),
+        appeal.map(|appeal| appeal.at),
+        appeal.map(|appeal| appeal.text.as_str()),
+        appeal.map(|appeal| appeal.against.uuid()),
         closed_at,
         by.map(AccountId::uuid),
         code,
@@ -256,8 +232,11 @@ pub async fn of_model(
 ) -> Result<Vec<Application>, Error> {
     let rows = sqlx::query_as!(
         ApplicationRow,
-        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", answers as "answers: Json<Answers>",
-                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where model_id = $1 and state = $2 and ($3::uuid is null or id > $3)
          order by id
          limit $4"#,

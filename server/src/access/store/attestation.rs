@@ -7,12 +7,13 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::ApplicationId;
 
-/// Adds what was attested, one record for each clause.
-pub async fn insert_attestations(tx: &mut PgConnection, id: ApplicationId, attestations: &[Attestation]) -> Result<(), Error> {
+/// Keeps what was attested, one record for each clause; what was attested at a sending before goes, and stays on the record by its hash.
+pub async fn replace_attestations(tx: &mut PgConnection, id: ApplicationId, attestations: &[Attestation]) -> Result<(), Error> {
     let clauses: Vec<String> = attestations.iter().map(|attestation| attestation.clause.clone()).collect();
     let wordings: Vec<String> = attestations.iter().map(|attestation| attestation.wording.clone()).collect();
     let licences: Vec<Option<String>> = attestations.iter().map(|attestation| attestation.licence_sha256.clone()).collect();
     let times: Vec<Timestamp> = attestations.iter().map(|attestation| attestation.at).collect();
+    sqlx::query!("delete from attestation where application_id = $1", id.uuid()).execute(&mut *tx).await?;
     sqlx::query!(
         "insert into attestation (application_id, clause, wording, licence_sha256, attested_at)
          select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[])",
@@ -25,18 +26,4 @@ pub async fn insert_attestations(tx: &mut PgConnection, id: ApplicationId, attes
     .execute(tx)
     .await?;
     Ok(())
-}
-
-/// What was attested with an application.
-pub async fn attestations(db: &mut PgConnection, id: ApplicationId) -> Result<Vec<Attestation>, Error> {
-    let rows = sqlx::query_as!(
-        Attestation,
-        r#"select clause, wording, licence_sha256, attested_at as "at"
-         from attestation where application_id = $1
-         order by licence_sha256 is null, clause"#,
-        id.uuid(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows)
 }

@@ -1,18 +1,25 @@
-//! What the database keeps of applications, attestations, grants and the rules for them: one file for each.
+//! What the database keeps of applications, their threads, attestations, grants and the rules for them, and what the desk is told of them: one file for each.
 
 mod application;
+mod application_row;
 mod attestation;
+mod case;
+mod desk;
 mod form;
 mod grant;
 mod policy;
 mod standing;
+mod thread;
 
 pub(super) use application::{
-    count_waiting, decided, find, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_model, save, sent_by, waiting,
+    count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_model, save, sent_by,
 };
-pub(super) use attestation::{attestations, insert_attestations};
+pub(super) use attestation::replace_attestations;
+pub(super) use case::{case_file, set_checked};
+pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
 pub(super) use form::{current_form, find_forms, insert_form};
 pub(super) use grant::{GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant};
 pub use grant::{find_grant, grants_in_force};
 pub(super) use policy::{find_policy, save_policy};
 pub(super) use standing::{standing, standings};
+pub(super) use thread::{comments, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};

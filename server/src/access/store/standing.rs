@@ -50,6 +50,7 @@ pub async fn standings(db: &mut PgConnection, account: AccountId, models: Vec<Mo
         let application = row.application_id.zip(row.state).map(|(id, state)| match state.as_str() {
             "draft" => LatestApplication::Draft,
             "submitted" => LatestApplication::Submitted(id),
+            "changes_requested" => LatestApplication::ChangesRequested(id),
             "declined" => LatestApplication::Declined(id),
             _ => LatestApplication::Closed,
         });

@@ -1,0 +1,343 @@
+//! The applicant's own pages: what they have applied for, and one application with where it stands.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use askama::Template;
+
+use super::answers_view::{self, AnsweredSection};
+use super::application::{APPEAL, Application};
+use super::apply;
+use super::form::Form;
+use super::grant::HeldGrant;
+use super::state::State;
+use super::state_view::{Badge, GrantView, badge, name_of, turn};
+use super::thread_view::{self, CommentView};
+use super::{forms, held, policy, store, thread, waits};
+use crate::accounts::{self, SignedIn};
+use crate::audit;
+use crate::catalog::{self, Model};
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_with_faults};
+use crate::http::{self, Frame, see_other, when};
+use crate::ids::{AccountId, ApplicationId, ModelId};
+use crate::portal::Portal;
+
+/// How many of somebody's applications are listed; the newest.
+const APPLICATIONS_MAX: i64 = 200;
+
+/// How much of the record is listed with an application.
+const RECORDED_MAX: i64 = 50;
+
+#[derive(Template)]
+#[template(path = "access/applications.html")]
+struct ApplicationsPage {
+    frame: Frame,
+    applications: Vec<ApplicationRow>,
+    grants: Vec<GrantView>,
+}
+
+struct ApplicationRow {
+    path: String,
+    model: String,
+    title: String,
+    badge: Badge,
+    turn: String,
+}
+
+pub(super) async fn applications(portal: Data<Portal>, frame: Frame, by: SignedIn) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
+    let mut db = portal.db.acquire().await?;
+    let applications = store::of_applicant(&mut db, by.account.id, APPLICATIONS_MAX).await?;
+    let grants = held::grants_of(&mut db, by.account.id).await?;
+    let mut ids: Vec<ModelId> = applications.iter().map(|application| application.model).collect();
+    ids.extend(grants.iter().map(|held| held.model));
+    let models = catalog::find_models(&mut db, &ids).await?;
+    page(&ApplicationsPage {
+        frame,
+        applications: applications.iter().map(|application| row(application, &models, now)).collect(),
+        grants: grants.iter().map(|held| GrantView::new(held, &models, now)).collect(),
+    })
+}
+
+fn row(application: &Application, models: &[Model], now: Timestamp) -> ApplicationRow {
+    ApplicationRow {
+        path: format!("/applications/{}", application.id),
+        model: name_of(models, application.model).0,
+        title: application.answers.get("title").to_owned(),
+        badge: badge(&application.state),
+        turn: turn(application, now),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "access/application.html")]
+struct ApplicationPage {
+    frame: Frame,
+    id: ApplicationId,
+    model: String,
+    model_path: String,
+    badge: Badge,
+    turn: String,
+    /// The place in the queue and the usual wait, while it waits.
+    waits: Option<String>,
+    /// What would make a decision quicker, while it waits.
+    quicker: Vec<&'static str>,
+    asked: Option<Asked>,
+    steps: Vec<Step>,
+    decision: Option<Decision>,
+    grant: Option<GrantView>,
+    sections: Vec<AnsweredSection>,
+    comments: Vec<CommentView>,
+    recorded: Vec<Recorded>,
+    may_withdraw: bool,
+    may_comment: bool,
+    may_appeal: bool,
+    is_draft: bool,
+    may_apply_again: bool,
+    apply_again_from: Option<String>,
+    entry: Entry,
+}
+
+/// What a reviewer asks to be changed.
+struct Asked {
+    lines: Vec<String>,
+    fields: Vec<String>,
+    until: String,
+}
+
+/// What was typed into the page's own forms and came back with a fault.
+#[derive(Default)]
+struct Entry {
+    comment: String,
+    comment_fault: Option<String>,
+    appeal: String,
+    appeal_fault: Option<String>,
+}
+
+/// One step of the timeline.
+struct Step {
+    what: String,
+    at: Option<String>,
+    /// `done`, `now` or `next`.
+    class: &'static str,
+}
+
+/// What stands on the record about it.
+struct Recorded {
+    seq: i64,
+    what: String,
+    at: String,
+}
+
+/// What the reviewer told the applicant.
+struct Decision {
+    headline: String,
+    advice: &'static str,
+    lines: Vec<String>,
+    class: &'static str,
+}
+
+pub(super) async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<ApplicationId>) -> Result<HttpResponse, Error> {
+    page(&application_page(&portal, frame, by.account.id, *id, Entry::default()).await?)
+}
+
+async fn application_page(
+    portal: &Portal,
+    frame: Frame,
+    reader: AccountId,
+    id: ApplicationId,
+    entry: Entry,
+) -> Result<ApplicationPage, Error> {
+    let now = portal.clock.now();
+    let mut db = portal.db.acquire().await?;
+    let application = store::find(&mut db, id).await?;
+    if application.applicant != reader {
+        return Err(Error::NotFound("application"));
+    }
+    let grants = held::grants_of(&mut db, reader).await?;
+    let models = catalog::find_models(&mut db, &[application.model]).await?;
+    let of_model: Vec<&HeldGrant> = grants.iter().filter(|held| held.model == application.model).collect();
+    let grant = of_model.iter().find(|held| held.application == Some(id)).map(|held| GrantView::new(held, &models, now));
+    let has_access = of_model.iter().any(|held| GrantView::new(held, &models, now).holds);
+    let mut subjects = vec![id.to_string()];
+    subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
+    let events = audit::page(&mut db, &audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }, RECORDED_MAX).await?;
+    let comments = store::comments(&mut db, id, false).await?;
+    let people = accounts::find_accounts(&mut db, &comments.iter().map(|comment| comment.author).collect::<Vec<_>>()).await?;
+    let is_waiting = matches!(application.state, State::Submitted(_));
+    let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
+    let (model, model_path) = name_of(&models, application.model);
+    let cooling = match &application.state {
+        State::Declined { at, .. } => Some(*at + policy::of(&mut db, application.model).await?.cool_down()).filter(|from| now < *from),
+        _ => None,
+    };
+    let state = &application.state;
+    let form = forms::of(&mut db, &application).await?;
+    Ok(ApplicationPage {
+        frame,
+        id,
+        model,
+        model_path,
+        badge: badge(state),
+        turn: turn(&application, now),
+        waits: waits.map(|waits| waits.told()),
+        quicker: if is_waiting { quicker(&application) } else { vec![] },
+        asked: asked(&application, &form),
+        steps: steps(&application, now),
+        decision: decision(state),
+        grant,
+        sections: answers_view::read(&form, &application.answers),
+        comments: comments.iter().map(|comment| thread_view::for_applicant(&form, comment, reader, &people)).collect(),
+        recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(recorded).collect(),
+        may_withdraw: state.is_open(),
+        may_comment: state.is_open() && state.sent().is_some(),
+        may_appeal: may_appeal(state, now) && !has_access,
+        is_draft: matches!(state, State::Draft),
+        may_apply_again: !has_access && !state.is_open() && cooling.is_none(),
+        apply_again_from: cooling.map(when::day),
+        entry,
+    })
+}
+
+fn asked(application: &Application, form: &Form) -> Option<Asked> {
+    let State::ChangesRequested { changes, .. } = &application.state else { return None };
+    Some(Asked {
+        lines: changes.text.lines().map(str::to_owned).collect(),
+        fields: changes.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
+        until: application.lapses_at().map(when::day).unwrap_or_default(),
+    })
+}
+
+/// What reviewers say among themselves is on the record, and not shown here.
+fn concerns_applicant(event: &audit::Row) -> bool {
+    event.kind != "application.comment_written" || !event.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal")
+}
+
+fn may_appeal(state: &State, now: Timestamp) -> bool {
+    matches!(state, State::Declined { sent, at, .. } if sent.appeal.is_none() && now - *at < APPEAL)
+}
+
+/// What reviewers look for, and did not find.
+fn quicker(application: &Application) -> Vec<&'static str> {
+    let mut tips = Vec::new();
+    if application.answers.get("orcid").is_empty() {
+        tips.push("An ORCID: it shows who you are without asking.");
+    }
+    if application.answers.get("profile_url").is_empty() {
+        tips.push("A profile or publications page at your institution.");
+    }
+    tips
+}
+
+fn recorded(event: &audit::Row) -> Recorded {
+    let words = event.kind.replace(['.', '_'], " ");
+    let what = words[..1].to_uppercase() + &words[1..];
+    Recorded { seq: event.seq, what, at: when::minute(event.at) }
+}
+
+fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
+    let done = |what: &str, at| Step { what: what.to_owned(), at: Some(when::minute(at)), class: "done" };
+    let current = |what: String| Step { what, at: None, class: "now" };
+    let next = |what: &str| Step { what: what.to_owned(), at: None, class: "next" };
+    let mut steps = vec![done("Begun", application.created_at)];
+    if let Some(sent) = application.state.sent() {
+        steps.push(done("Sent", sent.at));
+        if let Some(claim) = sent.claim {
+            steps.push(done("A reviewer has taken it on", claim.at));
+        }
+        if let Some(appeal) = &sent.appeal {
+            steps.push(done("You appealed", appeal.at));
+        }
+    }
+    match &application.state {
+        State::Draft => steps.extend([current("Your turn: finish it and send it".into()), next("A reviewer decides")]),
+        State::Submitted(sent) => {
+            let promise = if now < sent.due_at {
+                format!("A reviewer reads it; an answer is promised by {}", when::day(sent.due_at))
+            } else {
+                format!("Overdue: an answer was promised by {}. The reviewers see that, too", when::day(sent.due_at))
+            };
+            steps.extend([current(promise), next("You get a mail with the decision")]);
+        }
+        State::ChangesRequested { changes, .. } => {
+            steps.extend([done("Changes asked for", changes.at), current("Your turn: change it and send it again".into())]);
+            steps.push(next("The reviewer reads it again"));
+        }
+        State::Approved { at, .. } => steps.push(done("Approved", *at)),
+        State::Declined { at, .. } => steps.push(done("Declined", *at)),
+        State::Withdrawn { at, .. } => steps.push(done("Withdrawn by you", *at)),
+        State::Lapsed { at, .. } => steps.push(done("Lapsed, because it was not sent in time", *at)),
+    }
+    steps
+}
+
+fn decision(state: &State) -> Option<Decision> {
+    let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    match state {
+        State::Approved { note, .. } => {
+            Some(Decision { headline: "Your application was approved.".into(), advice: "", lines: lines(note), class: "ok" })
+        }
+        State::Declined { reason, text, .. } => {
+            let headline = format!("Your application was declined. Reason: {}.", reason.label());
+            Some(Decision { headline, advice: reason.advice(), lines: lines(text), class: "bad" })
+        }
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
+    }
+}
+
+pub(super) async fn withdraw(
+    portal: Data<Portal>,
+    by: SignedIn,
+    id: Path<ApplicationId>,
+    _: http::Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    apply::withdraw(&portal, by.account.id, *id).await?;
+    Ok(see_other(&format!("/applications/{id}"), Some("Your application was withdrawn. You may apply again at any time.")))
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct Words {
+    #[serde(default)]
+    text: String,
+}
+
+pub(super) async fn comment(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: SignedIn,
+    id: Path<ApplicationId>,
+    http::Form(sent): http::Form<Words>,
+) -> Result<HttpResponse, Error> {
+    match thread::write(&portal, &by.account, *id, &sent.text).await {
+        Ok(()) => {
+            Ok(see_other(&format!("/applications/{id}"), Some("Your comment was written. Whoever sees to your application gets a mail.")))
+        }
+        Err(Error::Invalid(faults)) => {
+            let entry = Entry { comment: sent.text, comment_fault: first(&faults), ..Entry::default() };
+            page_with_faults(&application_page(&portal, frame, by.account.id, *id, entry).await?)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+pub(super) async fn appeal(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: SignedIn,
+    id: Path<ApplicationId>,
+    http::Form(sent): http::Form<Words>,
+) -> Result<HttpResponse, Error> {
+    match apply::appeal(&portal, &by.account, *id, &sent.text).await {
+        Ok(()) => Ok(see_other(&format!("/applications/{id}"), Some("Your appeal was sent. Another reviewer will decide."))),
+        Err(Error::Invalid(faults)) => {
+            let entry = Entry { appeal: sent.text, appeal_fault: first(&faults), ..Entry::default() };
+            page_with_faults(&application_page(&portal, frame, by.account.id, *id, entry).await?)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn first(faults: &[FieldError]) -> Option<String> {
+    faults.first().map(|fault| fault.message.to_string())
+}

@@ -1,0 +1,213 @@
+//! The form that somebody applies with, and what stands there instead of it.
+
+use actix_web::http::header::ACCEPT;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+
+use super::answers_view::Answered;
+use super::apply::{self, Opening, Prefill, Sent};
+use super::form_view::{Control, FormView};
+use super::{form, forms};
+use crate::accounts::SignedIn;
+use crate::catalog::{self, Model};
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_limited, page_with_faults};
+use crate::http::{Form, Frame, see_other, when};
+use crate::ids::ApplicationId;
+use crate::portal::Portal;
+
+/// The hidden field that says which version of the application the page was drawn from.
+const VERSION: &str = "version";
+
+#[derive(Template)]
+#[template(path = "access/apply.html")]
+struct ApplyPage {
+    frame: Frame,
+    name: String,
+    email: String,
+    model: String,
+    action: String,
+    form: FormView,
+    form_sha256: String,
+    /// Whether the answers were written on another form, and what of them has no place on this one.
+    is_moved: bool,
+    left_over: Vec<Answered>,
+    licence: Option<String>,
+    licence_sha256: String,
+    licence_fault: Option<String>,
+    saved: Option<String>,
+    copied_from: Option<ApplicationId>,
+    version: Option<i64>,
+    asked: Option<Asked>,
+}
+
+/// What a reviewer asks to be changed.
+struct Asked {
+    id: ApplicationId,
+    lines: Vec<String>,
+    fields: Vec<String>,
+}
+
+impl ApplyPage {
+    /// Whether the reviewer means this question.
+    fn is_asked(&self, name: &str) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.fields.iter().any(|field| field == name))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "access/no_form.html")]
+struct NoFormPage {
+    frame: Frame,
+    title: String,
+    text: String,
+    next: String,
+    label: &'static str,
+}
+
+async fn model_of(portal: &Portal, path: &(String, String)) -> Result<Model, Error> {
+    let mut db = portal.db.acquire().await?;
+    catalog::find_model(&mut db, &path.0, &path.1).await?.ok_or(Error::NotFound("model"))
+}
+
+pub(super) async fn apply_page(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: SignedIn,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Error> {
+    let model = model_of(&portal, &path).await?;
+    let name = model.full_name();
+    let no_form = match apply::open(&portal, by.account.id, &model).await? {
+        Opening::Form(prefill) => return page(&form_page(&portal, frame, &by, &model, prefill, &[]).await?),
+        Opening::NotNeeded => NoFormPage {
+            frame,
+            title: format!("{name} is open"),
+            text: "Everybody may download it; no application is needed.".into(),
+            next: model.path(),
+            label: "To the model",
+        },
+        Opening::Granted(grant) => NoFormPage {
+            frame,
+            title: format!("You have access to {name}"),
+            text: format!("It holds until {}. After that you can apply again with the same answers.", when::day(grant.expires_at)),
+            next: model.path(),
+            label: "To the model",
+        },
+        Opening::Waiting(id) => NoFormPage {
+            frame,
+            title: format!("You have applied for {name}"),
+            text: "Your application waits for a reviewer; you get a mail as soon as it is decided.".into(),
+            next: format!("/applications/{id}"),
+            label: "See your application",
+        },
+        Opening::Declined(id, from) => NoFormPage {
+            frame,
+            title: format!("Your application for {name} was declined"),
+            text: format!(
+                "You may apply again from {}. Until then you can appeal, if something was overlooked: another reviewer decides.",
+                when::day(from)
+            ),
+            next: format!("/applications/{id}"),
+            label: "See the reason, or appeal",
+        },
+    };
+    page(&no_form)
+}
+
+async fn form_page(
+    portal: &Portal,
+    frame: Frame,
+    by: &SignedIn,
+    model: &Model,
+    prefill: Prefill,
+    faults: &[FieldError],
+) -> Result<ApplyPage, Error> {
+    let mut db = portal.db.acquire().await?;
+    let filled = forms::fill(&mut db, model.id, prefill.form_sha256.as_deref(), prefill.answers).await?;
+    let licence = match &model.licence_sha256 {
+        Some(sha256) => catalog::licence(&mut db, sha256).await?.map(|licence| licence.body),
+        None => None,
+    };
+    Ok(ApplyPage {
+        frame,
+        name: by.account.name.clone(),
+        email: by.account.email.to_string(),
+        model: model.full_name(),
+        action: format!("{}/apply", model.path()),
+        form: FormView::new(&filled.form, &filled.answers, faults),
+        form_sha256: filled.form.sha256().to_owned(),
+        is_moved: filled.is_moved && faults.is_empty(),
+        left_over: filled.left_over,
+        licence,
+        licence_sha256: model.licence_sha256.clone().unwrap_or_default(),
+        licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
+        saved: prefill.saved_at.map(when::minute),
+        copied_from: prefill.copied_from,
+        version: prefill.version,
+        asked: prefill.changes.map(|(id, changes)| Asked {
+            id,
+            lines: changes.text.lines().map(str::to_owned).collect(),
+            fields: changes.fields,
+        }),
+    })
+}
+
+pub(super) async fn submit(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: SignedIn,
+    path: Path<(String, String)>,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let model = model_of(&portal, &path).await?;
+    let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
+    match apply::submit(&portal, &by.account, &model, answers.clone()).await {
+        Ok(Sent::Fresh(id)) => {
+            Ok(see_other(&format!("/applications/{id}"), Some("Your application was sent. A receipt is on its way to you.")))
+        }
+        Ok(Sent::Already(id)) => Ok(see_other(&format!("/applications/{id}"), Some("This application had been sent already."))),
+        Err(Error::Invalid(faults)) => {
+            let prefill = match apply::open(&portal, by.account.id, &model).await? {
+                Opening::Form(kept) => Prefill { answers: apply::as_agreed_under(answers, &model), ..kept },
+                _ => Prefill { answers: apply::as_agreed_under(answers, &model), ..Prefill::default() },
+            };
+            page_with_faults(&form_page(&portal, frame, &by, &model, prefill, &faults).await?)
+        }
+        Err(Error::Limited { retry_after_s }) => page_limited(&too_often(frame, &model, retry_after_s), retry_after_s),
+        Err(other) => Err(other),
+    }
+}
+
+fn too_often(frame: Frame, model: &Model, retry_after_s: u32) -> NoFormPage {
+    let wait = when::wait(retry_after_s);
+    NoFormPage {
+        frame,
+        title: "Not sent yet".into(),
+        text: format!("You have sent several applications in a short time. Your answers are kept as a draft; send them again in {wait}."),
+        next: format!("{}/apply", model.path()),
+        label: "To the draft",
+    }
+}
+
+/// Keeps a draft. The page's script asks for JSON while somebody writes, and does not write over what another window saved.
+pub(super) async fn save_draft(
+    portal: Data<Portal>,
+    request: HttpRequest,
+    by: SignedIn,
+    path: Path<(String, String)>,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let model = model_of(&portal, &path).await?;
+    let by_script = request.headers().get(ACCEPT).is_some_and(|accept| accept == "application/json");
+    let version = fields.iter().find(|(name, _)| name == VERSION).and_then(|(_, value)| value.parse().ok());
+    let seen = version.filter(|_| by_script);
+    let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
+    let draft = apply::save_draft(&portal, &by.account, &model, answers, seen).await?;
+    if by_script {
+        let saved = serde_json::json!({ "version": draft.version, "saved_at": when::minute(draft.updated_at) });
+        return Ok(HttpResponse::Ok().json(saved));
+    }
+    Ok(see_other(&format!("{}/apply", model.path()), Some("Draft saved. Only you can see it; come back to it at any time.")))
+}

@@ -1,0 +1,235 @@
+//! Several applications at once: first what would happen to each, then what did. Each is a command of its own, under its own rules.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use sqlx::PgConnection;
+use time::Duration;
+
+use super::application::Application;
+use super::decline::DeclineReason;
+use super::people::People;
+use super::state::State;
+use super::state_view::name_of;
+use super::{review, store};
+use crate::accounts::{self, Reviewer};
+use crate::catalog;
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_with_faults};
+use crate::http::{Form, Frame, when};
+use crate::ids::{AccountId, ApplicationId};
+use crate::portal::Portal;
+
+/// How many are acted on at once.
+const AT_ONCE: usize = 100;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Claim,
+    Release,
+    Approve,
+    Decline,
+}
+
+impl Action {
+    fn named(name: &str) -> Result<Self, FieldError> {
+        let known = [Action::Claim, Action::Release, Action::Approve, Action::Decline].into_iter().find(|action| action.as_str() == name);
+        known.ok_or_else(|| FieldError::new("action", "is claim, release, approve or decline"))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Action::Claim => "claim",
+            Action::Release => "release",
+            Action::Approve => "approve",
+            Action::Decline => "decline",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Action::Claim => "Claim",
+            Action::Release => "Release",
+            Action::Approve => "Approve",
+            Action::Decline => "Decline",
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "access/bulk.html")]
+struct BulkPage {
+    frame: Frame,
+    action: Action,
+    items: Vec<Item>,
+    /// Whether this is what happened; else what would.
+    is_done: bool,
+    reason: String,
+    text: String,
+    fault: Option<String>,
+    reasons: [DeclineReason; 8],
+}
+
+impl BulkPage {
+    fn count(&self) -> usize {
+        self.items.iter().filter(|item| item.fault.is_none()).count()
+    }
+}
+
+struct Item {
+    id: ApplicationId,
+    version: i64,
+    path: String,
+    applicant: String,
+    model: String,
+    /// What happens, or has happened.
+    told: String,
+    /// Why it does not.
+    fault: Option<String>,
+}
+
+/// What was posted: the boxes that were ticked, the versions they were seen in, and what to do.
+struct Posted {
+    action: Action,
+    ids: Vec<ApplicationId>,
+    fields: Vec<(String, String)>,
+}
+
+impl Posted {
+    fn read(fields: Vec<(String, String)>) -> Result<Self, Error> {
+        let action = Action::named(fields.iter().find(|(name, _)| name == "action").map(|(_, value)| value.as_str()).unwrap_or_default())?;
+        let mut ids: Vec<ApplicationId> = Vec::new();
+        for (_, id) in fields.iter().filter(|(name, _)| name == "id") {
+            let id = id.parse().map_err(|_| FieldError::new("id", "is no application"))?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        match ids.len() {
+            0 => Err(FieldError::new("id", "nothing is selected; tick the applications first").into()),
+            count if count > AT_ONCE => Err(FieldError::new("id", format!("{count} are selected; at most {AT_ONCE} at once")).into()),
+            _ => Ok(Self { action, ids, fields }),
+        }
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.fields.iter().find(|(posted, _)| posted == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    fn version(&self, id: ApplicationId) -> Option<i64> {
+        self.value(&format!("version_{id}")).parse().ok()
+    }
+}
+
+/// `POST /review/bulk`: what would happen to each.
+pub(super) async fn preview(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Reviewer,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let posted = Posted::read(fields)?;
+    let mut db = portal.db.acquire().await?;
+    let items = foreseen(&mut db, &posted, by.0.id, portal.clock.now()).await?;
+    page(&bulk_page(frame, &posted, items, false, None))
+}
+
+fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fault: Option<String>) -> BulkPage {
+    BulkPage {
+        frame,
+        action: posted.action,
+        items,
+        is_done,
+        reason: posted.value("reason").to_owned(),
+        text: posted.value("text").to_owned(),
+        fault,
+        reasons: DeclineReason::ALL,
+    }
+}
+
+/// Each as it stands now: what the action does to it, or why it does nothing.
+async fn foreseen(db: &mut PgConnection, posted: &Posted, by: AccountId, now: Timestamp) -> Result<Vec<Item>, Error> {
+    let found = store::find_all(db, &posted.ids).await?;
+    let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<_>>()).await?;
+    let people = People(accounts::find_accounts(db, &found.iter().map(|one| one.applicant).collect::<Vec<_>>()).await?);
+    let sent = found.into_iter().filter(|one| one.state.sent().is_some());
+    let item = |one: Application| {
+        let (id, version) = (one.id, one.version);
+        let (applicant, model) = (people.name(one.applicant), name_of(&models, one.model).0);
+        let outcome = outcome(posted.action, one, by, now);
+        let (told, fault) = match outcome {
+            Ok(told) => (told, None),
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
+        Item { id, version, path: format!("/review/{id}"), applicant, model, told, fault }
+    };
+    Ok(sent.map(item).collect())
+}
+
+/// What the action makes of an application, by the same rules that will make it.
+fn outcome(action: Action, application: Application, by: AccountId, now: Timestamp) -> Result<String, Error> {
+    let until = until(&application, now);
+    match action {
+        Action::Claim => {
+            let is_mine = |sent: &super::state::Sent| sent.claim.is_some_and(|claim| claim.by == by);
+            if application.state.sent().is_some_and(is_mine) && matches!(application.state, State::Submitted(_)) {
+                return Err(Error::Conflict("it is yours already".into()));
+            }
+            application.claim(by, now).map(|_| "becomes yours".to_owned())
+        }
+        Action::Release => application.release(by, now).map(|_| "is given back to everybody".to_owned()),
+        Action::Approve => application
+            .approve(by, until, "", now)
+            .map(|(_, grant)| format!("gets access until {}, as asked for", when::day(grant.expires_at))),
+        Action::Decline => {
+            application.decline(by, DeclineReason::PurposeUnclear, "", now).map(|_| "is declined, with your reason and words".to_owned())
+        }
+    }
+}
+
+/// The end of access that was asked for.
+fn until(application: &Application, now: Timestamp) -> Timestamp {
+    now + application.asked_for().unwrap_or(Duration::days(30))
+}
+
+/// `POST /review/bulk/do`: does it to each, and says how each went.
+pub(super) async fn act(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Reviewer,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Error> {
+    let posted = Posted::read(fields)?;
+    let now = portal.clock.now();
+    let reason = match (posted.action, posted.value("reason").parse::<DeclineReason>()) {
+        (Action::Decline, Err(fault)) => {
+            let mut db = portal.db.acquire().await?;
+            let items = foreseen(&mut db, &posted, by.0.id, now).await?;
+            return page_with_faults(&bulk_page(frame, &posted, items, false, Some(fault.message.to_string())));
+        }
+        (_, reason) => reason.unwrap_or(DeclineReason::Other),
+    };
+    let mut db = portal.db.acquire().await?;
+    let mut items = foreseen(&mut db, &posted, by.0.id, now).await?;
+    let applications = store::find_all(&mut db, &posted.ids).await?;
+    drop(db);
+    for item in items.iter_mut().filter(|item| item.fault.is_none()) {
+        let Some(application) = applications.iter().find(|one| one.id == item.id) else { continue };
+        let seen = posted.version(item.id);
+        let done = match posted.action {
+            Action::Claim => review::claim(&portal, &by, item.id, seen).await,
+            Action::Release => review::release(&portal, &by, item.id).await,
+            Action::Approve => review::approve(&portal, &by, item.id, seen, until(application, now), "").await.map(drop),
+            Action::Decline => review::decline(&portal, &by, item.id, seen, reason, posted.value("text")).await,
+        };
+        match done {
+            Ok(()) => {}
+            // One that fails does not keep the others from being done; our own fault is no answer to give.
+            Err(fault @ (Error::Internal(_) | Error::Unavailable(_))) => return Err(fault),
+            Err(refused) => item.fault = Some(refused.to_string()),
+        }
+    }
+    page(&bulk_page(frame, &posted, items, true, None))
+}

@@ -1,0 +1,185 @@
+//! The desk: the views of the queue, the search, and what stands in each row.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Query};
+use askama::Template;
+use serde::Deserialize;
+
+use super::answers_view::in_words;
+use super::application::Application;
+use super::form::Form;
+use super::state::State;
+use super::state_view::{Badge, badge, name_of};
+use super::store::{self, ViewCounts};
+use super::view::{View, search_query};
+use super::{evidence, forms, people::People};
+use crate::accounts::{self, Reviewer};
+use crate::catalog::{self, Model};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::http::page::page;
+use crate::http::{Frame, when};
+use crate::ids::{AccountId, ApplicationId, ModelId};
+use crate::portal::Portal;
+
+/// How many applications one page shows.
+const PAGE: usize = 50;
+
+/// What is asked for.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    view: Option<String>,
+    q: Option<String>,
+    after: Option<ApplicationId>,
+}
+
+#[derive(Template)]
+#[template(path = "access/queue.html")]
+struct QueuePage {
+    frame: Frame,
+    tabs: Vec<Tab>,
+    view: View,
+    /// What was searched for; empty when a view is shown.
+    q: String,
+    rows: Vec<QueueRow>,
+    next: Option<String>,
+}
+
+struct Tab {
+    view: View,
+    count: Option<i64>,
+    is_here: bool,
+}
+
+struct QueueRow {
+    id: ApplicationId,
+    path: String,
+    model: String,
+    applicant: String,
+    title: String,
+    organisation: String,
+    role: String,
+    badge: Badge,
+    chips: Vec<Badge>,
+    /// Whose it is, in a few words; empty while it is nobody's.
+    seen_to: String,
+    /// How long it has waited, or when it was decided.
+    when: String,
+    /// The clock against the promised time.
+    clock: Option<Badge>,
+    may_select: bool,
+}
+
+pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
+    let view = asked.view.as_deref().map_or(Ok(View::All), |name| View::named(name).ok_or(Error::NotFound("view")))?;
+    let q = asked.q.as_deref().unwrap_or_default().trim();
+    let mut db = portal.db.acquire().await?;
+    let mut found = match (q.is_empty(), search_query(q)) {
+        (true, _) => store::view(&mut db, view, by.0.id, now, asked.after, PAGE as i64 + 1).await?,
+        (false, Some(query)) => store::search(&mut db, &query, PAGE as i64).await?,
+        (false, None) => vec![],
+    };
+    let has_more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let counts = store::view_counts(&mut db, by.0.id, now).await?;
+    let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
+    let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
+    let sent = store::sent_by(&mut db, &applicants).await?;
+    let others = found.iter().flat_map(|one| [one.state.sent().and_then(|sent| sent.claim).map(|claim| claim.by), decider(&one.state)]);
+    let forms = forms::of_each(&mut db, &found).await?;
+    let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
+    let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
+    let next = found.last().filter(|_| has_more && q.is_empty()).map(|last| format!("/review?view={}&after={}", view.as_str(), last.id));
+    page(&QueuePage {
+        frame,
+        tabs: tabs(view, &counts, q.is_empty()),
+        view,
+        q: q.to_owned(),
+        rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, earlier(one.applicant), by.0.id, now)).collect(),
+        next,
+    })
+}
+
+fn tabs(here: View, counts: &ViewCounts, is_view: bool) -> Vec<Tab> {
+    let count = |view| match view {
+        View::Mine => Some(counts.mine),
+        View::Unclaimed => Some(counts.unclaimed),
+        View::All => Some(counts.all),
+        View::Overdue => Some(counts.overdue),
+        View::Applicant => Some(counts.applicant),
+        View::Decided => None,
+    };
+    View::ALL.into_iter().map(|view| Tab { view, count: count(view), is_here: is_view && view == here }).collect()
+}
+
+fn row(
+    application: &Application,
+    form: &Form,
+    models: &[Model],
+    people: &People,
+    earlier: i64,
+    reader: AccountId,
+    now: Timestamp,
+) -> QueueRow {
+    let is_own = application.applicant == reader;
+    let mut chips = evidence::chips(people.find(application.applicant), &application.answers, earlier);
+    if application.state.sent().is_some_and(|sent| sent.appeal.is_some()) {
+        chips.push(Badge { word: "Appeal".into(), class: "info" });
+    }
+    if is_own {
+        chips.push(Badge { word: "Your own".into(), class: "warn" });
+    }
+    QueueRow {
+        id: application.id,
+        path: format!("/review/{}", application.id),
+        model: name_of(models, application.model).0,
+        applicant: people.name(application.applicant),
+        title: application.answers.get("title").to_owned(),
+        organisation: application.answers.get("organisation").to_owned(),
+        role: in_words(form, "role", &application.answers).to_owned(),
+        badge: badge(&application.state),
+        chips,
+        seen_to: seen_to(&application.state, people, reader),
+        when: moment(&application.state, now),
+        clock: clock(&application.state, now),
+        may_select: !is_own && matches!(application.state, State::Submitted(_)),
+    }
+}
+
+fn seen_to(state: &State, people: &People, reader: AccountId) -> String {
+    let name = |id| if id == reader { "You".to_owned() } else { people.name(id) };
+    match decider(state) {
+        Some(by) => name(by),
+        None => state.sent().and_then(|sent| sent.claim).map(|claim| name(claim.by)).unwrap_or_default(),
+    }
+}
+
+fn moment(state: &State, now: Timestamp) -> String {
+    match state {
+        State::Approved { at, .. } | State::Declined { at, .. } => when::minute(*at),
+        State::Withdrawn { at, .. } | State::Lapsed { at, .. } => when::minute(*at),
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } => {
+            state.sent().map(|sent| when::span(now - sent.at)).unwrap_or_default()
+        }
+    }
+}
+
+/// How the promise stands: kept easily, soon due, or broken. Nothing while it is not the reviewers' turn.
+pub(super) fn clock(state: &State, now: Timestamp) -> Option<Badge> {
+    let State::Submitted(sent) = state else { return None };
+    let left = sent.due_at - now;
+    Some(if left.is_negative() {
+        Badge { word: format!("Overdue by {}", when::span(-left)).into(), class: "bad" }
+    } else {
+        Badge { word: format!("{} left", when::span(left)).into(), class: if left.whole_days() < 2 { "warn" } else { "" } }
+    })
+}
+
+/// Who decided, if somebody has.
+pub(super) fn decider(state: &State) -> Option<AccountId> {
+    match state {
+        State::Approved { by, .. } | State::Declined { by, .. } => Some(*by),
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
+    }
+}

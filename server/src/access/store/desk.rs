@@ -1,0 +1,148 @@
+//! What the database tells a reviewer's desk: its views, how many there are in each, and how long people wait.
+
+use sqlx::PgConnection;
+use time::Duration;
+
+use super::super::application::Application;
+use super::super::view::View;
+use super::super::waits::Waits;
+use super::application_row::ApplicationRow;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, ApplicationId};
+
+/// From how many decisions on something is said about how long they take: fewer tell of single people.
+const DECISIONS_MIN: i64 = 5;
+/// How many of the latest decisions count.
+const DECISIONS_LATE: i64 = 100;
+
+/// One page of a view, from behind `after` on. One statement; of its branches only the one of the view is run.
+pub async fn view(
+    db: &mut PgConnection,
+    view: View,
+    reader: AccountId,
+    now: Timestamp,
+    after: Option<ApplicationId>,
+    limit: i64,
+) -> Result<Vec<Application>, Error> {
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"with place as (
+             select (select submitted_at from application where id = $4) as submitted_at, (select due_at from application where id = $4) as due_at,
+                 (select closed_at from application where id = $4) as closed_at
+         ), chosen as (
+             (select id from application
+              where $1 = 'mine' and state = 'submitted' and claimed_by = $2
+                and ($4::uuid is null or (submitted_at, id) > ((select submitted_at from place), $4))
+              order by submitted_at, id limit $5)
+             union all
+             (select id from application
+              where $1 = 'unclaimed' and state = 'submitted' and claimed_by is null
+                and ($4::uuid is null or (submitted_at, id) > ((select submitted_at from place), $4))
+              order by submitted_at, id limit $5)
+             union all
+             (select id from application
+              where $1 = 'all' and state = 'submitted'
+                and ($4::uuid is null or (submitted_at, id) > ((select submitted_at from place), $4))
+              order by submitted_at, id limit $5)
+             union all
+             (select id from application
+              where $1 = 'overdue' and state = 'submitted' and due_at < $3
+                and ($4::uuid is null or (due_at, id) > ((select due_at from place), $4))
+              order by due_at, id limit $5)
+             union all
+             (select id from application
+              where $1 = 'applicant' and state = 'changes_requested'
+                and ($4::uuid is null or (submitted_at, id) > ((select submitted_at from place), $4))
+              order by submitted_at, id limit $5)
+             union all
+             (select id from application
+              where $1 = 'decided' and state in ('approved', 'declined')
+                and ($4::uuid is null or (closed_at, id) < ((select closed_at from place), $4))
+              order by closed_at desc, id desc limit $5)
+         )
+         select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
+                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application where id in (select id from chosen)
+         order by case when $1 = 'decided' then closed_at end desc, case when $1 = 'overdue' then due_at else submitted_at end, id"#,
+        view.as_str(),
+        reader.uuid(),
+        now,
+        after.map(ApplicationId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}
+
+/// What was sent and has every one of these words in title, organisation, name or address, each perhaps not to its end; the newest first.
+/// `query` as the database reads it: `opt:* & turin:*`.
+pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Vec<Application>, Error> {
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
+                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application where id in (
+             select id from application where found_by @@ to_tsquery('simple', $1) order by submitted_at desc limit $2)
+         order by submitted_at desc, id"#,
+        query,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}
+
+/// How many applications are in each view.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ViewCounts {
+    pub mine: i64,
+    pub unclaimed: i64,
+    pub all: i64,
+    pub overdue: i64,
+    pub applicant: i64,
+}
+
+/// See [`ViewCounts`].
+pub async fn view_counts(db: &mut PgConnection, reader: AccountId, now: Timestamp) -> Result<ViewCounts, Error> {
+    let counts = sqlx::query_as!(
+        ViewCounts,
+        r#"select count(*) filter (where state = 'submitted' and claimed_by = $1) as "mine!",
+             count(*) filter (where state = 'submitted' and claimed_by is null) as "unclaimed!",
+             count(*) filter (where state = 'submitted') as "all!",
+             count(*) filter (where state = 'submitted' and due_at < $2) as "overdue!",
+             count(*) filter (where state = 'changes_requested') as "applicant!"
+         from application where state in ('submitted', 'changes_requested')"#,
+        reader.uuid(),
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(counts)
+}
+
+/// How many applications wait that were sent before this one, and how long the latest decisions took.
+pub async fn waits(db: &mut PgConnection, sent_at: Timestamp, id: ApplicationId) -> Result<Waits, Error> {
+    let row = sqlx::query!(
+        r#"select (select count(*) from application where state = 'submitted' and (submitted_at, id) < ($1, $2)) as "before!",
+             count(*) as "decided!",
+             (percentile_cont(0.5) within group (order by took))::float8 as half,
+             (percentile_cont(0.9) within group (order by took))::float8 as most
+         from (select extract(epoch from closed_at - submitted_at)::float8 as took from application
+               where state in ('approved', 'declined') order by closed_at desc limit $3) late"#,
+        sent_at,
+        id.uuid(),
+        DECISIONS_LATE,
+    )
+    .fetch_one(db)
+    .await?;
+    let usual = row.half.zip(row.most).filter(|_| row.decided >= DECISIONS_MIN);
+    Ok(Waits { before: row.before, usual: usual.map(|(half, most)| (Duration::seconds_f64(half), Duration::seconds_f64(most))) })
+}

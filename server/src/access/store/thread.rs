@@ -1,0 +1,107 @@
+//! What the database keeps of the words about an application, of its sendings, and of who looks at it.
+
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use time::Duration;
+
+use super::super::application::Application;
+use super::super::comment::{Comment, Kind, Lane};
+use crate::accounts::Account;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, ApplicationId, CommentId};
+
+/// Keeps the answers as they were sent, and what the application may be found by.
+pub async fn insert_sending(tx: &mut PgConnection, application: &Application, applicant: &Account, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into application_sending (application_id, number, answers, sent_at)
+         select $1, coalesce(max(number), 0) + 1, $2, $3 from application_sending where application_id = $1",
+        application.id.uuid(),
+        Json(&application.answers) as _,
+        now,
+    )
+    .execute(&mut *tx)
+    .await?;
+    let (title, organisation) = (application.answers.get("title"), application.answers.get("organisation"));
+    let found_by = format!("{title} {organisation} {} {}", applicant.name, applicant.email).replace(|c: char| !c.is_alphanumeric(), " ");
+    sqlx::query!("update application set found_by = to_tsvector('simple', $2) where id = $1", application.id.uuid(), found_by)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Adds a comment.
+pub async fn insert_comment(tx: &mut PgConnection, id: ApplicationId, comment: &Comment) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into application_comment (id, application_id, author_id, lane, kind, fields, body, written_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        comment.id.uuid(),
+        id.uuid(),
+        comment.author.uuid(),
+        comment.lane.as_str(),
+        comment.kind.as_str(),
+        &comment.fields,
+        comment.body,
+        comment.at,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// How many comments an application has.
+pub async fn count_comments(tx: &mut PgConnection, id: ApplicationId) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(r#"select count(*) as "count!" from application_comment where application_id = $1"#, id.uuid());
+    Ok(count.fetch_one(tx).await?)
+}
+
+/// The comments about an application, the oldest first. `with_internal`: those among reviewers, too.
+pub async fn comments(db: &mut PgConnection, id: ApplicationId, with_internal: bool) -> Result<Vec<Comment>, Error> {
+    let rows = sqlx::query!(
+        r#"select id as "id: CommentId", author_id as "author: AccountId", lane, kind, fields, body, written_at
+         from application_comment
+         where application_id = $1 and ($2 or lane = 'shared')
+         order by id"#,
+        id.uuid(),
+        with_internal,
+    )
+    .fetch_all(db)
+    .await?;
+    let comments = rows.into_iter().map(|row| Comment {
+        id: row.id,
+        author: row.author,
+        lane: if row.lane == "internal" { Lane::Internal } else { Lane::Shared },
+        kind: Kind::named(&row.kind).unwrap_or(Kind::Comment),
+        fields: row.fields,
+        body: row.body,
+        at: row.written_at,
+    });
+    Ok(comments.collect())
+}
+
+/// The applications that their applicants have left alone for so long that they lapse within `notice`, or should have, and of which
+/// there is something to tell or to do.
+pub async fn left_alone(db: &mut PgConnection, now: Timestamp, notice: Duration, limit: i64) -> Result<Vec<ApplicationId>, Error> {
+    use super::super::application::{CHANGES_LIFE, DRAFT_LIFE};
+    let ids = sqlx::query_scalar!(
+        r#"select id as "id: ApplicationId" from application
+         where state = 'draft' and (updated_at <= $1 or updated_at <= $2 and lapse_told_at is null)
+            or state = 'changes_requested' and (changes_at <= $3 or changes_at <= $4 and lapse_told_at is null)
+         order by updated_at
+         limit $5"#,
+        now - DRAFT_LIFE,
+        now - (DRAFT_LIFE - notice),
+        now - CHANGES_LIFE,
+        now - (CHANGES_LIFE - notice),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
+/// Notes that the applicant was told.
+pub async fn note_lapse_told(tx: &mut PgConnection, id: ApplicationId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!("update application set lapse_told_at = $2 where id = $1", id.uuid(), now).execute(tx).await?;
+    Ok(())
+}

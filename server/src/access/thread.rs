@@ -1,0 +1,98 @@
+//! The thread of an application: what its two sides write to each other, and what reviewers write among themselves.
+
+use sqlx::PgConnection;
+
+use super::application::{Application, words};
+use super::comment::{Comment, Kind, Lane};
+use super::state::State;
+use super::store;
+use crate::accounts::{self, Account, Reviewer};
+use crate::audit::{self, Event};
+use crate::catalog;
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError};
+use crate::ids::ApplicationId;
+use crate::mail::{self, Message};
+use crate::portal::Portal;
+
+/// The most comments that one application may have. It ends a quarrel, and bounds a page.
+const COMMENTS_MAX: i64 = 500;
+
+/// The applicant writes to the reviewers. Errors: `NotFound` for a foreign application, `Conflict` for one that was never sent or is
+/// closed, `Invalid` without a word.
+pub async fn write(portal: &Portal, applicant: &Account, id: ApplicationId, body: &str) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = super::apply::own(&mut tx, applicant.id, id).await?;
+    let comment = Comment::new(applicant.id, Lane::Shared, Kind::Comment, said(body)?, now);
+    add(&mut tx, &application, &comment).await?;
+    if let Some(claim) = application.state.sent().and_then(|sent| sent.claim) {
+        let reviewer = accounts::find_account(&mut tx, claim.by).await?;
+        tell(&mut tx, portal, &reviewer, &application, &applicant.name, &format!("/review/{id}"), now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A reviewer writes to the applicant, or to the other reviewers. Errors: as [`write`].
+pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lane, body: &str) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = store::lock(&mut tx, id).await?;
+    if application.state.sent().is_none() {
+        return Err(Error::NotFound("application"));
+    }
+    if application.applicant == by.0.id {
+        return Err(super::application::own_application().into());
+    }
+    let comment = Comment::new(by.0.id, lane, Kind::Comment, said(body)?, now);
+    add(&mut tx, &application, &comment).await?;
+    if lane == Lane::Shared {
+        let applicant = accounts::find_account(&mut tx, application.applicant).await?;
+        tell(&mut tx, portal, &applicant, &application, "A reviewer", &format!("/applications/{id}"), now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn said(body: &str) -> Result<String, FieldError> {
+    let body = words("comment", body)?;
+    if body.is_empty() { Err(FieldError::new("comment", "is empty; write a word")) } else { Ok(body) }
+}
+
+async fn add(tx: &mut PgConnection, application: &Application, comment: &Comment) -> Result<(), Error> {
+    match (&application.state, comment.lane) {
+        (State::Submitted(_) | State::ChangesRequested { .. }, _) | (_, Lane::Internal) => {}
+        (State::Draft, Lane::Shared) => return Err(Error::Conflict("nobody reads this application yet; send it first".into())),
+        (State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. }, Lane::Shared) => {
+            return Err(Error::Conflict("this application is closed; nothing was written".into()));
+        }
+    }
+    if store::count_comments(tx, application.id).await? >= COMMENTS_MAX {
+        let full = format!("this application has {COMMENTS_MAX} comments, and no more fit; it is time to decide it");
+        return Err(Error::Conflict(full.into()));
+    }
+    store::insert_comment(tx, application.id, comment).await?;
+    let event = Event::CommentWritten { application: application.id, lane: comment.lane.as_str() };
+    audit::record(tx, comment.at, Some(comment.author), &event).await
+}
+
+async fn tell(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    reader: &Account,
+    application: &Application,
+    author: &str,
+    path: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let model = catalog::find_model_by_id(tx, application.model).await?;
+    let message = Message::CommentWritten {
+        to: reader.email.to_string(),
+        name: reader.name.clone(),
+        author: author.to_owned(),
+        model: model.full_name(),
+        link: portal.config.url_of(path),
+    };
+    mail::enqueue(tx, now, &message).await
+}

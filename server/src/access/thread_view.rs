@@ -1,0 +1,48 @@
+//! Comments as they are read: reviewers see who wrote what, an applicant sees which side did.
+
+use super::answers_view;
+use super::comment::{Comment, Kind, Lane};
+use super::form::Form;
+use crate::accounts::Account;
+use crate::http::when;
+use crate::ids::AccountId;
+
+/// One comment on a page.
+pub(super) struct CommentView {
+    pub(super) author: String,
+    pub(super) at: String,
+    /// A word on what it is besides; empty for a plain comment.
+    pub(super) word: &'static str,
+    pub(super) is_internal: bool,
+    pub(super) is_own: bool,
+    /// The questions that are meant, in words.
+    pub(super) fields: Vec<String>,
+    pub(super) lines: Vec<String>,
+}
+
+/// For a reviewer, with names.
+pub(super) fn for_reviewer(form: &Form, comment: &Comment, reader: AccountId, people: &[Account]) -> CommentView {
+    let author = people.iter().find(|account| account.id == comment.author);
+    view(form, comment, reader, author.map_or_else(|| "A removed account".into(), |account| account.name.clone()))
+}
+
+/// For the applicant: a reviewer is a reviewer.
+pub(super) fn for_applicant(form: &Form, comment: &Comment, reader: AccountId, people: &[Account]) -> CommentView {
+    if comment.author == reader { for_reviewer(form, comment, reader, people) } else { view(form, comment, reader, "A reviewer".into()) }
+}
+
+fn view(form: &Form, comment: &Comment, reader: AccountId, author: String) -> CommentView {
+    CommentView {
+        author,
+        at: when::minute(comment.at),
+        word: match comment.kind {
+            Kind::Comment => "",
+            Kind::Changes => "Asks for changes",
+            Kind::Appeal => "Appeal",
+        },
+        is_internal: comment.lane == Lane::Internal,
+        is_own: comment.author == reader,
+        fields: comment.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
+        lines: comment.body.lines().map(str::to_owned).collect(),
+    }
+}

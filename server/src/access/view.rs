@@ -1,0 +1,77 @@
+//! The views of the desk: which applications a reviewer wants to see, in which order.
+
+/// One view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Those that the reader sees to, the longest waiting first.
+    Mine,
+    /// Those that nobody sees to.
+    Unclaimed,
+    /// All that wait for a reviewer.
+    All,
+    /// Those whose promised day has passed, the oldest promise first.
+    Overdue,
+    /// Those that wait for their applicant.
+    Applicant,
+    /// Those decided, the latest first.
+    Decided,
+}
+
+impl View {
+    /// Every view, as the tabs stand.
+    pub const ALL: [View; 6] = [View::All, View::Mine, View::Unclaimed, View::Overdue, View::Applicant, View::Decided];
+
+    /// As it stands in the address.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            View::Mine => "mine",
+            View::Unclaimed => "unclaimed",
+            View::All => "all",
+            View::Overdue => "overdue",
+            View::Applicant => "applicant",
+            View::Decided => "decided",
+        }
+    }
+
+    /// On its tab.
+    pub fn label(self) -> &'static str {
+        match self {
+            View::Mine => "Mine",
+            View::Unclaimed => "Unclaimed",
+            View::All => "All waiting",
+            View::Overdue => "Overdue",
+            View::Applicant => "Waiting on the applicant",
+            View::Decided => "Decided",
+        }
+    }
+
+    /// The view of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        View::ALL.into_iter().find(|view| view.as_str() == name)
+    }
+}
+
+/// What was typed into the search as the database reads it: words of letters and digits, each of which has to begin a word. Nothing when
+/// there is no such word.
+pub fn search_query(typed: &str) -> Option<String> {
+    let words: Vec<String> = typed
+        .to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .take(8)
+        .map(|word| format!("{}:*", word.chars().take(64).collect::<String>()))
+        .collect();
+    (!words.is_empty()).then(|| words.join(" & "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_typed_is_words() {
+        assert_eq!(search_query("Ada  O'Hara & (x | !y)").as_deref(), Some("ada:* & o:* & hara:* & x:* & y:*"));
+        assert_eq!(search_query("ada@unito.it").as_deref(), Some("ada:* & unito:* & it:*"));
+        assert_eq!(search_query(" '&|!() "), None);
+    }
+}

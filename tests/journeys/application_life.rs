@@ -1,0 +1,314 @@
+//! What happens to an application between the two ends: claimed, sent back, talked about, appealed, undone, left alone.
+
+use reqwest::Method;
+use server::access;
+use server::mail;
+use sqlx::PgPool;
+use tests::{Page, Person, TestPortal};
+use time::Duration;
+
+use crate::apply_and_review::case_of;
+use crate::gated::{answers, applies_for, gated};
+
+async fn sends_again(person: &Person, changes: &[(&str, &str)]) -> Page {
+    let mut fields = answers(person, "/demo/tiny-opt").await;
+    for (name, value) in changes {
+        fields.retain(|(known, _)| known != name);
+        fields.push(((*name).to_owned(), (*value).to_owned()));
+    }
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    person.post("/demo/tiny-opt/apply", &fields).await
+}
+
+fn version_of(page: &Page) -> String {
+    let (_, rest) = page.text.split_once("data-version=\"").unwrap_or_else(|| panic!("no version: {}", page.text));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Lets the outbox send what is due.
+async fn mails_leave(portal: &TestPortal) {
+    while mail::send_next(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap() {}
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    portal.wait(Duration::hours(1));
+    let later = applies_for(&bob, "/demo/tiny-opt").await;
+    ada.get(&application).await.says("You are first in the queue");
+    bob.get(&later).await.says("One application was sent before yours").says("An ORCID").says("promised by 9 March 2026");
+
+    let page = grace.post(&format!("{case}/changes"), &[("text", "  "), ("field_months", "on")]).await;
+    assert_eq!(page.status, 422);
+    page.says("say what is to be changed");
+    let request = [("text", "Why so long?\nSix months are usual."), ("field_months", "on"), ("field_nonsense", "on")];
+    assert_eq!(grace.post(&format!("{case}/changes"), &request).await.status, 303);
+    let mail = &portal.mails_to(&ada.email, "changes_requested").await[0];
+    assert!(mail.contains("Why so long?\nSix months are usual.") && mail.contains("1 April 2026"), "{mail}");
+    ada.get(&application).await.says("Changes asked for").says("Why so long?").says("For how many months").says("Change it");
+    grace.get("/review?view=applicant").await.says("ada");
+    grace.get("/review").await.says("bob");
+    let blocked = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
+    assert_eq!(blocked.status, 409);
+    blocked.says("it is the applicant&#39;s turn");
+
+    portal.wait(Duration::days(3));
+    ada.get("/demo/tiny-opt/apply").await.says("The reviewer asks about this").says("Send it again");
+    // What is written meanwhile is nobody's to read until it is sent.
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "half a thought")]).await.status, 303);
+    assert!(!grace.get(&case).await.text.contains("half a thought"));
+    assert_eq!(sends_again(&ada, &[("months", "4"), ("title", "Negation, again")]).await.status, 303);
+    assert_eq!(portal.mails_to(&grace.email, "application_resubmitted").await.len(), 1);
+    assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 2, "nobody is called twice for one application");
+    let page = grace.get(&case).await;
+    page.says("What changed since it was sent before").says("6 months").says("4 months").says("Negation, again");
+    let queue = grace.get("/review").await;
+    assert!(queue.text.find(">ada<") < queue.text.find(">bob<"), "the place in the queue is kept");
+    queue.says("3 days").says("6 days left");
+    grace.get("/review?view=mine").await.says("ada");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_case_is_claimed_taken_over_and_given_back(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+
+    assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 303);
+    grace.get(&case).await.says("You have seen to it");
+    barbara.get(&case).await.says("grace has seen to it").says("Take it over").says("grace is looking at this, too");
+    let page = barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
+    assert_eq!(page.status, 409);
+    page.says("take it over first");
+    assert_eq!(barbara.post(&format!("{case}/release"), &[]).await.status, 409, "it is not hers to give back");
+    barbara.get("/review?view=unclaimed").await.says("Nobody is waiting");
+
+    assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);
+    grace.get("/review?view=mine").await.says("You see to nothing now");
+    assert_eq!(barbara.post(&format!("{case}/release"), &[]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whoever_decides_on_a_page_that_is_old_is_told_to_look_again(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    let seen = version_of(&grace.get(&case).await);
+    assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 303);
+    let page = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("version", &seen)]).await;
+    assert_eq!(page.status, 409);
+    page.says("changed while you were looking at it");
+    let now = version_of(&grace.get(&case).await);
+    let told = grace.post(&format!("{case}/seen"), &[]).await.json();
+    assert_eq!(told["version"].to_string(), now);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("version", &now)]).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_decision_is_taken_back_before_its_mail_leaves_and_not_after(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+
+    let preview = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "Good luck!"), ("preview", "yes")]).await;
+    preview.says("The mail, as it would leave").says("Good luck!").says("until 1 June 2026").says("Nothing has been decided yet");
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt");
+    mails_leave(&portal).await;
+    grace.get(&case).await.says("Take it back").says("2 March 2026, 09:10 UTC");
+    assert_eq!(barbara.post(&format!("{case}/undo"), &[]).await.status, 403, "only who decided");
+    assert_eq!(grace.post(&format!("{case}/undo"), &[]).await.status, 303);
+    assert!(portal.mails_to(&ada.email, "access_granted").await.is_empty(), "nobody was told");
+    ada.get("/demo/tiny-opt/apply").await.says("You have applied for demo/tiny-opt");
+    ada.get(&application).await.says("In review");
+
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "")]).await.status, 303);
+    portal.wait(Duration::minutes(10));
+    mails_leave(&portal).await;
+    let page = grace.post(&format!("{case}/undo"), &[]).await;
+    assert_eq!(page.status, 409);
+    page.says("more than ten minutes ago");
+    assert!(!grace.get(&case).await.text.contains("Take it back"));
+    ada.get(&application).await.says("Declined");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    ada.get("/demo/tiny-opt/apply").await.says("You may apply again from").says("appeal");
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await.status, 409, "not yet");
+
+    let page = ada.post(&format!("{application}/appeal"), &[("text", " ")]).await;
+    assert_eq!(page.status, 422);
+    page.says("say what was overlooked");
+    assert_eq!(ada.post(&format!("{application}/appeal"), &[("text", "See page 3 of the summary.")]).await.status, 303);
+    assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 1, "the appeal is not hers");
+    assert_eq!(portal.mails_to(&barbara.email, "application_to_review").await.len(), 2);
+    grace.get(&case).await.says("This appeal is against your decision");
+    assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 403);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 403);
+    barbara.get(&case).await.says("See page 3 of the summary.").says("Against the decline by grace");
+    assert_eq!(barbara.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    let page = ada.post(&format!("{application}/appeal"), &[("text", "Once more.")]).await;
+    assert_eq!(page.status, 409);
+    page.says("its decision stands");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_two_sides_talk_and_reviewers_among_themselves(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, eve, grace) = (portal.researcher("ada").await, portal.researcher("eve").await, portal.reviewer("grace").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    assert_eq!(ada.post(&format!("{application}/comment"), &[("text", "")]).await.status, 422);
+    assert_eq!(ada.post(&format!("{application}/comment"), &[("text", "Is <b>this</b> enough?")]).await.status, 303);
+    assert_eq!(eve.post(&format!("{application}/comment"), &[("text", "Me too")]).await.status, 404);
+    grace.get(&case).await.says("Is &#60;b&#62;this&#60;/b&#62; enough?");
+    assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "internal"), ("text", "Looks thin.")]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "shared"), ("text", "Which data do you use?")]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "both"), ("text", "x")]).await.status, 422);
+    let page = ada.get(&application).await;
+    page.says("Which data do you use?").says("A reviewer");
+    assert!(!page.text.contains("Looks thin.") && !page.text.contains("Grace"), "who reviews and what they think is theirs");
+    grace.get(&case).await.says("Looks thin.").says("Reviewers only");
+    assert_eq!(portal.mails_to(&ada.email, "comment_written").await.len(), 1, "of what she may read");
+
+    assert_eq!(ada.post(&format!("{application}/withdraw"), &[]).await.status, 303);
+    assert_eq!(ada.post(&format!("{application}/comment"), &[("text", "Wait")]).await.status, 409);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_is_left_alone_lapses_after_a_notice(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "half a thought")]).await.status, 303);
+    let sent = applies_for(&bob, "/demo/tiny-opt").await;
+    assert_eq!(grace.post(&format!("{}/changes", case_of(&sent)), &[("text", "Which data?")]).await.status, 303);
+
+    let sweep = async || access::sweep_applications(&portal.portal).await.unwrap();
+    portal.wait(Duration::days(22));
+    sweep().await;
+    assert!(portal.mails_to(&bob.email, "application_lapsing").await.is_empty(), "not yet");
+    portal.wait(Duration::days(1));
+    sweep().await;
+    sweep().await;
+    let mails = portal.mails_to(&bob.email, "application_lapsing").await;
+    assert!(mails.len() == 1 && mails[0].contains("1 April 2026"), "once: {mails:?}");
+    portal.wait(Duration::days(7));
+    sweep().await;
+    bob.signs_in().await;
+    bob.get(&sent).await.says("Lapsed").says("Apply again");
+    assert_eq!(portal.mails_to(&bob.email, "application_lapsed").await.len(), 1);
+
+    portal.wait(Duration::days(53));
+    sweep().await;
+    assert_eq!(portal.mails_to(&ada.email, "application_lapsing").await.len(), 1);
+    // Whoever takes it up again has their time again.
+    ada.signs_in().await;
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "a whole thought")]).await.status, 303);
+    portal.wait(Duration::days(89));
+    sweep().await;
+    ada.signs_in().await;
+    ada.get("/demo/tiny-opt/apply").await.says("a whole thought").says("This is your draft");
+    portal.wait(Duration::days(1));
+    sweep().await;
+    ada.get("/demo/tiny-opt/apply").await.says("copied from").says("a whole thought");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_draft_is_kept_while_it_is_written_and_never_over_another_window(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let ada = portal.researcher("ada").await;
+    let keep = async |title: &str, version: Option<&str>| {
+        let csrf = ada.csrf().await;
+        let mut fields = vec![("title", title), ("csrf", csrf.as_str())];
+        fields.extend(version.map(|version| ("version", version)));
+        let request = ada.request(Method::POST, "/demo/tiny-opt/apply/draft").header("accept", "application/json").form(&fields);
+        Page::of(request.send().await.unwrap()).await
+    };
+    let first = keep("one", None).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let version = first.json()["version"].to_string();
+    let second = keep("two", Some(&version)).await;
+    assert_eq!(second.status, 200);
+    let page = keep("written in an old window", Some(&version)).await;
+    assert_eq!(page.status, 409);
+    assert_eq!(page.header("content-type"), "application/problem+json");
+    ada.get("/demo/tiny-opt/apply").await.says("value=\"two\"");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn several_are_seen_to_at_once_and_each_has_its_result(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (grace, barbara) = (portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let mut ids = Vec::new();
+    for name in ["ada", "bob", "cyd"] {
+        let person = portal.researcher(name).await;
+        ids.push(applies_for(&person, "/demo/tiny-opt").await.replace("/applications/", ""));
+    }
+    let own = applies_for(&grace, "/demo/tiny-opt").await.replace("/applications/", "");
+    assert_eq!(barbara.post(&format!("/review/{}/claim", ids[1]), &[]).await.status, 303);
+
+    let all: Vec<(&str, &str)> = ids.iter().chain([&own]).map(|id| ("id", id.as_str())).chain([("action", "approve")]).collect();
+    let preview = grace.post("/review/bulk", &all).await;
+    preview
+        .says("Nothing has been done yet")
+        .says("gets access until 29 August 2026")
+        .says("take it over first")
+        .says("own access")
+        .says("Approve 2");
+    grace.get("/review?view=decided").await.says("Nothing has been decided yet");
+    let done = grace.post("/review/bulk/do", &all).await;
+    done.says("2 of 4 done");
+    grace.get("/review?view=decided").await.says("ada").says("cyd");
+    let again = grace.post("/review/bulk/do", &all).await;
+    again.says("0 of 4 done");
+
+    assert_eq!(grace.post("/review/bulk", &[("action", "claim")]).await.status, 422);
+    let decline = [("id", ids[1].as_str()), ("action", "decline"), ("reason", "")];
+    let page = barbara.post("/review/bulk/do", &decline).await;
+    assert_eq!(page.status, 422);
+    page.says("choose one of the reasons");
+    barbara
+        .post("/review/bulk/do", &[("id", ids[1].as_str()), ("action", "decline"), ("reason", "duplicate"), ("text", "See the other.")])
+        .await
+        .says("1 of 1 done");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_reviewer_finds_what_was_sent_by_any_of_its_words(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "Negation in secret")]).await.status, 303);
+    grace.get("/review?q=negation").await.says("Nothing that was sent has these words");
+    applies_for(&ada, "/demo/tiny-opt").await;
+    for q in ["negation", "NEG", "turin%20nega", "ada%40university.edu", "ada"] {
+        grace.get(&format!("/review?q={q}")).await.says("Negation in language models");
+    }
+    for q in ["zebra", "%27%26%7C%21", "gation"] {
+        grace.get(&format!("/review?q={q}")).await.says("Nothing that was sent has these words");
+    }
+    assert_eq!(grace.get("/review?view=nonsense").await.status, 404);
+    portal.wait(Duration::days(8));
+    let grace = portal.reviewer("hedy").await;
+    grace.get("/review?view=overdue").await.says("Overdue by 1 day");
+}
