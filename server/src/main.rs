@@ -7,5 +7,6 @@ use server::commands::{Cli, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    ExitCode::from(run(Cli::parse()).await as u8)
+    // On the heap: the commands together are a large future.
+    ExitCode::from(Box::pin(run(Cli::parse())).await as u8)
 }
