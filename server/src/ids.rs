@@ -98,6 +98,10 @@ ids! {
     CommentId = "cmt";
     /// Access of one account to one model.
     GrantId = "grant";
+    /// Somebody kept out.
+    BlockId = "block";
+    /// A request to let a grant go on beyond its end.
+    RenewalId = "renewal";
     /// A row of the download ledger.
     DownloadId = "dl";
     /// One time through the whole store.

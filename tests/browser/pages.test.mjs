@@ -262,9 +262,26 @@ test("long names, and the admin's pages when something has happened", async () =
   await admin.getByRole("link", { name: /password/i }).first().click();
   await look(admin, "admin-mail-read");
   await admin.goto("/admin/grants");
-  await admin.getByRole("link", { name: /^Revoke/ }).first().click();
-  await look(admin, "admin-grant-revoke");
-  assertCalm(admin);
+  await admin.getByRole("link", { name: /^Suspend or revoke/ }).first().click();
+  await look(admin, "admin-grant");
+  await admin.getByRole("button", { name: "Suspend access" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-grant-faults");
+  await admin.getByLabel("Reason for suspending").fill("A token of theirs was seen in a public repository.");
+  await admin.getByRole("button", { name: "Suspend access" }).click();
+  await admin.getByRole("status").waitFor();
+  await look(admin, "admin-grant-suspended");
+  await admin.getByRole("heading", { level: 1 }).getByRole("link").first().click();
+  await look(admin, "admin-person");
+  await admin.getByLabel("From").selectOption(LONG_MODEL);
+  await admin.getByRole("button", { name: "Block" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-person-faults");
+  await admin.getByLabel("Reason").fill("Answered a reviewer's questions with insults, and was told to stop.");
+  await admin.getByRole("button", { name: "Block" }).click();
+  await admin.getByRole("status").waitFor();
+  await look(admin, "admin-person-blocked");
+  assertCalm(admin, /422/);
 });
 
 test("a release is yanked, and comes back", async () => {

@@ -233,7 +233,9 @@ async fn the_one_question_is_answered_by_where_somebody_stands(db: PgPool) {
     let now = portal.portal.clock.now();
     let ask = async |at| {
         let download = verdict(&portal, &at_browser(&ada), &model, Action::Download, at).await;
-        assert_eq!(download, verdict(&portal, &at_browser(&ada), &model, Action::Generate, at).await, "both actions, one answer");
+        for action in [Action::Try, Action::Generate] {
+            assert_eq!(download, verdict(&portal, &at_browser(&ada), &model, action, at).await, "every action, one answer");
+        }
         download
     };
 

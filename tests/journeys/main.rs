@@ -13,6 +13,7 @@ mod download;
 mod drafts;
 mod gated;
 mod generate;
+mod grants;
 mod house;
 mod hub_requests;
 mod killed;

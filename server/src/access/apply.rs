@@ -5,9 +5,9 @@ use sqlx::PgConnection;
 use super::answers::Answers;
 use super::application::Application;
 use super::comment::{Comment, Kind, Lane};
-use super::grant::{Grant, Standing};
+use super::grant::Grant;
 use super::state::{Changes, State};
-use super::{forms, policy, store};
+use super::{block, forms, policy, store};
 use crate::accounts::{self, Account};
 use crate::audit::{self, Event};
 use crate::catalog::{self, Gate, Model};
@@ -66,8 +66,9 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
         return Ok(Opening::NotNeeded);
     }
     let mut db = portal.db.acquire().await?;
+    block::refuse(&mut db, applicant, model, now).await?;
     let (grant, _) = store::standing(&mut db, applicant, model.id).await?;
-    if let Some(grant) = grant.filter(|grant| grant.standing(now) == Standing::Holds) {
+    if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
         return Ok(Opening::Granted(grant));
     }
     let policy = policy::of(&mut db, model.id).await?;
@@ -218,8 +219,9 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
         return Err(Error::Conflict(format!("{} is open; no application is needed", model.full_name()).into()));
     }
     // Read without a lock: a decision locks the application first and the grant second, and the other order could wait for ever.
+    block::refuse(tx, applicant, model, now).await?;
     let (grant, _) = store::standing(tx, applicant, model.id).await?;
-    if let Some(grant) = grant.filter(|grant| grant.standing(now) == Standing::Holds) {
+    if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
         let until = when::day(grant.expires_at);
         return Err(Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into()));
     }

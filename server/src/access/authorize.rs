@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
+use super::block::Bar;
 use super::grant::{Grant, Standing};
+use super::scope::GrantScope;
 use super::store;
 use crate::accounts::{Role, Scope, Via, Visitor};
 use crate::catalog::{Gate, Model};
@@ -15,15 +17,27 @@ use crate::ids::{AccountId, ApplicationId, GrantId};
 pub enum Action {
     /// Fetch its weights.
     Download,
-    /// Let it generate.
+    /// Let it generate on the playground's page.
+    Try,
+    /// Let it generate by a program.
     Generate,
 }
 
 impl Action {
+    /// What a token has to carry for it.
     fn scope(self) -> Scope {
         match self {
             Action::Download => Scope::Download,
-            Action::Generate => Scope::Api,
+            Action::Try | Action::Generate => Scope::Api,
+        }
+    }
+
+    /// What a grant has to be for.
+    fn of_grant(self) -> GrantScope {
+        match self {
+            Action::Download => GrantScope::Download,
+            Action::Try => GrantScope::Playground,
+            Action::Generate => GrantScope::Api,
         }
     }
 }
@@ -71,13 +85,21 @@ pub(super) enum LatestApplication {
     Closed,
 }
 
+/// Where an account stands with a gated model: its latest grant and application, and what keeps it out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Footing {
+    pub(super) grant: Option<Grant>,
+    pub(super) application: Option<LatestApplication>,
+    pub(super) bar: Option<Bar>,
+}
+
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
 pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, action: Action, now: Timestamp) -> Result<Verdict, Error> {
     match at_the_door(visitor, model, action) {
         Door::Settled(verdict) => Ok(verdict),
         Door::Gated(account) => {
-            let (grant, application) = store::standing(db, account, model.id).await?;
-            Ok(judge(model, grant.as_ref(), application, now))
+            let footing = store::footing(db, account, model.id).await?;
+            Ok(judge(model, &footing, action, now))
         }
     }
 }
@@ -86,7 +108,7 @@ pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, 
 pub fn permit_with(visitor: &Visitor, model: &Model, action: Action, grant: Option<&Grant>, now: Timestamp) -> Option<Permit> {
     let verdict = match at_the_door(visitor, model, action) {
         Door::Settled(verdict) => verdict,
-        Door::Gated(_) => judge(model, grant, None, now),
+        Door::Gated(_) => judge(model, &Footing { grant: grant.cloned(), ..Footing::default() }, action, now),
     };
     match verdict {
         Verdict::Allowed(permit) => Some(permit),
@@ -103,16 +125,13 @@ pub async fn authorize_each(
     now: Timestamp,
 ) -> Result<Vec<Verdict>, Error> {
     let gated = models.iter().filter(|model| matches!(at_the_door(visitor, model, action), Door::Gated(_))).map(|model| model.id).collect();
-    let standings = match visitor.account_id() {
-        Some(account) => store::standings(db, account, gated).await?,
+    let footings = match visitor.account_id() {
+        Some(account) => store::footings(db, account, gated).await?,
         None => Default::default(),
     };
     let verdicts = models.iter().map(|model| match at_the_door(visitor, model, action) {
         Door::Settled(verdict) => verdict,
-        Door::Gated(_) => {
-            let (grant, application) = standings.get(&model.id).cloned().unwrap_or_default();
-            judge(model, grant.as_ref(), application, now)
-        }
+        Door::Gated(_) => judge(model, &footings.get(&model.id).cloned().unwrap_or_default(), action, now),
     });
     Ok(verdicts.collect())
 }
@@ -143,16 +162,30 @@ fn at_the_door(visitor: &Visitor, model: &Model, action: Action) -> Door {
     Door::Gated(account.id)
 }
 
-/// The rule for a gated model, without a database: a grant that holds, or the reason why there is none.
-fn judge(model: &Model, grant: Option<&Grant>, application: Option<LatestApplication>, now: Timestamp) -> Verdict {
-    let standing = grant.map(|grant| (grant, grant.standing(now)));
-    if let Some((grant, Standing::Holds)) = standing {
-        return allowed(Some(grant));
+/// The rule for a gated model, without a database: a grant that holds and is for this, or the reason why there is none.
+fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Verdict {
+    let name = model.full_name();
+    if let Some(refusal) = footing.bar.as_ref().and_then(|bar| bar.refusal(&name, now)) {
+        return Verdict::Refused(refusal);
     }
+    let refusal = match footing.grant.as_ref().map(|grant| (grant, grant.standing(now))) {
+        Some((grant, Standing::Holds)) if grant.scopes.contains(&action.of_grant()) => return allowed(Some(grant)),
+        Some((grant, Standing::Holds)) => scope_not_granted(&name, grant, action),
+        Some((grant, Standing::Suspended | Standing::Blocked)) => suspended(&name, grant),
+        Some((grant, over @ (Standing::Expired | Standing::Closed | Standing::Revoked))) => {
+            without_access(model, footing.application, Some((grant, over)))
+        }
+        None => without_access(model, footing.application, None),
+    };
+    Verdict::Refused(refusal)
+}
+
+/// What is said to somebody whose grant, if they ever had one, is over.
+fn without_access(model: &Model, application: Option<LatestApplication>, over: Option<(&Grant, Standing)>) -> Refusal {
     let name = model.full_name();
     let apply = |label| Some(Mend { path: format!("{}/apply", model.path()), label });
     let see = |id: ApplicationId| Some(Mend { path: format!("/applications/{id}"), label: "See your application" });
-    let refusal = match (application, standing) {
+    match (application, over) {
         (Some(LatestApplication::Submitted(id)), _) => Refusal {
             code: "application_pending",
             message: format!("Your application for {name} is waiting for a reviewer."),
@@ -173,6 +206,9 @@ fn judge(model: &Model, grant: Option<&Grant>, application: Option<LatestApplica
             message: format!("Your access to {name} ended on {}.", grant.expires_at.date()),
             mend: apply("Apply again"),
         },
+        (_, Some((_, Standing::Closed))) => {
+            Refusal { code: "grant_closed", message: format!("You have closed your access to {name}."), mend: apply("Apply again") }
+        }
         (_, Some((_, Standing::Revoked))) => Refusal {
             code: "grant_revoked",
             message: format!("Your access to {name} was revoked."),
@@ -186,8 +222,28 @@ fn judge(model: &Model, grant: Option<&Grant>, application: Option<LatestApplica
             message: format!("Access to {name} needs an approved application."),
             mend: apply("Apply for access"),
         },
-    };
-    Verdict::Refused(refusal)
+    }
+}
+
+fn see_grant(grant: &Grant, label: &'static str) -> Option<Mend> {
+    Some(Mend { path: format!("/grants/{}", grant.id), label })
+}
+
+fn scope_not_granted(name: &str, grant: &Grant, action: Action) -> Refusal {
+    Refusal {
+        code: "grant_scope",
+        message: format!("Your access to {name} does not let you {}.", action.of_grant().means()),
+        mend: see_grant(grant, "See what it is for"),
+    }
+}
+
+fn suspended(name: &str, grant: &Grant) -> Refusal {
+    let reason = grant.stopped().map_or("it is looked into", |note| note.reason.trim_end_matches('.'));
+    Refusal {
+        code: "grant_suspended",
+        message: format!("Your access to {name} is suspended: {reason}."),
+        mend: see_grant(grant, "See where it stands"),
+    }
 }
 
 fn allowed(grant: Option<&Grant>) -> Verdict {

@@ -523,7 +523,7 @@ pub(super) async fn revoke(
     http::Form(sent): http::Form<Revocation>,
 ) -> Result<HttpResponse, Error> {
     match revoking::revoke(&portal, Some(by.0.id), sent.grant, &sent.reason).await {
-        Ok(_) => Ok(see_other(&format!("/review/{id}"), Some("Revoked. It holds nowhere any more, and its holder gets a mail."))),
+        Ok(revoked) => Ok(see_other(&format!("/review/{id}"), Some(revoked.told()))),
         Err(error) => came_back(&portal, frame, &by, *id, Panel { revoke_reason: sent.reason, ..Panel::default() }, "revoke", error).await,
     }
 }

@@ -1,9 +1,11 @@
-//! Access of one account to one model, as long as it lasts.
+//! Access of one account to one model, as long as it lasts: what it is worth, and what may be done with it. Pure.
 
 use time::Duration;
 
+use super::scope::GrantScope;
 use crate::clock::Timestamp;
-use crate::error::FieldError;
+use crate::error::{Error, FieldError, Refusal};
+use crate::http::when;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// The longest a grant may last: a year, the leap one included.
@@ -14,14 +16,50 @@ pub const GRANT_LIFE_MAX: Duration = Duration::days(366);
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
+    /// What it is for.
+    pub scopes: Vec<GrantScope>,
     /// When it was given.
     pub granted_at: Timestamp,
     /// The first moment at which it does not hold any more.
     pub expires_at: Timestamp,
-    /// When it was taken back.
-    pub revoked_at: Option<Timestamp>,
-    /// Why it was taken back.
-    pub revoke_reason: Option<String>,
+    /// While somebody has suspended it.
+    pub suspended: Option<Note>,
+    /// While somebody has proposed to revoke it and nobody has answered: it does not hold meanwhile.
+    pub proposed: Option<Note>,
+    /// How it was ended before its time.
+    pub ended: Option<Ended>,
+    /// The end of the longest block that stands against its holder, whatever that moment is worth now.
+    pub blocked_until: Option<Timestamp>,
+}
+
+/// What somebody did about a grant, when and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Timestamp,
+    /// Who; nobody for the operator's command.
+    pub by: Option<AccountId>,
+    /// Why, as its holder reads it.
+    pub reason: String,
+}
+
+/// How a grant ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was taken back. At or after its end: it had expired, and another followed it.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// Its holder gave it back.
+    Closed {
+        /// When.
+        at: Timestamp,
+        /// What they attested.
+        attestation: String,
+    },
 }
 
 /// A grant with whose it is, for what, and where it came from.
@@ -44,59 +82,182 @@ pub struct HeldGrant {
 pub enum Standing {
     /// It holds.
     Holds,
+    /// Somebody has suspended it, or proposed to revoke it.
+    Suspended,
+    /// Its holder is blocked.
+    Blocked,
     /// Its end has come.
     Expired,
+    /// Its holder gave it back.
+    Closed,
     /// It was taken back.
     Revoked,
 }
 
+impl Standing {
+    /// Whether its time runs: it holds, or would if nothing stood against it.
+    pub fn is_running(self) -> bool {
+        match self {
+            Standing::Holds | Standing::Suspended | Standing::Blocked => true,
+            Standing::Expired | Standing::Closed | Standing::Revoked => false,
+        }
+    }
+}
+
 impl Grant {
-    /// A grant from `now` until `expires_at`. Errors: the end is not after the beginning, or more than a year after it.
+    /// A grant for everything from `now` until `expires_at`. Errors: the end is not after the beginning, or more than a year after it.
     pub(super) fn new(id: GrantId, now: Timestamp, expires_at: Timestamp) -> Result<Self, FieldError> {
-        if expires_at <= now {
-            return Err(FieldError::new("until", "lies in the past; access ends on a day to come"));
+        ends_in_time(now, expires_at)?;
+        let scopes = GrantScope::ALL.to_vec();
+        Ok(Self { id, scopes, granted_at: now, expires_at, suspended: None, proposed: None, ended: None, blocked_until: None })
+    }
+
+    /// A grant as the database has it, when nothing but time and a block can stop it.
+    pub fn unstopped(
+        id: GrantId,
+        scopes: &[String],
+        granted_at: Timestamp,
+        expires_at: Timestamp,
+        blocked_until: Option<Timestamp>,
+    ) -> Self {
+        let scopes = GrantScope::read(scopes);
+        Self { id, scopes, granted_at, expires_at, suspended: None, proposed: None, ended: None, blocked_until }
+    }
+
+    /// For these uses alone. Errors: for none at all.
+    pub(super) fn for_scopes(self, scopes: &[GrantScope]) -> Result<Self, FieldError> {
+        if scopes.is_empty() {
+            return Err(FieldError::new("scopes", "choose at least one use: download, playground, api"));
         }
-        if expires_at - now > GRANT_LIFE_MAX {
-            return Err(FieldError::new("until", "is too far away; access lasts 12 months at most and can be applied for again"));
-        }
-        Ok(Self { id, granted_at: now, expires_at, revoked_at: None, revoke_reason: None })
+        Ok(Self { scopes: GrantScope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect(), ..self })
     }
 
     /// What it is worth now. One that was closed after its end had come (because another followed it) has expired, not been revoked.
     pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.revoked_at {
-            Some(at) if at < self.expires_at => Standing::Revoked,
-            Some(_) => Standing::Expired,
-            None if now >= self.expires_at => Standing::Expired,
-            None => Standing::Holds,
+        match &self.ended {
+            Some(Ended::Revoked { at, .. }) if *at < self.expires_at => return Standing::Revoked,
+            Some(Ended::Closed { at, .. }) if *at < self.expires_at => return Standing::Closed,
+            Some(Ended::Revoked { .. } | Ended::Closed { .. }) => return Standing::Expired,
+            None if now >= self.expires_at => return Standing::Expired,
+            None => {}
+        }
+        if self.blocked_until.is_some_and(|until| now < until) {
+            return Standing::Blocked;
+        }
+        if self.suspended.is_some() || self.proposed.is_some() { Standing::Suspended } else { Standing::Holds }
+    }
+
+    /// Why it does not hold, if somebody has stopped it: the weightier of the two.
+    pub fn stopped(&self) -> Option<&Note> {
+        self.proposed.as_ref().or(self.suspended.as_ref())
+    }
+
+    /// Why it was taken back; empty unless it was.
+    pub fn end_reason(&self) -> &str {
+        match &self.ended {
+            Some(Ended::Revoked { reason, .. }) => reason,
+            Some(Ended::Closed { .. }) | None => "",
         }
     }
+
+    /// When it ended before its time, if it did.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match &self.ended {
+            Some(Ended::Revoked { at, .. } | Ended::Closed { at, .. }) => Some(*at),
+            None => None,
+        }
+    }
+
+    /// Stops it for the time being. Errors: `Conflict` if it is suspended already, or over.
+    pub(super) fn suspend(mut self, note: Note, now: Timestamp) -> Result<Self, Error> {
+        self.still_runs(now)?;
+        if let Some(before) = &self.suspended {
+            return Err(Error::Conflict(format!("this access was suspended already on {}", when::minute(before.at)).into()));
+        }
+        self.suspended = Some(note);
+        Ok(self)
+    }
+
+    /// Lets it go on. Errors: `Conflict` if it is not suspended, or over.
+    pub(super) fn reinstate(mut self, now: Timestamp) -> Result<Self, Error> {
+        self.still_runs(now)?;
+        match self.suspended.take() {
+            Some(_) => Ok(self),
+            None => Err(Error::Conflict("this access is not suspended".into())),
+        }
+    }
+
+    /// Takes it back. Errors: `Conflict` if it is over.
+    pub(super) fn revoke(mut self, at: Timestamp, reason: String) -> Result<Self, Error> {
+        self.still_runs(at)?;
+        self.ended = Some(Ended::Revoked { at, reason });
+        Ok(self)
+    }
+
+    /// Proposes to take it back; it does not hold from now on. Errors: `Conflict` if that was proposed already, or it is over.
+    pub(super) fn propose_revocation(mut self, note: Note, now: Timestamp) -> Result<Self, Error> {
+        self.still_runs(now)?;
+        if let Some(before) = &self.proposed {
+            let at = when::minute(before.at);
+            return Err(Error::Conflict(format!("revoking this access was proposed already on {at}; another person answers").into()));
+        }
+        self.proposed = Some(note);
+        Ok(self)
+    }
+
+    /// Another person agrees to the proposal. Errors: `Conflict` if there is none or it is over, `Forbidden` for whoever proposed it.
+    pub(super) fn confirm_revocation(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        let proposal = self.proposal_for_another(by, now)?;
+        self.revoke(now, proposal.reason)
+    }
+
+    /// Another person does not agree: what the proposal stopped goes on. Errors: as for confirming.
+    pub(super) fn reject_revocation(mut self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        self.proposal_for_another(by, now)?;
+        self.proposed = None;
+        Ok(self)
+    }
+
+    /// Its holder gives it back, whoever has stopped it meanwhile. Errors: `Conflict` if it is over.
+    pub(super) fn close(mut self, at: Timestamp, attestation: String) -> Result<Self, Error> {
+        self.still_runs(at)?;
+        self.ended = Some(Ended::Closed { at, attestation });
+        Ok(self)
+    }
+
+    fn proposal_for_another(&self, by: AccountId, now: Timestamp) -> Result<Note, Error> {
+        self.still_runs(now)?;
+        let proposal = self.proposed.clone().ok_or(Error::Conflict("nobody has proposed to revoke this access".into()))?;
+        if proposal.by == Some(by) {
+            let message = "You have proposed this yourself; revoking takes another person, who confirms or rejects.".into();
+            return Err(Refusal { code: "own_proposal", message, mend: None }.into());
+        }
+        Ok(proposal)
+    }
+
+    /// Errors: `Conflict` once it has ended, and how.
+    fn still_runs(&self, now: Timestamp) -> Result<(), Error> {
+        let over = match self.standing(now) {
+            Standing::Holds | Standing::Suspended | Standing::Blocked => return Ok(()),
+            Standing::Expired => format!("this access ended by itself on {}; nothing was changed", when::minute(self.expires_at)),
+            Standing::Closed => "this access was closed by its holder; nothing was changed".into(),
+            Standing::Revoked => "this access was revoked already".into(),
+        };
+        Err(Error::Conflict(over.into()))
+    }
+}
+
+/// Access ends after now, and within a year.
+pub(super) fn ends_in_time(now: Timestamp, expires_at: Timestamp) -> Result<(), FieldError> {
+    if expires_at <= now {
+        return Err(FieldError::new("until", "lies in the past; access ends on a day to come"));
+    }
+    if expires_at - now > GRANT_LIFE_MAX {
+        return Err(FieldError::new("until", "is too far away; access lasts 12 months at most and can be applied for again"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    const BEGIN: Timestamp = datetime!(2026-03-01 12:00 UTC);
-    const END: Timestamp = datetime!(2026-09-01 12:00 UTC);
-
-    fn grant(revoked_at: Option<Timestamp>) -> Grant {
-        Grant { revoked_at, ..Grant::new(GrantId::fresh(), BEGIN, END).expect("half a year") }
-    }
-
-    #[test]
-    fn a_grant_ends_exactly_at_its_end() {
-        let instant = Duration::microseconds(1);
-        assert_eq!(grant(None).standing(END - instant), Standing::Holds);
-        assert_eq!(grant(None).standing(END), Standing::Expired);
-    }
-
-    #[test]
-    fn revoking_counts_before_the_end_and_not_after() {
-        let day = Duration::days(1);
-        assert_eq!(grant(Some(END - day)).standing(END - day), Standing::Revoked);
-        assert_eq!(grant(Some(END - day)).standing(END + day), Standing::Revoked);
-        assert_eq!(grant(Some(END + day)).standing(END + day), Standing::Expired);
-    }
-}
+#[path = "grant_table.rs"]
+mod table;

@@ -20,13 +20,15 @@ pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: 
         return Ok(());
     };
     match held.grant.standing(now) {
-        Standing::Holds => {
+        standing @ (Standing::Holds | Standing::Suspended | Standing::Blocked) => {
             let until = when::day(held.grant.expires_at);
-            Err(Error::Conflict(
-                format!("this person has access to {} until {until} already; nothing was changed", model.full_name()).into(),
-            ))
+            let stopped = if standing == Standing::Holds { "" } else { ", stopped just now" };
+            let told = format!("this person has access to {} until {until} already{stopped}; nothing was changed", model.full_name());
+            Err(Error::Conflict(told.into()))
         }
-        Standing::Expired | Standing::Revoked => store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await,
+        Standing::Expired | Standing::Closed | Standing::Revoked => {
+            store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await
+        }
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) fn grant_made(grant: &Grant, origin: &GrantOrigin<'_>) -> Event {
         grant: grant.id,
         account: origin.account,
         model: origin.model,
+        scopes: grant.scopes.iter().map(|scope| scope.as_str()).collect(),
         days: (grant.expires_at - grant.granted_at).whole_days(),
         reason: origin.reason.to_owned(),
     }

@@ -3,9 +3,10 @@
 use time::Duration;
 
 use super::application::own_application;
-use super::grant::{Grant, Standing};
+use super::grant::Grant;
 use super::issue::{access_granted, grant_made, make_room};
 use super::revoke::{parse_reason, revoke};
+use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
 use crate::accounts::Account;
 use crate::audit;
@@ -15,8 +16,8 @@ use crate::ids::{AccountId, GrantId};
 use crate::mail;
 use crate::portal::Portal;
 
-/// Gives `account` access to `model` for so many days. `by` is nobody for the operator's command. Errors: `Conflict` if it has access,
-/// `Invalid` for days or reason, `Forbidden` to oneself.
+/// Gives `account` access to `model` for so many days, for every use. `by` is nobody for the operator's command. Errors: `Conflict` if it
+/// has access, `Invalid` for days or reason, `Forbidden` to oneself.
 pub async fn give(
     portal: &Portal,
     by: Option<AccountId>,
@@ -25,13 +26,30 @@ pub async fn give(
     reason: &str,
     days: u16,
 ) -> Result<Grant, Error> {
+    give_for(portal, by, account, model, &Gift { scopes: &GrantScope::ALL, reason, days }).await
+}
+
+/// What is given without an application.
+#[derive(Debug, Clone, Copy)]
+pub struct Gift<'a> {
+    /// For which uses.
+    pub scopes: &'a [GrantScope],
+    /// Why.
+    pub reason: &'a str,
+    /// For so many days.
+    pub days: u16,
+}
+
+/// The same for some uses alone. Errors: as for [`give`].
+pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account, model: &Model, gift: &Gift<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     if by == Some(account.id) {
         return Err(Error::Forbidden(own_application()));
     }
-    let reason = parse_reason(reason)?;
-    let grant = Grant::new(GrantId::fresh(), now, now + Duration::days(days.into()))
-        .map_err(|_| FieldError::new("days", "is a number from 1 to 366"))?;
+    let reason = parse_reason(gift.reason)?;
+    let grant = Grant::new(GrantId::fresh(), now, now + Duration::days(gift.days.into()))
+        .map_err(|_| FieldError::new("days", "is a number from 1 to 366"))?
+        .for_scopes(gift.scopes)?;
     let mut tx = portal.db.begin().await?;
     make_room(&mut tx, account.id, model, now).await?;
     let origin = GrantOrigin { account: account.id, model: model.id, application: None, by, reason: &reason };
@@ -47,7 +65,7 @@ pub async fn take_back(portal: &Portal, account: &Account, model: &Model, reason
     let mut db = portal.db.acquire().await?;
     let (grant, _) = store::standing(&mut db, account.id, model.id).await?;
     drop(db);
-    let holding = grant.filter(|grant| grant.standing(portal.clock.now()) == Standing::Holds);
+    let holding = grant.filter(|grant| grant.standing(portal.clock.now()).is_running());
     revoke(portal, None, holding.ok_or(Error::NotFound("grant"))?.id, reason).await?;
     Ok(())
 }

@@ -1,12 +1,15 @@
-//! Taking access back.
+//! Taking access back: at once, or for models so marked by two people, of whom the first proposes and the second answers.
 
-use super::grant::{HeldGrant, Standing};
-use super::store;
-use crate::accounts;
+use sqlx::PgConnection;
+
+use super::application::own_application;
+use super::grant::{HeldGrant, Note};
+use super::{policy, store};
+use crate::accounts::{self, Account, Reviewer};
 use crate::audit::{self, Event};
-use crate::catalog;
+use crate::catalog::{self, Model};
+use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::http::when;
 use crate::ids::{AccountId, GrantId};
 use crate::mail::{self, Message};
 use crate::portal::Portal;
@@ -14,25 +17,87 @@ use crate::portal::Portal;
 /// The longest reason for a grant or its end, in characters.
 const REASON_CHARS_MAX: usize = 1_000;
 
-/// Takes access back: it does not hold from the next request on. `by` is nobody for the operator's command.
-/// Errors: `Conflict` if it does not hold any more, `Invalid` without a reason.
-pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason: &str) -> Result<HeldGrant, Error> {
+/// What became of a grant that somebody wanted to revoke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// It does not hold any more.
+    Done(HeldGrant),
+    /// It is suspended, until another person confirms or rejects.
+    Proposed(HeldGrant),
+}
+
+impl Revoked {
+    /// What is said to whoever wanted it.
+    pub fn told(&self) -> &'static str {
+        match self {
+            Revoked::Done(_) => "Revoked. It holds nowhere any more, and its holder gets a mail.",
+            Revoked::Proposed(_) => {
+                "Suspended, and proposed to be revoked. It holds nowhere any more; another reviewer confirms or rejects, and gets a mail."
+            }
+        }
+    }
+}
+
+/// Takes access back, or proposes to where that needs two: either way it does not hold from the next request on. `by` is nobody for the
+/// operator's command, which has no second person to wait for. Errors: `Conflict` if it is over or was proposed, `Invalid` without a reason.
+pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason: &str) -> Result<Revoked, Error> {
     let now = portal.clock.now();
     let reason = parse_reason(reason)?;
     let mut tx = portal.db.begin().await?;
-    let held = store::lock_grant(&mut tx, id).await?;
-    match held.grant.standing(now) {
-        Standing::Holds => {}
-        Standing::Expired => {
-            let end = when::minute(held.grant.expires_at);
-            return Err(Error::Conflict(format!("this access ended by itself on {end}; there is nothing to revoke").into()));
+    let mut held = store::lock_grant(&mut tx, id).await?;
+    let revoked = match by {
+        Some(by) if policy::of(&mut tx, held.model).await?.revoke_needs_two => {
+            held.grant = held.grant.propose_revocation(Note { at: now, by: Some(by), reason: reason.clone() }, now)?;
+            store::save_grant(&mut tx, &held.grant, None).await?;
+            audit::record(&mut tx, now, Some(by), &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
+            let (holder, model) = holder_and_model(&mut tx, &held).await?;
+            ask_the_others(&mut tx, portal, &held, by, (&holder, &model), &reason, now).await?;
+            mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
+            Revoked::Proposed(held)
         }
-        Standing::Revoked => return Err(Error::Conflict("this access was revoked already".into())),
+        Some(_) | None => {
+            held.grant = held.grant.revoke(now, reason)?;
+            end(&mut tx, portal, &held, by, now).await?;
+            Revoked::Done(held)
+        }
+    };
+    tx.commit().await?;
+    Ok(revoked)
+}
+
+/// Agrees to a proposal: the grant is revoked. Errors: `Conflict` if there is none, `Forbidden` for whoever proposed it or holds it.
+pub async fn confirm_revocation(portal: &Portal, by: &Reviewer, id: GrantId) -> Result<HeldGrant, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let mut held = lock_of_another(&mut tx, id, by).await?;
+    held.grant = held.grant.confirm_revocation(by.0.id, now)?;
+    end(&mut tx, portal, &held, Some(by.0.id), now).await?;
+    tx.commit().await?;
+    Ok(held)
+}
+
+/// Does not agree: the grant goes on, unless it was suspended besides. Errors: as for confirming.
+pub async fn reject_revocation(portal: &Portal, by: &Reviewer, id: GrantId) -> Result<HeldGrant, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let mut held = lock_of_another(&mut tx, id, by).await?;
+    held.grant = held.grant.reject_revocation(by.0.id, now)?;
+    store::save_grant(&mut tx, &held.grant, None).await?;
+    audit::record(&mut tx, now, Some(by.0.id), &Event::RevocationRejected { grant: id }).await?;
+    if held.grant.suspended.is_none() {
+        let (holder, model) = holder_and_model(&mut tx, &held).await?;
+        mail::enqueue(&mut tx, now, &access_reinstated(portal, &holder, &model, id)).await?;
     }
-    store::revoke_grant(&mut tx, id, by, &reason, now).await?;
-    audit::record(&mut tx, now, by, &Event::GrantRevoked { grant: id, reason: reason.clone() }).await?;
-    let model = catalog::find_model_by_id(&mut tx, held.model).await?;
-    let holder = accounts::find_account(&mut tx, held.account).await?;
+    tx.commit().await?;
+    Ok(held)
+}
+
+/// The end of a grant that was taken back: kept, recorded, told.
+async fn end(tx: &mut PgConnection, portal: &Portal, held: &HeldGrant, by: Option<AccountId>, now: Timestamp) -> Result<(), Error> {
+    let reason = held.grant.end_reason().to_owned();
+    store::save_grant(tx, &held.grant, by).await?;
+    audit::record(tx, now, by, &Event::GrantRevoked { grant: held.grant.id, reason: reason.clone() }).await?;
+    let (holder, model) = holder_and_model(tx, held).await?;
     let message = Message::AccessRevoked {
         to: holder.email.to_string(),
         name: holder.name,
@@ -40,9 +105,65 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
         reason,
         link: portal.config.url_of("/applications"),
     };
-    mail::enqueue(&mut tx, now, &message).await?;
-    tx.commit().await?;
-    Ok(held)
+    mail::enqueue(tx, now, &message).await
+}
+
+/// A mail to everybody who may answer a proposal.
+async fn ask_the_others(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    held: &HeldGrant,
+    by: AccountId,
+    (holder, model): (&Account, &Model),
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let proposer = accounts::find_account(tx, by).await?.name;
+    for other in accounts::reviewers(tx).await?.into_iter().filter(|other| other.id != by && other.id != held.account) {
+        let message = Message::RevocationToConfirm {
+            to: other.email.to_string(),
+            name: other.name,
+            by: proposer.clone(),
+            holder: holder.name.clone(),
+            model: model.full_name(),
+            reason: reason.to_owned(),
+            link: portal.config.url_of(&format!("/admin/grants/{}", held.grant.id)),
+        };
+        mail::enqueue(tx, now, &message).await?;
+    }
+    Ok(())
+}
+
+/// The grant, locked for a reviewer who decides about it. Errors: `Forbidden` to its holder.
+pub(super) async fn lock_of_another(tx: &mut PgConnection, id: GrantId, by: &Reviewer) -> Result<HeldGrant, Error> {
+    let held = store::lock_grant(tx, id).await?;
+    if held.account == by.0.id { Err(own_application().into()) } else { Ok(held) }
+}
+
+pub(super) async fn holder_and_model(tx: &mut PgConnection, held: &HeldGrant) -> Result<(Account, Model), Error> {
+    let model = catalog::find_model_by_id(tx, held.model).await?;
+    Ok((accounts::find_account(tx, held.account).await?, model))
+}
+
+/// The mail about a grant that is stopped.
+pub(super) fn access_suspended(portal: &Portal, holder: &Account, model: &Model, id: GrantId, reason: String) -> Message {
+    Message::AccessSuspended {
+        to: holder.email.to_string(),
+        name: holder.name.clone(),
+        model: model.full_name(),
+        reason,
+        link: portal.config.url_of(&format!("/grants/{id}")),
+    }
+}
+
+/// The mail about a grant that goes on.
+pub(super) fn access_reinstated(portal: &Portal, holder: &Account, model: &Model, id: GrantId) -> Message {
+    Message::AccessReinstated {
+        to: holder.email.to_string(),
+        name: holder.name.clone(),
+        model: model.full_name(),
+        link: portal.config.url_of(&format!("/grants/{id}")),
+    }
 }
 
 /// A reason is a line or two that its reader can act on.

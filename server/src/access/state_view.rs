@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::application::Application;
-use super::grant::{HeldGrant, Standing};
+use super::grant::{Grant, HeldGrant, Standing};
 use super::state::State;
 use crate::catalog::Model;
 use crate::clock::Timestamp;
@@ -64,18 +64,40 @@ impl GrantView {
     pub(super) fn new(held: &HeldGrant, models: &[Model], now: Timestamp) -> Self {
         let (model, model_path) = name_of(models, held.model);
         let grant = &held.grant;
-        let (badge, told) = match grant.standing(now) {
-            Standing::Holds => {
-                let badge = Badge { word: "Access".into(), class: "ok" };
-                (badge, format!("Until {}: {} left.", when::day(grant.expires_at), when::span(grant.expires_at - now)))
-            }
-            Standing::Expired => (Badge { word: "Expired".into(), class: "warn" }, format!("Ended on {}.", when::day(grant.expires_at))),
-            Standing::Revoked => {
-                let at = grant.revoked_at.map(when::day).unwrap_or_default();
-                let reason = grant.revoke_reason.as_deref().unwrap_or_default();
-                (Badge { word: "Revoked".into(), class: "bad" }, format!("Revoked on {at}. Reason: {reason}"))
-            }
-        };
+        let StandingWords { badge: word, class, told } = standing_words(grant, now);
+        let badge = Badge { word: word.into(), class };
         Self { id: grant.id, model, model_path, badge, told, holds: grant.standing(now) == Standing::Holds }
+    }
+}
+
+/// What a grant is worth, in words.
+pub struct StandingWords {
+    /// In one word.
+    pub badge: &'static str,
+    /// The class that gives the word its colour.
+    pub class: &'static str,
+    /// In a sentence.
+    pub told: String,
+}
+
+/// What a grant is worth now, in words: the same on every page.
+pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
+    let words = |badge, class, told| StandingWords { badge, class, told };
+    let ended = || grant.ended_at().map(when::day).unwrap_or_default();
+    match grant.standing(now) {
+        Standing::Holds => {
+            words("Access", "ok", format!("Until {}: {} left.", when::day(grant.expires_at), when::span(grant.expires_at - now)))
+        }
+        Standing::Suspended => {
+            let (at, reason) = grant.stopped().map(|note| (when::day(note.at), note.reason.as_str())).unwrap_or_default();
+            words("Suspended", "bad", format!("Suspended on {at}. Reason: {reason}"))
+        }
+        Standing::Blocked => {
+            let until = grant.blocked_until.map(when::day).unwrap_or_default();
+            words("Blocked", "bad", format!("Its holder is blocked until {until}."))
+        }
+        Standing::Expired => words("Expired", "warn", format!("Ended on {}.", when::day(grant.expires_at))),
+        Standing::Closed => words("Closed", "", format!("Closed by its holder on {}; every copy was deleted.", ended())),
+        Standing::Revoked => words("Revoked", "bad", format!("Revoked on {}. Reason: {}", ended(), grant.end_reason())),
     }
 }

@@ -7,6 +7,7 @@ mod models;
 mod outbox;
 mod overview;
 mod people;
+mod person;
 mod policy;
 mod record;
 mod record_files;

@@ -2,12 +2,16 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, holdings, models, outbox, overview, people, policy, record, record_files, releases, usage};
+use super::{grants, holdings, models, outbox, overview, people, person, policy, record, record_files, releases, usage};
 
-/// Wires the admin's pages. Every handler asks for an `Admin`; for everybody else the pages do not exist.
+/// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
+/// else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/admin", get().to(overview::overview))
         .route("/admin/people", get().to(people::people))
+        .route("/admin/people/{id}", get().to(person::person))
+        .route("/admin/people/{id}/block", post().to(person::block))
+        .route("/admin/people/{id}/blocks/{block}/lift", post().to(person::lift))
         .route("/admin/people/{id}/role", post().to(people::role))
         .route("/admin/people/{id}/close", post().to(people::close))
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
@@ -23,6 +27,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/grants", get().to(grants::grants))
         .route("/admin/grants/{id}", get().to(grants::grant))
         .route("/admin/grants/{id}/revoke", post().to(grants::revoke))
+        .route("/admin/grants/{id}/suspend", post().to(grants::suspend))
+        .route("/admin/grants/{id}/reinstate", post().to(grants::reinstate))
+        .route("/admin/grants/{id}/confirm", post().to(grants::confirm))
+        .route("/admin/grants/{id}/reject", post().to(grants::reject))
         .route("/admin/audit", get().to(record::record))
         .route("/admin/audit.csv", get().to(record_files::as_csv))
         .route("/admin/audit.jsonl", get().to(record_files::as_json_lines))

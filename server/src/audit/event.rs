@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ids::{AccountId, ApplicationId, GrantId, ModelId, TokenId};
+use crate::ids::{AccountId, ApplicationId, BlockId, GrantId, ModelId, TokenId};
 
 /// Something that happened. The kind, the subject and the detail are stored; personal data stays in the tables it belongs to.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +151,7 @@ pub enum Event {
         grant: GrantId,
         account: AccountId,
         model: ModelId,
+        scopes: Vec<&'static str>,
         days: i64,
         reason: String,
     },
@@ -164,6 +165,35 @@ pub enum Event {
         trial_tokens: i32,
         answer_days: i32,
         reapply_days: i32,
+    },
+    GrantSuspended {
+        grant: GrantId,
+        reason: String,
+    },
+    GrantReinstated {
+        grant: GrantId,
+    },
+    RevocationProposed {
+        grant: GrantId,
+        reason: String,
+    },
+    RevocationRejected {
+        grant: GrantId,
+    },
+    GrantClosed {
+        grant: GrantId,
+        attestation: &'static str,
+    },
+    BlockSet {
+        account: AccountId,
+        block: BlockId,
+        model: Option<ModelId>,
+        until: String,
+        reason: String,
+    },
+    BlockLifted {
+        account: AccountId,
+        block: BlockId,
     },
 }
 
@@ -210,6 +240,13 @@ impl Event {
             Event::GrantMade { .. } => "grant.made",
             Event::GrantRevoked { .. } => "grant.revoked",
             Event::PolicyChanged { .. } => "model.policy_changed",
+            Event::GrantSuspended { .. } => "grant.suspended",
+            Event::GrantReinstated { .. } => "grant.reinstated",
+            Event::RevocationProposed { .. } => "grant.revocation_proposed",
+            Event::RevocationRejected { .. } => "grant.revocation_rejected",
+            Event::GrantClosed { .. } => "grant.closed",
+            Event::BlockSet { .. } => "account.blocked",
+            Event::BlockLifted { .. } => "account.block_lifted",
         }
     }
 
@@ -252,7 +289,14 @@ impl Event {
             | Event::DecisionUndone { application }
             | Event::ApplicationApproved { application, .. }
             | Event::ApplicationDeclined { application, .. } => application.to_string(),
-            Event::GrantMade { grant, .. } | Event::GrantRevoked { grant, .. } => grant.to_string(),
+            Event::GrantMade { grant, .. }
+            | Event::GrantRevoked { grant, .. }
+            | Event::GrantSuspended { grant, .. }
+            | Event::GrantReinstated { grant }
+            | Event::RevocationProposed { grant, .. }
+            | Event::RevocationRejected { grant }
+            | Event::GrantClosed { grant, .. } => grant.to_string(),
+            Event::BlockSet { account, .. } | Event::BlockLifted { account, .. } => account.to_string(),
         }
     }
 
@@ -295,10 +339,18 @@ impl Event {
             Event::CommentWritten { lane, .. } => json!({ "lane": lane }),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
             Event::ApplicationDeclined { code, .. } => json!({ "code": code }),
-            Event::GrantMade { account, model, days, reason, .. } => {
-                json!({ "account": account, "model": model, "days": days, "reason": reason })
+            Event::GrantMade { account, model, scopes, days, reason, .. } => {
+                json!({ "account": account, "model": model, "scopes": scopes, "days": days, "reason": reason })
             }
-            Event::GrantRevoked { reason, .. } => json!({ "reason": reason }),
+            Event::GrantRevoked { reason, .. } | Event::GrantSuspended { reason, .. } | Event::RevocationProposed { reason, .. } => {
+                json!({ "reason": reason })
+            }
+            Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => json!({}),
+            Event::GrantClosed { attestation, .. } => json!({ "attestation": attestation }),
+            Event::BlockSet { block, model, until, reason, .. } => {
+                json!({ "block": block, "model": model, "until": until, "reason": reason })
+            }
+            Event::BlockLifted { block, .. } => json!({ "block": block }),
             Event::PolicyChanged { revoke_needs_two, trial_tokens, answer_days, reapply_days, .. } => json!({
                 "revoke_needs_two": revoke_needs_two, "trial_tokens": trial_tokens, "answer_days": answer_days, "reapply_days": reapply_days,
             }),

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
 use super::say;
-use crate::access;
+use crate::access::{self, Gift, GrantScope};
 use crate::accounts::{self, Account, Email};
 use crate::catalog::{self, Gate, Model};
 use crate::error::{Error, FieldError};
@@ -38,6 +38,9 @@ pub struct Add {
     /// Days until it ends, 366 at most
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
     days: u16,
+    /// For which uses: download, playground, api; all of them unless said
+    #[arg(long = "for", value_name = "USE", value_delimiter = ',')]
+    uses: Vec<String>,
 }
 
 /// `sluice grant revoke EMAIL ORG/NAME`
@@ -58,7 +61,10 @@ pub async fn run(portal: &Portal, command: GrantCommand) -> Result<(), Error> {
     match command {
         GrantCommand::Add(add) => {
             let (account, model) = find(portal, &add.email, &add.model).await?;
-            let grant = access::give(portal, None, &account, &model, &add.reason, add.days).await?;
+            let uses = add.uses.iter().map(|named| named.parse()).collect::<Result<Vec<GrantScope>, FieldError>>()?;
+            let scopes = if uses.is_empty() { &GrantScope::ALL } else { uses.as_slice() };
+            let gift = Gift { scopes, reason: &add.reason, days: add.days };
+            let grant = access::give_for(portal, None, &account, &model, &gift).await?;
             say(&format!("{} has access to {} until {}.", account.email, model.full_name(), when::minute(grant.expires_at)));
             if model.gate == Gate::Open {
                 say("The model is open just now; the grant counts once it is gated.");

@@ -43,6 +43,30 @@ pub enum Message {
     ReleaseRestored { to: String, name: String, model: String, revision: String, link: String },
     #[template(path = "mail/access_revoked.txt")]
     AccessRevoked { to: String, name: String, model: String, reason: String, link: String },
+    #[template(path = "mail/access_suspended.txt")]
+    AccessSuspended { to: String, name: String, model: String, reason: String, link: String },
+    #[template(path = "mail/access_reinstated.txt")]
+    AccessReinstated { to: String, name: String, model: String, link: String },
+    #[template(path = "mail/revocation_to_confirm.txt")]
+    RevocationToConfirm { to: String, name: String, by: String, holder: String, model: String, reason: String, link: String },
+    #[template(path = "mail/access_closed.txt")]
+    AccessClosed { to: String, name: String, model: String, attestation: &'static str, link: String },
+    #[template(path = "mail/blocked.txt")]
+    Blocked { to: String, name: String, what: String, until: String, reason: String, link: String },
+    #[template(path = "mail/block_lifted.txt")]
+    BlockLifted { to: String, name: String, what: String, link: String },
+    #[template(path = "mail/access_ends.txt")]
+    AccessEnds { to: String, name: String, model: String, until: String, left: String, link: String },
+    #[template(path = "mail/renewal_to_review.txt")]
+    RenewalToReview { to: String, name: String, holder: String, model: String, months: u8, link: String },
+    #[template(path = "mail/access_renewed.txt")]
+    AccessRenewed { to: String, name: String, model: String, until: String, note: String, link: String },
+    #[template(path = "mail/renewal_declined.txt")]
+    RenewalDeclined { to: String, name: String, model: String, until: String, text: String, link: String },
+    #[template(path = "mail/renewal_lapsed.txt")]
+    RenewalLapsed { to: String, name: String, model: String, link: String },
+    #[template(path = "mail/licence_changed.txt")]
+    LicenceChanged { to: String, name: String, model: String, until: String, link: String },
 }
 
 impl Message {
@@ -66,6 +90,18 @@ impl Message {
             Message::ReleaseYanked { .. } => "release_yanked",
             Message::ReleaseRestored { .. } => "release_restored",
             Message::AccessRevoked { .. } => "access_revoked",
+            Message::AccessSuspended { .. } => "access_suspended",
+            Message::AccessReinstated { .. } => "access_reinstated",
+            Message::RevocationToConfirm { .. } => "revocation_to_confirm",
+            Message::AccessClosed { .. } => "access_closed",
+            Message::Blocked { .. } => "blocked",
+            Message::BlockLifted { .. } => "block_lifted",
+            Message::AccessEnds { .. } => "access_ends",
+            Message::RenewalToReview { .. } => "renewal_to_review",
+            Message::AccessRenewed { .. } => "access_renewed",
+            Message::RenewalDeclined { .. } => "renewal_declined",
+            Message::RenewalLapsed { .. } => "renewal_lapsed",
+            Message::LicenceChanged { .. } => "licence_changed",
         }
     }
 
@@ -88,7 +124,19 @@ impl Message {
             | Message::ApplicationDeclined { to, .. }
             | Message::ReleaseYanked { to, .. }
             | Message::ReleaseRestored { to, .. }
-            | Message::AccessRevoked { to, .. } => to,
+            | Message::AccessRevoked { to, .. }
+            | Message::AccessSuspended { to, .. }
+            | Message::AccessReinstated { to, .. }
+            | Message::RevocationToConfirm { to, .. }
+            | Message::AccessClosed { to, .. }
+            | Message::Blocked { to, .. }
+            | Message::BlockLifted { to, .. }
+            | Message::AccessEnds { to, .. }
+            | Message::RenewalToReview { to, .. }
+            | Message::AccessRenewed { to, .. }
+            | Message::RenewalDeclined { to, .. }
+            | Message::RenewalLapsed { to, .. }
+            | Message::LicenceChanged { to, .. } => to,
         }
     }
 
@@ -112,6 +160,18 @@ impl Message {
             Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),
             Message::ReleaseRestored { model, .. } => format!("A release of {model} is on offer again"),
             Message::AccessRevoked { model, .. } => format!("Your access to {model} has ended"),
+            Message::AccessSuspended { model, .. } => format!("Your access to {model} is suspended"),
+            Message::AccessReinstated { model, .. } => format!("Your access to {model} goes on"),
+            Message::RevocationToConfirm { model, .. } => format!("To confirm: revoking access to {model}"),
+            Message::AccessClosed { model, .. } => format!("You have closed your access to {model}"),
+            Message::Blocked { what, .. } => format!("You are blocked from {what}"),
+            Message::BlockLifted { what, .. } => format!("You are no longer blocked from {what}"),
+            Message::AccessEnds { model, left, .. } => format!("Your access to {model} ends in {left}"),
+            Message::RenewalToReview { model, .. } => format!("To review: a renewal for {model}"),
+            Message::AccessRenewed { model, .. } => format!("Your access to {model} was renewed"),
+            Message::RenewalDeclined { model, .. } => format!("Your access to {model} was not renewed"),
+            Message::RenewalLapsed { model, .. } => format!("Your request to renew {model} has lapsed"),
+            Message::LicenceChanged { model, .. } => format!("The licence of {model} has changed"),
         }
     }
 

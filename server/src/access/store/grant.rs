@@ -2,7 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::super::grant::{Grant, HeldGrant};
+use super::super::grant::{Ended, Grant, HeldGrant, Note};
+use super::super::scope::GrantScope;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
@@ -19,8 +20,8 @@ pub struct GrantOrigin<'a> {
 /// Adds a grant. Errors: `Conflict` if the account has one for the model that was not closed (access_grant_one_live_uq).
 pub async fn insert_grant(tx: &mut PgConnection, grant: &Grant, origin: &GrantOrigin<'_>) -> Result<(), Error> {
     sqlx::query!(
-        "insert into access_grant (id, account_id, model_id, application_id, granted_by, reason, granted_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into access_grant (id, account_id, model_id, application_id, granted_by, reason, granted_at, expires_at, scopes)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         grant.id.uuid(),
         origin.account.uuid(),
         origin.model.uuid(),
@@ -29,6 +30,7 @@ pub async fn insert_grant(tx: &mut PgConnection, grant: &Grant, origin: &GrantOr
         origin.reason,
         grant.granted_at,
         grant.expires_at,
+        &GrantScope::written(&grant.scopes),
     )
     .execute(tx)
     .await
@@ -39,27 +41,46 @@ pub async fn insert_grant(tx: &mut PgConnection, grant: &Grant, origin: &GrantOr
     Ok(())
 }
 
-struct GrantRow {
-    id: GrantId,
-    account_id: AccountId,
-    model_id: ModelId,
-    application_id: Option<ApplicationId>,
-    reason: String,
-    granted_at: Timestamp,
-    expires_at: Timestamp,
-    revoked_at: Option<Timestamp>,
-    revoke_reason: Option<String>,
+/// A row of `grant_standing`: a grant with all that may stop it.
+pub struct GrantRow {
+    pub id: GrantId,
+    pub account_id: AccountId,
+    pub model_id: ModelId,
+    pub application_id: Option<ApplicationId>,
+    pub reason: String,
+    pub granted_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub scopes: Vec<String>,
+    pub suspended_at: Option<Timestamp>,
+    pub suspended_by: Option<AccountId>,
+    pub suspend_reason: Option<String>,
+    pub revocation_proposed_at: Option<Timestamp>,
+    pub revocation_proposed_by: Option<AccountId>,
+    pub revocation_reason: Option<String>,
+    pub revoked_at: Option<Timestamp>,
+    pub revoke_reason: Option<String>,
+    pub attestation: Option<String>,
+    pub blocked_until: Option<Timestamp>,
 }
 
 impl GrantRow {
-    fn held(self) -> HeldGrant {
+    pub fn held(self) -> HeldGrant {
+        let note = |at: Option<Timestamp>, by, reason: Option<String>| at.zip(reason).map(|(at, reason)| Note { at, by, reason });
+        let ended = match (self.revoked_at, self.attestation) {
+            (None, _) => None,
+            (Some(at), Some(attestation)) => Some(Ended::Closed { at, attestation }),
+            (Some(at), None) => Some(Ended::Revoked { at, reason: self.revoke_reason.unwrap_or_default() }),
+        };
         HeldGrant {
             grant: Grant {
                 id: self.id,
+                scopes: GrantScope::read(&self.scopes),
                 granted_at: self.granted_at,
                 expires_at: self.expires_at,
-                revoked_at: self.revoked_at,
-                revoke_reason: self.revoke_reason,
+                suspended: note(self.suspended_at, self.suspended_by, self.suspend_reason),
+                proposed: note(self.revocation_proposed_at, self.revocation_proposed_by, self.revocation_reason),
+                ended,
+                blocked_until: self.blocked_until,
             },
             account: self.account_id,
             model: self.model_id,
@@ -73,9 +94,12 @@ impl GrantRow {
 pub async fn lock_grant(tx: &mut PgConnection, id: GrantId) -> Result<HeldGrant, Error> {
     let row = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant where id = $1
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing where id = $1
          for update"#,
         id.uuid(),
     )
@@ -88,9 +112,12 @@ pub async fn lock_grant(tx: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
 pub async fn lock_unrevoked(tx: &mut PgConnection, holder: AccountId, model: ModelId) -> Result<Option<HeldGrant>, Error> {
     let row = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant where account_id = $1 and model_id = $2 and revoked_at is null
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing where account_id = $1 and model_id = $2 and revoked_at is null
          for update"#,
         holder.uuid(),
         model.uuid(),
@@ -104,9 +131,12 @@ pub async fn lock_unrevoked(tx: &mut PgConnection, holder: AccountId, model: Mod
 pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Result<Vec<HeldGrant>, Error> {
     let rows = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant where account_id = $1
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing where account_id = $1
          order by granted_at desc, id desc
          limit $2"#,
         account.uuid(),
@@ -121,9 +151,12 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
 pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant, Error> {
     let row = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant where id = $1"#,
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing where id = $1"#,
         id.uuid(),
     )
     .fetch_optional(db)
@@ -135,9 +168,12 @@ pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
 pub async fn grants_in_force(db: &mut PgConnection, now: Timestamp, before: Option<GrantId>, limit: i64) -> Result<Vec<HeldGrant>, Error> {
     let rows = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing
          where revoked_at is null and expires_at > $1 and ($2::uuid is null or id < $2)
          order by id desc
          limit $3"#,
@@ -172,6 +208,59 @@ pub async fn revoke_grant(tx: &mut PgConnection, id: GrantId, by: Option<Account
     Ok(())
 }
 
+/// Writes what may change about a grant. `by`: who ends it, if that is what changes.
+pub async fn save_grant(tx: &mut PgConnection, grant: &Grant, by: Option<AccountId>) -> Result<(), Error> {
+    let (ended_at, end_reason, attestation) = match &grant.ended {
+        None => (None, None, None),
+        Some(Ended::Revoked { at, reason }) => (Some(*at), Some(reason.as_str()), None),
+        Some(Ended::Closed { at, attestation }) => (Some(*at), Some("closed by its holder"), Some(attestation.as_str())),
+    };
+    let (suspended, proposed) = (grant.suspended.as_ref(), grant.proposed.as_ref());
+    sqlx::query!(
+        "update access_grant
+         set expires_at = $2, suspended_at = $3, suspended_by = $4, suspend_reason = $5,
+             revocation_proposed_at = $6, revocation_proposed_by = $7, revocation_reason = $8,
+             revoked_at = $9, revoke_reason = $10, attestation = $11, revoked_by = case when $9::timestamptz is null then null else $12::uuid end
+         where id = $1",
+        grant.id.uuid(),
+        grant.expires_at,
+        suspended.map(|note| note.at),
+        suspended.and_then(|note| note.by).map(AccountId::uuid),
+        suspended.map(|note| note.reason.as_str()),
+        proposed.map(|note| note.at),
+        proposed.and_then(|note| note.by).map(AccountId::uuid),
+        proposed.map(|note| note.reason.as_str()),
+        ended_at,
+        end_reason,
+        attestation,
+        by.map(AccountId::uuid),
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The grants that somebody has proposed to revoke and nobody has answered, the longest waiting first.
+pub async fn revocations_proposed(db: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<HeldGrant>, Error> {
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing
+         where revocation_proposed_at is not null and revoked_at is null and expires_at > $1
+         order by revocation_proposed_at, id
+         limit $2"#,
+        now,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}
+
 /// Whether it is this account's grant.
 pub async fn is_holder(db: &mut PgConnection, account: AccountId, id: GrantId) -> Result<bool, Error> {
     let is = sqlx::query_scalar!(
@@ -192,9 +281,12 @@ pub async fn in_force_for(
 ) -> Result<Vec<HeldGrant>, Error> {
     let rows = sqlx::query_as!(
         GrantRow,
-        r#"select id as "id: GrantId", account_id as "account_id: AccountId", model_id as "model_id: ModelId",
-                application_id as "application_id: ApplicationId", reason, granted_at, expires_at, revoked_at, revoke_reason
-         from access_grant
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing
          where model_id = $1 and revoked_at is null and expires_at > $2 and ($3::uuid is null or id > $3)
          order by id
          limit $4"#,

@@ -1,8 +1,10 @@
-//! What the database keeps of applications, their threads, attestations, grants and the rules for them, and what the desk is told of them: one file for each.
+//! What the database keeps of applications, their threads, attestations, grants, blocks and the rules for them, and what the desk is told of
+//! them: one file for each.
 
 mod application;
 mod application_row;
 mod attestation;
+mod block;
 mod case;
 mod desk;
 mod form;
@@ -15,11 +17,14 @@ pub(super) use application::{
     count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_model, save, sent_by,
 };
 pub(super) use attestation::replace_attestations;
+pub(super) use block::{blocks, insert_block, lift_block, lock_block};
 pub(super) use case::{case_file, set_checked};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
 pub(super) use form::{current_form, find_forms, insert_form};
-pub(super) use grant::{GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant};
-pub use grant::{find_grant, grants_in_force};
+pub(super) use grant::{
+    GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant, save_grant,
+};
+pub use grant::{find_grant, grants_in_force, revocations_proposed};
 pub(super) use policy::{find_policy, save_policy};
-pub(super) use standing::{standing, standings};
+pub(super) use standing::{footing, footings, standing};
 pub(super) use thread::{comments, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::super::authorize::LatestApplication;
+use super::super::authorize::{Footing, LatestApplication};
+use super::super::block::Bar;
 use super::super::grant::Grant;
+use super::grant::GrantRow;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
@@ -14,37 +16,68 @@ pub type Standings = (Option<Grant>, Option<LatestApplication>);
 
 /// Where an account stands with a model.
 pub async fn standing(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Standings, Error> {
-    Ok(standings(db, account, vec![model]).await?.remove(&model).unwrap_or_default())
+    let footing = footing(db, account, model).await?;
+    Ok((footing.grant, footing.application))
+}
+
+/// Where an account stands with a model, with what stands against it.
+pub async fn footing(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Footing, Error> {
+    Ok(footings(db, account, vec![model]).await?.remove(&model).unwrap_or_default())
 }
 
 /// Where an account stands with each of these models, in one query.
-pub async fn standings(db: &mut PgConnection, account: AccountId, models: Vec<ModelId>) -> Result<HashMap<ModelId, Standings>, Error> {
+pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<ModelId>) -> Result<HashMap<ModelId, Footing>, Error> {
     if models.is_empty() {
         return Ok(HashMap::new());
     }
     let models: Vec<uuid::Uuid> = models.into_iter().map(ModelId::uuid).collect();
     let rows = sqlx::query!(
         r#"select asked.model_id as "model_id!: ModelId",
-                g.id as "grant_id?: GrantId", g.granted_at as "granted_at?", g.expires_at as "expires_at?", g.revoked_at, g.revoke_reason,
-                a.id as "application_id?: ApplicationId", a.state as "state?"
+                g.id as "grant_id?: GrantId", g.application_id as "grant_application: ApplicationId", g.reason as "reason?",
+                g.granted_at as "granted_at?", g.expires_at as "expires_at?",
+                g.scopes as "scopes?", g.suspended_at, g.suspended_by as "suspended_by: AccountId", g.suspend_reason,
+                g.revocation_proposed_at, g.revocation_proposed_by as "revocation_proposed_by: AccountId", g.revocation_reason,
+                g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until,
+                a.id as "application_id?: ApplicationId", a.state as "state?",
+                b.expires_at as "bar_until?", b.reason as "bar_reason?"
          from unnest($2::uuid[]) asked(model_id)
          left join lateral (
-             select id, granted_at, expires_at, revoked_at, revoke_reason
-             from access_grant where account_id = $1 and model_id = asked.model_id
+             select * from grant_standing where account_id = $1 and model_id = asked.model_id
              order by (revoked_at is null) desc, granted_at desc, id desc limit 1) g on true
          left join lateral (
              select id, state from application where account_id = $1 and model_id = asked.model_id
-             order by created_at desc, id desc limit 1) a on true"#,
+             order by created_at desc, id desc limit 1) a on true
+         left join lateral (
+             select expires_at, reason from block
+             where account_id = $1 and (model_id is null or model_id = asked.model_id) and lifted_at is null
+             order by expires_at desc limit 1) b on true"#,
         account.uuid(),
         &models,
     )
     .fetch_all(db)
     .await?;
-    let standings = rows.into_iter().map(|row| {
-        let grant = match (row.grant_id, row.granted_at, row.expires_at) {
-            (Some(id), Some(granted_at), Some(expires_at)) => {
-                Some(Grant { id, granted_at, expires_at, revoked_at: row.revoked_at, revoke_reason: row.revoke_reason })
-            }
+    let footings = rows.into_iter().map(|row| {
+        let grant = match (row.grant_id, row.granted_at, row.expires_at, row.scopes) {
+            (Some(id), Some(granted_at), Some(expires_at), Some(scopes)) => Some(GrantRow {
+                id,
+                account_id: account,
+                model_id: row.model_id,
+                application_id: row.grant_application,
+                reason: row.reason.unwrap_or_default(),
+                granted_at,
+                expires_at,
+                scopes,
+                suspended_at: row.suspended_at,
+                suspended_by: row.suspended_by,
+                suspend_reason: row.suspend_reason,
+                revocation_proposed_at: row.revocation_proposed_at,
+                revocation_proposed_by: row.revocation_proposed_by,
+                revocation_reason: row.revocation_reason,
+                revoked_at: row.revoked_at,
+                revoke_reason: row.revoke_reason,
+                attestation: row.attestation,
+                blocked_until: row.blocked_until,
+            }),
             _ => None,
         };
         let application = row.application_id.zip(row.state).map(|(id, state)| match state.as_str() {
@@ -54,7 +87,8 @@ pub async fn standings(db: &mut PgConnection, account: AccountId, models: Vec<Mo
             "declined" => LatestApplication::Declined(id),
             _ => LatestApplication::Closed,
         });
-        (row.model_id, (grant, application))
+        let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
+        (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar })
     });
-    Ok(standings.collect())
+    Ok(footings.collect())
 }

@@ -1,0 +1,155 @@
+//! Blocks: somebody is kept from one model, or from all, for a time and a reason. Apart from every decision on an application: a decline
+//! bars nobody, and a block says nothing about a project.
+
+use sqlx::PgConnection;
+use time::Duration;
+
+use super::revoke::parse_reason;
+use super::store;
+use crate::accounts::{self, Reviewer};
+use crate::audit::{self, Event};
+use crate::catalog;
+use crate::clock::Timestamp;
+use crate::error::{Error, FieldError, Mend, Refusal};
+use crate::http::when;
+use crate::ids::{AccountId, BlockId, ModelId};
+use crate::mail::{self, Message};
+use crate::portal::Portal;
+
+/// The longest a block may stand; another can follow it.
+pub const BLOCK_LIFE_MAX: Duration = Duration::days(3 * 366);
+
+/// A block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its id.
+    pub id: BlockId,
+    /// Who is kept out.
+    pub account: AccountId,
+    /// From which model; from all when none is named.
+    pub model: Option<ModelId>,
+    /// Why, as the person reads it.
+    pub reason: String,
+    /// Who set it.
+    pub set_by: AccountId,
+    /// Since when it stands.
+    pub set_at: Timestamp,
+    /// The first moment at which it does not stand any more.
+    pub expires_at: Timestamp,
+    /// When somebody lifted it before that.
+    pub lifted_at: Option<Timestamp>,
+}
+
+impl Block {
+    /// Whether it stands now.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.lifted_at.is_none() && now < self.expires_at
+    }
+}
+
+/// What a block says to whoever it keeps out. It stands until its moment, whatever that is worth now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bar {
+    /// The first moment at which it does not stand any more.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+impl Bar {
+    /// The refusal, if it stands now.
+    pub(super) fn refusal(&self, model: &str, now: Timestamp) -> Option<Refusal> {
+        (now < self.until).then(|| Refusal {
+            code: "blocked",
+            message: format!("You are blocked from {model} until {}: {}.", when::day(self.until), self.reason.trim_end_matches('.')),
+            mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+        })
+    }
+}
+
+/// Refuses whoever is blocked from this model. Errors: `Forbidden` with the reason and the end.
+pub async fn refuse(db: &mut PgConnection, account: AccountId, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
+    let bar = store::footing(db, account, model.id).await?.bar;
+    match bar.and_then(|bar| bar.refusal(&model.full_name(), now)) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
+    }
+}
+
+/// Every block there ever was against an account, the newest first.
+pub async fn of(db: &mut PgConnection, account: AccountId) -> Result<Vec<Block>, Error> {
+    store::blocks(db, account).await
+}
+
+/// Keeps somebody out: no grant of theirs holds and nothing can be applied for, from the next request on.
+/// Errors: `Invalid` for the reason or the end, `Forbidden` against oneself, `NotFound` for an unknown account or model.
+pub async fn set(
+    portal: &Portal,
+    by: &Reviewer,
+    account: AccountId,
+    model: Option<ModelId>,
+    expires_at: Timestamp,
+    reason: &str,
+) -> Result<Block, Error> {
+    let now = portal.clock.now();
+    if account == by.0.id {
+        return Err(Refusal { code: "own_block", message: "Nobody blocks themselves.".into(), mend: None }.into());
+    }
+    let reason = parse_reason(reason)?;
+    if expires_at <= now {
+        return Err(FieldError::new("until", "lies in the past; a block ends on a day to come").into());
+    }
+    if expires_at - now > BLOCK_LIFE_MAX {
+        return Err(FieldError::new("until", "is too far away; a block stands three years at most, and another can follow it").into());
+    }
+    let mut tx = portal.db.begin().await?;
+    let person = accounts::find_account(&mut tx, account).await?;
+    let what = match model {
+        Some(model) => catalog::find_model_by_id(&mut tx, model).await?.full_name(),
+        None => "every model".into(),
+    };
+    let block = Block { id: BlockId::fresh(), account, model, reason, set_by: by.0.id, set_at: now, expires_at, lifted_at: None };
+    store::insert_block(&mut tx, &block).await?;
+    let event = Event::BlockSet { account, block: block.id, model, until: when::hub(expires_at), reason: block.reason.clone() };
+    audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    let message = Message::Blocked {
+        to: person.email.to_string(),
+        name: person.name,
+        what,
+        until: when::day(expires_at),
+        reason: block.reason.clone(),
+        link: portal.config.url_of("/applications"),
+    };
+    mail::enqueue(&mut tx, now, &message).await?;
+    tx.commit().await?;
+    Ok(block)
+}
+
+/// Lets somebody in again before the block's end: what they had holds again. Errors: `NotFound`, `Conflict` if it does not stand,
+/// `Forbidden` for oneself.
+pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockId) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let block = store::lock_block(&mut tx, id).await?;
+    if block.account != account {
+        return Err(Error::NotFound("block"));
+    }
+    if block.account == by.0.id {
+        return Err(Refusal { code: "own_block", message: "Another reviewer lifts a block of yours.".into(), mend: None }.into());
+    }
+    if !block.stands(now) {
+        return Err(Error::Conflict("this block does not stand any more; nothing was changed".into()));
+    }
+    let person = accounts::find_account(&mut tx, block.account).await?;
+    let what = match block.model {
+        Some(model) => catalog::find_model_by_id(&mut tx, model).await?.full_name(),
+        None => "every model".into(),
+    };
+    store::lift_block(&mut tx, id, by.0.id, now).await?;
+    audit::record(&mut tx, now, Some(by.0.id), &Event::BlockLifted { account: block.account, block: id }).await?;
+    let message =
+        Message::BlockLifted { to: person.email.to_string(), name: person.name, what, link: portal.config.url_of("/applications") };
+    mail::enqueue(&mut tx, now, &message).await?;
+    tx.commit().await?;
+    Ok(())
+}

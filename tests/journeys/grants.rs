@@ -1,0 +1,255 @@
+//! The life of a grant: what it is for, suspended, revoked by one or by two, and kept from somebody who is blocked; on every path at once.
+
+use reqwest::Method;
+use serde_json::json;
+use server::access::{self, Gift, GrantScope};
+use server::accounts::{self, Email};
+use server::catalog::{self, Gate};
+use server::ids::{AccountId, GrantId};
+use sqlx::PgPool;
+use tests::{Offer, Page, Person, TestPortal};
+use time::Duration;
+
+use crate::gated::{LICENCE, applies_for, relicense};
+
+pub async fn account_of(portal: &TestPortal, person: &Person) -> AccountId {
+    let mut db = portal.portal.db.acquire().await.unwrap();
+    accounts::find_by_email(&mut db, &Email::parse(&person.email).unwrap()).await.unwrap().unwrap().id
+}
+
+/// The newest grant of this person.
+pub async fn grant_of(portal: &TestPortal, person: &Person) -> GrantId {
+    let account = account_of(portal, person).await;
+    access::grants_of(&mut portal.portal.db.acquire().await.unwrap(), account).await.unwrap()[0].grant.id
+}
+
+pub async fn events_of(portal: &TestPortal, subject: &str) -> Vec<String> {
+    let filter = server::audit::Filter { subjects: Some(vec![subject.to_owned()]), ..Default::default() };
+    let events = server::audit::page(&mut portal.portal.db.acquire().await.unwrap(), &filter, 100).await.unwrap();
+    events.into_iter().rev().map(|event| event.kind).collect()
+}
+
+/// A gated model with a file, somebody who has access to it, and their programs.
+struct Place {
+    portal: TestPortal,
+    offer: Offer,
+    ada: Person,
+    download: Person,
+    api: Person,
+}
+
+impl Place {
+    async fn new(db: PgPool, scopes: &[GrantScope]) -> Self {
+        let portal = TestPortal::start(db).await;
+        let offer = portal.offers("lab/tiny", Gate::Application, &[("model.safetensors", &[7; 5_000])]).await;
+        relicense(&portal, Some(offer.model), LICENCE, portal.portal.clock.now()).await;
+        let ada = portal.researcher("ada").await;
+        let download = ada.with_token(&ada.makes_token(&["download"]).await);
+        let api = ada.with_token(&ada.makes_token(&["api"]).await);
+        let place = Self { portal, offer, ada, download, api };
+        place.gives(scopes).await;
+        place
+    }
+
+    async fn gives(&self, scopes: &[GrantScope]) {
+        let mut db = self.portal.portal.db.acquire().await.unwrap();
+        let account = accounts::find_by_email(&mut db, &Email::parse(&self.ada.email).unwrap()).await.unwrap().unwrap();
+        let model = catalog::find_model_by_id(&mut db, self.offer.model).await.unwrap();
+        drop(db);
+        let gift = Gift { scopes, reason: "agreed by mail", days: 60 };
+        access::give_for(&self.portal.portal, None, &account, &model, &gift).await.unwrap();
+    }
+
+    /// What each path answers: the file by token (GET and HEAD) and by cookie, the Hub's question, `/v1`, the playground's stream. An empty
+    /// code is a yes; the model has no weights that an engine could run, so a yes of the last two is that it was tried.
+    async fn answers(&self) -> Vec<(&'static str, String)> {
+        let url = self.offer.url("model.safetensors");
+        let file = |page: Page| if page.status < 400 { String::new() } else { page.header("x-error-message").to_owned() };
+        let head = Page::of(self.download.request(Method::HEAD, &url).send().await.unwrap()).await;
+        let body = json!({ "model": self.offer.full_name, "prompt": "a", "max_tokens": 1 });
+        let v1 = Page::of(self.api.request(Method::POST, "/v1/completions").json(&body).send().await.unwrap()).await;
+        let page = self.ada.post("/playground/complete", &[("model", &self.offer.full_name), ("text", "a"), ("max_tokens", "1")]).await;
+        let said = |page: Page| if page.status == 403 { page.text } else { String::new() };
+        vec![
+            ("file", file(self.download.fetch(&url).await)),
+            ("head", file(head)),
+            ("cookie", file(self.ada.fetch(&url).await)),
+            ("check", file(self.download.fetch(&format!("/api/models/{}/auth-check", self.offer.full_name)).await)),
+            ("v1", said(v1)),
+            ("page", said(page)),
+        ]
+    }
+
+    /// Each path named is refused with these words, and each other one is not.
+    async fn refuses(&self, paths: &[&str], words: &str) {
+        for (path, answer) in self.answers().await {
+            let refused = if paths.contains(&path) { answer.contains(words) } else { answer.is_empty() };
+            assert!(refused, "{path}: {answer:?}, where {words:?} stands against {paths:?}");
+        }
+    }
+}
+
+const DOWNLOADS: [&str; 4] = ["file", "head", "cookie", "check"];
+const EVERYWHERE: [&str; 6] = ["file", "head", "cookie", "check", "v1", "page"];
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_grant_is_for_some_uses_and_not_for_others(db: PgPool) {
+    let place = Place::new(db, &[GrantScope::Download]).await;
+    place.refuses(&["v1", "page"], "does not let you").await;
+    for (scopes, refused, words) in [
+        (&[GrantScope::Playground, GrantScope::Api][..], &DOWNLOADS[..], "does not let you download the weights"),
+        (&[GrantScope::Playground][..], &["file", "head", "cookie", "check", "v1"][..], "does not let you"),
+        (&GrantScope::ALL[..], &[][..], ""),
+    ] {
+        place.portal.revokes(&place.offer).await;
+        place.portal.wait(Duration::MINUTE);
+        place.gives(scopes).await;
+        place.refuses(refused, words).await;
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_is_suspended_has_nothing_anywhere_until_reinstated(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let (grace, id) = (place.portal.reviewer("grace").await, grant_of(&place.portal, &place.ada).await);
+    let page = format!("/admin/grants/{id}");
+    grace.get(&page).await.says("Suspend access").says("download the weights, try it in the playground, use it through the API");
+    let refused = grace.post(&format!("{page}/suspend"), &[("reason", " ")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("say why");
+    place.refuses(&[], "").await;
+
+    let suspended = grace.post(&format!("{page}/suspend"), &[("reason", "a token was seen in public")]).await;
+    assert_eq!((suspended.status, suspended.location()), (303, page.as_str()));
+    place.refuses(&EVERYWHERE, "is suspended: a token was seen in public").await;
+    assert_eq!(grace.post(&format!("{page}/suspend"), &[("reason", "again")]).await.status, 409);
+    grace.get(&page).await.says("grace suspended it on 2 March 2026").says("Let it go on");
+    place.ada.get("/applications").await.says("Suspended").says("a token was seen in public");
+    place.ada.get("/lab/tiny").await.says("is suspended: a token was seen in public");
+    place.ada.get("/lab/tiny/apply").await.says("You have access to lab/tiny");
+    assert!(place.portal.mails_to(&place.ada.email, "access_suspended").await[0].contains("a token was seen in public"));
+
+    assert_eq!(grace.post(&format!("{page}/reinstate"), &[]).await.status, 303);
+    place.refuses(&[], "").await;
+    assert_eq!(place.portal.mails_to(&place.ada.email, "access_reinstated").await.len(), 1);
+    assert_eq!(events_of(&place.portal, &id.to_string()).await, ["grant.made", "grant.suspended", "grant.reinstated"]);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn where_it_takes_two_the_first_suspends_and_the_second_decides(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let (grace, barbara) = (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await);
+    let root = place.portal.admin("root").await;
+    let rules = [("answer_days", "7"), ("reapply_days", "14"), ("trial_tokens", "0"), ("revoke_needs_two", "on")];
+    assert_eq!(root.post(&format!("/admin/models/{}/policy", place.offer.model), &rules).await.status, 303);
+    let page = format!("/admin/grants/{}", grant_of(&place.portal, &place.ada).await);
+    let proposes = async || {
+        assert_eq!(grace.post(&format!("{page}/revoke"), &[("reason", "passed on")]).await.status, 303);
+        place.refuses(&EVERYWHERE, "is suspended: passed on").await;
+    };
+
+    grace.get(&page).await.says("Propose to revoke");
+    proposes().await;
+    assert_eq!(place.portal.mails_to(&grace.email, "revocation_to_confirm").await.len(), 0, "not to whoever proposed it");
+    assert!(place.portal.mails_to(&barbara.email, "revocation_to_confirm").await[0].contains(&page));
+    grace.get(&page).await.says("Another reviewer confirms or rejects");
+    for path in ["confirm", "reject"] {
+        let own = grace.post(&format!("{page}/{path}"), &[]).await;
+        assert_eq!(own.status, 403, "{path}");
+        own.says("revoking takes another person");
+    }
+    assert_eq!(barbara.post(&format!("{page}/revoke"), &[("reason", "me too")]).await.status, 409, "it is proposed already");
+    root.get("/admin/grants").await.says("Proposed to be revoked");
+    assert_eq!(barbara.post(&format!("{page}/reject"), &[]).await.status, 303);
+    place.refuses(&[], "").await;
+    assert_eq!(barbara.post(&format!("{page}/confirm"), &[]).await.status, 409, "nothing is proposed any more");
+
+    proposes().await;
+    assert_eq!(barbara.post(&format!("{page}/confirm"), &[]).await.status, 303);
+    place.refuses(&EVERYWHERE, "was revoked").await;
+    assert!(place.portal.mails_to(&place.ada.email, "access_revoked").await[0].contains("passed on"));
+    let id = grant_of(&place.portal, &place.ada).await.to_string();
+    let story =
+        ["made", "revocation_proposed", "revocation_rejected", "revocation_proposed", "revoked"].map(|kind| format!("grant.{kind}"));
+    assert_eq!(events_of(&place.portal, &id).await, story);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn of_two_who_answer_a_proposal_at_once_one_does(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let root = place.portal.admin("root").await;
+    let rules = [("answer_days", "7"), ("reapply_days", "14"), ("trial_tokens", "0"), ("revoke_needs_two", "on")];
+    root.post(&format!("/admin/models/{}/policy", place.offer.model), &rules).await;
+    let (grace, barbara, id) =
+        (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await, grant_of(&place.portal, &place.ada).await);
+    for _ in 0..10 {
+        root.post(&format!("/admin/grants/{id}/revoke"), &[("reason", "passed on")]).await;
+        let (reject, again) = (format!("/admin/grants/{id}/reject"), format!("/admin/grants/{id}/reject"));
+        let (one, other) = futures_util::future::join(grace.post(&reject, &[]), barbara.post(&again, &[])).await;
+        let mut statuses = [one.status, other.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [303, 409]);
+    }
+    let confirm = format!("/admin/grants/{id}/confirm");
+    root.post(&format!("/admin/grants/{id}/revoke"), &[("reason", "passed on")]).await;
+    let (one, other) = futures_util::future::join(grace.post(&confirm, &[]), barbara.post(&confirm, &[])).await;
+    assert_eq!(one.status.min(other.status), 303);
+    assert_eq!(one.status.max(other.status), 409);
+    assert_eq!(events_of(&place.portal, &id.to_string()).await.iter().filter(|kind| *kind == "grant.revoked").count(), 1);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_block_keeps_somebody_out_until_its_end_or_until_it_is_lifted(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let other = place.portal.offers("lab/other", Gate::Application, &[]).await;
+    let (grace, ada) = (place.portal.reviewer("grace").await, account_of(&place.portal, &place.ada).await);
+    let page = format!("/admin/people/{ada}");
+    grace.get(&page).await.says("Nothing keeps them out").says("lab/tiny").says("Every model");
+    let refused = grace.post(&format!("{page}/block"), &[("until", "2026-02-01"), ("reason", "harassed a reviewer")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("lies in the past").says("harassed a reviewer");
+
+    let of_tiny = place.offer.model.to_string();
+    let block = [("model", of_tiny.as_str()), ("until", "2026-03-12"), ("reason", "harassed a reviewer")];
+    assert_eq!(grace.post(&format!("{page}/block"), &block).await.status, 303);
+    place.refuses(&EVERYWHERE, "You are blocked from lab/tiny until 12 March 2026: harassed a reviewer.").await;
+    let apply = place.ada.get("/lab/tiny/apply").await;
+    assert_eq!(apply.status, 403);
+    apply.says("blocked from lab/tiny until 12 March 2026: harassed a reviewer");
+    assert_eq!(place.ada.get("/lab/other/apply").await.status, 200, "of one model alone");
+    assert!(place.portal.mails_to(&place.ada.email, "blocked").await[0].contains("harassed a reviewer"));
+    place.ada.get("/applications").await.says("Blocked");
+
+    let lift = grace.get(&page).await;
+    let (_, rest) = lift.text.split_once(&format!("{page}/blocks/")).unwrap();
+    let lift = format!("{page}/blocks/{}", rest.split('"').next().unwrap());
+    assert_eq!(grace.post(&lift, &[]).await.status, 303);
+    place.refuses(&[], "").await;
+    assert_eq!(grace.post(&lift, &[]).await.status, 409, "it does not stand any more");
+    assert_eq!(place.portal.mails_to(&place.ada.email, "block_lifted").await.len(), 1);
+
+    assert_eq!(grace.post(&format!("{page}/block"), &[("until", "2026-03-12"), ("reason", "again")]).await.status, 303);
+    assert_eq!(place.ada.get("/lab/other/apply").await.status, 403, "of every model");
+    place.portal.wait(Duration::days(11));
+    place.ada.signs_in().await;
+    place.refuses(&[], "").await;
+    assert_eq!(place.ada.get("/lab/other/apply").await.status, 200, "it ended by itself: {}", other.full_name);
+    let of_ada = events_of(&place.portal, &ada.to_string()).await;
+    let blocks: Vec<&str> = of_ada.iter().map(String::as_str).filter(|kind| kind.contains("block")).collect();
+    assert_eq!(blocks, ["account.blocked", "account.block_lifted", "account.blocked"]);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn nobody_decides_about_their_own_grant_or_block(db: PgPool) {
+    let place = Place::new(db, &[GrantScope::Api]).await;
+    let (grace, barbara) = (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await);
+    let application = applies_for(&grace, "/lab/tiny").await.replace("/applications/", "/review/");
+    assert_eq!(barbara.post(&format!("{application}/approve"), &[("until", "2026-06-30"), ("note", "")]).await.status, 303);
+    let (page, own) = (grant_of(&place.portal, &grace).await, account_of(&place.portal, &grace).await);
+    assert_eq!(barbara.post(&format!("/admin/grants/{page}/suspend"), &[("reason", "a test")]).await.status, 303);
+    assert_eq!(grace.post(&format!("/admin/grants/{page}/reinstate"), &[]).await.status, 403);
+    grace.get(&format!("/admin/grants/{page}")).await.says("This is your own access");
+    let block = [("until", "2026-03-12"), ("reason", "a test")];
+    assert_eq!(grace.post(&format!("/admin/people/{own}/block"), &block).await.status, 403);
+    assert_eq!(barbara.post(&format!("/admin/people/{own}/block"), &block).await.status, 303);
+}
