@@ -11,9 +11,10 @@ use futures_util::stream::{self, SelectAll, Stream, StreamExt};
 use inference::{Checkpoint, Engine, Event, FinishReason, Generation, Prompt, Request};
 
 use super::fault::Fault;
+use super::leave;
 use super::quota::{self, Tab};
 use super::store::{Ending, NewGeneration, Source};
-use crate::access::{Action, authorize};
+use crate::access::authorize;
 use crate::accounts::Visitor;
 use crate::catalog::{self, Model, Release};
 use crate::error::Error;
@@ -30,17 +31,22 @@ pub struct Admitted {
     pub release: Release,
     /// The engine that runs it.
     pub engine: Engine,
+    visitor: Visitor,
     account: AccountId,
+    source: Source,
+    /// When they could have it.
+    asked: Instant,
     place: Place,
     portal: Data<Portal>,
 }
 
-/// Lets the visitor in to `org/name`. Errors: `NotFound`, `Forbidden` with what is missing, `Limited`, or why the model cannot run.
-pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str) -> Result<Admitted, Fault> {
+/// Lets the visitor in to `org/name`, from the page or by a program. Errors: `NotFound`, `Forbidden` with what is missing, `Limited`, or why the model cannot run.
+pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str, source: Source) -> Result<Admitted, Fault> {
     let (org, name) = full_name.split_once('/').ok_or(Error::NotFound("model"))?;
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
-    authorize(&mut db, visitor, &model, Action::Generate, portal.clock.now()).await?.permit()?;
+    let asked = Instant::now();
+    authorize(&mut db, visitor, &model, source.action(), portal.clock.now()).await?.permit()?;
     let account = visitor.account_id().ok_or(Error::SignedOut)?;
     let place = quota::enter(portal, account)?;
     let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
@@ -50,7 +56,7 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str) ->
     let files = catalog::files(&mut db, release.id).await?;
     drop(db); // loading may take long, and others need the connection
     let engine = load(portal, &release.revision, &files).await?;
-    Ok(Admitted { model, release, engine, account, place, portal: portal.clone() })
+    Ok(Admitted { model, release, engine, visitor: visitor.clone(), account, source, asked, place, portal: portal.clone() })
 }
 
 /// The files of `org/name` as `main` has them, for the operator: nobody is asked for permission.
@@ -113,7 +119,7 @@ impl Admitted {
 
     /// Begins to generate, so many answers to each prompt: all together are one generation of the ledger, and each prompt is taken up
     /// when the account's turn comes. Errors of the first come at once; those of later ones as [`Event::Failed`].
-    pub async fn run(self, source: Source, mut requests: Vec<Request>, choices: usize) -> Result<Run, Fault> {
+    pub async fn run(self, mut requests: Vec<Request>, choices: usize) -> Result<Run, Fault> {
         let prompt_tokens = requests.iter().map(|request| prompt_tokens(&request.prompt)).sum::<usize>();
         let account: Arc<str> = self.account.to_string().into();
         requests.iter_mut().for_each(|request| request.account = account.clone());
@@ -122,6 +128,7 @@ impl Admitted {
         let mut answers = SelectAll::new();
         if let Some((number, request)) = requests.pop_front() {
             let turn = Arc::new(line.place.turn().await);
+            leave::still_after_waiting(&self.portal, &self.visitor, &self.model, self.source.action(), self.asked).await?;
             answers.push(line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT)?);
         }
         let new = NewGeneration {
@@ -129,12 +136,13 @@ impl Admitted {
             account: self.account,
             model: self.model.id,
             release: self.release.id,
-            source,
+            source: self.source,
             prompt_tokens: i32::try_from(prompt_tokens).unwrap_or(i32::MAX),
             now: self.portal.clock.now(),
         };
         let tab = Tab::open(&self.portal, &new).await?;
-        Ok(Run { id: new.id, line, requests, answers, tab, ending: Ending::Stop })
+        let over = Box::pin(leave::taken_back(self.portal, self.visitor, self.model, self.source.action()));
+        Ok(Run { id: new.id, line, requests, answers, tab, ending: Ending::Stop, over })
     }
 }
 
@@ -169,6 +177,8 @@ pub struct Run {
     answers: SelectAll<Answers>,
     tab: Tab,
     ending: Ending,
+    /// Comes about when access is taken back.
+    over: Pin<Box<dyn Future<Output = Error> + Send>>,
 }
 
 /// Of one generation so many prompts stand in the account's line at once: a large batch does not keep its owner's next request out.
@@ -176,18 +186,15 @@ const PROMPTS_AT_ONCE: usize = 4;
 
 impl Run {
     /// What happens next, and to which answer: they are numbered through, those to one prompt after each other. Nothing when all are
-    /// finished and settled. After `Failed` nothing follows.
-    pub async fn next(&mut self) -> Option<(usize, Event)> {
-        let next = loop {
-            while self.answers.len() < PROMPTS_AT_ONCE
-                && let Some((number, request)) = self.requests.pop_front()
-            {
-                self.answers.push(self.line.clone().wait(number, request));
+    /// finished and settled. After `Failed` nothing follows, nor after an error, which says that access was taken back and why.
+    pub async fn next(&mut self) -> Option<Result<(usize, Event), Fault>> {
+        let next = tokio::select! {
+            biased;
+            refusal = &mut self.over => {
+                self.break_off(Ending::Revoked).await;
+                return Some(Err(refusal.into()));
             }
-            match self.answers.next().await {
-                None if !self.requests.is_empty() => {}
-                next => break next,
-            }
+            next = next_of(&mut self.answers, &mut self.requests, &self.line) => next,
         };
         match &next {
             Some((_, Event::Started { .. })) => {}
@@ -197,14 +204,33 @@ impl Run {
                     self.ending = Ending::Length;
                 }
             }
-            Some((_, Event::Failed(_))) => {
-                self.requests.clear();
-                self.answers.clear();
-                self.tab.settle(Ending::Failed).await;
-            }
+            Some((_, Event::Failed(_))) => self.break_off(Ending::Failed).await,
             None => self.tab.settle(self.ending).await,
         }
-        next
+        next.map(Ok)
+    }
+
+    /// Every answer stops at its next step, and what was made of them is settled.
+    async fn break_off(&mut self, ending: Ending) {
+        self.over = Box::pin(std::future::pending());
+        self.requests.clear();
+        self.answers.clear();
+        self.tab.settle(ending).await;
+    }
+}
+
+/// The next event of the answers, of which as many are begun as stand in line at once.
+async fn next_of(answers: &mut SelectAll<Answers>, requests: &mut VecDeque<(usize, Request)>, line: &Line) -> Option<(usize, Event)> {
+    loop {
+        while answers.len() < PROMPTS_AT_ONCE
+            && let Some((number, request)) = requests.pop_front()
+        {
+            answers.push(line.clone().wait(number, request));
+        }
+        match answers.next().await {
+            None if !requests.is_empty() => {}
+            next => return next,
+        }
     }
 }
 

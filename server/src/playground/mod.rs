@@ -5,6 +5,7 @@ mod code;
 mod complete;
 mod fault;
 mod form;
+mod leave;
 mod openai;
 mod prompt;
 mod quota;

@@ -16,6 +16,7 @@ use super::openai;
 use super::prompt::PROMPT_CHARS_MAX;
 use super::store::Source;
 use super::usable::{self, Usable};
+use crate::access::Action;
 use crate::accounts::Visitor;
 use crate::catalog::Model;
 use crate::error::{Error, FieldError, Refusal};
@@ -68,7 +69,7 @@ struct PlaygroundPage {
 
 impl PlaygroundPage {
     async fn of(portal: &Portal, visitor: &Visitor, frame: Frame, mut form: PlaygroundForm) -> Result<Self, Error> {
-        let Usable { models, refused } = usable::models(portal, visitor).await?;
+        let Usable { models, refused } = usable::models(portal, visitor, Action::Try).await?;
         if let (true, Some(first)) = (form.model.is_empty(), models.first()) {
             form.model = first.full_name();
         }
@@ -128,8 +129,8 @@ async fn continued(portal: Data<Portal>, visitor: Visitor, frame: Frame, Form(fo
 async fn continue_text(portal: &Data<Portal>, visitor: &Visitor, form: &PlaygroundForm) -> Result<Continued, Fault> {
     let Begun { mut run, mut facts } = begin(portal, visitor, form).await?;
     let mut added = String::new();
-    while let Some((_, event)) = run.next().await {
-        match event {
+    while let Some(step) = run.next().await {
+        match step?.1 {
             Event::Started { .. } => {}
             Event::Token { text, .. } => {
                 added.push_str(&text);
@@ -152,7 +153,7 @@ struct Begun {
 
 async fn begin(portal: &Data<Portal>, visitor: &Visitor, form: &PlaygroundForm) -> Result<Begun, Fault> {
     let request = form.request()?;
-    let admitted = admit(portal, visitor, &form.model).await?;
+    let admitted = admit(portal, visitor, &form.model, Source::Page).await?;
     let requests = admitted.tokenise(vec![request]).await?;
     let facts = Facts {
         prompt_tokens: requests.iter().map(|request| prompt_tokens(&request.prompt)).sum(),
@@ -161,7 +162,7 @@ async fn begin(portal: &Data<Portal>, visitor: &Visitor, form: &PlaygroundForm) 
         seed: requests.first().map_or(0, |request| request.sampling.seed),
         ending: "",
     };
-    Ok(Begun { run: admitted.run(Source::Page, requests, 1).await?, facts })
+    Ok(Begun { run: admitted.run(requests, 1).await?, facts })
 }
 
 fn ending(reason: FinishReason) -> &'static str {
@@ -186,16 +187,18 @@ fn events(begun: Begun) -> impl Stream<Item = Bytes> {
     );
     let rest = futures_util::stream::unfold((run, 0usize), |(mut run, mut made)| async move {
         loop {
-            let event = match run.next().await?.1 {
-                Event::Started { .. } => continue,
-                Event::Token { text, .. } => {
+            let failed = |fault: Fault| json!({ "kind": "failed", "detail": Error::from(fault).to_string() });
+            let event = match run.next().await? {
+                Err(fault) => failed(fault),
+                Ok((_, Event::Started { .. })) => continue,
+                Ok((_, Event::Token { text, .. })) => {
                     made += 1;
                     json!({ "kind": "text", "text": text, "tokens": made })
                 }
-                Event::Finished { reason, text_tail, .. } => {
+                Ok((_, Event::Finished { reason, text_tail, .. })) => {
                     json!({ "kind": "finished", "text": text_tail, "tokens": made, "ending": ending(reason) })
                 }
-                Event::Failed(cause) => json!({ "kind": "failed", "detail": Error::from(Fault::from(cause)).to_string() }),
+                Ok((_, Event::Failed(cause))) => failed(cause.into()),
             };
             return Some((sse::event(&event.to_string()), (run, made)));
         }

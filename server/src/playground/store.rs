@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use crate::access::Action;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, GenerationId, ModelId, ReleaseId};
@@ -25,6 +26,16 @@ impl Source {
     }
 }
 
+impl Source {
+    /// What has to be allowed for it.
+    pub(super) fn action(self) -> Action {
+        match self {
+            Source::Page => Action::Try,
+            Source::Api => Action::Generate,
+        }
+    }
+}
+
 /// How a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -36,6 +47,8 @@ pub enum Ending {
     Cancelled,
     /// The engine could not go on.
     Failed,
+    /// Access was taken back meanwhile.
+    Revoked,
 }
 
 impl Ending {
@@ -46,6 +59,7 @@ impl Ending {
             Ending::Length => "length",
             Ending::Cancelled => "cancelled",
             Ending::Failed => "failed",
+            Ending::Revoked => "revoked",
         }
     }
 }
@@ -127,7 +141,7 @@ pub struct Generated {
     pub started_at: Timestamp,
     /// When it ended; nothing while it runs.
     pub finished_at: Option<Timestamp>,
-    /// `stop`, `length`, `cancelled`, `failed` or `interrupted`; nothing while it runs.
+    /// `stop`, `length`, `cancelled`, `failed`, `revoked` or `interrupted`; nothing while it runs.
     pub finish_reason: Option<String>,
 }
 

@@ -17,12 +17,12 @@ pub(super) struct Usable {
     pub(super) refused: Vec<(Model, Refusal)>,
 }
 
-/// Asks of every model on offer.
-pub(super) async fn models(portal: &Portal, visitor: &Visitor) -> Result<Usable, Error> {
+/// Asks of every model on offer: may they let it generate, on the page or by a program?
+pub(super) async fn models(portal: &Portal, visitor: &Visitor, action: Action) -> Result<Usable, Error> {
     let mut db = portal.db.acquire().await?;
     let now = portal.clock.now();
     let models = catalog::list_models(&mut db, "", None, MODELS_MAX).await?;
-    let verdicts = authorize_each(&mut db, visitor, &models, Action::Generate, now).await?;
+    let verdicts = authorize_each(&mut db, visitor, &models, action, now).await?;
     let mut usable = Usable { models: Vec::new(), refused: Vec::new() };
     for (model, verdict) in models.into_iter().zip(verdicts) {
         match verdict {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use inference::{Engine, Event, Generation, Prompt, Request};
 use serde_json::{Value, json};
+use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::TestPortal;
+use tests::{Person, TestPortal};
 
-use super::{VERSE, account_of, asks, completes, engine_is_idle, portal_with_verse, until};
+use super::{VERSE, account_of, asks, completes, engine_is_idle, events, offers_verse, portal_with_verse, refused, until};
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_full_line_answers_at_once_and_holds_up_nobody_else(db: PgPool) {
@@ -250,4 +251,74 @@ async fn what_a_kill_left_open_is_closed_at_the_next_start(db: PgPool) {
     let mut db = portal.portal.db.acquire().await.unwrap();
     assert_eq!(server::playground::close_interrupted(&mut db, portal.portal.clock.now()).await.unwrap(), 1);
     assert_eq!(last_generation(&portal).await.unwrap().0.unwrap(), "interrupted");
+}
+
+/// A reviewer suspends the only grant that ada has.
+async fn suspends(portal: &TestPortal, reviewer: &Person, holder: &Person) {
+    let grant = crate::grants::grant_of(portal, holder).await;
+    let done = reviewer.post(&format!("/admin/grants/{grant}/suspend"), &[("reason", "a token was seen in public")]).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+}
+
+/// The time after which a running generation has ended, with what is in flight.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_generation_that_runs_ends_when_access_is_taken_back_and_says_why(db: PgPool) {
+    let (portal, ada, program) = portal_with_verse(db).await;
+    let offer = offers_verse(&portal, "lab/gated-verse", Gate::Application).await;
+    portal.grants(&offer, &ada.email, 30).await;
+    let grace = portal.reviewer("grace").await;
+    let mut ask = a_long_ask();
+    ask["model"] = json!("lab/gated-verse");
+    ask["stream"] = json!(true);
+    let mut stream = asks(&program, &ask).await.bytes_stream();
+    assert!(stream.next().await.unwrap().unwrap().starts_with(b"data: {"));
+    suspends(&portal, &grace, &ada).await;
+    let since = std::time::Instant::now();
+    let mut last = Vec::new();
+    while let Some(piece) = stream.next().await {
+        last = piece.unwrap().to_vec();
+    }
+    assert!(since.elapsed() < CUT_WITHIN, "{:?}", since.elapsed());
+    let last = String::from_utf8(last).unwrap();
+    let error: Value = serde_json::from_str(&events(&last).pop().unwrap()).unwrap();
+    assert_eq!((&error["error"]["code"], &error["error"]["type"]), (&json!("grant_suspended"), &json!("permission_error")));
+    assert!(error["error"]["message"].as_str().unwrap().contains("a token was seen in public"), "{error}");
+    let (reason, tokens) = last_generation(&portal).await.unwrap();
+    assert_eq!(reason.unwrap(), "revoked");
+    assert!((1..32 * 4 * 480).contains(&tokens), "{tokens}");
+    until("the engine stops", || async { engine_is_idle(&portal) }).await;
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_waited_in_line_while_access_was_taken_back_gets_no_token(db: PgPool) {
+    let (portal, ada, program) = portal_with_verse(db).await;
+    let offer = offers_verse(&portal, "lab/gated-verse", Gate::Application).await;
+    portal.grants(&offer, &ada.email, 30).await;
+    let grace = portal.reviewer("grace").await;
+    let line = &portal.portal.limits.generations;
+    let key = account_of(&portal, &ada).await.to_string();
+    let running = line.enter(&key).unwrap();
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(running.turn().await);
+    }
+    let ask = json!({ "model": "lab/gated-verse", "prompt": "The sea was", "max_tokens": 400, "ignore_eos": true });
+    let by_program = tokio::spawn(async move { refused(&program, &ask).await });
+    let by_page = tokio::spawn({
+        let ada = ada.clone();
+        async move { ada.post("/playground/complete", &[("model", "lab/gated-verse"), ("text", "The sea was"), ("max_tokens", "400")]).await }
+    });
+    until("both wait in line", || async { line.taken(&key) == 3 }).await;
+    suspends(&portal, &grace, &ada).await;
+    // As long as it takes until they are asked about again.
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    drop(turns);
+    let (status, error) = by_program.await.unwrap();
+    assert_eq!((status, &error["code"]), (403, &json!("grant_suspended")));
+    let page = by_page.await.unwrap();
+    assert_eq!(page.status, 403);
+    page.says("a token was seen in public");
+    assert_eq!(last_generation(&portal).await, None, "nothing was made");
 }

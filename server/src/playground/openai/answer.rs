@@ -135,7 +135,8 @@ fn finish_reason(reason: FinishReason) -> &'static str {
 pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<Value, Fault> {
     let mut candidates: Vec<Candidate> = (0..ask.prompts.len() * ask.best_of).map(|_| Candidate::default()).collect();
     let mut count = Count::default();
-    while let Some((index, event)) = run.next().await {
+    while let Some(step) = run.next().await {
+        let (index, event) = step?;
         match &event {
             Event::Failed(cause) => return Err(cause.clone().into()),
             Event::Finished { usage, .. } => count.add(index, ask.best_of, *usage),
@@ -178,15 +179,16 @@ struct Streaming {
 impl Streaming {
     async fn next(&mut self) -> Option<Bytes> {
         while !self.ended {
-            let Some((index, event)) = self.run.next().await else {
+            let Some(step) = self.run.next().await else {
                 self.ended = true;
                 return Some(self.last());
             };
+            let (index, event) = match step {
+                Ok(step) => step,
+                Err(fault) => return Some(self.broken_off(&fault)),
+            };
             match &event {
-                Event::Failed(cause) => {
-                    self.ended = true;
-                    return Some(sse::event(&refusal::body(&cause.clone().into(), &self.portal.config).to_string()));
-                }
+                Event::Failed(cause) => return Some(self.broken_off(&cause.clone().into())),
                 Event::Finished { usage, .. } => self.count.add(index, self.ask.n, *usage),
                 Event::Started { .. } | Event::Token { .. } => {}
             }
@@ -197,6 +199,12 @@ impl Streaming {
             }
         }
         None
+    }
+
+    /// The last piece of an answer that does not go on: an error that clients raise.
+    fn broken_off(&mut self, fault: &Fault) -> Bytes {
+        self.ended = true;
+        sse::event(&refusal::body(fault, &self.portal.config).to_string())
     }
 
     fn last(&self) -> Bytes {

@@ -43,7 +43,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     let visitor = by_token(visitor)?;
     let ask = Ask::parse(&read(body)?)?;
     let requests = ask.requests()?;
-    let admitted = admit(portal, &visitor, &ask.model).await?;
+    let admitted = admit(portal, &visitor, &ask.model, Source::Api).await?;
     let requests = admitted.tokenise(requests).await?;
     let context_tokens_max = admitted.engine.context_tokens_max();
     for request in &requests {
@@ -51,7 +51,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     }
     probabilities_fit(&requests, ask.best_of)?;
     let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
-    let run = admitted.run(Source::Api, requests, ask.best_of).await?;
+    let run = admitted.run(requests, ask.best_of).await?;
     let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
     let mut response = HttpResponse::Ok();
     if !ask.ignored.is_empty() {

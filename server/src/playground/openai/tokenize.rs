@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::complete::{Admitted, NO_TOKENIZER, admit};
 use super::super::fault::Fault;
 use super::super::prompt::PROMPT_CHARS_MAX;
+use super::super::store::Source;
 use super::fields::Fields;
 use super::models;
 use crate::accounts::Visitor;
@@ -76,7 +77,7 @@ pub(super) async fn info(portal: &Data<Portal>, visitor: &Visitor, model: Option
 /// Lets the visitor in to the model they named, or to any of theirs if all have one and the same tokenizer.
 async fn admit_to(portal: &Data<Portal>, visitor: &Visitor, named: Option<String>) -> Result<Admitted, Fault> {
     if let Some(model) = named {
-        return admit(portal, visitor, &model).await;
+        return admit(portal, visitor, &model, Source::Api).await;
     }
     let models = models::list(portal, visitor).await?;
     let first = models.first().ok_or(Error::NotFound("model"))?.full_name();
@@ -90,5 +91,5 @@ async fn admit_to(portal: &Data<Portal>, visitor: &Visitor, named: Option<String
     if tokenizers.len() > 1 {
         return Err(Error::from(FieldError::new("model", "says which of your models is meant: their tokenizers differ")).into());
     }
-    admit(portal, visitor, &first).await
+    admit(portal, visitor, &first, Source::Api).await
 }
