@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { assertCalm, launch, personIn, slowly } from "./browser.mjs";
-import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson } from "./people.mjs";
+import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, apply, signIn } from "./people.mjs";
 import { Portal } from "./portal.mjs";
 
 const TABS_MAX = 150;
@@ -98,4 +98,46 @@ test("by keyboard: sign in, apply, continue a text", async (t) => {
   });
 
   assertCalm(emmy);
+});
+
+test("a reviewer works through the queue by keys alone", async () => {
+  await addPerson(portal, "grace@lab.example", "Grace Hopper", "reviewer");
+  await addPerson(portal, "kay@uni.edu", "Kay", "researcher");
+  const kay = await personIn(browser, portal.base);
+  await signIn(kay, "kay@uni.edu");
+  await apply(kay, GATED_MODEL);
+  const grace = await personIn(browser, portal.base);
+  await signIn(grace, "grace@lab.example");
+  await grace.goto("/review");
+  const press = async (keys) => {
+    for (const key of keys) await grace.keyboard.press(key);
+  };
+  await press("?");
+  await grace.getByRole("dialog").waitFor();
+  await press(["Escape"]);
+  await grace.getByRole("dialog").waitFor({ state: "hidden" });
+  await press(["j", "x"]);
+  assert.ok(await grace.getByRole("checkbox", { name: "Kay" }).isChecked());
+  await press(["Enter"]);
+  await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
+  await press(["c", "Enter"]);
+  await grace.getByText("You have seen to it").waitFor();
+  await press("m");
+  await grace.keyboard.type("Sound.");
+  await grace.keyboard.press("Tab");
+  await grace.keyboard.press("Enter");
+  await grace.getByText("Reviewers only", { exact: true }).waitFor();
+  await press("r");
+  assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
+  await grace.keyboard.press("Escape");
+  await grace.locator("h1").evaluate(() => document.activeElement.blur());
+  await press("a");
+  assert.ok(await grace.getByLabel("Access ends on").evaluate((field) => field === document.activeElement), "a leads there and decides nothing");
+  await grace.keyboard.press("Enter");
+  await grace.getByRole("button", { name: "Take it back" }).waitFor();
+  await press(["u", "Enter"]);
+  await grace.getByRole("button", { name: "Give it back" }).waitFor();
+  await press(["g", "q"]);
+  await grace.getByRole("heading", { name: "Applications to review" }).waitFor();
+  assertCalm(grace);
 });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { assertCalm, launch, look, lookedAt, personIn } from "./browser.mjs";
-import { GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, apply, inDays, signIn } from "./people.mjs";
+import { GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, agree, apply, inDays, signIn } from "./people.mjs";
 import { Portal, ROOT, linkIn } from "./portal.mjs";
 
 // Names as long as they may be, with nowhere to break.
@@ -37,7 +37,7 @@ async function known(email, name) {
 
 // Grace opens the newest application of `name`.
 async function openCase(name) {
-  await grace.goto("/review");
+  await grace.goto(`/review?q=${encodeURIComponent(name)}`);
   await grace.getByRole("link", { name }).first().click();
   await grace.getByRole("heading", { level: 1, name }).waitFor();
 }
@@ -164,6 +164,75 @@ test("an application that is declined, with the other reviewer too late", async 
   await visit(ada, `/${GATED_MODEL}/apply`, "apply-again");
   await visit(ada, "/review", "not-hers", 404);
   assertCalm(ada, /404/);
+});
+
+test("an application that is sent back, changed, declined, and appealed", async () => {
+  await addPerson(portal, "barbara@lab.example", "Barbara Liskov", "reviewer");
+  const barbara = await personIn(browser, portal.base);
+  await signIn(barbara, "barbara@lab.example");
+  const bob = await known("bob@uni.edu", "Bob Wier");
+  await apply(bob, GATED_MODEL);
+  const application = new URL(bob.url()).pathname;
+  await look(bob, "application-waiting");
+  await visit(grace, "/review?view=mine", "review-mine-empty");
+  await visit(grace, "/review?q=wier", "review-search");
+  await openCase("Bob Wier");
+  await grace.getByRole("button", { name: "Claim it" }).click();
+  await grace.getByText("You have seen to it").waitFor();
+  await barbara.goto(new URL(grace.url()).pathname);
+  await barbara.getByText("Grace Hopper is looking at this, too.").waitFor();
+  await look(barbara, "case-of-another");
+  await grace.locator("summary").filter({ hasText: "Ask for changes" }).click();
+  await grace.getByRole("button", { name: "Send it back" }).click();
+  await grace.locator("[aria-invalid=true]").first().waitFor();
+  await look(grace, "case-changes-fault");
+  await grace.getByLabel("What is to be changed").fill("Six months are long for this.\nWhich corpus do you compare with?");
+  for (const field of ["For how many months", "Research summary"]) await grace.getByRole("checkbox", { name: field }).check();
+  await grace.getByRole("button", { name: "Send it back" }).click();
+  await grace.getByRole("status").first().waitFor();
+  await look(grace, "case-sent-back");
+
+  await visit(bob, application, "application-sent-back");
+  await bob.getByLabel("Write to the reviewers").fill("We compare with the Gutenberg corpus; is that enough?");
+  await bob.getByRole("button", { name: "Write" }).click();
+  await bob.getByText("is that enough?").waitFor();
+  await visit(bob, `/${GATED_MODEL}/apply`, "apply-sent-back");
+  await bob.getByLabel(/^For how many months/).fill("4");
+  await bob.getByText("Draft saved on").waitFor();
+  await agree(bob);
+  await bob.getByRole("button", { name: "Send it again" }).click();
+  await bob.getByRole("heading", { name: /Application for/ }).waitFor();
+
+  await openCase("Bob Wier");
+  await grace.getByLabel("Comment").fill("Looks sound now; the corpus is public.");
+  await grace.getByRole("button", { name: "To reviewers only" }).click();
+  await grace.getByText("Reviewers only", { exact: true }).waitFor();
+  await grace.getByLabel("Reason", { exact: true }).selectOption({ index: 2 });
+  await grace.getByRole("button", { name: "Preview the mail" }).last().click();
+  await grace.getByText("Nothing has been decided yet.").waitFor();
+  await look(grace, "case-changed-and-preview");
+  await grace.getByRole("button", { name: "Decline", exact: true }).click();
+  await grace.getByRole("button", { name: "Take it back" }).waitFor();
+  await look(grace, "case-undo");
+  await bob.goto(application);
+  await bob.getByText("Appeal to another reviewer").click();
+  await look(bob, "application-appeal");
+  await bob.getByLabel("What was overlooked").fill("My profile page names the department.");
+  await bob.getByRole("button", { name: "Appeal" }).click();
+  await bob.getByText("You appealed").waitFor();
+  await visit(grace, "/review?view=decided", "review-decided");
+  await openCase("Bob Wier");
+  await look(grace, "case-appeal-against-her");
+  await barbara.goto("/review");
+  await barbara.getByRole("checkbox", { name: "Bob Wier" }).check();
+  await barbara.getByRole("button", { name: "Approve…" }).click();
+  await look(barbara, "bulk-preview");
+  await barbara.getByRole("button", { name: "Approve 1" }).click();
+  await barbara.getByText("1 of 1 done").waitFor();
+  await look(barbara, "bulk-done");
+  assertCalm(grace, /422/);
+  await barbara.context().close();
+  await bob.context().close();
 });
 
 test("a draft, and an application that is withdrawn", async () => {

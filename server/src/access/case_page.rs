@@ -64,6 +64,8 @@ struct CasePage {
     live_grant: Option<GrantView>,
     barred: Option<&'static str>,
     is_waiting: bool,
+    /// Whether somebody else sees to it, who is asked or taken over from first.
+    is_anothers: bool,
     panel: Panel,
     preview: Option<Preview>,
     others: Vec<String>,
@@ -213,6 +215,7 @@ async fn case_page(
         live_grant: live.into_iter().find(|grant| grant.holds),
         barred: barred(application, reader),
         is_waiting: matches!(application.state, State::Submitted(_)),
+        is_anothers: sent.claim.is_some_and(|claim| claim.by != reader),
         panel: Panel { until: if panel.until.is_empty() { when::date_field((now + asked).date()) } else { panel.until }, ..panel },
         preview,
         others: looking.iter().map(|id| people.name(*id)).collect(),
