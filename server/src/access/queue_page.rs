@@ -45,6 +45,13 @@ struct QueuePage {
     next: Option<String>,
 }
 
+impl QueuePage {
+    /// Whether anything on the page can be selected.
+    fn may_select(&self) -> bool {
+        self.rows.iter().any(|row| row.may_select)
+    }
+}
+
 struct Tab {
     view: View,
     count: Option<i64>,
