@@ -26,8 +26,9 @@ bench: ## how files are served and models run on this machine, beside nginx and 
 bench-distribution: ## publishing and downloading 4 GB beside cp, weed and nginx; PARTS="digests publish redirects slow serve pull"
 	@exec bash deploy/bench/distribution.sh $(PARTS)
 
-bench-portal: ## how fast events are recorded, signed and proven
-	@exec bash deploy/bench/record.sh
+bench-portal: ## the record: events recorded, signed and proven; the desk with 100,000 applications
+	@bash deploy/bench/record.sh
+	@bash deploy/bench/desk.sh
 
 bench-peers: ## the engine beside PyTorch, vLLM, OpenVINO, ONNX Runtime and CTranslate2; installs 20 GB
 	@exec bash deploy/bench/peers.sh

@@ -1,0 +1,137 @@
+"""The desk's pages and commands at a steady rate: desk.py BASE_URL DATABASE_SOCKET [PER_SECOND] [SECONDS].
+
+Each request has its moment, and its time counts from that moment, so that a server that stands still is not measured as idle.
+Sessions are put into the database, because nobody signs in five hundred times to be measured. Prints tables for BENCHMARKS.md.
+"""
+
+import asyncio
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from urllib.parse import urlencode, urlsplit
+
+CONNECTIONS = 8
+SEED = "benchbenchbenchbenchbenchbe"
+
+
+def sql(socket, statement):
+    asked = ["psql", "-qAt", "-F", "\t", "-h", socket, "-U", "sluice", "-d", "sluice", "-v", "ON_ERROR_STOP=1", "-c", statement]
+    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    return [line.split("\t") for line in said.splitlines()]
+
+
+def secret():
+    """A session's secret, with the checksum that the portal looks for before it asks the database."""
+    random = os.urandom(25)
+    check = hashlib.sha256(random).digest()[:5]
+    return base64.b32encode(random + check).decode().lower()
+
+
+def sign_in(socket, accounts):
+    """A cookie for each account."""
+    secrets = [secret() for _ in accounts]
+    rows = (f"('{account}'::uuid, '\\x{hashlib.sha256(one.encode()).hexdigest()}'::bytea)" for account, one in zip(accounts, secrets))
+    sql(
+        socket,
+        "insert into session (id, account_id, secret_hash, user_agent, created_at, last_seen_at, expires_at) "
+        f"select gen_random_uuid(), a, s, 'bench', now(), now(), now() + interval '1 day' from (values {', '.join(rows)}) v(a, s)",
+    )
+    return [f"sluice={one}; sluice-form={SEED}" for one in secrets]
+
+
+def printed(prefix, uuid):
+    """An id as addresses name it: 26 digits of Crockford's base 32."""
+    bits = int(uuid.replace("-", ""), 16)
+    return prefix + "_" + "".join("0123456789abcdefghjkmnpqrstvwxyz"[bits >> 5 * place & 31] for place in reversed(range(26)))
+
+
+async def ask(reader, writer, host, method, path, cookie, body=b""):
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\nCookie: {cookie}\r\n"
+    if body:
+        head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+    writer.write(head.encode() + b"\r\n" + body)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in answer.decode().lower().split("\r\n")[1:] if ": " in line)
+    if fields.get("transfer-encoding") == "chunked":
+        content = b""
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            content += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    else:
+        content = await reader.readexactly(int(fields.get("content-length", 0)))
+    return int(answer.split(b" ", 2)[1]), content
+
+
+class Portal:
+    def __init__(self, base, per_second, seconds):
+        self.url, self.per_second, self.seconds = urlsplit(base), per_second, seconds
+
+    async def once(self, method, path, cookie, body=b""):
+        reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
+        said = await ask(reader, writer, self.url.netloc, method, path, cookie, body)
+        writer.close()
+        return said
+
+    async def worker(self, requests, took, expected):
+        reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
+        while requests:
+            at, request = requests.pop()
+            await asyncio.sleep(max(0, at - time.perf_counter()))
+            status, content = await ask(reader, writer, self.url.netloc, *request)
+            took.append(((time.perf_counter() - at) * 1000, len(content)))
+            assert status == expected, (status, request[:2], content[:3000])
+        writer.close()
+
+    async def measure(self, name, requests, expected=200):
+        """A row: how long half of them took, 99 of 100, the slowest; how large the answer is on its way."""
+        requests = requests[: self.per_second * self.seconds]
+        begun, took = time.perf_counter() + 0.2, []
+        timed = [(begun + number / self.per_second, request) for number, request in enumerate(requests)][::-1]
+        await asyncio.gather(*(self.worker(timed, took, expected) for _ in range(CONNECTIONS)))
+        times = sorted(taken for taken, _ in took)
+        at = lambda share: times[min(len(times) - 1, int(len(times) * share))]  # noqa: E731
+        size = max(size for _, size in took) / 1000
+        print(f"| {name} | {len(times)} | {at(0.5):.1f} ms | {at(0.99):.1f} ms | {times[-1]:.1f} ms | {size:.1f} kB |", flush=True)
+
+
+async def main(base, socket, per_second=50, seconds=10):
+    portal, many = Portal(base, per_second, seconds), per_second * seconds
+    grace = sign_in(socket, [sql(socket, "select id from account where role = 'reviewer' order by id limit 1")[0][0]])[0]
+    decided = sql(socket, f"select id, account_id from application where state = 'declined' order by random() limit {many}")
+    waiting = [row[0] for row in sql(socket, f"select id from application where state = 'submitted' and claimed_by is null order by random() limit {2 * many}")]
+    applicants = sign_in(socket, [account for _, account in decided])
+    page = lambda path, cookie=grace: ("GET", path, cookie)  # noqa: E731
+    for path in ["/review", f"/review/{printed('app', waiting[0])}"]:
+        for _ in range(20):
+            await portal.once(*page(path))
+    print(f"| page, {per_second} a second | asked | half are within | 99 of 100 | the slowest | on its way |")
+    print("|---|---|---|---|---|---|")
+    for view in ["all", "mine", "unclaimed", "overdue", "applicant", "decided"]:
+        await portal.measure(f"queue: {view}", [page(f"/review?view={view}")] * many)
+    await portal.measure("queue: search, one person", [page(f"/review?q=person+{number * 17 % 100_000 + 1}") for number in range(many)])
+    await portal.measure("queue: search, an institute", [page(f"/review?q=institute+{number % 997}") for number in range(many)])
+    await portal.measure("queue: search, a word of all", [page("/review?q=negation")] * many)
+    await portal.measure("case", [page(f"/review/{printed('app', one)}") for one, _ in decided])
+    mine = [page(f"/applications/{printed('app', one)}", cookie) for (one, _), cookie in zip(decided, applicants)]
+    await portal.measure("applicant's page", mine)
+    await portal.measure("applicant's list", [page("/applications", cookie) for cookie in applicants])
+    print()
+
+    csrf = re.search(rb'name="csrf" value="([^"]+)"', (await portal.once(*page("/review")))[1])
+    assert csrf, "the queue has no form"
+    post = lambda path, **fields: ("POST", path, grace, urlencode({"csrf": csrf[1].decode(), **fields}).encode())  # noqa: E731
+    until = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 90 * 86_400))
+    print(f"| command, {per_second} a second | asked | half are within | 99 of 100 | the slowest | |")
+    print("|---|---|---|---|---|---|")
+    cases = [printed("app", one) for one in waiting]
+    await portal.measure("claim", [post(f"/review/{one}/claim") for one in cases[:many]], 303)
+    await portal.measure("comment", [post(f"/review/{one}/comment", lane="internal", text="Sound.") for one in cases[:many]], 303)
+    await portal.measure("approve", [post(f"/review/{one}/approve", until=until) for one in cases[: many // 2]], 303)
+    await portal.measure("decline", [post(f"/review/{one}/decline", reason="duplicate") for one in cases[many // 2 : many]], 303)
+
+
+asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
