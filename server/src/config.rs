@@ -2,6 +2,7 @@
 //! Every variable here also stands in `deploy/env.example` (a test holds the two together).
 
 mod client;
+mod mail;
 mod networks;
 mod objects;
 
@@ -12,6 +13,7 @@ use inference::{MachineMemory, Precision};
 use url::Url;
 
 pub use client::ClientConfig;
+pub use mail::MailConfig;
 pub use networks::Networks;
 pub use objects::{Delivery, ObjectsConfig, S3Config, Secret};
 
@@ -60,15 +62,6 @@ const DOWNLOAD_BYTES_A_DAY: u64 = 2_000_000_000_000;
 /// More than any client opens by itself.
 const DOWNLOADS_AT_ONCE: usize = 64;
 
-/// How mails leave.
-#[derive(Clone, Debug)]
-pub struct MailConfig {
-    /// `SLUICE_SMTP_URL`: `smtp://`, `smtps://` with user and password; unset, mails are kept as `.eml` files.
-    pub smtp_url: Option<String>,
-    /// `SLUICE_MAIL_FROM`: the sender.
-    pub from: String,
-}
-
 /// What the engine may use.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -114,6 +107,7 @@ pub const VARIABLES: &[&str] = &[
     "SLUICE_DOWNLOAD_BYTES_A_DAY",
     "SLUICE_DOWNLOADS_AT_ONCE",
     "SLUICE_SMTP_URL",
+    "SLUICE_SMTP_CA",
     "SLUICE_MAIL_FROM",
     "SLUICE_ENGINE_DEVICE",
     "SLUICE_ENGINE_PRECISION",
@@ -192,20 +186,7 @@ impl Config {
                 example: "postgres://sluice@db.example.org/sluice",
             });
         }
-        let smtp_url = get("SLUICE_SMTP_URL");
-        if let Some(url) = &smtp_url
-            && !url.starts_with("smtp://")
-            && !url.starts_with("smtps://")
-        {
-            faults.push(Fault {
-                variable: "SLUICE_SMTP_URL",
-                problem: "not an smtp:// or smtps:// URL".into(),
-                example: "smtps://user:password@mail.example.org",
-            });
-        }
-        let from = parsed(&mut faults, "SLUICE_MAIL_FROM", get("SLUICE_MAIL_FROM"), "Sluice <sluice@localhost>", |raw| {
-            raw.parse::<lettre::message::Mailbox>().map(|_| raw.to_owned()).map_err(|_| "not a sender's address".into())
-        });
+        let mail = mail::read(&mut faults, &get);
         only(&mut faults, "SLUICE_ENGINE_DEVICE", get("SLUICE_ENGINE_DEVICE"), &["auto", "cpu"], "cpu");
         let precision = parsed(&mut faults, "SLUICE_ENGINE_PRECISION", get("SLUICE_ENGINE_PRECISION"), "exact", |raw| {
             Precision::named(raw).ok_or_else(|| format!("not one of {}", Precision::ALL.map(Precision::name).join(", ")))
@@ -241,7 +222,7 @@ impl Config {
             delivery,
             mirrors,
             downloads,
-            mail: MailConfig { smtp_url, from },
+            mail,
             engine: EngineConfig { precision, memory_bytes },
             log,
         })

@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::downloads::{Counts, Ledger};
 use crate::error::Error;
 use crate::http::limits::client_address;
+use crate::mail;
 use crate::portal::Portal;
 
 /// `GET /metrics`
@@ -34,11 +35,14 @@ pub(crate) async fn metrics(
     let holdings = catalog::holdings(&mut db).await?;
     let rounds = catalog::rounds(&mut db, 2).await?;
     let waiting = audit::pending(&mut db).await?;
+    let now = portal.clock.now();
+    let mails = mail::counts(&mut db, now).await?;
     let loaded = portal.engine.loaded();
     let revisions: Vec<String> = loaded.iter().map(|model| model.key.clone()).collect();
     let names = catalog::names_of_revisions(&mut db, &revisions).await?;
     let mut text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
     text.push_str(&of_the_log(&portal.audit, waiting));
+    text.push_str(&of_the_outbox(&mails, portal.mailer.trouble().is_some(), now));
     text.push_str(&engine::exposition(&loaded, &names));
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
@@ -87,6 +91,23 @@ fn exposition(counts: &Counts, running: usize, holdings: &Holdings, rounds: &[Ro
         tell("sluice_scrub_finished_seconds", "gauge", "When a round was last through, in seconds since 1970.", seconds(finished));
     }
     text
+}
+
+/// How the outbox goes.
+fn of_the_outbox(mails: &mail::Counts, is_in_trouble: bool, now: Timestamp) -> String {
+    let mail::Counts { waiting, given_up, bounced, due_since } = mails;
+    let overdue_s = due_since.map_or(0, |since| (now - since).whole_seconds().max(0));
+    let trouble = u8::from(is_in_trouble);
+    format!(
+        "# HELP sluice_mail_waiting Mails that are to leave, now or later.\n# TYPE sluice_mail_waiting gauge\nsluice_mail_waiting {waiting}\n\
+         # HELP sluice_mail_overdue_seconds For how long the mail that is due longest has been due.\n\
+         # TYPE sluice_mail_overdue_seconds gauge\nsluice_mail_overdue_seconds {overdue_s}\n\
+         # HELP sluice_mail_given_up Mails that could not be sent and are tried no more.\n\
+         # TYPE sluice_mail_given_up gauge\nsluice_mail_given_up {given_up}\n\
+         # HELP sluice_mail_bounced Mails that came back.\n# TYPE sluice_mail_bounced gauge\nsluice_mail_bounced {bounced}\n\
+         # HELP sluice_mail_server_fault 1 if the mail server could not be used at the last try.\n\
+         # TYPE sluice_mail_server_fault gauge\nsluice_mail_server_fault {trouble}\n"
+    )
 }
 
 /// How the audit log goes.

@@ -181,7 +181,7 @@ impl Portal {
     /// A portal on this database with these settings; opens the store (a bucket is not asked yet) and the way mails leave.
     pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
         let objects = Objects::open(&config)?;
-        let mailer = Mailer::new(&config.mail, &config.data_dir.join("mail"))?;
+        let mailer = Mailer::new(&config.mail, config.url_of(""), &config.data_dir.join("mail"))?;
         let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
         let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));

@@ -37,14 +37,13 @@ impl Workers {
         loops.spawn(every(AUDIT_EVERY, portal.clone(), stopped.clone(), "audit log", |portal| async move {
             portal.audit.integrate(&portal.db).await.map(drop)
         }));
-        let told = stopped.clone();
-        loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", move |portal| {
-            let told = told.clone();
-            async move {
-                while !*told.borrow() && mail::send_next(&portal.db, &portal.mailer, &portal.clock).await? {}
-                Ok(())
-            }
-        }));
+        for _ in 0..mail::SENDERS {
+            let told = stopped.clone();
+            loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", move |portal| {
+                let told = told.clone();
+                async move { mail::empty(&portal.db, &portal.mailer, &portal.clock, || *told.borrow()).await }
+            }));
+        }
         let watched = ledger.clone();
         loops.spawn(every(ASK_EVERY, portal.clone(), stopped.clone(), "revocations", move |portal| {
             let watched = watched.clone();

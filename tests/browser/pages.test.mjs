@@ -57,6 +57,7 @@ test("a portal in which nothing has happened yet", async () => {
     ["/admin/audit?subject=nothing", "admin-record-nothing"],
     ["/admin/grants", "admin-grants-empty"],
     ["/admin/mail", "admin-mail-empty"],
+    ["/admin/mail?state=given_up&q=nobody", "admin-mail-none-found"],
     ["/admin/usage", "admin-usage-empty"],
     ["/admin/store", "admin-store-never-read"],
     ["/admin/usage/generations", "admin-generations-empty"],

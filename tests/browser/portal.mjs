@@ -97,10 +97,12 @@ export function linkIn(mail) {
   return mail.match(/https?:\/\/\S+/)[0];
 }
 
-// Headers and body in plain text: quoted-printable and base64 undone.
+// Headers and body in plain text: the first of several parts, quoted-printable and base64 undone.
 function decoded(mail) {
   const [head, ...rest] = mail.split(/\r?\n\r?\n/);
   const body = rest.join("\n\n");
+  const boundary = head.match(/^content-type: multipart\/alternative;\s+boundary="([^"]+)"/im)?.[1];
+  if (boundary) return `${head}\n\n${decoded(body.split(`--${boundary}`)[1].trimStart())}`;
   if (/^content-transfer-encoding: base64/im.test(head)) return `${head}\n\n${Buffer.from(body, "base64").toString("utf8")}`;
   if (!/^content-transfer-encoding: quoted-printable/im.test(head)) return mail;
   const bytes = body.replace(/=\r?\n/g, "").replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));

@@ -96,7 +96,7 @@ def test_somebody_signs_up_by_tls_and_a_mail(browser, front, mail):
     browser.sign_up("ada@university.edu")
     [letter] = until("the mail has arrived", lambda: mail.to("ada@university.edu"))
     assert letter["subject"] == "Confirm your address" and letter["message-id"] and letter["auto-submitted"] == "auto-generated"
-    link = re.search(r"https://\S+", letter.get_content())[0]
+    link = re.search(r"https://\S+", letter.get_body(("plain",)).get_content())[0]
     assert link.startswith(front.url)
     page = browser.get(link)
     action = re.search(r'action="([^"]+)" class="stack"', page)[1]

@@ -97,7 +97,7 @@ impl TestPortal {
     /// The bodies of the mails of one kind to one address, newest first.
     pub async fn mails_to(&self, email: &str, kind: &str) -> Vec<String> {
         let mut db = self.portal.db.acquire().await.unwrap();
-        let mails = mail::page(&mut db, None, 1_000).await.unwrap();
+        let mails = mail::page(&mut db, &mail::Filter::default(), 1_000).await.unwrap();
         mails.into_iter().filter(|mail| mail.recipient == email && mail.kind == kind).map(|mail| mail.body.unwrap_or_default()).collect()
     }
 

@@ -63,7 +63,7 @@ async fn events(portal: &TestPortal, subject: &str) -> Vec<String> {
 }
 
 async fn mails(portal: &TestPortal) -> usize {
-    mail::page(&mut portal.portal.db.acquire().await.unwrap(), None, 100_000).await.unwrap().len()
+    mail::page(&mut portal.portal.db.acquire().await.unwrap(), &mail::Filter::default(), 100_000).await.unwrap().len()
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -47,7 +47,7 @@ async fn an_application_is_sent_read_and_approved(db: PgPool) {
     ada.get("/applications").await.says("Until 31 August 2026");
     ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt");
     let mail = &portal.mails_to(&ada.email, "access_granted").await[0];
-    assert!(mail.contains("31 August 2026") && mail.contains("The reviewer writes:\n\nGood luck!\n"), "{mail}");
+    assert!(mail.contains("31 August 2026") && mail.contains("The reviewer writes:\n\n> Good luck!\n"), "{mail}");
 
     portal.wait(Duration::days(200));
     ada.signs_in().await;

@@ -32,6 +32,7 @@ mod quota;
 mod ready;
 mod record;
 mod serve;
+mod smtp;
 mod store_health;
 mod who_may;
 mod yank;

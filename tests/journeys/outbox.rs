@@ -53,3 +53,41 @@ async fn a_held_mail_that_is_taken_back_was_never_written(db: PgPool) {
     assert!(!sends(&portal).await);
     assert!(portal.mails_to("ada@university.edu", "application_received").await.is_empty());
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_outbox_is_filtered_searched_paged_and_exported(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let root = portal.admin("root").await;
+    root.get("/admin/mail").await.says("No mail was written yet.");
+    for number in 0..120 {
+        let message = verdict(&format!("reader-{number:03}@university.edu"));
+        mail::enqueue(&mut portal.portal.db.acquire().await.unwrap(), portal.portal.clock.now(), &message).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert!(sends(&portal).await);
+    }
+    root.get("/admin/mail?state=waiting").await.says("Waiting (117)").says("Given up (0)");
+    root.get("/admin/mail?state=given_up").await.says("No mail was given up.").says("Show all mails");
+    root.get("/admin/mail?state=bounced").await.says("No mail came back.");
+    root.get("/admin/mail?q=nobody").await.says("No such mail to an address that begins so.");
+    root.get("/admin/mail?state=nonsense&before=").await;
+
+    let (mut path, mut seen) = ("/admin/mail?state=waiting&q=Reader-".to_owned(), Vec::new());
+    loop {
+        let page = root.get(&path).await;
+        seen.extend(page.text.split("data-label=\"To\">").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()));
+        let Some((_, rest)) = page.text.split_once("class=\"button\" href=\"/admin/mail?") else { break };
+        path = format!("/admin/mail?{}", rest.split('"').next().unwrap().replace("&#38;", "&"));
+    }
+    let expected: Vec<String> = (3..120).rev().map(|number| format!("reader-{number:03}@university.edu")).collect();
+    assert_eq!(seen, expected, "every one once, the newest first");
+
+    let csv = root.fetch("/admin/mail.csv?state=sent").await;
+    assert_eq!(csv.header("content-disposition"), "attachment; filename=\"mail.csv\"");
+    assert_eq!(csv.text.lines().count(), 1 + 3);
+    csv.says("id,written_at,kind,to,subject,state,tries,").says("\"reader-000@university.edu\"").says(",sent,1,,2026-03-02T09:00:00Z,");
+    let lines = root.fetch("/admin/mail.jsonl?q=reader-11").await;
+    let mails: Vec<serde_json::Value> = lines.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((mails.len(), &mails[0]["to"], &mails[0]["state"]), (10, &"reader-119@university.edu".into(), &"waiting".into()));
+    assert!(!lines.text.contains("Hello"), "no texts");
+}

@@ -136,6 +136,9 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/store", "/admin/store", "snnnnnysss"),
     ("GET", "/admin/mail", "/admin/mail", "snnnnnysss"),
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),
+    ("GET", "/admin/mail.csv", "/admin/mail.csv", "snnnnnysss"),
+    ("GET", "/admin/mail.jsonl", "/admin/mail.jsonl", "snnnnnysss"),
+    ("POST", "/admin/mail/retry", "/admin/mail/retry", "snnnnnysss"),
     ("POST", "/admin/mail/{id}/retry", "/admin/mail/{mail}/retry", "snnnnnysss"),
     ("GET", "/admin/usage", "/admin/usage", "snnnnnysss"),
     ("GET", "/admin/usage.csv", "/admin/usage.csv", "snnnnnysss"),
@@ -263,7 +266,7 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     let holder = accounts::find_by_email(&mut db, &Email::parse(&granted.email).unwrap()).await.unwrap().unwrap().id;
     let grant = server::access::grants_of(&mut db, holder).await.unwrap()[0].grant.id;
     let release = server::catalog::resolve(&mut db, gated.model, "main").await.unwrap().unwrap().id;
-    let mail = server::mail::page(&mut db, None, 1).await.unwrap()[0].id;
+    let mail = server::mail::page(&mut db, &server::mail::Filter::default(), 1).await.unwrap()[0].id;
     let of_application = server::audit::Filter { subjects: Some(vec![application.clone()]), ..Default::default() };
     let approval = server::audit::page(&mut db, &of_application, 1).await.unwrap()[0].seq;
     let fill = vec![

@@ -5,6 +5,7 @@ mod grants;
 mod holdings;
 mod models;
 mod outbox;
+mod outbox_files;
 mod overview;
 mod people;
 mod person;

@@ -1,28 +1,80 @@
-//! The outbox: which mails wait, left, or failed and why.
+//! The outbox: which mails wait, left, came back or failed and why; and trying failed ones again.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
+use url::form_urlencoded;
 
 use crate::accounts::Admin;
 use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Form, Frame, filters, see_other, when};
 use crate::ids::MailId;
-use crate::mail::{self, Mail};
+use crate::mail::{self, Counts, Filter, Mail, State};
 use crate::portal::Portal;
 
 /// Mails on one page.
 const PAGE: usize = 50;
+
+/// What the page is asked for. A state that is none filters nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Search {
+    state: String,
+    q: String,
+    before: Option<MailId>,
+}
+
+impl Search {
+    fn state(&self) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == self.state)
+    }
+
+    /// The mails meant.
+    pub(super) fn filter(&self) -> Filter {
+        Filter { state: self.state(), recipient: self.q.trim().replace('\0', "").to_lowercase(), before: self.before }
+    }
+
+    /// What stands behind `?` for the mails of another state, or from a place on.
+    fn query(&self, state: &str, before: Option<MailId>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs([("state", state), ("q", self.q.trim())].iter().filter(|(_, value)| !value.is_empty()));
+        query.extend_pairs(before.map(|before| ("before", before.to_string())));
+        query.finish()
+    }
+}
 
 #[derive(Template)]
 #[template(path = "admin/mails.html")]
 struct MailsPage {
     frame: Frame,
     keeps_mails: bool,
+    trouble: Option<TroubleView>,
+    search: Search,
+    choices: Vec<Choice>,
     mails: Vec<MailView>,
-    older: Option<MailId>,
+    /// Why there are none.
+    empty: &'static str,
+    /// Whether mails have failed that can be tried again, here or behind another filter.
+    may_retry_all: bool,
+    older: Option<String>,
+    /// The same mails as files: what stands behind their `?`.
+    exports: String,
+}
+
+/// What is wrong with the mail server.
+struct TroubleView {
+    text: String,
+    since: String,
+}
+
+/// One of the states to choose from.
+struct Choice {
+    name: &'static str,
+    href: String,
+    count: Option<i64>,
+    is_current: bool,
 }
 
 struct MailView {
@@ -30,42 +82,82 @@ struct MailView {
     word: &'static str,
     class: &'static str,
     told: String,
+    /// What a mail server said.
+    said: Option<String>,
     may_retry: bool,
 }
 
 impl From<Mail> for MailView {
     fn from(mail: Mail) -> Self {
         let tries = if mail.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", mail.attempts) };
-        let (word, class, told) = match (mail.sent_at, mail.gave_up_at) {
-            (Some(at), _) => ("Sent", "ok", when::minute(at)),
-            (None, Some(at)) => ("Given up", "bad", format!("{} after {tries}", when::minute(at))),
-            (None, None) if mail.attempts == 0 && mail.next_attempt_at > mail.created_at => {
+        let (word, class, told) = match (mail.bounced_at, mail.sent_at, mail.gave_up_at) {
+            (Some(at), _, _) => ("Bounced", "bad", format!("came back, told on {}", when::minute(at))),
+            (None, Some(at), _) => ("Sent", "ok", when::minute(at)),
+            (None, None, Some(at)) => ("Given up", "bad", format!("{} after {tries}", when::minute(at))),
+            (None, None, None) if mail.last_error.is_some() => {
+                ("Retrying", "warn", format!("{tries} so far, next on {}", when::minute(mail.next_attempt_at)))
+            }
+            (None, None, None) if mail.attempts > 0 => ("Waiting", "info", "is being sent".into()),
+            (None, None, None) if mail.next_attempt_at > mail.created_at => {
                 ("Held", "info", format!("until {}, and can be taken back", when::minute(mail.next_attempt_at)))
             }
-            (None, None) if mail.attempts == 0 => ("Waiting", "info", "to be sent in a moment".into()),
-            (None, None) => ("Retrying", "warn", format!("{tries} so far, next on {}", when::minute(mail.next_attempt_at))),
+            (None, None, None) => ("Waiting", "info", "to be sent in a moment".into()),
         };
-        let may_retry = mail.sent_at.is_none() && mail.attempts > 0;
-        Self { mail, word, class, told, may_retry }
+        let may_retry = mail.sent_at.is_none() && mail.last_error.is_some() && mail.body.is_some();
+        let said = mail.bounce.clone().or(mail.last_error.clone());
+        Self { mail, word, class, told, said, may_retry }
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Paging {
-    before: Option<MailId>,
-}
-
 /// `GET /admin/mail`
-pub(super) async fn mails(portal: Data<Portal>, frame: Frame, _: Admin, paging: Query<Paging>) -> Result<HttpResponse, Error> {
-    let mut mails = mail::page(&mut *portal.db.acquire().await?, paging.before, PAGE as i64 + 1).await?;
+pub(super) async fn mails(portal: Data<Portal>, frame: Frame, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
+    let search = search.into_inner();
+    let mut db = portal.db.acquire().await?;
+    let mut mails = mail::page(&mut db, &search.filter(), PAGE as i64 + 1).await?;
     let is_more = mails.len() > PAGE;
     mails.truncate(PAGE);
+    let counts = mail::counts(&mut db, portal.clock.now()).await?;
+    let mails: Vec<MailView> = mails.into_iter().map(MailView::from).collect();
+    let trouble = portal.mailer.trouble().map(|trouble| TroubleView { text: trouble.text, since: when::minute(trouble.since) });
     page(&MailsPage {
         frame,
         keeps_mails: portal.mailer.keeps_mails(),
-        older: mails.last().filter(|_| is_more).map(|last| last.id),
-        mails: mails.into_iter().map(MailView::from).collect(),
+        may_retry_all: counts.given_up > 0 || mails.iter().any(|view| view.may_retry),
+        trouble,
+        choices: choices(&search, &counts),
+        empty: empty(&search),
+        older: mails.last().filter(|_| is_more).map(|last| format!("/admin/mail?{}", search.query(&search.state, Some(last.mail.id)))),
+        exports: search.query(&search.state, None),
+        mails,
+        search,
     })
+}
+
+fn choices(search: &Search, counts: &Counts) -> Vec<Choice> {
+    let choice = |name, state: Option<State>, count| Choice {
+        name,
+        href: format!("/admin/mail?{}", search.query(state.map_or("", State::as_str), None)),
+        count,
+        is_current: search.state() == state,
+    };
+    vec![
+        choice("All", None, None),
+        choice("Waiting", Some(State::Waiting), Some(counts.waiting)),
+        choice("Given up", Some(State::GivenUp), Some(counts.given_up)),
+        choice("Bounced", Some(State::Bounced), Some(counts.bounced)),
+        choice("Sent", Some(State::Sent), None),
+    ]
+}
+
+fn empty(search: &Search) -> &'static str {
+    match (search.q.trim().is_empty(), search.state()) {
+        (false, _) => "No such mail to an address that begins so.",
+        (true, None) => "No mail was written yet.",
+        (true, Some(State::Waiting)) => "No mail waits: all have left.",
+        (true, Some(State::GivenUp)) => "No mail was given up.",
+        (true, Some(State::Bounced)) => "No mail came back.",
+        (true, Some(State::Sent)) => "No mail has left yet.",
+    }
 }
 
 #[derive(Template)]
@@ -88,4 +180,14 @@ pub(super) async fn mail(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
 pub(super) async fn retry(portal: Data<Portal>, _: Admin, id: Path<MailId>, _: Form<Vec<(String, String)>>) -> Result<HttpResponse, Error> {
     mail::retry(&mut *portal.db.acquire().await?, *id, portal.clock.now()).await?;
     Ok(see_other("/admin/mail", Some("The mail will be tried again in a moment.")))
+}
+
+/// `POST /admin/mail/retry`: every mail that has failed.
+pub(super) async fn retry_all(portal: Data<Portal>, _: Admin, _: Form<Vec<(String, String)>>) -> Result<HttpResponse, Error> {
+    let told = match mail::retry_all(&mut *portal.db.acquire().await?, portal.clock.now()).await? {
+        0 => "No mail has failed; there is nothing to try again.".to_owned(),
+        1 => "One mail will be tried again in a moment.".to_owned(),
+        count => format!("{count} mails will be tried again, one after the other."),
+    };
+    Ok(see_other("/admin/mail?state=waiting", Some(&told)))
 }

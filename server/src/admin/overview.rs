@@ -22,20 +22,19 @@ struct OverviewPage {
     people: i64,
     models: usize,
     counts: Counts,
-    mails_waiting: i64,
-    mails_given_up: i64,
+    mails: mail::Counts,
+    mail_is_in_trouble: bool,
 }
 
 /// `GET /admin`
 pub(super) async fn overview(portal: Data<Portal>, frame: Frame, _: Admin) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
-    let (mails_waiting, mails_given_up) = mail::counts(&mut db).await?;
     page(&OverviewPage {
         frame,
         people: accounts::count_accounts(&mut db).await?,
         models: catalog::list_all_models(&mut db, MODELS_COUNTED_MAX).await?.len(),
         counts: access::counts(&mut db, portal.clock.now()).await?,
-        mails_waiting,
-        mails_given_up,
+        mails: mail::counts(&mut db, portal.clock.now()).await?,
+        mail_is_in_trouble: portal.mailer.trouble().is_some(),
     })
 }

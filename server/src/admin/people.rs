@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Form, Frame, filters, see_other};
 use crate::ids::AccountId;
+use crate::mail;
 use crate::portal::Portal;
 
 /// Accounts on one page.
@@ -24,9 +25,17 @@ struct PeoplePage {
     frame: Frame,
     search: String,
     people: Vec<Account>,
+    /// The addresses that the newest mail did not reach.
+    unreachable: Vec<String>,
     roles: [Role; 3],
     own: AccountId,
     older: Option<String>,
+}
+
+impl PeoplePage {
+    fn is_unreachable(&self, person: &Account) -> bool {
+        self.unreachable.iter().any(|address| address == person.email.as_str())
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,7 +59,17 @@ pub(super) async fn people(portal: Data<Portal>, frame: Frame, by: Admin, search
             .finish();
         format!("/admin/people?{query}")
     });
-    page(&PeoplePage { frame, search: search.q, people, roles: [Role::Researcher, Role::Reviewer, Role::Admin], own: by.0.id, older })
+    let addresses: Vec<String> = people.iter().map(|person| person.email.to_string()).collect();
+    let unreachable = mail::unreachable(&mut db, &addresses).await?;
+    page(&PeoplePage {
+        frame,
+        search: search.q,
+        people,
+        unreachable,
+        roles: [Role::Researcher, Role::Reviewer, Role::Admin],
+        own: by.0.id,
+        older,
+    })
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, holdings, models, outbox, overview, people, person, policy, record, record_files, releases, usage};
+use super::{grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
 /// else the pages do not exist.
@@ -39,6 +39,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/usage.csv", get().to(usage::downloaded_as_csv))
         .route("/admin/usage/generations", get().to(usage::generated))
         .route("/admin/mail", get().to(outbox::mails))
+        .route("/admin/mail.csv", get().to(outbox_files::as_csv))
+        .route("/admin/mail.jsonl", get().to(outbox_files::as_json_lines))
+        .route("/admin/mail/retry", post().to(outbox::retry_all))
         .route("/admin/mail/{id}", get().to(outbox::mail))
         .route("/admin/mail/{id}/retry", post().to(outbox::retry));
 }

@@ -49,6 +49,11 @@ pub enum Delivery {
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a text.
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, for the one who has to send it.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -1,8 +1,10 @@
 //! The mails we write, each a plain-text template in `templates/mail/`. Personal links come in complete. What anybody may have sent to
-//! an address that nobody has proved bears no word of a stranger's, not even the name they gave.
+//! an address that nobody has proved bears no word of a stranger's, not even the name they gave. What a person wrote, beyond a name, goes
+//! through `|quoted`; how lines become HTML is told in `html.rs`.
 
 use askama::Template;
 
+use super::filters;
 use crate::error::Error;
 
 /// A mail that can be sent. `portal` is the public address without a path; `link` fields are complete addresses.

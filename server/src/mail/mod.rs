@@ -1,11 +1,17 @@
 //! Mails: written in the transaction of the change they tell of, sent by a worker. Nothing is sent from inside a request.
+//! Every mail has one template, of text; its HTML follows from that.
 
 mod client;
+mod filters;
+mod html;
+mod letter;
 mod messages;
 mod outbox;
+mod store;
 mod worker;
 
-pub use client::{Delivery, Mailer};
+pub use client::{Delivery, Mailer, Trouble};
 pub use messages::Message;
-pub use outbox::{Mail, counts, enqueue, find, hold, page, retry, take_back};
-pub use worker::send_next;
+pub use outbox::{enqueue, hold, take_back};
+pub use store::{Counts, Filter, Mail, State, counts, find, page, retry, retry_all, unreachable};
+pub use worker::{SENDERS, empty, send_next};
