@@ -6,6 +6,7 @@ mod accounts;
 mod admin;
 mod application_life;
 mod apply_and_review;
+mod bounces;
 mod cluster;
 mod delivery;
 mod device;

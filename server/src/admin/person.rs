@@ -14,6 +14,7 @@ use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
 use crate::http::{Form, Frame, filters, see_other, when};
 use crate::ids::{AccountId, BlockId, GrantId, ModelId};
+use crate::mail;
 use crate::portal::Portal;
 
 /// Models to choose from.
@@ -27,6 +28,8 @@ struct PersonPage {
     frame: Frame,
     person: Account,
     is_own: bool,
+    /// The newest mail to them came back, or was given up.
+    is_unreachable: bool,
     grants: Vec<GrantRow>,
     blocks: Vec<BlockRow>,
     models: Vec<Model>,
@@ -79,6 +82,7 @@ async fn person_page(
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let person = accounts::find_account(&mut db, id).await?;
+    let is_unreachable = !mail::unreachable(&mut db, &[person.email.to_string()]).await?.is_empty();
     let grants = access::grants_of(&mut db, id).await?;
     let blocks = block::of(&mut db, id).await?;
     let models = catalog::list_all_models(&mut db, MODELS_MAX).await?;
@@ -102,6 +106,7 @@ async fn person_page(
     Ok(PersonPage {
         frame,
         is_own: id == by.0.id,
+        is_unreachable,
         grants: grants.collect(),
         blocks: blocks.collect(),
         person,

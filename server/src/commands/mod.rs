@@ -10,6 +10,7 @@ pub mod grant;
 mod greeting;
 pub mod key;
 pub mod login;
+pub mod mail;
 mod progress;
 pub mod publish;
 pub mod pull;
@@ -43,6 +44,8 @@ pub enum Exit {
     Mismatch = 3,
     /// Not allowed; the message says which condition is missing.
     Refused = 4,
+    /// Not now, and to be tried again by who asked: what mail servers know as EX_TEMPFAIL.
+    Later = 75,
 }
 
 /// Releases model weights responsibly: apply, decide, download, try.
@@ -118,6 +121,9 @@ enum PortalCommand {
     /// The record of what happened: proves it whole, checks receipts
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// What the operator's mail server has to tell
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Lists what in the store no release needs, and removes it with --delete
     #[command(after_help = "Examples:\n  sluice gc\n  sluice gc --delete --keep-days 30\n\nDoes nothing while a publication runs.")]
     Gc(gc::Gc),
@@ -138,7 +144,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Verify(command) => as_client(async |config| verify::run(config, command).await).await,
         Command::Login(command) => as_client(async |config| login::login(config, command).await).await,
         Command::Logout(command) => as_client(async |config| login::logout(&config, &command).await).await,
-        Command::Portal(command) => as_portal(command).await,
+        Command::Portal(command) => Box::pin(as_portal(command)).await,
     }
 }
 
@@ -169,6 +175,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
         }
     };
     let mut is_whole = true;
+    let failed = if matches!(command, PortalCommand::Mail(_)) { Exit::Later } else { Exit::Failed };
     let done = match command {
         // Boxed where a store is asked: what its client keeps while it waits is large.
         PortalCommand::Serve => Box::pin(serve::run(config)).await,
@@ -189,6 +196,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
             };
             with_portal(config, verified).await
         }
+        PortalCommand::Mail(command) => with_portal(config, async |portal| mail::run(portal, command).await).await,
         PortalCommand::Gc(command) => with_portal(config, async |portal| gc::run(portal, command).await).await,
         PortalCommand::Scrub(command) => {
             let scrubbed = async |portal: &Portal| {
@@ -212,7 +220,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
                 | Error::Limited { .. }
                 | Error::Busy { .. }
                 | Error::Unavailable(_)
-                | Error::Internal(_) => Exit::Failed,
+                | Error::Internal(_) => failed,
             }
         }
     }

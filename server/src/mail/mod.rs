@@ -1,6 +1,7 @@
 //! Mails: written in the transaction of the change they tell of, sent by a worker. Nothing is sent from inside a request.
 //! Every mail has one template, of text; its HTML follows from that.
 
+mod bounce;
 mod client;
 mod filters;
 mod html;
@@ -10,6 +11,7 @@ mod outbox;
 mod store;
 mod worker;
 
+pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
 pub use messages::Message;
 pub use outbox::{enqueue, hold, take_back};
