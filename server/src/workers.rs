@@ -1,4 +1,4 @@
-//! Background loops: integrate the record, empty the outbox, write the download ledger, end what was revoked, sign releases, sweep what has ended.
+//! Background loops: integrate the record, empty the outbox, write the digests, write the download ledger, end what was revoked, sign releases, sweep what has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ const LEDGER_EVERY: Duration = Duration::from_secs(1);
 /// How soon an event has its place in the log. Receipts are promised within a second.
 const AUDIT_EVERY: Duration = Duration::from_millis(250);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+/// How soon after its hour a digest leaves.
+const DIGEST_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// How soon releases are signed again after the key was rotated, or for the first time after an update.
 const PROOFS_EVERY: Duration = Duration::from_secs(10);
@@ -44,6 +46,9 @@ impl Workers {
                 async move { mail::empty(&portal.db, &portal.mailer, &portal.clock, || *told.borrow()).await }
             }));
         }
+        loops.spawn(every(DIGEST_EVERY, portal.clone(), stopped.clone(), "digests", |portal| async move {
+            access::send_digests(&portal).await.map(drop)
+        }));
         let watched = ledger.clone();
         loops.spawn(every(ASK_EVERY, portal.clone(), stopped.clone(), "revocations", move |portal| {
             let watched = watched.clone();

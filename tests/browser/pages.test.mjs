@@ -51,6 +51,7 @@ test("a portal in which nothing has happened yet", async () => {
     ["/account", "account-without-password"],
     ["/account/tokens", "tokens-empty"],
     ["/account/downloads", "downloads-empty"],
+    ["/account/mail", "mail-choice"],
     ["/applications", "applications-empty"],
     ["/review", "review-empty"],
     ["/admin/people?q=nobody", "admin-people-nobody"],

@@ -18,6 +18,7 @@ mod grants;
 mod house;
 mod hub_requests;
 mod killed;
+mod mail_choice;
 mod metrics;
 mod models;
 mod objects;

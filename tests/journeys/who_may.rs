@@ -70,6 +70,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/account/sessions", "/account/sessions", "syyyyyysss"),
     ("POST", "/account/sessions/end-others", "/account/sessions/end-others", "syyyyyysss"),
     ("POST", "/account/sessions/{id}/end", "/account/sessions/{session}/end", "snnnnnnsss"),
+    ("GET", "/account/mail", "/account/mail", "syyyyyysss"),
+    ("POST", "/account/mail", "/account/mail", "syyyyyysss"),
     ("GET", "/account/tokens", "/account/tokens", "syyyyyysss"),
     ("POST", "/account/tokens", "/account/tokens", "syyyyyysss"),
     ("POST", "/account/tokens/{id}/revoke", "/account/tokens/{token}/revoke", "snnnnnnsss"),

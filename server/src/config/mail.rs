@@ -17,6 +17,8 @@ pub struct MailConfig {
     pub smtp_ca: Option<PathBuf>,
     /// `SLUICE_MAIL_FROM`: the sender.
     pub from: String,
+    /// `SLUICE_MAIL_DIGEST_HOUR`: the hour, UTC, from which on a working day's digests are sent.
+    pub digest_hour: u8,
 }
 
 /// Reads the settings and notes every fault. Addresses of mail servers carry passwords, so none is repeated.
@@ -28,7 +30,10 @@ pub(super) fn read(faults: &mut Vec<Fault>, get: &dyn Fn(&'static str) -> Option
     let from = parsed(faults, "SLUICE_MAIL_FROM", get("SLUICE_MAIL_FROM"), "Sluice <sluice@localhost>", |raw| {
         raw.parse::<Mailbox>().map(|_| raw.to_owned()).map_err(|_| "not a sender's address".into())
     });
-    MailConfig { smtp_url: smtp_url.map(Secret::new), smtp_ca: get("SLUICE_SMTP_CA").map(PathBuf::from), from }
+    let digest_hour = parsed(faults, "SLUICE_MAIL_DIGEST_HOUR", get("SLUICE_MAIL_DIGEST_HOUR"), "6", |raw| {
+        raw.trim().parse().ok().filter(|hour| *hour < 24).ok_or_else(|| "not an hour of the day, 0 to 23".into())
+    });
+    MailConfig { smtp_url: smtp_url.map(Secret::new), smtp_ca: get("SLUICE_SMTP_CA").map(PathBuf::from), from, digest_hour }
 }
 
 /// Why this is no address of a mail server.
@@ -86,6 +91,14 @@ mod tests {
             let faults = with("SLUICE_SMTP_URL", wrong).expect_err(wrong);
             assert_eq!(faults.iter().map(|fault| fault.variable).collect::<Vec<_>>(), ["SLUICE_SMTP_URL"], "{wrong}");
             assert!(!faults[0].to_string().contains("secret"), "{}", faults[0]);
+        }
+    }
+
+    #[test]
+    fn the_digest_s_hour_is_one_of_the_day() {
+        assert_eq!(with("SLUICE_MAIL_DIGEST_HOUR", "23").expect("an hour").mail.digest_hour, 23);
+        for wrong in ["24", "-1", "six"] {
+            assert_eq!(with("SLUICE_MAIL_DIGEST_HOUR", wrong).expect_err(wrong)[0].variable, "SLUICE_MAIL_DIGEST_HOUR");
         }
     }
 }

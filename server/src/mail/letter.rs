@@ -6,6 +6,10 @@ use lettre::message::{Mailbox, MultiPart, SinglePart};
 
 use super::html::html;
 use super::store::Mail;
+use super::topic::Topic;
+
+/// Where the preferences are.
+const PREFERENCES: &str = "/account/mail";
 
 /// Who writes, and from where.
 #[derive(Clone)]
@@ -20,14 +24,19 @@ impl Sender {
     pub(super) fn compose(&self, mail: &Mail) -> Result<lettre::Message, String> {
         let text = mail.body.as_deref().ok_or("its text is gone: it was sent before")?;
         let unusable = |cause| format!("the address {:?} cannot be used: {cause}", mail.recipient);
-        let footer = format!("Sent by the portal at {}\n", self.home);
-        let message = lettre::Message::builder()
+        let preferences = format!("{}{PREFERENCES}", self.home);
+        let mut footer = format!("Sent by the portal at {}\n", self.home);
+        let mut message = lettre::Message::builder()
             .from(self.from.clone())
             .to(mail.recipient.parse().map_err(unusable)?)
             .subject(&mail.subject)
             .date(mail.created_at.into())
             .message_id(Some(format!("<{}@{}>", mail.id, self.from.email.domain())))
             .raw_header(header("Auto-Submitted", "auto-generated".into()));
+        if Topic::of(&mail.kind).is_some() {
+            footer.push_str(&format!("Choose which mails you get: {preferences}\n"));
+            message = message.raw_header(header("List-Unsubscribe", format!("<{preferences}>")));
+        }
         let parts = MultiPart::alternative()
             .boundary(format!("part_of_{}", mail.id))
             // "-- " is what mail programs take for the beginning of what is not the letter itself.

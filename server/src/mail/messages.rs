@@ -69,9 +69,27 @@ pub enum Message {
     RenewalLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/licence_changed.txt")]
     LicenceChanged { to: String, name: String, model: String, until: String, link: String },
+    #[template(path = "mail/review_digest.txt")]
+    ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, longest: Vec<Waiting>, link: String },
+}
+
+/// An application in a digest.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// The model's full name.
+    pub model: String,
+    /// Who applies.
+    pub applicant: String,
+    /// How long it has waited, in words.
+    pub length: String,
+    /// Its case.
+    pub link: String,
 }
 
 impl Message {
+    /// The kind of the digest, which somebody gets instead of mails of other kinds.
+    pub(super) const REVIEW_DIGEST: &str = "review_digest";
+
     /// The stable name of its kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -104,6 +122,7 @@ impl Message {
             Message::RenewalDeclined { .. } => "renewal_declined",
             Message::RenewalLapsed { .. } => "renewal_lapsed",
             Message::LicenceChanged { .. } => "licence_changed",
+            Message::ReviewDigest { .. } => Self::REVIEW_DIGEST,
         }
     }
 
@@ -138,7 +157,8 @@ impl Message {
             | Message::AccessRenewed { to, .. }
             | Message::RenewalDeclined { to, .. }
             | Message::RenewalLapsed { to, .. }
-            | Message::LicenceChanged { to, .. } => to,
+            | Message::LicenceChanged { to, .. }
+            | Message::ReviewDigest { to, .. } => to,
         }
     }
 
@@ -174,6 +194,8 @@ impl Message {
             Message::RenewalDeclined { model, .. } => format!("Your access to {model} was not renewed"),
             Message::RenewalLapsed { model, .. } => format!("Your request to renew {model} has lapsed"),
             Message::LicenceChanged { model, .. } => format!("The licence of {model} has changed"),
+            Message::ReviewDigest { waiting: 1, .. } => "To review: one application waits".into(),
+            Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications wait"),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Mails: written in the transaction of the change they tell of, sent by a worker. Nothing is sent from inside a request.
-//! Every mail has one template, of text; its HTML follows from that.
+//! Every mail has one template, of text; its HTML follows from that. What somebody has chosen not to get is never written.
 
 mod bounce;
 mod client;
@@ -9,11 +9,15 @@ mod letter;
 mod messages;
 mod outbox;
 mod store;
+mod topic;
 mod worker;
 
 pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
-pub use messages::Message;
+pub use messages::{Message, Waiting};
 pub use outbox::{enqueue, hold, take_back};
-pub use store::{Counts, Filter, Mail, State, counts, find, page, retry, retry_all, unreachable};
+pub use store::{
+    Counts, Filter, Mail, State, begin_digest, counts, find, paces, page, readers_without_digest, retry, retry_all, set_pace, unreachable,
+};
+pub use topic::{Pace, Topic};
 pub use worker::{SENDERS, empty, send_next};

@@ -5,7 +5,8 @@ use time::Duration;
 
 use super::Message;
 use super::client::{Failure, FailureKind};
-use super::store::Mail;
+use super::store::{self, Mail};
+use super::topic::Topic;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::MailId;
@@ -34,7 +35,13 @@ pub async fn take_back(tx: &mut PgConnection, subject: &str) -> Result<u64, Erro
     Ok(gone.rows_affected())
 }
 
+/// The one door into the outbox, so that no sender can forget what somebody has chosen not to get.
 async fn insert(tx: &mut PgConnection, now: Timestamp, due: Timestamp, held_for: Option<&str>, message: &Message) -> Result<(), Error> {
+    if let Some(topic) = Topic::of(message.kind())
+        && !store::pace(tx, message.recipient(), topic).await?.lets_through(message.kind())
+    {
+        return Ok(());
+    }
     sqlx::query!(
         "insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at, held_for)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",

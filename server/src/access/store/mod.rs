@@ -7,6 +7,7 @@ mod attestation;
 mod block;
 mod case;
 mod desk;
+mod digest;
 mod form;
 mod grant;
 mod policy;
@@ -20,6 +21,7 @@ pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, insert_block, lift_block, lock_block};
 pub(super) use case::{case_file, set_checked};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
+pub(super) use digest::{WaitingCase, count_waiting_for, longest_waiting_for};
 pub(super) use form::{current_form, find_forms, insert_form};
 pub(super) use grant::{
     GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant, save_grant,

@@ -1,7 +1,8 @@
-//! The pages of the room: the way in (`entry`), one's own account (`own`), and signing programs in (`device`).
+//! The pages of the room: the way in (`entry`), one's own account (`own`, `mail`), and signing programs in (`device`).
 
 mod device;
 mod entry;
+mod mail;
 mod own;
 
 use actix_web::web::{ServiceConfig, get, post};
@@ -30,6 +31,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/account", get().to(own::profile_page))
         .route("/account/name", post().to(own::rename))
         .route("/account/password", post().to(own::change_password))
+        .route("/account/mail", get().to(mail::mail_page))
+        .route("/account/mail", post().to(mail::save_preferences))
         .route("/account/sessions", get().to(own::sessions_page))
         .route("/account/sessions/end-others", post().to(own::end_other_sessions))
         .route("/account/sessions/{id}/end", post().to(own::end_session))

@@ -1,8 +1,13 @@
-//! What the database keeps of mails beside the outbox's own work: looking through them, and bounces.
+//! What the database keeps of mails beside the outbox's own work: looking through them, bounces, preferences, digests.
 
 mod bounce;
+mod digest;
 mod list;
+mod preference;
 
 pub(super) use bounce::mark_bounced;
 pub use bounce::unreachable;
+pub use digest::{begin_digest, readers_without_digest};
 pub use list::{Counts, Filter, Mail, State, counts, find, page, retry, retry_all};
+pub(super) use preference::pace;
+pub use preference::{paces, set_pace};

@@ -1,0 +1,121 @@
+//! Which mails somebody gets.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use serde::Deserialize;
+
+use super::super::{Role, SignedIn};
+use crate::error::{Error, FieldError};
+use crate::http::filters;
+use crate::http::page::{page, page_with_faults};
+use crate::http::{Form, Frame, see_other};
+use crate::mail::{self, Pace, Topic};
+use crate::portal::Portal;
+
+#[derive(Template)]
+#[template(path = "accounts/mail.html")]
+struct MailPage {
+    frame: Frame,
+    email: String,
+    questions: Vec<Question>,
+    faults: Vec<FieldError>,
+}
+
+/// One topic, and the paces to choose from.
+struct Question {
+    topic: &'static str,
+    title: &'static str,
+    answers: Vec<Answer>,
+}
+
+struct Answer {
+    value: &'static str,
+    words: String,
+    is_chosen: bool,
+}
+
+/// The topics that are somebody's business.
+fn topics(who: &SignedIn) -> impl Iterator<Item = Topic> + use<> {
+    let reviews = who.account.role >= Role::Reviewer;
+    Topic::ALL.into_iter().filter(move |topic| reviews || *topic != Topic::Reviews)
+}
+
+/// `GET /account/mail`
+pub async fn mail_page(portal: Data<Portal>, frame: Frame, who: SignedIn) -> Result<HttpResponse, Error> {
+    page(&preferences(&portal, frame, &who, vec![]).await?)
+}
+
+async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<FieldError>) -> Result<MailPage, Error> {
+    let chosen = mail::paces(&mut *portal.db.acquire().await?, who.account.email.as_str()).await?;
+    let question = |topic: Topic| Question {
+        topic: topic.as_str(),
+        title: match topic {
+            Topic::Reviews => "Applications to review",
+            Topic::Comments => "Comments on applications",
+        },
+        answers: topic
+            .paces()
+            .iter()
+            .map(|pace| Answer {
+                value: pace.as_str(),
+                words: words(topic, *pace, portal.config.mail.digest_hour),
+                is_chosen: chosen.contains(&(topic, *pace)),
+            })
+            .collect(),
+    };
+    Ok(MailPage { frame, email: who.account.email.to_string(), questions: topics(who).map(question).collect(), faults })
+}
+
+fn words(topic: Topic, pace: Pace, digest_hour: u8) -> String {
+    match (topic, pace) {
+        (Topic::Reviews, Pace::Each) => "A mail for each, as soon as it arrives".into(),
+        (Topic::Reviews, Pace::Daily) => {
+            format!("One mail on working days, at {digest_hour}:00 UTC, with what waits and what is overdue; none if nothing waits")
+        }
+        (Topic::Comments, Pace::Each) => "A mail for each, as soon as it is written".into(),
+        (Topic::Comments, Pace::Daily) => "One mail on working days".into(),
+        (Topic::Reviews | Topic::Comments, Pace::Never) => "No mails; I look here by myself".into(),
+    }
+}
+
+#[derive(Deserialize)]
+pub struct PreferencesForm {
+    #[serde(default)]
+    reviews: String,
+    #[serde(default)]
+    comments: String,
+}
+
+impl PreferencesForm {
+    fn pace(&self, topic: Topic) -> Result<Pace, FieldError> {
+        let sent = match topic {
+            Topic::Reviews => &self.reviews,
+            Topic::Comments => &self.comments,
+        };
+        Pace::parse(topic, sent)
+    }
+}
+
+/// `POST /account/mail`
+pub async fn save_preferences(
+    portal: Data<Portal>,
+    frame: Frame,
+    who: SignedIn,
+    Form(form): Form<PreferencesForm>,
+) -> Result<HttpResponse, Error> {
+    let mut faults = Vec::new();
+    let mut tx = portal.db.begin().await?;
+    for topic in topics(&who) {
+        match form.pace(topic) {
+            Ok(pace) => mail::set_pace(&mut tx, who.account.email.as_str(), topic, pace, portal.clock.now()).await?,
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if !faults.is_empty() {
+        drop(tx);
+        return page_with_faults(&preferences(&portal, frame, &who, faults).await?);
+    }
+    tx.commit().await?;
+    Ok(see_other("/account/mail", Some("Your choice is saved.")))
+}

@@ -1,0 +1,102 @@
+//! What mails somebody gets: each, one a working day, or none; and that a digest comes once whatever happens.
+
+use server::access;
+use server::mail::{self, Filter};
+use sqlx::PgPool;
+use tests::{Person, TestPortal};
+use time::Duration;
+
+use crate::gated::{applies_for, gated};
+
+const GRACE: &str = "grace@lab.example";
+
+async fn chooses(person: &Person, reviews: &str) {
+    let page = person.post("/account/mail", &[("reviews", reviews), ("comments", "each")]).await;
+    assert_eq!((page.status, page.location()), (303, "/account/mail"), "{}", page.text);
+}
+
+async fn digests(portal: &TestPortal) -> Vec<String> {
+    portal.mails_to(GRACE, "review_digest").await
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_reviewer_chooses_each_application_one_mail_a_day_or_none(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (grace, root) = (portal.reviewer("grace").await, portal.admin("root").await);
+    grace.get("/account/mail").await.says("value=\"each\" checked").says("at 6:00 UTC").says(GRACE);
+    for (choice, applicant, mails) in [("each", "ada", 1), ("daily", "bob", 1), ("never", "eve", 1), ("each", "joe", 2)] {
+        chooses(&grace, choice).await;
+        grace.get("/account/mail").await.says(&format!("name=\"reviews\" value=\"{choice}\" checked")).says("Your choice is saved.");
+        applies_for(&portal.researcher(applicant).await, "/demo/tiny-opt").await;
+        assert_eq!(portal.mails_to(GRACE, "application_to_review").await.len(), mails, "{choice}");
+    }
+    assert_eq!(portal.mails_to(&root.email, "application_to_review").await.len(), 4, "others choose for themselves");
+    assert_eq!(portal.mails_to("bob@university.edu", "application_received").await.len(), 1, "and a receipt is for nobody to refuse");
+
+    let refused = grace.post("/account/mail", &[("reviews", "hourly"), ("comments", "never")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("choose one of those offered");
+    grace.get("/account/mail").await.says("name=\"comments\" value=\"each\" checked");
+    let ada = portal.researcher("ida").await;
+    assert!(!ada.get("/account/mail").await.says("Comments on applications").text.contains("Applications to review"));
+    assert_eq!(ada.post("/account/mail", &[("comments", "never")]).await.status, 303);
+    ada.get("/account/mail").await.says("name=\"comments\" value=\"never\" checked");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_digest_comes_once_a_working_day_and_never_empty(db: PgPool) {
+    // A Monday, nine o'clock; the digest's hour is ten.
+    let portal = TestPortal::start_with(db, &[("SLUICE_MAIL_DIGEST_HOUR", "10".into())]).await;
+    gated(&portal, "tiny-opt").await;
+    let grace = portal.reviewer("grace").await;
+    chooses(&grace, "daily").await;
+    let path = applies_for(&portal.researcher("ada").await, "/demo/tiny-opt").await.replace("/applications/", "/review/");
+    applies_for(&portal.researcher("bob").await, "/demo/tiny-opt").await;
+
+    let sends = async || access::send_digests(&portal.portal).await.unwrap();
+    assert_eq!(sends().await, 0, "it is not yet ten");
+    portal.wait(Duration::hours(1));
+    let (one, two) = tokio::join!(access::send_digests(&portal.portal), access::send_digests(&portal.portal));
+    assert_eq!(one.unwrap() + two.unwrap(), 1, "two processes at once write one");
+    assert_eq!(sends().await, 0, "nor does a restart write another");
+    let [digest] = &digests(&portal).await[..] else { panic!("one digest") };
+    assert!(digest.contains("2 applications wait for you.") && !digest.contains("overdue"), "{digest}");
+    let line = format!("\n- demo/tiny-opt, ada, 1 hour: {}{path}\n", portal.base);
+    assert!(digest.contains(&line) && digest.ends_with(&format!("\n\nThe whole queue: {}/review", portal.base)), "{line}{digest}");
+
+    // Tuesday to Friday, Saturday, Sunday, Monday.
+    for (written, total) in [(1, 2), (1, 3), (1, 4), (1, 5), (0, 5), (0, 5), (1, 6)] {
+        portal.wait(Duration::days(1));
+        assert_eq!((sends().await, digests(&portal).await.len()), (written, total));
+    }
+    assert!(digests(&portal).await[0].contains("2 applications wait for you, 2 of them overdue."));
+
+    let decided = portal.reviewer("greta").await;
+    for case in mail::page(&mut portal.portal.db.acquire().await.unwrap(), &Filter::default(), 100).await.unwrap() {
+        let Some(link) = case.body.as_deref().filter(|_| case.kind == "application_received").and_then(|body| body.split('/').next_back())
+        else {
+            continue;
+        };
+        let path = format!("/review/{}/decline", link.trim());
+        let page = decided.post(&path, &[("reason", "purpose_unclear"), ("text", "Which models?")]).await;
+        assert_eq!(page.status, 303, "{path}: {}", page.text);
+    }
+    portal.wait(Duration::days(1));
+    assert_eq!(sends().await, 0, "nothing waits");
+    applies_for(&portal.researcher("eve").await, "/demo/tiny-opt").await;
+    portal.wait(Duration::hours(1));
+    assert_eq!(sends().await, 0, "and what comes later in the day waits for the next");
+    portal.wait(Duration::days(1));
+    assert_eq!(sends().await, 1);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn ones_own_application_is_not_in_ones_digest(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let grace = portal.reviewer("grace").await;
+    chooses(&grace, "daily").await;
+    applies_for(&grace, "/demo/tiny-opt").await;
+    assert_eq!(access::send_digests(&portal.portal).await.unwrap(), 0);
+}
