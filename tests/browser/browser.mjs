@@ -99,7 +99,9 @@ async function accessibility(page) {
 async function byKeyboard(page) {
   const usable = await page.evaluate(() => {
     const chosen = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
-    window.toReach = [...document.querySelectorAll(chosen)].filter((one) => !one.disabled && one.checkVisibility({ visibilityProperty: true }));
+    // Of the answers to one question, Tab stops at the one that is given; the arrow keys go on from there.
+    const isOtherAnswer = (one) => one.type === "radio" && !one.checked && document.querySelector(`input[type=radio][name="${one.name}"]:checked`);
+    window.toReach = [...document.querySelectorAll(chosen)].filter((one) => !one.disabled && !isOtherAnswer(one) && one.checkVisibility({ visibilityProperty: true }));
     window.reached = new Set();
     window.unseen = new Set();
     document.activeElement?.blur();
