@@ -72,6 +72,7 @@ impl Workers {
             portal.limits.sweep(portal.clock.now());
             portal.objects.sweep(portal.clock.now()).await?;
             downloads::tell_late(&portal).await?;
+            access::sweep(&portal).await?;
             access::sweep_applications(&portal).await?;
             accounts::sweep(&portal).await
         }));

@@ -27,6 +27,7 @@ const NOUNS: &[&str] = &[
     "access/form_parts",
     "access/form_rules",
     "access/grant",
+    "access/renewal",
     "access/scope",
     "accounts/secret",
     "catalog/card",

@@ -33,6 +33,7 @@ mod pull;
 mod quota;
 mod ready;
 mod record;
+mod renewals;
 mod serve;
 mod smtp;
 mod store_health;

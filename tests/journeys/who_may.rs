@@ -86,6 +86,11 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
     ("POST", "/{org}/{name}/apply", "/{gated}/apply", "syyyyyysss"),
     ("POST", "/{org}/{name}/apply/draft", "/{gated}/apply/draft", "syyyyyysss"),
+    // What came of it: one's own grants.
+    ("GET", "/grants/{id}", "/grants/{grant}", "snynnnnsss"),
+    ("POST", "/grants/{id}/renew", "/grants/{grant}/renew", "snynnnnsss"),
+    ("POST", "/grants/{id}/renew/withdraw", "/grants/{grant}/renew/withdraw", "snynnnnsss"),
+    ("POST", "/grants/{id}/close", "/grants/{grant}/close", "snynnnnsss"),
     // Deciding.
     ("GET", "/review", "/review", "snnnnyysss"),
     ("GET", "/review/{id}", "/review/{app}", "snnnnyysss"),
@@ -101,6 +106,10 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/review/{id}/approve", "/review/{app}/approve", "snnnnyysss"),
     ("POST", "/review/{id}/decline", "/review/{app}/decline", "snnnnyysss"),
     ("POST", "/review/{id}/revoke", "/review/{app}/revoke", "snnnnyysss"),
+    ("GET", "/review/renewals", "/review/renewals", "snnnnyysss"),
+    ("GET", "/review/renewals/{id}", "/review/renewals/{renewal}", "snnnnyysss"),
+    ("POST", "/review/renewals/{id}/approve", "/review/renewals/{renewal}/approve", "snnnnyysss"),
+    ("POST", "/review/renewals/{id}/decline", "/review/renewals/{renewal}/decline", "snnnnyysss"),
     // Running the portal.
     ("GET", "/admin", "/admin", "snnnnnysss"),
     ("GET", "/admin/people", "/admin/people", "snnnnnysss"),
@@ -271,7 +280,17 @@ async fn everybody(portal: &TestPortal) -> (Vec<Person>, Vec<(&'static str, Stri
     let mail = server::mail::page(&mut db, &server::mail::Filter::default(), 1).await.unwrap()[0].id;
     let of_application = server::audit::Filter { subjects: Some(vec![application.clone()]), ..Default::default() };
     let approval = server::audit::page(&mut db, &of_application, 1).await.unwrap()[0].seq;
+    let renewal = server::ids::RenewalId::fresh();
+    sqlx::query(
+        "insert into renewal (id, grant_id, state, summary, publications, months, asked_at) values ($1, $2, 'open', 'a test', '', 6, now())",
+    )
+    .bind(renewal.uuid())
+    .bind(grant.uuid())
+    .execute(&mut *db)
+    .await
+    .unwrap();
     let fill = vec![
+        ("{renewal}", renewal.to_string()),
         ("{approval}", approval.to_string()),
         ("{open}", OPEN.to_owned()),
         ("{gated}", GATED.to_owned()),

@@ -9,6 +9,7 @@ use super::application::{APPEAL, Application};
 use super::apply;
 use super::form::Form;
 use super::grant::HeldGrant;
+use super::recorded::{RECORDED_MAX, Recorded};
 use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
 use super::thread_view::{self, CommentView};
@@ -25,9 +26,6 @@ use crate::portal::Portal;
 
 /// How many of somebody's applications are listed; the newest.
 const APPLICATIONS_MAX: i64 = 200;
-
-/// How much of the record is listed with an application.
-const RECORDED_MAX: i64 = 50;
 
 #[derive(Template)]
 #[template(path = "access/applications.html")]
@@ -123,13 +121,6 @@ struct Step {
     class: &'static str,
 }
 
-/// What stands on the record about it.
-struct Recorded {
-    seq: i64,
-    what: String,
-    at: String,
-}
-
 /// What the reviewer told the applicant.
 struct Decision {
     headline: String,
@@ -189,7 +180,7 @@ async fn application_page(
         grant,
         sections: answers_view::read(&form, &application.answers),
         comments: comments.iter().map(|comment| thread_view::for_applicant(&form, comment, reader, &people)).collect(),
-        recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(recorded).collect(),
+        recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(Recorded::of).collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
         may_appeal: may_appeal(state, now) && !has_access,
@@ -228,12 +219,6 @@ fn quicker(application: &Application) -> Vec<&'static str> {
         tips.push("A profile or publications page at your institution.");
     }
     tips
-}
-
-fn recorded(event: &audit::Row) -> Recorded {
-    let words = event.kind.replace(['.', '_'], " ");
-    let what = words[..1].to_uppercase() + &words[1..];
-    Recorded { seq: event.seq, what, at: when::minute(event.at) }
 }
 
 fn steps(application: &Application, now: Timestamp) -> Vec<Step> {

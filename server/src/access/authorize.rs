@@ -173,15 +173,15 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         Some((grant, Standing::Holds)) => scope_not_granted(&name, grant, action),
         Some((grant, Standing::Suspended | Standing::Blocked)) => suspended(&name, grant),
         Some((grant, over @ (Standing::Expired | Standing::Closed | Standing::Revoked))) => {
-            without_access(model, footing.application, Some((grant, over)))
+            without_access(model, footing.application, Some((grant, over)), now)
         }
-        None => without_access(model, footing.application, None),
+        None => without_access(model, footing.application, None, now),
     };
     Verdict::Refused(refusal)
 }
 
 /// What is said to somebody whose grant, if they ever had one, is over.
-fn without_access(model: &Model, application: Option<LatestApplication>, over: Option<(&Grant, Standing)>) -> Refusal {
+fn without_access(model: &Model, application: Option<LatestApplication>, over: Option<(&Grant, Standing)>, now: Timestamp) -> Refusal {
     let name = model.full_name();
     let apply = |label| Some(Mend { path: format!("{}/apply", model.path()), label });
     let see = |id: ApplicationId| Some(Mend { path: format!("/applications/{id}"), label: "See your application" });
@@ -204,7 +204,7 @@ fn without_access(model: &Model, application: Option<LatestApplication>, over: O
         (_, Some((grant, Standing::Expired))) => Refusal {
             code: "grant_expired",
             message: format!("Your access to {name} ended on {}.", grant.expires_at.date()),
-            mend: apply("Apply again"),
+            mend: if grant.can_be_renewed(now).is_ok() { see_grant(grant, "Renew it") } else { apply("Apply again") },
         },
         (_, Some((_, Standing::Closed))) => {
             Refusal { code: "grant_closed", message: format!("You have closed your access to {name}."), mend: apply("Apply again") }

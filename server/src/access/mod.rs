@@ -29,14 +29,21 @@ mod form_rules;
 mod form_view;
 pub mod forms;
 mod grant;
+mod grant_routes;
 mod held;
+mod holder;
 mod hub_requests;
 mod issue;
 mod lapse;
+mod notice;
 mod operate;
 mod people;
 pub mod policy;
 mod queue_page;
+mod recorded;
+mod renew;
+mod renewal;
+mod renewals;
 mod review;
 mod revoke;
 mod routes;
@@ -73,3 +80,10 @@ pub use state::State;
 pub use state_view::{StandingWords, standing_words};
 pub use store::{find_grant, grants_in_force, revocations_proposed};
 pub use suspend::{reinstate, suspend};
+
+/// Tells holders whose access ends soon, and closes requests for a renewal that nobody can decide any more.
+pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
+    while notice::tell(portal).await? {}
+    while renew::lapse(portal).await? {}
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ids::{AccountId, ApplicationId, BlockId, GrantId, ModelId, TokenId};
+use crate::ids::{AccountId, ApplicationId, BlockId, GrantId, ModelId, RenewalId, TokenId};
 
 /// Something that happened. The kind, the subject and the detail are stored; personal data stays in the tables it belongs to.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,6 +195,28 @@ pub enum Event {
         account: AccountId,
         block: BlockId,
     },
+    RenewalRequested {
+        grant: GrantId,
+        renewal: RenewalId,
+        months: u8,
+    },
+    RenewalWithdrawn {
+        grant: GrantId,
+        renewal: RenewalId,
+    },
+    GrantRenewed {
+        grant: GrantId,
+        renewal: RenewalId,
+        until: String,
+    },
+    RenewalDeclined {
+        grant: GrantId,
+        renewal: RenewalId,
+    },
+    RenewalLapsed {
+        grant: GrantId,
+        renewal: RenewalId,
+    },
 }
 
 impl Event {
@@ -246,6 +268,11 @@ impl Event {
             Event::RevocationRejected { .. } => "grant.revocation_rejected",
             Event::GrantClosed { .. } => "grant.closed",
             Event::BlockSet { .. } => "account.blocked",
+            Event::RenewalRequested { .. } => "grant.renewal_requested",
+            Event::RenewalWithdrawn { .. } => "grant.renewal_withdrawn",
+            Event::GrantRenewed { .. } => "grant.renewal_approved",
+            Event::RenewalDeclined { .. } => "grant.renewal_declined",
+            Event::RenewalLapsed { .. } => "grant.renewal_lapsed",
             Event::BlockLifted { .. } => "account.block_lifted",
         }
     }
@@ -295,7 +322,12 @@ impl Event {
             | Event::GrantReinstated { grant }
             | Event::RevocationProposed { grant, .. }
             | Event::RevocationRejected { grant }
-            | Event::GrantClosed { grant, .. } => grant.to_string(),
+            | Event::GrantClosed { grant, .. }
+            | Event::RenewalRequested { grant, .. }
+            | Event::RenewalWithdrawn { grant, .. }
+            | Event::GrantRenewed { grant, .. }
+            | Event::RenewalDeclined { grant, .. }
+            | Event::RenewalLapsed { grant, .. } => grant.to_string(),
             Event::BlockSet { account, .. } | Event::BlockLifted { account, .. } => account.to_string(),
         }
     }
@@ -346,6 +378,11 @@ impl Event {
                 json!({ "reason": reason })
             }
             Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => json!({}),
+            Event::RenewalRequested { renewal, months, .. } => json!({ "renewal": renewal, "months": months }),
+            Event::RenewalWithdrawn { renewal, .. } | Event::RenewalDeclined { renewal, .. } | Event::RenewalLapsed { renewal, .. } => {
+                json!({ "renewal": renewal })
+            }
+            Event::GrantRenewed { renewal, until, .. } => json!({ "renewal": renewal, "until": until }),
             Event::GrantClosed { attestation, .. } => json!({ "attestation": attestation }),
             Event::BlockSet { block, model, until, reason, .. } => {
                 json!({ "block": block, "model": model, "until": until, "reason": reason })

@@ -19,6 +19,7 @@ pub const RESERVED_ORGS: &[&str] = &[
     "datasets",
     "detokenize",
     "favicon.ico",
+    "grants",
     "healthz",
     "join",
     "kernels",

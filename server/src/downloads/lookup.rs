@@ -72,8 +72,8 @@ pub(super) fn is_readable_by_all(path: &str) -> bool {
 /// What to tell somebody whose access ends soon.
 pub(super) fn ends_soon(config: &Config, model: &Model, permit: &Permit, now: Timestamp) -> Option<String> {
     let until = permit.until.filter(|until| *until - now < ENDS_SOON)?;
-    let again = config.url_of(&format!("{}/apply", model.path()));
-    Some(format!("access-ends; Your access to {} ends on {}. Apply again: {again}", model.full_name(), until.date()))
+    let renew = config.url_of(&permit.grant.map_or_else(|| format!("{}/apply", model.path()), |grant| format!("/grants/{grant}")));
+    Some(format!("access-ends; Your access to {} ends on {}. Renew it: {renew}", model.full_name(), until.date()))
 }
 
 /// Whether the database could keep this text at all.

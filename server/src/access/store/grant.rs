@@ -164,6 +164,24 @@ pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
     row.map(GrantRow::held).ok_or(Error::NotFound("grant"))
 }
 
+/// These grants, in any order.
+pub async fn find_grants(db: &mut PgConnection, ids: &[GrantId]) -> Result<Vec<HeldGrant>, Error> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until
+         from grant_standing where id = any($1)"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}
+
 /// The grants that hold now, the newest first, `limit` of them before `before`.
 pub async fn grants_in_force(db: &mut PgConnection, now: Timestamp, before: Option<GrantId>, limit: i64) -> Result<Vec<HeldGrant>, Error> {
     let rows = sqlx::query_as!(

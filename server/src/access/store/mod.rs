@@ -10,7 +10,10 @@ mod desk;
 mod digest;
 mod form;
 mod grant;
+mod model_use;
+mod notice;
 mod policy;
+mod renewal;
 mod standing;
 mod thread;
 
@@ -24,9 +27,15 @@ pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, longest_waiting_for};
 pub(super) use form::{current_form, find_forms, insert_form};
 pub(super) use grant::{
-    GrantOrigin, count_held, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant, save_grant,
+    GrantOrigin, count_held, find_grants, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant,
+    save_grant,
 };
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
+pub(super) use model_use::used;
+pub(super) use notice::claim_notices;
 pub(super) use policy::{find_policy, save_policy};
+pub(super) use renewal::{
+    find_renewal, insert_renewal, lock_renewal, move_end, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
+};
 pub(super) use standing::{footing, footings, standing};
 pub(super) use thread::{comments, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};

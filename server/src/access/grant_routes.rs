@@ -1,0 +1,17 @@
+//! The URLs about grants: their holder's pages, and the reviewer's of renewals.
+
+use actix_web::web::{ServiceConfig, get, post};
+
+use super::{holder, renewals};
+
+/// Wires them. `/review/renewals` is taken for no application's case only if it comes first.
+pub(super) fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/grants/{id}", get().to(holder::grant))
+        .route("/grants/{id}/renew", post().to(holder::renew))
+        .route("/grants/{id}/renew/withdraw", post().to(holder::withdraw))
+        .route("/grants/{id}/close", post().to(holder::close))
+        .route("/review/renewals", get().to(renewals::list))
+        .route("/review/renewals/{id}", get().to(renewals::renewal))
+        .route("/review/renewals/{id}/approve", post().to(renewals::approve))
+        .route("/review/renewals/{id}/decline", post().to(renewals::decline));
+}

@@ -1,0 +1,40 @@
+//! Telling holders that their access ends, some days before: each of them once, however often and after whatever pause this is run.
+
+use time::Duration;
+
+use super::store;
+use crate::accounts;
+use crate::catalog;
+use crate::error::Error;
+use crate::http::when;
+use crate::mail::{self, Message};
+use crate::portal::Portal;
+
+/// So many days before the end its holder is told. A grant that is not twice as long is not told of this: it would hear of its end
+/// before half of it has passed.
+pub const NOTICE_DAYS: [i16; 4] = [60, 30, 7, 1];
+
+/// How many are told in one transaction.
+const TOLD_AT_ONCE: i64 = 100;
+
+/// Tells those who are due, and says whether more may be left. Of several notices that came due during a pause the most urgent is sent.
+pub async fn tell(portal: &Portal) -> Result<bool, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let due = store::claim_notices(&mut tx, &NOTICE_DAYS, now, TOLD_AT_ONCE).await?;
+    for held in &due {
+        let model = catalog::find_model_by_id(&mut tx, held.model).await?;
+        let holder = accounts::find_account(&mut tx, held.account).await?;
+        let message = Message::AccessEnds {
+            to: holder.email.to_string(),
+            name: holder.name,
+            model: model.full_name(),
+            until: when::day(held.expires_at),
+            left: when::span(held.expires_at - now + Duration::HOUR),
+            link: portal.config.url_of(&format!("/grants/{}", held.grant)),
+        };
+        mail::enqueue(&mut tx, now, &message).await?;
+    }
+    tx.commit().await?;
+    Ok(due.len() as i64 == TOLD_AT_ONCE)
+}

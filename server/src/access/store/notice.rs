@@ -1,0 +1,47 @@
+//! What the database keeps of notices: which of them was sent last stands with the grant.
+
+use sqlx::PgConnection;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::{AccountId, GrantId, ModelId};
+
+/// A grant whose holder is to be told that it ends.
+pub struct DueNotice {
+    pub grant: GrantId,
+    pub account: AccountId,
+    pub model: ModelId,
+    pub expires_at: Timestamp,
+}
+
+/// Takes grants whose end is so many days away, and notes for each the most urgent notice that is due, so that nobody else takes it, nor
+/// anything less urgent. Not those that somebody has stopped: they are told when it goes on.
+pub async fn claim_notices(tx: &mut PgConnection, days: &[i16], now: Timestamp, limit: i64) -> Result<Vec<DueNotice>, Error> {
+    let due = sqlx::query_as!(
+        DueNotice,
+        r#"update access_grant g
+         set noticed_days = due.days
+         from (
+             select s.id, min(d) as days
+             from access_grant s, unnest($1::smallint[]) d
+             where s.revoked_at is null and s.suspended_at is null and s.revocation_proposed_at is null
+               and s.expires_at > $2 and s.expires_at <= $2 + make_interval(hours => 24 * d)
+               and s.expires_at - coalesce(s.renewed_at, s.granted_at) >= make_interval(hours => 48 * d)
+               and (s.noticed_days is null or s.noticed_days > d)
+               and not exists (
+                   select from block b
+                   where b.account_id = s.account_id and (b.model_id is null or b.model_id = s.model_id)
+                     and b.lifted_at is null and b.expires_at > $2)
+             group by s.id
+             order by min(s.expires_at)
+             limit $3) due
+         where g.id = due.id and (g.noticed_days is null or g.noticed_days > due.days)
+         returning g.id as "grant: GrantId", g.account_id as "account: AccountId", g.model_id as "model: ModelId", g.expires_at"#,
+        days,
+        now,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(due)
+}
