@@ -8,6 +8,7 @@ mod application_life;
 mod apply_and_review;
 mod bounces;
 mod cluster;
+mod consent;
 mod delivery;
 mod device;
 mod download;

@@ -90,6 +90,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/grants/{id}", "/grants/{grant}", "snynnnnsss"),
     ("POST", "/grants/{id}/renew", "/grants/{grant}/renew", "snynnnnsss"),
     ("POST", "/grants/{id}/renew/withdraw", "/grants/{grant}/renew/withdraw", "snynnnnsss"),
+    ("GET", "/grants/{id}/consent", "/grants/{grant}/consent", "snynnnnsss"),
+    ("POST", "/grants/{id}/consent", "/grants/{grant}/consent", "snynnnnsss"),
     ("POST", "/grants/{id}/close", "/grants/{grant}/close", "snynnnnsss"),
     // Deciding.
     ("GET", "/review", "/review", "snnnnyysss"),
@@ -121,6 +123,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/admin/people/{id}/reopen", "/admin/people/{account}/reopen", "snnnnnysss"),
     ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
+    ("POST", "/admin/models/{id}/licence-change", "/admin/models/{model}/licence-change", "snnnnnysss"),
     ("POST", "/admin/models/{id}/policy", "/admin/models/{model}/policy", "snnnnnysss"),
     ("GET", "/admin/models/{id}", "/admin/models/{model}", "snnnnnysss"),
     ("GET", "/admin/releases/{id}", "/admin/releases/{release}", "snnnnnysss"),

@@ -172,6 +172,7 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         Some((grant, Standing::Holds)) if grant.scopes.contains(&action.of_grant()) => return allowed(Some(grant)),
         Some((grant, Standing::Holds)) => scope_not_granted(&name, grant, action),
         Some((grant, Standing::Suspended | Standing::Blocked)) => suspended(&name, grant),
+        Some((grant, Standing::ConsentNeeded)) => consent_needed(&name, grant),
         Some((grant, over @ (Standing::Expired | Standing::Closed | Standing::Revoked))) => {
             without_access(model, footing.application, Some((grant, over)), now)
         }
@@ -234,6 +235,14 @@ fn scope_not_granted(name: &str, grant: &Grant, action: Action) -> Refusal {
         code: "grant_scope",
         message: format!("Your access to {name} does not let you {}.", action.of_grant().means()),
         mend: see_grant(grant, "See what it is for"),
+    }
+}
+
+fn consent_needed(name: &str, grant: &Grant) -> Refusal {
+    Refusal {
+        code: "consent_needed",
+        message: format!("The licence of {name} has changed; your access goes on when you agree to the new text."),
+        mend: Some(Mend { path: format!("/grants/{}/consent", grant.id), label: "Read and agree" }),
     }
 }
 

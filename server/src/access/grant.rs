@@ -30,6 +30,8 @@ pub struct Grant {
     pub ended: Option<Ended>,
     /// The end of the longest block that stands against its holder, whatever that moment is worth now.
     pub blocked_until: Option<Timestamp>,
+    /// The first moment at which it rests, because its holder has not agreed to a licence that has changed.
+    pub consent_due_at: Option<Timestamp>,
 }
 
 /// What somebody did about a grant, when and why.
@@ -86,6 +88,8 @@ pub enum Standing {
     Suspended,
     /// Its holder is blocked.
     Blocked,
+    /// It rests until its holder agrees to a licence that has changed.
+    ConsentNeeded,
     /// Its end has come.
     Expired,
     /// Its holder gave it back.
@@ -98,7 +102,7 @@ impl Standing {
     /// Whether its time runs: it holds, or would if nothing stood against it.
     pub fn is_running(self) -> bool {
         match self {
-            Standing::Holds | Standing::Suspended | Standing::Blocked => true,
+            Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded => true,
             Standing::Expired | Standing::Closed | Standing::Revoked => false,
         }
     }
@@ -108,20 +112,13 @@ impl Grant {
     /// A grant for everything from `now` until `expires_at`. Errors: the end is not after the beginning, or more than a year after it.
     pub(super) fn new(id: GrantId, now: Timestamp, expires_at: Timestamp) -> Result<Self, FieldError> {
         ends_in_time(now, expires_at)?;
-        let scopes = GrantScope::ALL.to_vec();
-        Ok(Self { id, scopes, granted_at: now, expires_at, suspended: None, proposed: None, ended: None, blocked_until: None })
+        Ok(Self::unstopped(id, &GrantScope::written(&GrantScope::ALL), now, expires_at))
     }
 
-    /// A grant as the database has it, when nothing but time and a block can stop it.
-    pub fn unstopped(
-        id: GrantId,
-        scopes: &[String],
-        granted_at: Timestamp,
-        expires_at: Timestamp,
-        blocked_until: Option<Timestamp>,
-    ) -> Self {
+    /// A grant as the database has it, when nothing but time can stop it.
+    pub fn unstopped(id: GrantId, scopes: &[String], granted_at: Timestamp, expires_at: Timestamp) -> Self {
         let scopes = GrantScope::read(scopes);
-        Self { id, scopes, granted_at, expires_at, suspended: None, proposed: None, ended: None, blocked_until }
+        Self { id, scopes, granted_at, expires_at, suspended: None, proposed: None, ended: None, blocked_until: None, consent_due_at: None }
     }
 
     /// For these uses alone. Errors: for none at all.
@@ -144,7 +141,10 @@ impl Grant {
         if self.blocked_until.is_some_and(|until| now < until) {
             return Standing::Blocked;
         }
-        if self.suspended.is_some() || self.proposed.is_some() { Standing::Suspended } else { Standing::Holds }
+        if self.suspended.is_some() || self.proposed.is_some() {
+            return Standing::Suspended;
+        }
+        if self.consent_due_at.is_some_and(|due| now >= due) { Standing::ConsentNeeded } else { Standing::Holds }
     }
 
     /// Why it does not hold, if somebody has stopped it: the weightier of the two.
@@ -238,7 +238,7 @@ impl Grant {
     /// Errors: `Conflict` once it has ended, and how.
     fn still_runs(&self, now: Timestamp) -> Result<(), Error> {
         let over = match self.standing(now) {
-            Standing::Holds | Standing::Suspended | Standing::Blocked => return Ok(()),
+            Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded => return Ok(()),
             Standing::Expired => format!("this access ended by itself on {}; nothing was changed", when::minute(self.expires_at)),
             Standing::Closed => "this access was closed by its holder; nothing was changed".into(),
             Standing::Revoked => "this access was revoked already".into(),

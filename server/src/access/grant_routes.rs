@@ -2,13 +2,15 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{holder, renewals};
+use super::{consent_page, holder, renewals};
 
 /// Wires them. `/review/renewals` is taken for no application's case only if it comes first.
 pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/grants/{id}", get().to(holder::grant))
         .route("/grants/{id}/renew", post().to(holder::renew))
         .route("/grants/{id}/renew/withdraw", post().to(holder::withdraw))
+        .route("/grants/{id}/consent", get().to(consent_page::show))
+        .route("/grants/{id}/consent", post().to(consent_page::agree))
         .route("/grants/{id}/close", post().to(holder::close))
         .route("/review/renewals", get().to(renewals::list))
         .route("/review/renewals/{id}", get().to(renewals::renewal))

@@ -56,7 +56,7 @@ fn grant(state: &str) -> Grant {
 
 fn state_of(grant: &Grant, now: Timestamp) -> &'static str {
     match (grant.standing(now), grant.suspended.is_some(), grant.proposed.is_some()) {
-        (Standing::Holds | Standing::Blocked, false, false) => "holds",
+        (Standing::Holds | Standing::Blocked | Standing::ConsentNeeded, false, false) => "holds",
         (Standing::Suspended | Standing::Blocked, true, false) => "suspended",
         (Standing::Suspended | Standing::Blocked, false, true) => "proposed",
         (Standing::Suspended | Standing::Blocked, true, true) => "suspended and proposed",
@@ -64,7 +64,9 @@ fn state_of(grant: &Grant, now: Timestamp) -> &'static str {
         (Standing::Expired, true, _) => "expired while suspended",
         (Standing::Revoked, _, _) => "revoked",
         (Standing::Closed, _, _) => "closed",
-        (Standing::Holds, _, _) | (Standing::Suspended, false, false) => panic!("its parts do not agree: {grant:?}"),
+        (Standing::Holds | Standing::ConsentNeeded, _, _) | (Standing::Suspended, false, false) => {
+            panic!("its parts do not agree: {grant:?}")
+        }
     }
 }
 
@@ -112,11 +114,11 @@ fn outcome(done: &Result<Grant, Error>, now: Timestamp) -> Result<&'static str, 
 fn every_command_in_every_state_by_everybody_leads_where_the_table_says() {
     let (first, second) = people();
     for state in STATES {
-        // A block stands beside the state, and changes nothing about what may be done.
-        for blocked_until in [None, Some(NOW), Some(END)] {
+        // A block and a licence that changed stand beside the state, and change nothing about what may be done.
+        for (blocked_until, consent_due_at) in [(None, None), (Some(NOW), None), (Some(END), None), (None, Some(NOW))] {
             for command in COMMANDS {
                 for by in [first, second] {
-                    let before = Grant { blocked_until, ..grant(state) };
+                    let before = Grant { blocked_until, consent_due_at, ..grant(state) };
                     assert_eq!(state_of(&before, NOW), state);
                     let done = outcome(&run(before, command, by, NOW), NOW);
                     assert_eq!(
@@ -153,6 +155,16 @@ fn a_block_stands_until_its_moment_whatever_else_there_is() {
         let blocked = Grant { blocked_until: Some(NOW), ..grant(state) };
         assert_eq!(blocked.standing(NOW - instant), Standing::Blocked, "{state}");
         assert_eq!(blocked.standing(NOW), after, "{state}");
+    }
+}
+
+#[test]
+fn who_has_not_agreed_to_a_licence_that_changed_rests_from_the_end_of_the_grace_on() {
+    let instant = Duration::microseconds(1);
+    for (state, after) in [("holds", Standing::ConsentNeeded), ("suspended", Standing::Suspended), ("revoked", Standing::Revoked)] {
+        let due = Grant { consent_due_at: Some(NOW), ..grant(state) };
+        assert_eq!(due.standing(NOW - instant), grant(state).standing(NOW - instant), "{state}");
+        assert_eq!(due.standing(NOW), after, "{state}");
     }
 }
 

@@ -39,6 +39,8 @@ struct GrantPage {
     recorded: Vec<Recorded>,
     is_running: bool,
     holds: bool,
+    /// Until when the licence, which has changed, is to be agreed to.
+    consent_by: Option<String>,
     renewing: Renewing,
     renewals: Vec<RenewalRow>,
     sent: Sent,
@@ -117,6 +119,7 @@ async fn grant_page(
         recorded: recorded(&mut db, vec![id.to_string()]).await?,
         is_running: grant.standing(now).is_running(),
         holds: grant.standing(now) == Standing::Holds,
+        consent_by: grant.consent_due_at.filter(|_| grant.standing(now).is_running()).map(when::minute),
         renewing: renewing(grant, &renewals, now),
         renewals: renewals.iter().map(row).collect(),
         reason: held.reason,

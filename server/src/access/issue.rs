@@ -20,7 +20,7 @@ pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: 
         return Ok(());
     };
     match held.grant.standing(now) {
-        standing @ (Standing::Holds | Standing::Suspended | Standing::Blocked) => {
+        standing @ (Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded) => {
             let until = when::day(held.grant.expires_at);
             let stopped = if standing == Standing::Holds { "" } else { ", stopped just now" };
             let told = format!("this person has access to {} until {until} already{stopped}; nothing was changed", model.full_name());

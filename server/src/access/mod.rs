@@ -18,6 +18,8 @@ mod checklist;
 mod clause;
 mod close;
 mod comment;
+pub mod consent;
+mod consent_page;
 mod country;
 mod decline;
 mod difference;

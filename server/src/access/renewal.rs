@@ -140,14 +140,14 @@ impl Grant {
     /// Whether a renewal can be asked for, or given, now: near its end, or not long after it. Errors: `Conflict` that says why not.
     pub(super) fn can_be_renewed(&self, now: Timestamp) -> Result<(), Error> {
         let why_not = match self.standing(now) {
-            Standing::Holds if self.expires_at - now > BEFORE_END => {
+            Standing::Holds | Standing::ConsentNeeded if self.expires_at - now > BEFORE_END => {
                 format!("this access can be renewed from {} on", when::day(self.expires_at - BEFORE_END))
             }
             Standing::Expired if self.ended.is_some() => "other access has followed this one; renew that".into(),
             Standing::Expired if now - self.expires_at >= AFTER_END => {
                 format!("this access ended on {}, too long ago to be renewed; apply again", when::day(self.expires_at))
             }
-            Standing::Holds | Standing::Expired => return Ok(()),
+            Standing::Holds | Standing::ConsentNeeded | Standing::Expired => return Ok(()),
             Standing::Suspended => "this access is suspended; it can be renewed when it goes on".into(),
             Standing::Blocked => "its holder is blocked; it can be renewed when the block has ended".into(),
             Standing::Closed => "this access was closed by its holder; apply again".into(),

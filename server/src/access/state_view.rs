@@ -96,6 +96,7 @@ pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
             let until = grant.blocked_until.map(when::day).unwrap_or_default();
             words("Blocked", "bad", format!("Its holder is blocked until {until}."))
         }
+        Standing::ConsentNeeded => words("Agree", "warn", "It rests until its holder agrees to the licence, which has changed.".into()),
         Standing::Expired => words("Expired", "warn", format!("Ended on {}.", when::day(grant.expires_at))),
         Standing::Closed => words("Closed", "", format!("Closed by its holder on {}; every copy was deleted.", ended())),
         Standing::Revoked => words("Revoked", "bad", format!("Revoked on {}. Reason: {}", ended(), grant.end_reason())),

@@ -1,11 +1,11 @@
-//! The rules of access to a model, as its admin sets them.
+//! The rules of access to a model, as its admin sets them, and a change of its licence that matters.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::releases::model_page;
-use crate::access::{Policy, policy};
+use crate::access::{Policy, consent, policy};
 use crate::accounts::Admin;
 use crate::error::Error;
 use crate::http::page::page_with_faults;
@@ -50,5 +50,30 @@ pub(super) async fn set(
             Ok(see_other(&format!("/admin/models/{id}"), Some(told)))
         }
         Err(faults) => page_with_faults(&model_page(&portal, frame, *id, Some(sent), faults).await?),
+    }
+}
+
+/// The form that says that a licence's change matters.
+#[derive(Deserialize)]
+pub(super) struct ChangeForm {
+    #[serde(default)]
+    grace_days: String,
+}
+
+/// `POST /admin/models/{id}/licence-change`: holders are asked to agree to the licence as it is now.
+pub(super) async fn announce_licence(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Admin,
+    id: Path<ModelId>,
+    Form(sent): Form<ChangeForm>,
+) -> Result<HttpResponse, Error> {
+    match consent::announce(&portal, &by, *id, &sent.grace_days).await {
+        Ok(asked) => {
+            let mails = if asked == 1 { "1 holder gets a mail".to_owned() } else { format!("{asked} holders get a mail") };
+            Ok(see_other(&format!("/admin/models/{id}"), Some(&format!("Announced. {mails} and are asked to agree."))))
+        }
+        Err(Error::Invalid(faults)) => page_with_faults(&model_page(&portal, frame, *id, None, faults).await?),
+        Err(other) => Err(other),
     }
 }

@@ -27,6 +27,8 @@ struct ModelPage {
     model: Model,
     releases: Vec<ReleaseRow>,
     policy: PolicyForm,
+    /// The licence as it is now: since when holders are asked to agree to it, and until when they have time.
+    announced: Option<(String, String)>,
     faults: Vec<FieldError>,
 }
 
@@ -102,7 +104,10 @@ pub(super) async fn model_page(
         Some(sent) => sent,
         None => PolicyForm::of(access::policy::of(&mut db, id).await?),
     };
-    Ok(ModelPage { frame, model, releases, policy, faults })
+    let change =
+        access::consent::last_change(&mut db, id).await?.filter(|change| Some(&change.licence_sha256) == model.licence_sha256.as_ref());
+    let announced = change.map(|change| (when::minute(change.announced_at), when::minute(change.grace_until)));
+    Ok(ModelPage { frame, model, releases, policy, announced, faults })
 }
 
 #[derive(Template)]

@@ -17,6 +17,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/models/{id}/licence-change", post().to(policy::announce_licence))
         .route("/admin/models/{id}/policy", post().to(policy::set))
         .route("/admin/models/{id}", get().to(releases::of_model))
         .route("/admin/releases/{id}", get().to(releases::release))

@@ -213,6 +213,15 @@ pub enum Event {
         grant: GrantId,
         renewal: RenewalId,
     },
+    LicenceChangeAnnounced {
+        model: ModelId,
+        licence_sha256: String,
+        grace_until: String,
+    },
+    ConsentGiven {
+        grant: GrantId,
+        licence_sha256: String,
+    },
     RenewalLapsed {
         grant: GrantId,
         renewal: RenewalId,
@@ -273,6 +282,8 @@ impl Event {
             Event::GrantRenewed { .. } => "grant.renewal_approved",
             Event::RenewalDeclined { .. } => "grant.renewal_declined",
             Event::RenewalLapsed { .. } => "grant.renewal_lapsed",
+            Event::LicenceChangeAnnounced { .. } => "model.licence_change_announced",
+            Event::ConsentGiven { .. } => "grant.consent_given",
             Event::BlockLifted { .. } => "account.block_lifted",
         }
     }
@@ -301,7 +312,8 @@ impl Event {
             | Event::ReleaseNamed { model, .. }
             | Event::ReleaseYanked { model, .. }
             | Event::ReleaseRestored { model, .. }
-            | Event::PolicyChanged { model, .. } => model.to_string(),
+            | Event::PolicyChanged { model, .. }
+            | Event::LicenceChangeAnnounced { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ObjectsRemoved { .. } => "store".into(),
             Event::ApplicationSubmitted { application, .. }
@@ -327,7 +339,8 @@ impl Event {
             | Event::RenewalWithdrawn { grant, .. }
             | Event::GrantRenewed { grant, .. }
             | Event::RenewalDeclined { grant, .. }
-            | Event::RenewalLapsed { grant, .. } => grant.to_string(),
+            | Event::RenewalLapsed { grant, .. }
+            | Event::ConsentGiven { grant, .. } => grant.to_string(),
             Event::BlockSet { account, .. } | Event::BlockLifted { account, .. } => account.to_string(),
         }
     }
@@ -382,6 +395,10 @@ impl Event {
             Event::RenewalWithdrawn { renewal, .. } | Event::RenewalDeclined { renewal, .. } | Event::RenewalLapsed { renewal, .. } => {
                 json!({ "renewal": renewal })
             }
+            Event::LicenceChangeAnnounced { licence_sha256, grace_until, .. } => {
+                json!({ "licence_sha256": licence_sha256, "grace_until": grace_until })
+            }
+            Event::ConsentGiven { licence_sha256, .. } => json!({ "licence_sha256": licence_sha256 }),
             Event::GrantRenewed { renewal, until, .. } => json!({ "renewal": renewal, "until": until }),
             Event::GrantClosed { attestation, .. } => json!({ "attestation": attestation }),
             Event::BlockSet { block, model, until, reason, .. } => {

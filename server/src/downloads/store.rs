@@ -37,7 +37,7 @@ pub(super) async fn permitted_file(
                 account_id as "account_id!: AccountId", email as "email!", account_name as "account_name!", role as "role!",
                 email_verified_at, account_created_at as "account_created_at!",
                 model_id as "model_id!: ModelId", gate as "gate!", licence_sha256, summary as "summary!", model_created_at as "model_created_at!",
-                grant_id as "grant_id: GrantId", granted_at, grant_expires_at, grant_scopes, blocked_until,
+                grant_id as "grant_id: GrantId", granted_at, grant_expires_at, grant_scopes, blocked_until, consent_due_at,
                 release_id as "release_id!: ReleaseId", notes as "notes!", config_json, published_at as "published_at!",
                 is_lfs as "is_lfs!", size_bytes as "size_bytes!", sha256 as "sha256!", blake3 as "blake3!", git_sha1
          from permitted_file
@@ -67,8 +67,10 @@ pub(super) async fn permitted_file(
             email_verified_at: row.email_verified_at,
             created_at: row.account_created_at,
         },
-        grant: row.grant_id.zip(row.granted_at).zip(row.grant_expires_at).map(|((id, granted_at), expires_at)| {
-            Grant::unstopped(id, &row.grant_scopes.unwrap_or_default(), granted_at, expires_at, row.blocked_until)
+        grant: row.grant_id.zip(row.granted_at).zip(row.grant_expires_at).map(|((id, granted_at), expires_at)| Grant {
+            blocked_until: row.blocked_until,
+            consent_due_at: row.consent_due_at,
+            ..Grant::unstopped(id, &row.grant_scopes.unwrap_or_default(), granted_at, expires_at)
         }),
         model: Model {
             id: row.model_id,

@@ -61,6 +61,7 @@ pub struct GrantRow {
     pub revoke_reason: Option<String>,
     pub attestation: Option<String>,
     pub blocked_until: Option<Timestamp>,
+    pub consent_due_at: Option<Timestamp>,
 }
 
 impl GrantRow {
@@ -81,6 +82,7 @@ impl GrantRow {
                 proposed: note(self.revocation_proposed_at, self.revocation_proposed_by, self.revocation_reason),
                 ended,
                 blocked_until: self.blocked_until,
+                consent_due_at: self.consent_due_at,
             },
             account: self.account_id,
             model: self.model_id,
@@ -98,7 +100,7 @@ pub async fn lock_grant(tx: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing where id = $1
          for update"#,
         id.uuid(),
@@ -116,7 +118,7 @@ pub async fn lock_unrevoked(tx: &mut PgConnection, holder: AccountId, model: Mod
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing where account_id = $1 and model_id = $2 and revoked_at is null
          for update"#,
         holder.uuid(),
@@ -135,7 +137,7 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing where account_id = $1
          order by granted_at desc, id desc
          limit $2"#,
@@ -155,7 +157,7 @@ pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing where id = $1"#,
         id.uuid(),
     )
@@ -173,7 +175,7 @@ pub async fn find_grants(db: &mut PgConnection, ids: &[GrantId]) -> Result<Vec<H
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing where id = any($1)"#,
         &ids,
     )
@@ -190,7 +192,7 @@ pub async fn grants_in_force(db: &mut PgConnection, now: Timestamp, before: Opti
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing
          where revoked_at is null and expires_at > $1 and ($2::uuid is null or id < $2)
          order by id desc
@@ -266,7 +268,7 @@ pub async fn revocations_proposed(db: &mut PgConnection, now: Timestamp, limit: 
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing
          where revocation_proposed_at is not null and revoked_at is null and expires_at > $1
          order by revocation_proposed_at, id
@@ -303,7 +305,7 @@ pub async fn in_force_for(
                 application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
          from grant_standing
          where model_id = $1 and revoked_at is null and expires_at > $2 and ($3::uuid is null or id > $3)
          order by id

@@ -6,6 +6,7 @@ mod application_row;
 mod attestation;
 mod block;
 mod case;
+mod consent;
 mod desk;
 mod digest;
 mod form;
@@ -23,6 +24,7 @@ pub(super) use application::{
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, insert_block, lift_block, lock_block};
 pub(super) use case::{case_file, set_checked};
+pub(super) use consent::{consents_due, insert_change, insert_consent, last_change};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, longest_waiting_for};
 pub(super) use form::{current_form, find_forms, insert_form};

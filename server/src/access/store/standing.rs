@@ -37,7 +37,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 g.granted_at as "granted_at?", g.expires_at as "expires_at?",
                 g.scopes as "scopes?", g.suspended_at, g.suspended_by as "suspended_by: AccountId", g.suspend_reason,
                 g.revocation_proposed_at, g.revocation_proposed_by as "revocation_proposed_by: AccountId", g.revocation_reason,
-                g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until,
+                g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until, g.consent_due_at,
                 a.id as "application_id?: ApplicationId", a.state as "state?",
                 b.expires_at as "bar_until?", b.reason as "bar_reason?"
          from unnest($2::uuid[]) asked(model_id)
@@ -77,6 +77,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 revoke_reason: row.revoke_reason,
                 attestation: row.attestation,
                 blocked_until: row.blocked_until,
+                consent_due_at: row.consent_due_at,
             }),
             _ => None,
         };
