@@ -68,6 +68,17 @@ pub struct Permit {
     pub grant: Option<GrantId>,
     /// Until when it holds.
     pub until: Option<Timestamp>,
+    /// What it is limited to, while an application waits.
+    pub trial: Option<Trial>,
+}
+
+/// What is left of the tokens that somebody may have in the playground while their application waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial {
+    /// So many may still be read and made together.
+    pub tokens_left: i64,
+    /// Whether a generation of theirs runs now, of which is not known yet what it takes.
+    pub is_busy: bool,
 }
 
 /// Where an account stands with a gated model that it has no grant for.
@@ -91,6 +102,8 @@ pub(super) struct Footing {
     pub(super) grant: Option<Grant>,
     pub(super) application: Option<LatestApplication>,
     pub(super) bar: Option<Bar>,
+    /// While the application waits and the model's rules allow it: what is left to try it with, which may be nothing.
+    pub(super) trial: Option<Trial>,
 }
 
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
@@ -178,7 +191,24 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         }
         None => without_access(model, footing.application, None, now),
     };
-    Verdict::Refused(refusal)
+    match footing.trial {
+        Some(trial) if action == Action::Try && is_open(footing) && trial.tokens_left > 0 => {
+            Verdict::Allowed(Permit { grant: None, until: None, trial: Some(trial) })
+        }
+        Some(_) if action == Action::Try && is_open(footing) => Verdict::Refused(trial_used(refusal)),
+        Some(_) | None => Verdict::Refused(refusal),
+    }
+}
+
+/// Whether nothing but a decision is missing: no grant runs that somebody has stopped, or that is for other uses.
+fn is_open(footing: &Footing) -> bool {
+    let waits = matches!(footing.application, Some(LatestApplication::Submitted(_) | LatestApplication::ChangesRequested(_)));
+    waits && !footing.grant.as_ref().is_some_and(|grant| grant.ended.is_none() && grant.stopped().is_some())
+}
+
+fn trial_used(pending: Refusal) -> Refusal {
+    let message = format!("{} You have used the tokens that you may try it with until then.", pending.message);
+    Refusal { code: "trial_used", message, ..pending }
 }
 
 /// What is said to somebody whose grant, if they ever had one, is over.
@@ -256,7 +286,7 @@ fn suspended(name: &str, grant: &Grant) -> Refusal {
 }
 
 fn allowed(grant: Option<&Grant>) -> Verdict {
-    Verdict::Allowed(Permit { grant: grant.map(|grant| grant.id), until: grant.map(|grant| grant.expires_at) })
+    Verdict::Allowed(Permit { grant: grant.map(|grant| grant.id), until: grant.map(|grant| grant.expires_at), trial: None })
 }
 
 /// What is said to a token that opens nothing, whatever it was shown for.

@@ -62,7 +62,7 @@ mod waits;
 pub use answers::Answers;
 pub use application::Application;
 pub use apply::{Sent, appeal, save_draft, submit, withdraw};
-pub use authorize::{Action, Permit, Verdict, authorize, authorize_each, bad_token, permit_with};
+pub use authorize::{Action, Permit, Trial, Verdict, authorize, authorize_each, bad_token, permit_with};
 pub use block::{BLOCK_LIFE_MAX, Block};
 pub use check::Attestation;
 pub use close::{DELETED, close};

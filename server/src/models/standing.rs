@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use crate::access::{self, Action, Verdict};
+use crate::access::{self, Action, Permit, Verdict};
 use crate::accounts::Visitor;
 use crate::catalog::{Gate, Model};
 use crate::clock::Timestamp;
@@ -37,6 +37,12 @@ pub(super) async fn standing(db: &mut PgConnection, visitor: &Visitor, model: &M
             },
             next: None,
         },
-        Verdict::Refused(refusal) => Standing { allowed: false, message: refusal.message, next: refusal.mend },
+        Verdict::Refused(refusal) => {
+            let mut message = refusal.message;
+            if let Verdict::Allowed(Permit { trial: Some(trial), .. }) = access::authorize(db, visitor, model, Action::Try, now).await? {
+                message += &format!(" Until then you may try it in the playground, with {} tokens.", trial.tokens_left);
+            }
+            Standing { allowed: false, message, next: refusal.mend }
+        }
     })
 }

@@ -58,6 +58,7 @@ struct PlaygroundPage {
     frame: Frame,
     form: PlaygroundForm,
     models: Vec<Model>,
+    trials: Vec<(Model, i64)>,
     refused: Vec<(Model, Refusal)>,
     continued: Option<Continued>,
     problem: Option<String>,
@@ -69,13 +70,13 @@ struct PlaygroundPage {
 
 impl PlaygroundPage {
     async fn of(portal: &Portal, visitor: &Visitor, frame: Frame, mut form: PlaygroundForm) -> Result<Self, Error> {
-        let Usable { models, refused } = usable::models(portal, visitor, Action::Try).await?;
+        let Usable { models, trials, refused } = usable::models(portal, visitor, Action::Try).await?;
         if let (true, Some(first)) = (form.model.is_empty(), models.first()) {
             form.model = first.full_name();
         }
         let templates = code::templates(portal.config.public_url.as_str().trim_end_matches('/'));
         let (curl, python) = (templates.curl_of(&form), templates.python_of(&form));
-        Ok(Self { frame, form, models, refused, continued: None, problem: None, faults: vec![], curl, python, templates })
+        Ok(Self { frame, form, models, trials, refused, continued: None, problem: None, faults: vec![], curl, python, templates })
     }
 
     fn fault(&self, field: &str) -> Option<&str> {

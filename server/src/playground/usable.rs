@@ -13,6 +13,8 @@ const MODELS_MAX: i64 = 500;
 pub(super) struct Usable {
     /// Those they may use, by name.
     pub(super) models: Vec<Model>,
+    /// How much is left of those they may only try, while an application waits.
+    pub(super) trials: Vec<(Model, i64)>,
     /// Those they may not, each with what is missing.
     pub(super) refused: Vec<(Model, Refusal)>,
 }
@@ -23,10 +25,13 @@ pub(super) async fn models(portal: &Portal, visitor: &Visitor, action: Action) -
     let now = portal.clock.now();
     let models = catalog::list_models(&mut db, "", None, MODELS_MAX).await?;
     let verdicts = authorize_each(&mut db, visitor, &models, action, now).await?;
-    let mut usable = Usable { models: Vec::new(), refused: Vec::new() };
+    let mut usable = Usable { models: Vec::new(), trials: Vec::new(), refused: Vec::new() };
     for (model, verdict) in models.into_iter().zip(verdicts) {
         match verdict {
-            Verdict::Allowed(_) => usable.models.push(model),
+            Verdict::Allowed(permit) => {
+                usable.trials.extend(permit.trial.map(|trial| (model.clone(), trial.tokens_left)));
+                usable.models.push(model);
+            }
             Verdict::Refused(refusal) => usable.refused.push((model, refusal)),
         }
     }

@@ -1,6 +1,7 @@
 //! Trying a model: by page and by program, with the demo model through the real engine.
 
 mod company;
+mod trial;
 
 use std::path::Path;
 use std::time::Duration;

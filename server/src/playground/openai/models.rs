@@ -21,7 +21,7 @@ pub(super) fn by_token(visitor: Visitor) -> Result<Visitor, Error> {
 
 /// The models the visitor may use. Errors: what is wrong with the token, if it opens none at all because of itself.
 pub(super) async fn list(portal: &Portal, visitor: &Visitor) -> Result<Vec<Model>, Error> {
-    let Usable { models, refused } = usable::models(portal, visitor, Action::Generate).await?;
+    let Usable { models, refused, .. } = usable::models(portal, visitor, Action::Generate).await?;
     match refused.into_iter().find(|(_, refusal)| refusal.code.starts_with("token_")) {
         Some((_, about_the_token)) => Err(about_the_token.into()),
         None => Ok(models),
