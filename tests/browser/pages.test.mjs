@@ -406,6 +406,91 @@ test("a draft is looked at, published and discarded", async () => {
   assertCalm(admin, /422/);
 });
 
+test("a grant near its end: asked about, renewed, its licence changed, and given back", async () => {
+  const nina = await known("nina@canal.example", "Nina");
+  await portal.sluice(["grant", "add", "nina@canal.example", GATED_MODEL, "--days", "40", "--reason", "replication, agreed by mail"]);
+  await nina.goto("/applications");
+  await nina.getByRole("link", { name: /^See your access/ }).first().click();
+  await look(nina, "grant");
+  const grant = new URL(nina.url()).pathname;
+  await nina.getByLabel("What you used it for").fill("Too little.");
+  await nina.getByRole("button", { name: "Ask for a renewal" }).click();
+  await nina.locator("[aria-invalid=true]").first().waitFor();
+  await look(nina, "grant-faults");
+  await nina.getByLabel("What you used it for").fill("We counted how many lines of verse each model repeats, and found that the small ones repeat few. A second round follows.");
+  await nina.getByLabel("Publications").fill("Verse by heart, https://doi.org/10.1000/182\nA note on counting lines");
+  await nina.getByRole("button", { name: "Ask for a renewal" }).click();
+  await nina.getByRole("status").waitFor();
+  await look(nina, "grant-renewal-waits");
+
+  await visit(grace, "/review/renewals", "renewals");
+  await grace.getByRole("link", { name: "Nina" }).click();
+  await look(grace, "renewal");
+  await grace.getByRole("button", { name: "Decline the renewal" }).click();
+  await grace.locator("[aria-invalid=true]").first().waitFor();
+  await look(grace, "renewal-faults");
+  await grace.getByRole("button", { name: "Renew access" }).click();
+  await grace.getByRole("status").waitFor();
+  await look(grace, "renewal-approved");
+  await visit(grace, "/review/renewals", "renewals-empty");
+  await visit(nina, grant, "grant-renewed");
+
+  await admin.goto("/admin/models");
+  await admin.getByRole("link", { name: `Releases of ${GATED_MODEL}`, exact: true }).click();
+  await admin.getByLabel("Tokens to try it with").fill("many");
+  await admin.getByRole("button", { name: "Save the rules" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-rules-faults");
+  await admin.getByLabel("Tokens to try it with").fill("200");
+  await admin.getByRole("checkbox", { name: /Revoking takes two people/ }).check();
+  await admin.getByRole("button", { name: "Save the rules" }).click();
+  await admin.getByRole("status").waitFor();
+  await admin.getByLabel("Days to agree").fill("0");
+  await admin.getByRole("button", { name: "Ask holders to agree" }).click();
+  await admin.getByRole("status").waitFor();
+  await look(admin, "admin-rules");
+  await visit(nina, `/${GATED_MODEL}`, "model-consent-needed");
+  await visit(nina, grant, "grant-consent-needed");
+  await nina.getByRole("link", { name: "Read and agree" }).click();
+  await look(nina, "consent");
+  await nina.getByRole("checkbox").first().check();
+  await nina.getByRole("button", { name: "Agree to the licence" }).click();
+  await nina.locator("[aria-invalid=true]").first().waitFor();
+  await look(nina, "consent-faults");
+  for (const box of await nina.getByRole("checkbox").all()) await box.check();
+  await nina.getByRole("button", { name: "Agree to the licence" }).click();
+  await nina.getByRole("status").waitFor();
+  await visit(nina, `${grant}/consent`, "consent-given");
+
+  await admin.goto(grant.replace("/grants/", "/admin/grants/"));
+  await look(admin, "admin-grant-two");
+  await admin.getByLabel("Reason for revoking").fill("The weights were seen on a public server.");
+  await admin.getByRole("button", { name: "Propose to revoke" }).click();
+  await admin.getByRole("status").waitFor();
+  await look(admin, "admin-grant-proposed");
+  await visit(grace, grant.replace("/grants/", "/admin/grants/"), "grant-to-confirm");
+  await grace.getByRole("button", { name: "Reject the proposal" }).click();
+  await grace.getByRole("status").waitFor();
+
+  const tom = await known("tom@canal.example", "Tom");
+  await apply(tom, GATED_MODEL);
+  await visit(tom, `/${GATED_MODEL}`, "model-trial");
+  await visit(tom, "/playground", "playground-trial");
+
+  await nina.goto(grant);
+  await nina.getByRole("button", { name: "Close my access" }).click();
+  await nina.locator("[aria-invalid=true]").waitFor();
+  await look(nina, "grant-close-faults");
+  await nina.getByRole("checkbox", { name: /I have deleted every copy/ }).check();
+  await nina.getByRole("button", { name: "Close my access" }).click();
+  await nina.getByRole("status").waitFor();
+  await look(nina, "grant-closed");
+  assertCalm(nina, /422/);
+  assertCalm(admin, /422/);
+  assertCalm(grace, /409|422/);
+  assertCalm(tom);
+});
+
 // What `hf auth login` asks for, and the page it would have somebody open.
 async function deviceCodes() {
   const form = new URLSearchParams({ client_id: "26be6b09-91c5-47da-9861-d2d2bb7a7e36", scope: "download api" });

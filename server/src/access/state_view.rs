@@ -58,6 +58,8 @@ pub(super) struct GrantView {
     pub(super) badge: Badge,
     pub(super) told: String,
     pub(super) holds: bool,
+    /// Whether its time is over, so that somebody may apply again.
+    pub(super) is_over: bool,
 }
 
 impl GrantView {
@@ -66,7 +68,15 @@ impl GrantView {
         let grant = &held.grant;
         let StandingWords { badge: word, class, told } = standing_words(grant, now);
         let badge = Badge { word: word.into(), class };
-        Self { id: grant.id, model, model_path, badge, told, holds: grant.standing(now) == Standing::Holds }
+        Self {
+            id: grant.id,
+            model,
+            model_path,
+            badge,
+            told,
+            holds: grant.standing(now) == Standing::Holds,
+            is_over: !grant.standing(now).is_running(),
+        }
     }
 }
 
