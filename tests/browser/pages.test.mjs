@@ -491,6 +491,55 @@ test("a grant near its end: asked about, renewed, its licence changed, and given
   assertCalm(tom);
 });
 
+test("the form of a model is edited, compared and published", async () => {
+  await admin.goto("/admin/models");
+  await admin.getByRole("link", { name: `Form of ${LONG_MODEL}` }).click();
+  await look(admin, "admin-form");
+  const form = new URL(admin.url()).pathname;
+  await admin.getByRole("button", { name: "Edit a copy" }).click();
+  await admin.getByRole("status").filter({ hasText: "This is your draft" }).waitFor();
+  await look(admin, "admin-form-draft");
+  await visit(admin, `${form}/compare`, "admin-form-no-change");
+  await visit(admin, `${form}/new/questions?section=project`, "admin-form-new-question");
+  await admin.getByRole("button", { name: "Save in the draft" }).click();
+  await admin.locator("[aria-invalid=true]").first().waitFor();
+  await look(admin, "admin-form-question-faults");
+  await admin.getByLabel("Label").fill("How many people work in your group, those without a contract and visitors of more than a month included?");
+  await admin.getByLabel("Kind of answer").selectOption("choice");
+  await admin.getByLabel("For a list: its values").fill("Up to 5\nmany: More than that");
+  await admin.getByLabel("Has to be answered").selectOption("when");
+  await admin.getByLabel("Which answer", { exact: true }).selectOption("role");
+  await admin.getByLabel("Is one of").fill("academic, postdoc");
+  await look(admin, "admin-form-question-choice");
+  await admin.getByRole("button", { name: "Save in the draft" }).click();
+  await admin.getByRole("status").filter({ hasText: "Saved in the draft" }).waitFor();
+  await admin.getByRole("button", { name: "Remove Department or group" }).click();
+  await admin.getByRole("button", { name: "Up In plain words" }).click();
+  await visit(admin, `${form}/questions/role`, "admin-form-question");
+  await admin.getByLabel("For a list: its values").fill("wizard: Wizard");
+  await admin.getByRole("button", { name: "Save in the draft" }).click();
+  await admin.getByRole("heading", { name: "What stands in the way of publishing" }).waitFor();
+  await look(admin, "admin-form-in-the-way");
+  await visit(admin, `${form}/compare`, "admin-form-compare-in-the-way");
+  await visit(admin, `${form}/sections/you`, "admin-form-section");
+  await visit(admin, `${form}/new/clauses`, "admin-form-new-clause");
+  await visit(admin, `${form}/preview`, "admin-form-preview");
+  await visit(admin, `${form}/json`, "admin-form-json");
+  await admin.getByLabel("JSON").fill("{}");
+  await admin.getByRole("button", { name: "Put in place of the draft" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-form-json-faults");
+  await admin.goto(`${form}/questions/role`);
+  await admin.getByLabel("For a list: its values").fill("academic: Academic staff\ngraduate_student: Graduate student\nundergraduate: Undergraduate student\npostdoc: Postdoctoral researcher");
+  await admin.getByRole("button", { name: "Save in the draft" }).click();
+  await visit(admin, `${form}/compare`, "admin-form-compare");
+  await admin.getByRole("button", { name: "Publish version 1" }).click();
+  await admin.getByRole("status").filter({ hasText: "Published" }).waitFor();
+  await look(admin, "admin-form-published");
+  await visit(admin, `${form}/versions/0`, "admin-form-version");
+  assertCalm(admin, /422/);
+});
+
 // What `hf auth login` asks for, and the page it would have somebody open.
 async function deviceCodes() {
   const form = new URLSearchParams({ client_id: "26be6b09-91c5-47da-9861-d2d2bb7a7e36", scope: "download api" });
@@ -524,7 +573,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.(csv|jsonl)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl|json)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

@@ -13,6 +13,7 @@ mod delivery;
 mod device;
 mod download;
 mod drafts;
+mod forms;
 mod gated;
 mod generate;
 mod grants;

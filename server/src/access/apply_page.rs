@@ -9,7 +9,7 @@ use super::answers_view::Answered;
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::{form, forms};
-use crate::accounts::SignedIn;
+use crate::accounts::{Account, SignedIn};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_limited, page_with_faults};
@@ -30,6 +30,8 @@ struct ApplyPage {
     action: String,
     form: FormView,
     form_sha256: String,
+    /// Where it only shows how a form would look.
+    preview: Option<Preview>,
     /// Whether the answers were written on another form, and what of them has no place on this one.
     is_moved: bool,
     left_over: Vec<Answered>,
@@ -80,7 +82,7 @@ pub(super) async fn apply_page(
     let model = model_of(&portal, &path).await?;
     let name = model.full_name();
     let no_form = match apply::open(&portal, by.account.id, &model).await? {
-        Opening::Form(prefill) => return page(&form_page(&portal, frame, &by, &model, prefill, &[]).await?),
+        Opening::Form(prefill) => return page(&form_page(&portal, frame, &by.account, &model, prefill, &[]).await?),
         Opening::NotNeeded => NoFormPage {
             frame,
             title: format!("{name} is open"),
@@ -119,7 +121,7 @@ pub(super) async fn apply_page(
 async fn form_page(
     portal: &Portal,
     frame: Frame,
-    by: &SignedIn,
+    by: &Account,
     model: &Model,
     prefill: Prefill,
     faults: &[FieldError],
@@ -132,12 +134,13 @@ async fn form_page(
     };
     Ok(ApplyPage {
         frame,
-        name: by.account.name.clone(),
-        email: by.account.email.to_string(),
+        name: by.name.clone(),
+        email: by.email.to_string(),
         model: model.full_name(),
         action: format!("{}/apply", model.path()),
         form: FormView::new(&filled.form, &filled.answers, faults),
         form_sha256: filled.form.sha256().to_owned(),
+        preview: None,
         is_moved: filled.is_moved && faults.is_empty(),
         left_over: filled.left_over,
         licence,
@@ -152,6 +155,26 @@ async fn form_page(
             fields: changes.fields,
         }),
     })
+}
+
+/// What is said above a form that is looked at, and where the way back leads.
+pub(super) struct Preview {
+    pub(super) told: String,
+    pub(super) back: String,
+}
+
+/// The page as applicants would see it under this form, from which nothing can be sent.
+pub(super) async fn preview_page(
+    portal: &Portal,
+    frame: Frame,
+    by: &Account,
+    model: &Model,
+    form: &form::Form,
+    preview: Preview,
+) -> Result<impl Template, Error> {
+    let page = form_page(portal, frame, by, model, Prefill::default(), &[]).await?;
+    let answers = Prefill::default().answers;
+    Ok(ApplyPage { form: FormView::new(form, &answers, &[]), form_sha256: form.sha256().to_owned(), preview: Some(preview), ..page })
 }
 
 pub(super) async fn submit(
@@ -173,7 +196,7 @@ pub(super) async fn submit(
                 Opening::Form(kept) => Prefill { answers: apply::as_agreed_under(answers, &model), ..kept },
                 _ => Prefill { answers: apply::as_agreed_under(answers, &model), ..Prefill::default() },
             };
-            page_with_faults(&form_page(&portal, frame, &by, &model, prefill, &faults).await?)
+            page_with_faults(&form_page(&portal, frame, &by.account, &model, prefill, &faults).await?)
         }
         Err(Error::Limited { retry_after_s }) => page_limited(&too_often(frame, &model, retry_after_s), retry_after_s),
         Err(other) => Err(other),

@@ -189,7 +189,7 @@ mod tests {
             (vec![listed("A b", "A")], "hold “A b”, and a value is small letters"),
             (vec![listed("", "A")], "a value is small letters"),
             (vec![listed("a", "")], "hold a label that is needed"),
-            ((0..61).map(|number| listed(&format!("v{number}"), &format!("V{number}"))).collect(), "are 61 values; at most 60"),
+            ((0..61).map(|number| listed(&format!("v{number}"), &format!("V{number}"))).collect(), "are too many: 61, and at most 60"),
         ] {
             refused(&with(question("more", Kind::Ticks { of }, Need::Optional)), told_of);
         }

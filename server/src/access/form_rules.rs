@@ -20,7 +20,8 @@ const ANSWERS_CHARS_MAX: usize = 30_000;
 /// What an address of a mailbox or a page may hold, in characters.
 const ADDRESS_CHARS: usize = 500;
 /// Names on the page that are the portal's own.
-const RESERVED: &[&str] = &["csrf", "draft", "faults", FORM_SHOWN, "id", "licence", LICENCE_SHOWN, "main", "seen", "state", "version"];
+const RESERVED: &[&str] =
+    &["asked", "autosave", "csrf", "draft", "faults", FORM_SHOWN, "id", "licence", LICENCE_SHOWN, "main", "seen", "state", "version"];
 
 /// A rule that a layout breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,20 +110,20 @@ fn taken(name: &str) -> String {
 
 /// Counted first, so that a form of ten thousand questions is one fault and not ten thousand.
 fn counts(layout: &Layout) -> Vec<Fault> {
-    let counted = |part, count: usize, max: usize, what: &str| {
-        (count > max).then(|| Fault { place: Place::Form, part, message: format!("are {count} {what}; at most {max} fit") })
+    let counted = |part, count: usize, max: usize| {
+        (count > max).then(|| Fault { place: Place::Form, part, message: format!("are too many: {count}, and at most {max} fit") })
     };
     let lists = layout.fields().filter_map(|field| match &field.kind {
         Kind::Choice { of } | Kind::Ticks { of } if of.len() > VALUES_MAX => {
-            let message = format!("are {} values; at most {VALUES_MAX} fit", of.len());
+            let message = format!("are too many: {}, and at most {VALUES_MAX} fit", of.len());
             Some(Fault { place: Place::Question(field.name.clone()), part: "values", message })
         }
         _ => None,
     });
     [
-        counted("sections", layout.sections.len(), SECTIONS_MAX, "sections"),
-        counted("questions", layout.fields().count(), QUESTIONS_MAX, "questions"),
-        counted("clauses", layout.clauses.len(), CLAUSES_MAX, "clauses"),
+        counted("sections", layout.sections.len(), SECTIONS_MAX),
+        counted("questions", layout.fields().count(), QUESTIONS_MAX),
+        counted("clauses", layout.clauses.len(), CLAUSES_MAX),
     ]
     .into_iter()
     .flatten()
@@ -270,7 +271,7 @@ pub(super) mod tests {
     fn ten_thousand_questions_are_one_fault() {
         let mut layout = built_in();
         layout.sections[0].fields = (0..10_000).map(|number| question(&format!("q{number}"), Kind::Url, Need::Optional)).collect();
-        refused(&layout, "at most 100 fit");
+        refused(&layout, "are too many: 10022, and at most 100 fit");
     }
 
     #[test]

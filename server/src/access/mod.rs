@@ -24,6 +24,7 @@ mod country;
 mod decline;
 mod difference;
 mod digest;
+mod editor;
 mod evidence;
 mod form;
 mod form_parts;

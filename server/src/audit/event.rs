@@ -147,6 +147,11 @@ pub enum Event {
         application: ApplicationId,
         code: &'static str,
     },
+    FormPublished {
+        model: ModelId,
+        from: String,
+        to: String,
+    },
     GrantMade {
         grant: GrantId,
         account: AccountId,
@@ -268,6 +273,7 @@ impl Event {
             Event::DecisionUndone { .. } => "application.decision_undone",
             Event::ApplicationApproved { .. } => "application.approved",
             Event::ApplicationDeclined { .. } => "application.declined",
+            Event::FormPublished { .. } => "form.published",
             Event::GrantMade { .. } => "grant.made",
             Event::GrantRevoked { .. } => "grant.revoked",
             Event::PolicyChanged { .. } => "model.policy_changed",
@@ -306,6 +312,7 @@ impl Event {
             Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
             Event::ModelOffered { model, .. }
             | Event::GateChanged { model, .. }
+            | Event::FormPublished { model, .. }
             | Event::ReleaseDrafted { model, .. }
             | Event::DraftDiscarded { model, .. }
             | Event::ReleasePublished { model, .. }
@@ -384,6 +391,7 @@ impl Event {
             Event::CommentWritten { lane, .. } => json!({ "lane": lane }),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
             Event::ApplicationDeclined { code, .. } => json!({ "code": code }),
+            Event::FormPublished { from, to, .. } => json!({ "from": from, "to": to }),
             Event::GrantMade { account, model, scopes, days, reason, .. } => {
                 json!({ "account": account, "model": model, "scopes": scopes, "days": days, "reason": reason })
             }

@@ -5,8 +5,20 @@ use sqlx::types::Json;
 
 use super::super::form::{Form, Layout};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, OnConstraint};
 use crate::ids::{AccountId, ModelId};
+
+/// A form that was published for a model.
+pub struct FormVersion {
+    /// One for the first, and so on.
+    pub version: i32,
+    /// Its name.
+    pub form_sha256: String,
+    /// When it was published.
+    pub since: Timestamp,
+    /// By whom.
+    pub published_by: AccountId,
+}
 
 /// The forms of these names; those that there are.
 pub async fn find_forms(db: &mut PgConnection, names: &[String]) -> Result<Vec<Form>, Error> {
@@ -41,5 +53,35 @@ pub async fn insert_form(tx: &mut PgConnection, form: &Form, by: Option<AccountI
     )
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Every form that was published for a model, the newest first.
+pub async fn form_versions(db: &mut PgConnection, model: ModelId) -> Result<Vec<FormVersion>, Error> {
+    let versions = sqlx::query_as!(
+        FormVersion,
+        r#"select version, form_sha256, since, published_by as "published_by: AccountId"
+         from model_form where model_id = $1
+         order by version desc"#,
+        model.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(versions)
+}
+
+/// Lets a model ask a form from now on. Errors: `Conflict` if another was published at the same moment (model_form_pk).
+pub async fn insert_form_version(tx: &mut PgConnection, model: ModelId, version: &FormVersion) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into model_form (model_id, version, form_sha256, since, published_by) values ($1, $2, $3, $4, $5)",
+        model.uuid(),
+        version.version,
+        version.form_sha256,
+        version.since,
+        version.published_by.uuid(),
+    )
+    .execute(tx)
+    .await
+    .on_constraint("model_form_pk", Error::Conflict("another form was published at the same moment; nothing was changed".into()))?;
     Ok(())
 }

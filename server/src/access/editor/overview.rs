@@ -1,0 +1,129 @@
+//! The page of a model's form: what is asked now, the draft of the next one, and every form before.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use askama::Template;
+use serde::Deserialize;
+
+use super::super::forms;
+use super::super::store;
+use super::draft;
+use super::view::LayoutView;
+use crate::accounts::{self, Account, Admin};
+use crate::catalog::{self, Gate, Model};
+use crate::error::Error;
+use crate::http::page::page;
+use crate::http::{Form, Frame, see_other, when};
+use crate::ids::{AccountId, ModelId};
+use crate::portal::Portal;
+
+#[derive(Template)]
+#[template(path = "admin/form.html")]
+struct FormPage {
+    frame: Frame,
+    model: Model,
+    base: String,
+    layout: LayoutView,
+    draft: Option<DraftRow>,
+    versions: Vec<VersionRow>,
+}
+
+/// What is told about a draft.
+struct DraftRow {
+    edition: i64,
+    at: String,
+    by: String,
+}
+
+/// A form that was published, or the built-in one.
+struct VersionRow {
+    version: i32,
+    short: String,
+    sha256: String,
+    since: String,
+    by: String,
+    is_current: bool,
+}
+
+impl FormPage {
+    fn current(&self) -> &VersionRow {
+        // The built-in form is always among them.
+        self.versions.iter().find(|row| row.is_current).unwrap_or(&self.versions[0])
+    }
+}
+
+/// The address of a model's form.
+pub(super) fn base(model: ModelId) -> String {
+    format!("/admin/models/{model}/form")
+}
+
+/// `GET /admin/models/{id}/form`
+pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model_by_id(&mut db, *id).await?;
+    let versions = store::form_versions(&mut db, *id).await?;
+    let draft = store::find_form_draft(&mut db, *id).await?;
+    let who: Vec<AccountId> =
+        versions.iter().map(|version| version.published_by).chain(draft.as_ref().map(|draft| draft.updated_by)).collect();
+    let people = accounts::find_accounts(&mut db, &who).await?;
+    let layout = match &draft {
+        Some(draft) => LayoutView::new(&draft.layout),
+        None => LayoutView::new(forms::current(&mut db, *id).await?.layout()),
+    };
+    let built_in = super::super::form::Form::built_in();
+    let first = VersionRow {
+        version: 0,
+        short: built_in.sha256()[..12].to_owned(),
+        sha256: built_in.sha256().to_owned(),
+        since: String::new(),
+        by: "comes with the portal".into(),
+        is_current: versions.is_empty(),
+    };
+    let rows = versions.iter().enumerate().map(|(place, version)| VersionRow {
+        version: version.version,
+        short: version.form_sha256[..12].to_owned(),
+        sha256: version.form_sha256.clone(),
+        since: when::minute(version.since),
+        by: name_of(&people, version.published_by),
+        is_current: place == 0,
+    });
+    page(&FormPage {
+        frame,
+        base: base(*id),
+        layout,
+        draft: draft.map(|draft| DraftRow {
+            edition: draft.edition,
+            at: when::minute(draft.updated_at),
+            by: name_of(&people, draft.updated_by),
+        }),
+        versions: rows.chain([first]).collect(),
+        model,
+    })
+}
+
+fn name_of(people: &[Account], id: AccountId) -> String {
+    people.iter().find(|account| account.id == id).map_or_else(|| "a removed account".into(), |account| account.name.clone())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Start {
+    version: i32,
+}
+
+/// `POST /admin/models/{id}/form/start`
+pub(super) async fn start(portal: Data<Portal>, by: Admin, id: Path<ModelId>, Form(sent): Form<Start>) -> Result<HttpResponse, Error> {
+    catalog::find_model_by_id(&mut *portal.db.acquire().await?, *id).await?;
+    draft::start(&portal, &by, *id, sent.version).await?;
+    Ok(see_other(&base(*id), Some("This is your draft. Applicants see nothing of it until you publish it.")))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Seen {
+    pub(super) edition: i64,
+}
+
+/// `POST /admin/models/{id}/form/discard`
+pub(super) async fn discard(portal: Data<Portal>, _: Admin, id: Path<ModelId>, Form(seen): Form<Seen>) -> Result<HttpResponse, Error> {
+    draft::discard(&portal, *id, seen.edition).await?;
+    Ok(see_other(&base(*id), Some("The draft was discarded. Applicants are asked what they were asked before.")))
+}

@@ -1,0 +1,121 @@
+//! From a draft to the form that is asked: looked at as applicants will see it, compared with what is asked now, published.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use askama::Template;
+
+use super::super::apply_page::{Preview, preview_page};
+use super::super::form::Form as ApplicationForm;
+use super::super::forms;
+use super::super::store::{self, Affected, FormVersion};
+use super::compare::{self, Change};
+use super::draft;
+use super::overview::{Seen, base};
+use super::view::LayoutView;
+use crate::accounts::{self, Admin};
+use crate::audit::{self, Event};
+use crate::catalog::{self, Model};
+use crate::error::Error;
+use crate::http::page::page;
+use crate::http::{Form, Frame, see_other};
+use crate::ids::ModelId;
+use crate::portal::Portal;
+
+/// How many of the applications that keep their form are named.
+const WAITING_MAX: i64 = 50;
+
+/// `GET /admin/models/{id}/form/preview`: the apply page, drawn from the draft.
+pub(super) async fn preview(portal: Data<Portal>, frame: Frame, by: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model_by_id(&mut db, *id).await?;
+    let draft = draft::existing(&mut db, *id).await?;
+    drop(db);
+    let told = Preview { told: "This is how applicants would see your draft. Nothing can be sent from here.".into(), back: base(*id) };
+    // Drawn even where it breaks rules, so that it can be seen what is wrong.
+    page(&preview_page(&portal, frame, &by.0, &model, &ApplicationForm::unchecked(draft.layout), told).await?)
+}
+
+/// `GET /admin/models/{id}/form/versions/{version}`: the apply page, drawn from a form that was published.
+pub(super) async fn version(portal: Data<Portal>, frame: Frame, by: Admin, path: Path<(ModelId, i32)>) -> Result<HttpResponse, Error> {
+    let (id, version) = path.into_inner();
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model_by_id(&mut db, id).await?;
+    let form = draft::published(&mut db, id, version).await?;
+    drop(db);
+    let which = if version == 0 { "the built-in form".to_owned() } else { format!("version {version} of the form") };
+    let told = format!("This is {which}, as applicants see it. Its SHA-256 is {}. Nothing can be sent from here.", form.sha256());
+    page(&preview_page(&portal, frame, &by.0, &model, &form, Preview { told, back: base(id) }).await?)
+}
+
+#[derive(Template)]
+#[template(path = "admin/form_compare.html")]
+struct ComparePage {
+    frame: Frame,
+    model: Model,
+    base: String,
+    edition: i64,
+    changes: Vec<Change>,
+    layout: LayoutView,
+    affected: Affected,
+    /// Who waits, and where the case is.
+    waiting: Vec<(String, String)>,
+    /// What the version would be called.
+    next: i32,
+}
+
+/// `GET /admin/models/{id}/form/compare`
+pub(super) async fn compare(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let model = catalog::find_model_by_id(&mut db, *id).await?;
+    let draft = draft::existing(&mut db, *id).await?;
+    let current = forms::current(&mut db, *id).await?;
+    let affected = store::affected_by_form(&mut db, *id, &compare::names_left(current.layout(), &draft.layout)).await?;
+    let waiting = store::waiting_for_model(&mut db, *id, WAITING_MAX).await?;
+    let people = accounts::find_accounts(&mut db, &waiting.iter().map(|(_, applicant)| *applicant).collect::<Vec<_>>()).await?;
+    let name =
+        |id| people.iter().find(|account| account.id == id).map_or_else(|| "a removed account".into(), |account| account.name.clone());
+    let version = draft::current_version(&mut db, *id).await?;
+    page(&ComparePage {
+        frame,
+        model,
+        base: base(*id),
+        edition: draft.edition,
+        changes: compare::changes(current.layout(), &draft.layout),
+        layout: LayoutView::new(&draft.layout),
+        affected,
+        waiting: waiting.into_iter().map(|(id, applicant)| (name(applicant), format!("/review/{id}"))).collect(),
+        next: version.map_or(1, |version| version.version + 1),
+    })
+}
+
+/// `POST /admin/models/{id}/form/publish`
+pub(super) async fn publish(portal: Data<Portal>, by: Admin, id: Path<ModelId>, Form(seen): Form<Seen>) -> Result<HttpResponse, Error> {
+    let version = make_current(&portal, &by, *id, seen.edition).await?;
+    Ok(see_other(&base(*id), Some(&format!("Published. Whoever applies from now on answers version {version}."))))
+}
+
+/// Lets the model ask its draft from now on: a new version, on record. Errors: `Conflict` if the draft is not as it was seen, breaks
+/// rules, or asks what is asked already.
+async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64) -> Result<i32, Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let draft = draft::lock(&mut tx, id, edition).await?;
+    let form = ApplicationForm::new(draft.layout).map_err(|faults| {
+        let many = if faults.len() == 1 { "1 thing stands".to_owned() } else { format!("{} things stand", faults.len()) };
+        Error::Conflict(format!("{many} in the way of publishing; the form’s page names them").into())
+    })?;
+    let from = forms::current(&mut tx, id).await?;
+    if from == form {
+        return Err(Error::Conflict("the draft asks what is asked already; nothing was changed".into()));
+    }
+    let last = draft::current_version(&mut tx, id).await?.map_or(0, |version| version.version);
+    let to = form.sha256().to_owned();
+    let version = FormVersion { version: last + 1, form_sha256: to.clone(), since: now, published_by: by.0.id };
+    store::insert_form(&mut tx, &form, Some(by.0.id), now).await?;
+    store::insert_form_version(&mut tx, id, &version).await?;
+    store::delete_form_draft(&mut tx, id).await?;
+    let event = Event::FormPublished { model: id, from: from.sha256().to_owned(), to };
+    audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    tx.commit().await?;
+    Ok(version.version)
+}
