@@ -91,6 +91,16 @@ def test_ours_verifies_the_reference_tools(model, keys, tmp_path):
     assert len(lines) == 5, "an empty file has no ranges"
 
 
+def test_ours_verifies_the_reference_tools_over_p384(model, tmp_path):
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    run("openssl", "ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", private)
+    run("openssl", "ec", "-in", private, "-pubout", "-out", public)
+    run(TOOLS / "model_signing", "sign", "key", "--private_key", private, "--signature", tmp_path / "model.sig", model)
+    assert len(run(OURS, "verify", public, tmp_path / "model.sig").splitlines()) == 4
+    change_a_bit(tmp_path / "model.sig", (tmp_path / "model.sig").read_text().index('"payload":') + 40)
+    run(OURS, "verify", public, tmp_path / "model.sig", status=1)
+
+
 def test_the_same_bundle_is_refused_by_both(model, keys, tmp_path):
     private, public = keys
     bundle, other = tmp_path / "model.sig", tmp_path / "other.pem"

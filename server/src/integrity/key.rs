@@ -1,23 +1,60 @@
-//! Keys that sign releases: ECDSA over P-256 with SHA-256, which every OpenSSF verifier knows.
+//! Keys that sign releases: ECDSA over P-256 with SHA-256, which every OpenSSF verifier knows. Signatures of others may be over P-384, too.
 
 use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1, EcdsaKeyPair, EcdsaVerificationAlgorithm, KeyPair,
+    UnparsedPublicKey,
+};
 
 use super::digest::sha256_hex;
 
 /// What our keys are called in `sluice-keys.json`.
 pub const ALGORITHM: &str = "ecdsa-p256-sha256";
 
-/// The start of a SubjectPublicKeyInfo of P-256 (RFC 5480): id-ecPublicKey, prime256v1, a bit string of 66 bytes. The point follows.
-const SPKI_PREFIX: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01,
-    0x07, 0x03, 0x42, 0x00,
-];
-/// An uncompressed point: 4, x, y.
-const POINT_BYTES: usize = 65;
+/// A curve whose signatures are read. Ours are of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+}
+
+impl Curve {
+    const ALL: [Curve; 2] = [Curve::P256, Curve::P384];
+
+    /// The start of a SubjectPublicKeyInfo (RFC 5480): id-ecPublicKey, the curve's name, a bit string. The point follows.
+    fn spki_prefix(self) -> &'static [u8] {
+        match self {
+            Curve::P256 => &[
+                0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+                0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+            ],
+            Curve::P384 => &[
+                0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22,
+                0x03, 0x62, 0x00,
+            ],
+        }
+    }
+
+    /// Bytes of an uncompressed point: 4, x, y.
+    fn point_bytes(self) -> usize {
+        match self {
+            Curve::P256 => 65,
+            Curve::P384 => 97,
+        }
+    }
+
+    /// ECDSA with the hash that OpenSSF signers pair the curve with.
+    fn verification(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Curve::P256 => &ECDSA_P256_SHA256_ASN1,
+            Curve::P384 => &ECDSA_P384_SHA384_ASN1,
+        }
+    }
+}
+
 /// Characters in a line of PEM (RFC 7468).
 const PEM_LINE: usize = 64;
 
@@ -35,17 +72,19 @@ pub enum KeyFault {
 /// The half that everybody may have.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    point: [u8; POINT_BYTES],
+    curve: Curve,
+    point: Vec<u8>,
 }
 
 impl PublicKey {
     /// Reads `-----BEGIN PUBLIC KEY-----`. Keys of other curves are refused by name.
     pub fn from_pem(pem: &str) -> Result<Self, KeyFault> {
         let der = from_pem(pem, "PUBLIC KEY").ok_or(KeyFault::NotAKey("this is no public key in PEM (-----BEGIN PUBLIC KEY-----)"))?;
-        let not_ours = KeyFault::NotAKey("the key is not one of ECDSA over P-256 (prime256v1), uncompressed");
-        let point = der.strip_prefix(&SPKI_PREFIX).ok_or_else(|| not_ours.clone())?;
-        let point: [u8; POINT_BYTES] = point.try_into().map_err(|_| not_ours.clone())?;
-        if point[0] == 4 { Ok(Self { point }) } else { Err(not_ours) }
+        let read = Curve::ALL.into_iter().find_map(|curve| {
+            let point = der.strip_prefix(curve.spki_prefix())?;
+            (point.len() == curve.point_bytes() && point[0] == 4).then(|| Self { curve, point: point.to_vec() })
+        });
+        read.ok_or(KeyFault::NotAKey("the key is not one of ECDSA over P-256 (prime256v1) or P-384 (secp384r1), uncompressed"))
     }
 
     /// PEM, with a line feed at its end.
@@ -65,11 +104,11 @@ impl PublicKey {
 
     /// Whether `signature` (ASN.1) is one of this key over `message`.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.point).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(self.curve.verification(), &self.point).verify(message, signature).is_ok()
     }
 
     fn der(&self) -> Vec<u8> {
-        [&SPKI_PREFIX[..], &self.point[..]].concat()
+        [self.curve.spki_prefix(), &self.point[..]].concat()
     }
 }
 
@@ -100,8 +139,8 @@ impl SigningKey {
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der, &random)
             .map_err(|_| KeyFault::NotAKey("the key is not one of ECDSA over P-256 (prime256v1)"))?;
-        let point = pair.public_key().as_ref().try_into().map_err(|_| KeyFault::NotAKey("the key has no uncompressed point"))?;
-        Ok(Self { pair, public: PublicKey { point }, random })
+        let point = pair.public_key().as_ref().to_vec();
+        Ok(Self { pair, public: PublicKey { curve: Curve::P256, point }, random })
     }
 
     /// Its public half.
@@ -159,6 +198,22 @@ mod tests {
         // Told by the reference implementation of OpenSSF Model Signing for this key.
         assert_eq!(key.hint(), "c217dc8865c64abfa2299c16bfaa7a206578913e540009a60756af794cfa9570");
         assert_ne!(key.id(), key.hint());
+    }
+
+    /// The same over the curve secp384r1, and `openssl dgst -sha384 -sign` of `the weights` with it.
+    const PUBLIC_384: &str = "-----BEGIN PUBLIC KEY-----\nMHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEXCocOUL2XGwGTsgmWOvsMFfmj4eBwyho\n\
+                              1z3yzQqyJpC6mWHSMi7bQ232KfVVPn8j1NsgU4mNmjvXj1WSoH40dEo9omjn05Hy\n\
+                              sW1I4LLkScdKW9TuTJ7ZM5sK1fTBaseW\n-----END PUBLIC KEY-----\n";
+    const SIGNATURE_384: &str = "3066023100946839100e98512e9fd2e5fc72849c3b9e75285f2b330c0d560a51b1a3b120cbbde6465c5515a56a2b28c12071c845fd\
+                                 023100f257f3efa67aa4af99e6e00030a4ea16236890c6e3f1864c39c93407932e2b3ac4ef597a51b934bfc32c87dfd2ee619c";
+
+    #[test]
+    fn a_signature_over_p384_is_read() {
+        let key = PublicKey::from_pem(PUBLIC_384).unwrap();
+        assert_eq!(key.to_pem(), PUBLIC_384);
+        let signature = HEXLOWER.decode(SIGNATURE_384.as_bytes()).unwrap();
+        assert!(key.has_signed(b"the weights", &signature) && !key.has_signed(b"The weights", &signature));
+        assert!(!PublicKey::from_pem(PUBLIC).unwrap().has_signed(b"the weights", &signature));
     }
 
     #[test]
