@@ -14,14 +14,14 @@ use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
 use super::thread_view::{self, CommentView};
 use super::{forms, held, policy, store, thread, waits};
-use crate::accounts::{self, SignedIn};
+use crate::accounts::{Account, SignedIn};
 use crate::audit;
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
 use crate::http::{self, Frame, see_other, when};
-use crate::ids::{AccountId, ApplicationId, ModelId};
+use crate::ids::{ApplicationId, ModelId};
 use crate::portal::Portal;
 
 /// How many of somebody's applications are listed; the newest.
@@ -130,23 +130,24 @@ struct Decision {
 }
 
 pub(super) async fn application(portal: Data<Portal>, frame: Frame, by: SignedIn, id: Path<ApplicationId>) -> Result<HttpResponse, Error> {
-    page(&application_page(&portal, frame, by.account.id, *id, Entry::default()).await?)
+    page(&application_page(&portal, frame, &by.account, *id, Entry::default()).await?)
 }
 
 async fn application_page(
     portal: &Portal,
     frame: Frame,
-    reader: AccountId,
+    reader: &Account,
     id: ApplicationId,
     entry: Entry,
 ) -> Result<ApplicationPage, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let application = store::find(&mut db, id).await?;
-    if application.applicant != reader {
+    let file = store::case_file(&mut db, id).await?;
+    let application = file.application;
+    if application.applicant != reader.id {
         return Err(Error::NotFound("application"));
     }
-    let grants = held::grants_of(&mut db, reader).await?;
+    let grants = held::grants_of(&mut db, reader.id).await?;
     let models = catalog::find_models(&mut db, &[application.model]).await?;
     let of_model: Vec<&HeldGrant> = grants.iter().filter(|held| held.model == application.model).collect();
     let grant = of_model.iter().find(|held| held.application == Some(id)).map(|held| GrantView::new(held, &models, now));
@@ -154,8 +155,6 @@ async fn application_page(
     let mut subjects = vec![id.to_string()];
     subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
     let events = audit::page(&mut db, &audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }, RECORDED_MAX).await?;
-    let comments = store::comments(&mut db, id, false).await?;
-    let people = accounts::find_accounts(&mut db, &comments.iter().map(|comment| comment.author).collect::<Vec<_>>()).await?;
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
     let (model, model_path) = name_of(&models, application.model);
@@ -179,7 +178,7 @@ async fn application_page(
         decision: decision(state),
         grant,
         sections: answers_view::read(&form, &application.answers),
-        comments: comments.iter().map(|comment| thread_view::for_applicant(&form, comment, reader, &people)).collect(),
+        comments: thread_view::for_applicant(&form, &file.comments, reader),
         recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(Recorded::of).collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
@@ -300,7 +299,7 @@ pub(super) async fn comment(
         }
         Err(Error::Invalid(faults)) => {
             let entry = Entry { comment: sent.text, comment_fault: first(&faults), ..Entry::default() };
-            page_with_faults(&application_page(&portal, frame, by.account.id, *id, entry).await?)
+            page_with_faults(&application_page(&portal, frame, &by.account, *id, entry).await?)
         }
         Err(other) => Err(other),
     }
@@ -317,7 +316,7 @@ pub(super) async fn appeal(
         Ok(()) => Ok(see_other(&format!("/applications/{id}"), Some("Your appeal was sent. Another reviewer will decide."))),
         Err(Error::Invalid(faults)) => {
             let entry = Entry { appeal: sent.text, appeal_fault: first(&faults), ..Entry::default() };
-            page_with_faults(&application_page(&portal, frame, by.account.id, *id, entry).await?)
+            page_with_faults(&application_page(&portal, frame, &by.account, *id, entry).await?)
         }
         Err(other) => Err(other),
     }

@@ -26,9 +26,11 @@ pub(super) fn for_reviewer(form: &Form, comment: &Comment, reader: AccountId, pe
     view(form, comment, reader, author.map_or_else(|| "A removed account".into(), |account| account.name.clone()))
 }
 
-/// For the applicant: a reviewer is a reviewer.
-pub(super) fn for_applicant(form: &Form, comment: &Comment, reader: AccountId, people: &[Account]) -> CommentView {
-    if comment.author == reader { for_reviewer(form, comment, reader, people) } else { view(form, comment, reader, "A reviewer".into()) }
+/// For the applicant, whose the thread is: a reviewer is a reviewer, and what they say among themselves is theirs.
+pub(super) fn for_applicant(form: &Form, comments: &[Comment], reader: &Account) -> Vec<CommentView> {
+    let author = |comment: &Comment| if comment.author == reader.id { reader.name.clone() } else { "A reviewer".into() };
+    let shared = comments.iter().filter(|comment| comment.lane == Lane::Shared);
+    shared.map(|comment| view(form, comment, reader.id, author(comment))).collect()
 }
 
 fn view(form: &Form, comment: &Comment, reader: AccountId, author: String) -> CommentView {

@@ -1,4 +1,4 @@
-//! All that a reviewer reads of one case besides the people.
+//! All that is read of one case besides the people.
 
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -8,9 +8,10 @@ use super::super::answers::Answers;
 use super::super::application::Application;
 use super::super::check::Attestation;
 use super::super::comment::{Comment, Kind, Lane};
+use super::application_row::ApplicationRow;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, ApplicationId, CommentId};
+use crate::ids::{AccountId, ApplicationId, CommentId, ModelId};
 
 /// One case.
 pub struct CaseFile {
@@ -47,11 +48,14 @@ struct CommentJson {
     at: Timestamp,
 }
 
-/// The case `id`. Two statements: the second reads what belongs to the first.
+/// The case `id`, in one statement.
 pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseFile, Error> {
-    let application = super::find(db, id).await?;
     let row = sqlx::query!(
-        r#"select a.checked,
+        r#"select a.account_id as "account_id: AccountId", a.model_id as "model_id: ModelId", version, answers as "answers: Json<Answers>",
+             licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at, claimed_by as "claimed_by: AccountId",
+             claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text, changes_fields, appealed_at, appeal_text,
+             appeal_against as "appeal_against: AccountId", closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text,
+             checked,
              (select coalesce(jsonb_agg(s.answers order by s.number desc), '[]') from (
                  select answers, number from application_sending where application_id = $1 order by number desc limit 2) s
              ) as "sendings!: Json<Vec<Answers>>",
@@ -66,8 +70,36 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
          from application a where a.id = $1"#,
         id.uuid(),
     )
-    .fetch_one(db)
-    .await?;
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound("application"))?;
+    let application = ApplicationRow {
+        id,
+        account_id: row.account_id,
+        model_id: row.model_id,
+        version: row.version,
+        answers: row.answers,
+        licence_sha256: row.licence_sha256,
+        form_sha256: row.form_sha256,
+        state: row.state,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        submitted_at: row.submitted_at,
+        due_at: row.due_at,
+        claimed_by: row.claimed_by,
+        claimed_at: row.claimed_at,
+        changes_by: row.changes_by,
+        changes_at: row.changes_at,
+        changes_text: row.changes_text,
+        changes_fields: row.changes_fields,
+        appealed_at: row.appealed_at,
+        appeal_text: row.appeal_text,
+        appeal_against: row.appeal_against,
+        closed_at: row.closed_at,
+        decided_by: row.decided_by,
+        decline_code: row.decline_code,
+        decision_text: row.decision_text,
+    };
     let attestations = row.attestations.0.into_iter().map(|json| Attestation {
         clause: json.clause,
         wording: json.wording,
@@ -84,7 +116,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
         at: json.at,
     });
     Ok(CaseFile {
-        application,
+        application: application.application()?,
         sendings: row.sendings.0,
         attestations: attestations.collect(),
         comments: comments.collect(),

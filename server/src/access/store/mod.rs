@@ -45,4 +45,4 @@ pub(super) use renewal::{
     find_renewal, insert_renewal, lock_renewal, move_end, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
 };
 pub(super) use standing::{footing, footings, standing};
-pub(super) use thread::{comments, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};
+pub(super) use thread::{count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};

@@ -5,11 +5,11 @@ use sqlx::types::Json;
 use time::Duration;
 
 use super::super::application::Application;
-use super::super::comment::{Comment, Kind, Lane};
+use super::super::comment::Comment;
 use crate::accounts::Account;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, ApplicationId, CommentId};
+use crate::ids::ApplicationId;
 
 /// Keeps the answers as they were sent, and what the application may be found by.
 pub async fn insert_sending(tx: &mut PgConnection, application: &Application, applicant: &Account, now: Timestamp) -> Result<(), Error> {
@@ -53,30 +53,6 @@ pub async fn insert_comment(tx: &mut PgConnection, id: ApplicationId, comment: &
 pub async fn count_comments(tx: &mut PgConnection, id: ApplicationId) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from application_comment where application_id = $1"#, id.uuid());
     Ok(count.fetch_one(tx).await?)
-}
-
-/// The comments about an application, the oldest first. `with_internal`: those among reviewers, too.
-pub async fn comments(db: &mut PgConnection, id: ApplicationId, with_internal: bool) -> Result<Vec<Comment>, Error> {
-    let rows = sqlx::query!(
-        r#"select id as "id: CommentId", author_id as "author: AccountId", lane, kind, fields, body, written_at
-         from application_comment
-         where application_id = $1 and ($2 or lane = 'shared')
-         order by id"#,
-        id.uuid(),
-        with_internal,
-    )
-    .fetch_all(db)
-    .await?;
-    let comments = rows.into_iter().map(|row| Comment {
-        id: row.id,
-        author: row.author,
-        lane: if row.lane == "internal" { Lane::Internal } else { Lane::Shared },
-        kind: Kind::named(&row.kind).unwrap_or(Kind::Comment),
-        fields: row.fields,
-        body: row.body,
-        at: row.written_at,
-    });
-    Ok(comments.collect())
 }
 
 /// The applications that their applicants have left alone for so long that they lapse within `notice`, or should have, and of which
