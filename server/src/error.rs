@@ -17,6 +17,9 @@ pub enum Error {
     /// The state of the thing does not allow this any more (or not yet).
     #[error("{0}")]
     Conflict(Cow<'static, str>),
+    /// The thing changed since whoever acts on it looked: look again, then act.
+    #[error("{0}")]
+    Stale(Cow<'static, str>),
     /// What was sent does not make sense; every fault by its field.
     #[error("{}", faults(.0))]
     Invalid(Vec<FieldError>),

@@ -68,11 +68,11 @@ impl Application {
         }
     }
 
-    /// The same, if it is still as somebody saw it. Errors: `Conflict` if it changed meanwhile. Nothing seen asks for nothing.
+    /// The same, if it is still as somebody saw it. Errors: `Stale` if it changed meanwhile. Nothing seen asks for nothing.
     pub fn seen_as(self, version: Option<i64>) -> Result<Self, Error> {
         match version {
             Some(version) if version != self.version => {
-                Err(Error::Conflict("this application changed while you were looking at it; look at it again, then act".into()))
+                Err(Error::Stale("this application changed while you were looking at it; look at it again, then act".into()))
             }
             Some(_) | None => Ok(self),
         }

@@ -257,7 +257,7 @@ fn whoever_acts_on_what_they_did_not_see_is_told() {
     let seen = application(&People::new(), "submitted");
     assert!(seen.clone().seen_as(Some(seen.version)).is_ok());
     assert!(seen.clone().seen_as(None).is_ok());
-    assert!(matches!(seen.clone().seen_as(Some(seen.version + 1)), Err(Error::Conflict(_))));
+    assert!(matches!(seen.clone().seen_as(Some(seen.version + 1)), Err(Error::Stale(_))));
 }
 
 #[test]

@@ -217,6 +217,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
                 Error::Invalid(_) => Exit::Usage,
                 Error::NotFound(_)
                 | Error::Conflict(_)
+                | Error::Stale(_)
                 | Error::Limited { .. }
                 | Error::Busy { .. }
                 | Error::Unavailable(_)

@@ -29,6 +29,7 @@ impl Error {
             Error::SignedOut => "signed_out",
             Error::Forbidden(refusal) => refusal.code,
             Error::Conflict(_) => "conflict",
+            Error::Stale(_) => "stale",
             Error::Invalid(_) => "invalid",
             Error::Limited { .. } => "rate_limited",
             Error::Busy { .. } => "busy",
@@ -45,6 +46,7 @@ impl Error {
             | Error::SignedOut
             | Error::Forbidden(_)
             | Error::Conflict(_)
+            | Error::Stale(_)
             | Error::Invalid(_)
             | Error::Unavailable(_)
             | Error::Internal(_) => None,
@@ -58,7 +60,7 @@ impl Error {
                 ("Sign in first", "This needs an account.".into(), Some(Mend { path: "/sign-in".into(), label: "Sign in" }), vec![])
             }
             Error::Forbidden(refusal) => ("Not allowed", refusal.message.clone(), refusal.mend.clone(), vec![]),
-            Error::Conflict(why) => ("That did not work", sentence(why), None, vec![]),
+            Error::Conflict(why) | Error::Stale(why) => ("That did not work", sentence(why), None, vec![]),
             Error::Invalid(faults) => (
                 "That cannot be accepted",
                 faults.iter().map(|f| format!("{}: {}", f.field, f.message)).collect::<Vec<_>>().join("; "),
@@ -91,7 +93,7 @@ impl ResponseError for Error {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::SignedOut => StatusCode::UNAUTHORIZED,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
-            Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Conflict(_) | Error::Stale(_) => StatusCode::CONFLICT,
             Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Error::Busy { .. } | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

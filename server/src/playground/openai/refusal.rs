@@ -56,7 +56,8 @@ fn worth_retrying(fault: &Fault) -> bool {
     match fault {
         Fault::ContextExceeded(_) | Fault::CannotRun(_) => false,
         Fault::Portal(Error::Limited { .. } | Error::Busy { .. } | Error::Unavailable(_) | Error::Internal(_)) => true,
-        Fault::Portal(Error::NotFound(_) | Error::SignedOut | Error::Forbidden(_) | Error::Conflict(_) | Error::Invalid(_)) => false,
+        Fault::Portal(Error::NotFound(_) | Error::SignedOut | Error::Forbidden(_)) => false,
+        Fault::Portal(Error::Conflict(_) | Error::Stale(_) | Error::Invalid(_)) => false,
     }
 }
 
@@ -113,7 +114,9 @@ fn words(fault: &Fault, config: &Config) -> Words {
                 Some("rate_limit_exceeded"),
             ),
             Error::Busy { why, .. } => words(why.to_string(), "server_error", Some("engine_busy")),
-            Error::Conflict(why) | Error::Unavailable(why) => words(why.to_string(), "server_error", Some(error.code())),
+            Error::Conflict(why) | Error::Stale(why) | Error::Unavailable(why) => {
+                words(why.to_string(), "server_error", Some(error.code()))
+            }
             Error::Internal(_) => {
                 words("Something broke on our side; it has been written to the log.".into(), "server_error", Some("internal"))
             }
