@@ -3,6 +3,7 @@
 
 mod account;
 mod device;
+mod program;
 mod routes;
 mod secret;
 mod session;
@@ -12,8 +13,9 @@ mod store;
 mod token;
 
 pub use account::{Account, Email, Password, Role};
+pub use program::{AdministeringProgram, ApplyingProgram, Program, ReviewingProgram};
 pub use routes::configure;
-pub use session::{Admin, Reviewer, ReviewingProgram, SignedIn, Unasked, Via, Visitor, identify, look_again};
+pub use session::{Admin, Reviewer, SignedIn, Unasked, Via, Visitor, identify, look_again};
 pub use signup::{SIGN_IN_LINK_HOURS, add_account, sign_in_link};
 pub use store::{
     any_admin, count as count_accounts, find as find_account, find_all as find_accounts, find_by_email, list as list_accounts, lock_admins,

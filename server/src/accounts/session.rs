@@ -16,7 +16,7 @@ use super::secret::Secret;
 use super::token::{Scope, TOKEN_PREFIX, TokenHolder};
 use super::{Account, Role, store};
 use crate::clock::Timestamp;
-use crate::error::{Error, Mend, Refusal};
+use crate::error::Error;
 use crate::http::page::Flash;
 use crate::http::{Viewer, csrf};
 use crate::ids::{AccountId, SessionId, TokenId};
@@ -259,11 +259,6 @@ pub struct SignedIn {
 #[derive(Debug, Clone)]
 pub struct Reviewer(pub Account);
 
-/// A reviewer (or admin) by a token with the scope `review`: a program that decides in their name. A browser's cookies do not pass, so
-/// no other site can spend them.
-#[derive(Debug, Clone)]
-pub struct ReviewingProgram(pub Reviewer);
-
 /// A signed-in admin.
 #[derive(Debug, Clone)]
 pub struct Admin(pub Account);
@@ -295,27 +290,6 @@ impl FromRequest for Reviewer {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(at_least(request, Role::Reviewer).map(Reviewer))
     }
-}
-
-impl FromRequest for ReviewingProgram {
-    type Error = Error;
-    type Future = Ready<Result<Self, Error>>;
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(reviewing_program(Visitor::of(request)))
-    }
-}
-
-fn reviewing_program(visitor: Visitor) -> Result<ReviewingProgram, Error> {
-    let Visitor::Known { account, via: Via::Token { scopes, .. } } = visitor else { return Err(Error::SignedOut) };
-    let refused = |code, message: &str, mend| Err(Error::Forbidden(Refusal { code, message: message.into(), mend }));
-    if account.role < Role::Reviewer {
-        return refused("not_a_reviewer", "Only reviewers read applications and decide on them.", None);
-    }
-    if !scopes.contains(&Scope::Review) {
-        let mend = Some(Mend { path: "/account/tokens".into(), label: "Make a token" });
-        return refused("token_scope", "This token may not be used for that: make one with the scope review.", mend);
-    }
-    Ok(ReviewingProgram(Reviewer(account)))
 }
 
 impl FromRequest for Admin {

@@ -7,7 +7,7 @@ use time::Duration;
 
 use super::account::{Account, Email};
 use super::secret::Secret;
-use super::session::{SignedIn, Via};
+use super::session::Via;
 use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -33,11 +33,15 @@ pub enum Scope {
     Api,
     /// Decide on applications, in the hands of a reviewer.
     Review,
+    /// One's own account: applications, grants, downloads, tokens.
+    Apply,
+    /// Run the portal, in the hands of an admin.
+    Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 3] = [Scope::Download, Scope::Api, Scope::Review];
+    pub const ALL: [Scope; 5] = [Scope::Download, Scope::Api, Scope::Apply, Scope::Review, Scope::Admin];
 
     /// As it is stored and typed.
     pub fn as_str(self) -> &'static str {
@@ -45,6 +49,8 @@ impl Scope {
             Scope::Download => "download",
             Scope::Api => "api",
             Scope::Review => "review",
+            Scope::Apply => "apply",
+            Scope::Admin => "admin",
         }
     }
 
@@ -54,6 +60,8 @@ impl Scope {
             Scope::Download => "fetch the weights you have access to",
             Scope::Api => "let models generate",
             Scope::Review => "read applications and decide on them, if you are a reviewer",
+            Scope::Apply => "apply for access, and see your applications, grants, downloads and tokens",
+            Scope::Admin => "run the portal: people, the record, mails and usage, if you are an admin",
         }
     }
 }
@@ -64,7 +72,7 @@ impl FromStr for Scope {
         Scope::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| FieldError::new("scopes", "is one of download, api, review"))
+            .ok_or_else(|| FieldError::new("scopes", "is one of download, api, apply, review, admin"))
     }
 }
 
@@ -151,7 +159,7 @@ pub async fn make_token(
         return Err(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for").into());
     }
     if scopes.is_empty() {
-        return Err(FieldError::new("scopes", "choose at least one: download, api").into());
+        return Err(FieldError::new("scopes", "choose at least one: download, api, apply").into());
     }
     if !(1..=TOKEN_DAYS_MAX).contains(&days) {
         return Err(FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")).into());
@@ -177,13 +185,13 @@ pub async fn make_token(
 }
 
 /// Revokes one's own token, at once.
-pub(super) async fn revoke_token(portal: &Portal, who: &SignedIn, id: TokenId) -> Result<(), Error> {
+pub(super) async fn revoke_token(portal: &Portal, owner: AccountId, id: TokenId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    if !store::revoke_token(&mut tx, who.account.id, id, now).await? {
+    if !store::revoke_token(&mut tx, owner, id, now).await? {
         return Err(Error::NotFound("token"));
     }
-    audit::record(&mut tx, now, Some(who.account.id), &Event::TokenRevoked { account: who.account.id, token: id }).await?;
+    audit::record(&mut tx, now, Some(owner), &Event::TokenRevoked { account: owner, token: id }).await?;
     tx.commit().await?;
     Ok(())
 }

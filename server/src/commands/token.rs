@@ -23,7 +23,7 @@ pub struct Add {
     /// What it is called in their list
     #[arg(long, default_value = "made by the operator")]
     name: String,
-    /// What it may be used for
+    /// What it may be used for: download, api, apply, review, admin
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', default_value = "download,api")]
     scopes: Vec<String>,
     /// Days until it expires

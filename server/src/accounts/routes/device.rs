@@ -40,7 +40,7 @@ impl Fields {
     fn scopes(&self) -> Result<Vec<Scope>, (Refused, &'static str)> {
         let mut scopes = Vec::new();
         for word in self.get("scope").split_whitespace() {
-            scopes.push(word.parse().map_err(|_| (Refused::InvalidScope, "the scopes are: download, api, review"))?);
+            scopes.push(word.parse().map_err(|_| (Refused::InvalidScope, "the scopes are: download, api, apply, review, admin"))?);
         }
         scopes.sort();
         scopes.dedup();

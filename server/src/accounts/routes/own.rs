@@ -124,8 +124,9 @@ struct TokensPage {
     endpoint: String,
     form: TokenForm,
     days_max: i64,
-    /// Whether its reader is a reviewer.
+    /// Whether its reader is a reviewer, and whether an admin.
     reviews: bool,
+    administers: bool,
     faults: Vec<FieldError>,
 }
 
@@ -141,12 +142,22 @@ pub struct TokenForm {
     api: Option<String>,
     #[serde(default)]
     review: Option<String>,
+    apply: Option<String>,
+    admin: Option<String>,
 }
 
 impl TokenForm {
     fn empty() -> Self {
         let on = Some("on".to_owned());
-        Self { name: String::new(), days: TOKEN_DAYS_DEFAULT.to_string(), download: on.clone(), api: on, review: None }
+        Self {
+            name: String::new(),
+            days: TOKEN_DAYS_DEFAULT.to_string(),
+            download: on.clone(),
+            api: on,
+            review: None,
+            apply: None,
+            admin: None,
+        }
     }
 
     fn scopes(&self) -> Vec<Scope> {
@@ -156,6 +167,8 @@ impl TokenForm {
                 Scope::Download => self.download.is_some(),
                 Scope::Api => self.api.is_some(),
                 Scope::Review => self.review.is_some(),
+                Scope::Apply => self.apply.is_some(),
+                Scope::Admin => self.admin.is_some(),
             })
             .collect()
     }
@@ -185,6 +198,7 @@ async fn tokens(
         form,
         days_max: TOKEN_DAYS_MAX,
         reviews: who.account.role >= Role::Reviewer,
+        administers: who.account.role >= Role::Admin,
         faults,
     })
 }
@@ -207,6 +221,6 @@ pub async fn make_token(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(
 
 /// `POST /account/tokens/{id}/revoke`
 pub async fn revoke_token(portal: Data<Portal>, who: SignedIn, id: Path<TokenId>, _form: Form<Empty>) -> Result<HttpResponse, Error> {
-    token::revoke_token(&portal, &who, *id).await?;
+    token::revoke_token(&portal, who.account.id, *id).await?;
     Ok(see_other("/account/tokens", Some("That token has been revoked; nothing accepts it any more.")))
 }
