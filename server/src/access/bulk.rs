@@ -22,11 +22,11 @@ use crate::ids::{AccountId, ApplicationId};
 use crate::portal::Portal;
 
 /// How many are acted on at once.
-const AT_ONCE: usize = 100;
+pub(super) const AT_ONCE: usize = 100;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+pub(super) enum Action {
     Claim,
     Release,
     Approve,
@@ -34,7 +34,8 @@ enum Action {
 }
 
 impl Action {
-    fn named(name: &str) -> Result<Self, FieldError> {
+    /// The action of this name. Errors: there is none.
+    pub(super) fn named(name: &str) -> Result<Self, FieldError> {
         let known = [Action::Claim, Action::Release, Action::Approve, Action::Decline].into_iter().find(|action| action.as_str() == name);
         known.ok_or_else(|| FieldError::new("action", "is claim, release, approve or decline"))
     }
@@ -189,6 +190,24 @@ fn outcome(action: Action, application: Application, by: AccountId, now: Timesta
     }
 }
 
+/// Does it to one of them. `seen`: the version that it was seen in; `reason` and `text`: for a decline.
+pub(super) async fn carry_out(
+    portal: &Portal,
+    by: &Reviewer,
+    action: Action,
+    application: &Application,
+    seen: Option<i64>,
+    reason: DeclineReason,
+    text: &str,
+) -> Result<(), Error> {
+    match action {
+        Action::Claim => review::claim(portal, by, application.id, seen).await,
+        Action::Release => review::release(portal, by, application.id).await,
+        Action::Approve => review::approve(portal, by, application.id, seen, until(application, portal.clock.now()), "").await.map(drop),
+        Action::Decline => review::decline(portal, by, application.id, seen, reason, text).await,
+    }
+}
+
 /// The end of access that was asked for.
 fn until(application: &Application, now: Timestamp) -> Timestamp {
     now + application.asked_for().unwrap_or(Duration::days(30))
@@ -218,13 +237,7 @@ pub(super) async fn act(
     for item in items.iter_mut().filter(|item| item.fault.is_none()) {
         let Some(application) = applications.iter().find(|one| one.id == item.id) else { continue };
         let seen = posted.version(item.id);
-        let done = match posted.action {
-            Action::Claim => review::claim(&portal, &by, item.id, seen).await,
-            Action::Release => review::release(&portal, &by, item.id).await,
-            Action::Approve => review::approve(&portal, &by, item.id, seen, until(application, now), "").await.map(drop),
-            Action::Decline => review::decline(&portal, &by, item.id, seen, reason, posted.value("text")).await,
-        };
-        match done {
+        match carry_out(&portal, &by, posted.action, application, seen, reason, posted.value("text")).await {
             Ok(()) => {}
             // One that fails does not keep the others from being done; our own fault is no answer to give.
             Err(fault @ (Error::Internal(_) | Error::Unavailable(_))) => return Err(fault),

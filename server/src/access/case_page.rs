@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
-use time::{Duration, Time};
+use time::Duration;
 
 use super::answers_view::{self, AnsweredSection};
 use super::application::{Application, UNDO};
@@ -229,7 +229,7 @@ async fn case_page(
 }
 
 /// Everybody whose name stands on the page, in one query.
-async fn people_of(
+pub(super) async fn people_of(
     db: &mut sqlx::PgConnection,
     application: &Application,
     comments: &[super::comment::Comment],
@@ -438,7 +438,7 @@ pub(super) async fn approve(
     id: Path<ApplicationId>,
     http::Form(sent): http::Form<Approval>,
 ) -> Result<HttpResponse, Error> {
-    let until = last_moment_of(&sent.until);
+    let until = when::last_moment_of("until", &sent.until);
     let panel = Panel { until: sent.until, note: sent.note.clone(), form: "approve", ..Panel::default() };
     let decided = match until {
         Ok(until) if sent.preview.is_some() => {
@@ -462,12 +462,6 @@ pub(super) async fn approve(
 
 fn preview(message: &Message) -> Result<Preview, Error> {
     Ok(Preview { to: message.recipient().to_owned(), subject: message.subject(), body: message.body()? })
-}
-
-/// Access granted "until" a day holds through that day, UTC.
-fn last_moment_of(day: &str) -> Result<Timestamp, FieldError> {
-    let date = when::parse_date_field(day).ok_or_else(|| FieldError::new("until", "is a day such as 2027-03-31"))?;
-    Ok(date.with_time(Time::from_hms(23, 59, 59).expect("a time of day")).assume_utc())
 }
 
 #[derive(serde::Deserialize)]

@@ -85,7 +85,7 @@ pub(super) async fn role(portal: Data<Portal>, by: Admin, id: Path<AccountId>, F
 }
 
 /// Changes what somebody may do. It holds from their next request on. Errors: `Conflict` for one's own role.
-async fn change_role(portal: &Portal, by: &Admin, id: AccountId, role: Role) -> Result<Account, Error> {
+pub(super) async fn change_role(portal: &Portal, by: &Admin, id: AccountId, role: Role) -> Result<Account, Error> {
     let mut tx = portal.db.begin().await?;
     let account = other_account(&mut tx, by, id).await?;
     if account.role != role {
@@ -104,14 +104,7 @@ pub(super) async fn close(
     id: Path<AccountId>,
     _: Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    let now = portal.clock.now();
-    let mut tx = portal.db.begin().await?;
-    let account = other_account(&mut tx, &by, *id).await?;
-    if account.disabled_at.is_none() {
-        accounts::set_disabled(&mut tx, *id, Some(now)).await?;
-        audit::record(&mut tx, now, Some(by.0.id), &Event::AccountClosed { account: *id }).await?;
-    }
-    tx.commit().await?;
+    let account = close_account(&portal, &by, *id).await?;
     let told = format!("The account of {} is closed: sessions and tokens do not count any more.", account.email);
     Ok(see_other("/admin/people", Some(&told)))
 }
@@ -123,14 +116,33 @@ pub(super) async fn reopen(
     id: Path<AccountId>,
     _: Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
+    let account = reopen_account(&portal, &by, *id).await?;
+    Ok(see_other("/admin/people", Some(&format!("The account of {} is open again.", account.email))))
+}
+
+/// Closes an account: its sessions and tokens do not count any more. One that is closed stays so. Errors: `Conflict` for one's own.
+pub(super) async fn close_account(portal: &Portal, by: &Admin, id: AccountId) -> Result<Account, Error> {
+    let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let account = other_account(&mut tx, &by, *id).await?;
-    if account.disabled_at.is_some() {
-        accounts::set_disabled(&mut tx, *id, None).await?;
-        audit::record(&mut tx, portal.clock.now(), Some(by.0.id), &Event::AccountReopened { account: *id }).await?;
+    let account = other_account(&mut tx, by, id).await?;
+    if account.disabled_at.is_none() {
+        accounts::set_disabled(&mut tx, id, Some(now)).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &Event::AccountClosed { account: id }).await?;
     }
     tx.commit().await?;
-    Ok(see_other("/admin/people", Some(&format!("The account of {} is open again.", account.email))))
+    Ok(account)
+}
+
+/// Opens an account again. Errors: `Conflict` for one's own.
+pub(super) async fn reopen_account(portal: &Portal, by: &Admin, id: AccountId) -> Result<Account, Error> {
+    let mut tx = portal.db.begin().await?;
+    let account = other_account(&mut tx, by, id).await?;
+    if account.disabled_at.is_some() {
+        accounts::set_disabled(&mut tx, id, None).await?;
+        audit::record(&mut tx, portal.clock.now(), Some(by.0.id), &Event::AccountReopened { account: id }).await?;
+    }
+    tx.commit().await?;
+    Ok(account)
 }
 
 /// The account of somebody else, while `by` runs the portal and goes on doing so.

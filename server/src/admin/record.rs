@@ -123,7 +123,7 @@ async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Err
 }
 
 /// Whose address or id this is.
-async fn account_of(db: &mut PgConnection, typed: &str) -> Result<Option<AccountId>, Error> {
+pub(super) async fn account_of(db: &mut PgConnection, typed: &str) -> Result<Option<AccountId>, Error> {
     match Email::parse(typed) {
         Ok(email) => Ok(accounts::find_by_email(db, &email).await?.map(|account| account.id)),
         Err(_) => Ok(typed.parse().ok()),
@@ -131,7 +131,7 @@ async fn account_of(db: &mut PgConnection, typed: &str) -> Result<Option<Account
 }
 
 /// What a person typed as the subject: an id, the address of an account, or the name of a model.
-async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>, Error> {
+pub(super) async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>, Error> {
     if typed.is_empty() {
         return Ok(None);
     }

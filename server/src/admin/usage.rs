@@ -71,7 +71,7 @@ pub(super) async fn downloaded_as_csv(portal: Data<Portal>, _: Admin, asked: Que
 }
 
 /// The rows meant; of somebody who is named in part, those of everybody it may be.
-async fn filter(db: &mut PgConnection, asked: &Asked) -> Result<Filter, Error> {
+pub(super) async fn filter(db: &mut PgConnection, asked: &Asked) -> Result<Filter, Error> {
     let who = asked.who();
     let accounts = match who.as_str() {
         "" => None,

@@ -5,6 +5,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::clock::Timestamp;
+use crate::error::FieldError;
 
 const DAY: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year]");
 const MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[day padding:none] [month repr:long] [year], [hour]:[minute] UTC");
@@ -34,6 +35,12 @@ pub fn date_field(date: time::Date) -> String {
 /// The date that a date field sent.
 pub fn parse_date_field(text: &str) -> Option<time::Date> {
     time::Date::parse(text.trim(), DATE_FIELD).ok()
+}
+
+/// What holds "until" a day holds through that day, UTC. Errors: `field` is no such day.
+pub fn last_moment_of(field: &'static str, day: &str) -> Result<Timestamp, FieldError> {
+    let date = parse_date_field(day).ok_or_else(|| FieldError::new(field, "is a day such as 2027-03-31"))?;
+    Ok(date.with_time(time::Time::from_hms(23, 59, 59).expect("a time of day")).assume_utc())
 }
 
 /// The length of a wait in its largest whole unit: `3 days`, `1 hour`, `less than a minute`.
