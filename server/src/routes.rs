@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::error::Error;
 use crate::http::assets;
 use crate::portal::Portal;
-use crate::{access, accounts, admin, downloads, metrics, models, playground, record};
+use crate::{access, accounts, admin, downloads, metrics, models, openapi, playground, record};
 
 /// Wires every URL.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -18,6 +18,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/robots.txt", get().to(robots))
         .route("/static/{bundle}/{name}", get().to(assets::serve))
         .route("/static/{bundle}/{name}", head().to(assets::serve))
+        .configure(openapi::configure)
         .configure(accounts::configure)
         .configure(access::configure)
         .configure(admin::configure)

@@ -4,6 +4,8 @@
 mod access_rules;
 mod accounts;
 mod admin;
+mod api;
+mod api_document;
 mod application_life;
 mod apply_and_review;
 mod bounces;

@@ -21,7 +21,7 @@ const VISITORS: [&str; 10] =
     ["nobody", "plain", "granted", "expired", "revoked", "reviewer", "admin", "download token", "api token", "bad token"];
 
 /// A letter for each visitor: `y` passes (whatever the form then says) · `s` has to sign in (401, or sent to the page)
-/// · `n` it does not exist for them (404) · `f` told what is missing (403). `TRY` posts the playground's form, `JSON` a request of `/v1`,
+/// · `n` it does not exist for them (404) · `f` told what is missing (403). `TRY` posts the playground's form, `JSON`, `PUT` and `DELETE` a request of `/v1` or `/api/v1`,
 /// which takes tokens alone: a browser's cookies open nothing there, so no other site can spend them.
 ///
 /// `{app}` is the application that the grant holder once sent; `{gated}` and `{open}` are models; other placeholders are filled in below.
@@ -196,6 +196,51 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{gated}/resolve/{revision}/README.md", "yyyyyyyyys"),
     ("GET", "/{org}/{name}/resolve/{revision}/{path:.*}", "/{open}/resolve/main/model.safetensors", "yyyyyyyyfs"),
     ("GET", "/{org}/{name}/raw/{revision}/{path:.*}", "/{gated}/raw/{revision}/config.json", "sfyfffyyfs"),
+    // The interface of our own: by tokens alone, each for what its scope says; what is on offer is public.
+    ("GET", "/api/openapi.json", "/api/openapi.json", "yyyyyyyyyy"),
+    ("GET", "/api/docs", "/api/docs", "yyyyyyyyyy"),
+    ("GET", "/api/v1/models", "/api/v1/models", "yyyyyyyyys"),
+    ("GET", "/api/v1/models/{org}/{name}", "/api/v1/models/{gated}", "yyyyyyyyys"),
+    ("GET", "/api/v1/models/{org}/{name}/licence", "/api/v1/models/{gated}/licence", "yyyyyyyyys"),
+    ("GET", "/api/v1/models/{org}/{name}/form", "/api/v1/models/{gated}/form", "sssssssffs"),
+    ("PUT", "/api/v1/models/{org}/{name}/application", "/api/v1/models/{gated}/application", "sssssssffs"),
+    ("JSON", "/api/v1/models/{org}/{name}/application", "/api/v1/models/{gated}/application", "sssssssffs"),
+    ("GET", "/api/v1/applications", "/api/v1/applications", "sssssssffs"),
+    ("GET", "/api/v1/applications/{id}", "/api/v1/applications/{app}", "sssssssffs"),
+    ("JSON", "/api/v1/applications/{id}/withdraw", "/api/v1/applications/{app}/withdraw", "sssssssffs"),
+    ("JSON", "/api/v1/applications/{id}/comment", "/api/v1/applications/{app}/comment", "sssssssffs"),
+    ("JSON", "/api/v1/applications/{id}/appeal", "/api/v1/applications/{app}/appeal", "sssssssffs"),
+    ("GET", "/api/v1/review", "/api/v1/review", "sssssssffs"),
+    ("JSON", "/api/v1/review/bulk", "/api/v1/review/bulk", "sssssssffs"),
+    ("GET", "/api/v1/review/grants", "/api/v1/review/grants", "sssssssffs"),
+    ("JSON", "/api/v1/review/grants/{id}/revoke", "/api/v1/review/grants/{grant}/revoke", "sssssssffs"),
+    ("JSON", "/api/v1/review/grants/{id}/suspend", "/api/v1/review/grants/{grant}/suspend", "sssssssffs"),
+    ("JSON", "/api/v1/review/grants/{id}/reinstate", "/api/v1/review/grants/{grant}/reinstate", "sssssssffs"),
+    ("JSON", "/api/v1/review/grants/{id}/confirm", "/api/v1/review/grants/{grant}/confirm", "sssssssffs"),
+    ("JSON", "/api/v1/review/grants/{id}/reject", "/api/v1/review/grants/{grant}/reject", "sssssssffs"),
+    ("GET", "/api/v1/review/{id}", "/api/v1/review/{app}", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/claim", "/api/v1/review/{app}/claim", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/release", "/api/v1/review/{app}/release", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/comment", "/api/v1/review/{app}/comment", "sssssssffs"),
+    ("PUT", "/api/v1/review/{id}/check", "/api/v1/review/{app}/check", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/changes", "/api/v1/review/{app}/changes", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/approve", "/api/v1/review/{app}/approve", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/decline", "/api/v1/review/{app}/decline", "sssssssffs"),
+    ("JSON", "/api/v1/review/{id}/undo", "/api/v1/review/{app}/undo", "sssssssffs"),
+    ("GET", "/api/v1/grants", "/api/v1/grants", "sssssssffs"),
+    ("JSON", "/api/v1/grants/{id}/close", "/api/v1/grants/{grant}/close", "sssssssffs"),
+    ("GET", "/api/v1/me", "/api/v1/me", "sssssssyys"),
+    ("GET", "/api/v1/tokens", "/api/v1/tokens", "sssssssffs"),
+    ("DELETE", "/api/v1/tokens/{id}", "/api/v1/tokens/{token}", "sssssssffs"),
+    ("GET", "/api/v1/downloads", "/api/v1/downloads", "sssssssffs"),
+    ("GET", "/api/v1/admin/people", "/api/v1/admin/people", "sssssssffs"),
+    ("PUT", "/api/v1/admin/people/{id}/role", "/api/v1/admin/people/{account}/role", "sssssssffs"),
+    ("JSON", "/api/v1/admin/people/{id}/close", "/api/v1/admin/people/{account}/close", "sssssssffs"),
+    ("JSON", "/api/v1/admin/people/{id}/reopen", "/api/v1/admin/people/{account}/reopen", "sssssssffs"),
+    ("GET", "/api/v1/admin/audit", "/api/v1/admin/audit", "sssssssffs"),
+    ("GET", "/api/v1/admin/mails", "/api/v1/admin/mails", "sssssssffs"),
+    ("JSON", "/api/v1/admin/mails/{id}/retry", "/api/v1/admin/mails/{mail}/retry", "sssssssffs"),
+    ("GET", "/api/v1/admin/usage", "/api/v1/admin/usage", "sssssssffs"),
     // Trying.
     ("GET", "/playground", "/playground", "yyyyyyyyyy"),
     ("TRY", "/playground", "/playground", "yyyyyyyyyy"),
@@ -231,9 +276,10 @@ async fn knocks(person: &Person, method: &str, path: &str) -> Page {
         "HEAD" => Page::of(person.request(Method::HEAD, path).send().await.unwrap()).await,
         "POST" => person.post(path, &[]).await,
         "TRY" => person.post(path, &[("model", GATED), ("text", "In the"), ("max_tokens", "1")]).await,
-        "JSON" => {
+        "JSON" | "PUT" | "DELETE" => {
+            let method = if method == "JSON" { Method::POST } else { Method::from_bytes(method.as_bytes()).unwrap() };
             let body = json!({ "model": GATED, "prompt": "a", "tokens": [4], "max_tokens": 1 });
-            Page::of(person.request(Method::POST, path).json(&body).send().await.unwrap()).await
+            Page::of(person.request(method, path).json(&body).send().await.unwrap()).await
         }
         other => panic!("{other} is no method of this table"),
     }

@@ -39,6 +39,11 @@ impl Answers {
         self.typed(name).trim()
     }
 
+    /// Every answer by its name, as typed.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The answer to `name`, exactly as typed.
     pub(super) fn typed(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)

@@ -3,6 +3,7 @@
 
 mod answers;
 mod answers_view;
+mod api;
 mod application;
 mod application_page;
 #[cfg(test)]
@@ -61,6 +62,7 @@ mod view;
 mod waits;
 
 pub use answers::Answers;
+pub use api::Operations;
 pub use application::Application;
 pub use apply::{Sent, appeal, save_draft, submit, withdraw};
 pub use authorize::{Action, Permit, Trial, Verdict, authorize, authorize_each, bad_token, permit_with};

@@ -2,11 +2,12 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{application_page, apply_page, bulk, case_page, editor, grant_routes, hub_requests, queue_page};
+use super::{api, application_page, apply_page, bulk, case_page, editor, grant_routes, hub_requests, queue_page};
 
 /// Wires the pages of applicants and reviewers, and the Hub's interface for access requests.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.configure(editor::configure)
+    cfg.configure(api::configure)
+        .configure(editor::configure)
         .configure(grant_routes::configure)
         .route("/applications", get().to(application_page::applications))
         .route("/applications/{id}", get().to(application_page::application))

@@ -2,6 +2,7 @@
 //! Never decides who may have which model; that is `access`.
 
 mod account;
+mod api;
 mod device;
 mod program;
 mod routes;
@@ -13,6 +14,7 @@ mod store;
 mod token;
 
 pub use account::{Account, Email, Password, Role};
+pub use api::{Operations, Person};
 pub use program::{AdministeringProgram, ApplyingProgram, Program, ReviewingProgram};
 pub use routes::configure;
 pub use session::{Admin, Reviewer, SignedIn, Unasked, Via, Visitor, identify, look_again};

@@ -1,6 +1,7 @@
 //! What runs the portal looks at: people, models, the record, the outbox, usage. Reads through the faces of the rooms below
 //! and changes through their verbs; keeps nothing of its own.
 
+mod api;
 mod grants;
 mod holdings;
 mod models;
@@ -16,4 +17,5 @@ mod releases;
 mod routes;
 mod usage;
 
+pub use api::Operations;
 pub use routes::configure;

@@ -2,12 +2,13 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
+use super::{api, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
 /// else the pages do not exist.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/admin", get().to(overview::overview))
+    cfg.configure(api::configure)
+        .route("/admin", get().to(overview::overview))
         .route("/admin/people", get().to(people::people))
         .route("/admin/people/{id}", get().to(person::person))
         .route("/admin/people/{id}/block", post().to(person::block))

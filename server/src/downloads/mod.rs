@@ -4,6 +4,7 @@
 //! What is open: a model's card, licence, file list, sizes and digests are readable by everybody, gated or not, because the portal's
 //! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
 
+mod api;
 mod at_once;
 mod csv;
 mod describe;
@@ -23,6 +24,7 @@ mod tree;
 mod watch;
 mod yank;
 
+pub use api::{DownloadLine, Operations};
 pub use csv::export;
 pub use filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 pub use ledger::{Before, Counts, Download, Ledger};

@@ -20,7 +20,8 @@ use crate::portal::Portal;
 pub fn configure(cfg: &mut ServiceConfig) {
     let file = || web::get().to(file);
     let file_head = || web::head().to(self::file);
-    cfg.service(web::resource("/account/downloads").route(web::get().to(mine)))
+    cfg.route("/api/v1/downloads", web::get().to(super::api::mine))
+        .service(web::resource("/account/downloads").route(web::get().to(mine)))
         .service(web::resource("/account/downloads.csv").route(web::get().to(mine_as_csv)))
         .service(web::resource("/api/agent-harnesses").route(web::get().to(agent_harnesses)))
         .service(web::resource("/api/telemetry/{topic:.*}").route(web::head().to(telemetry)))

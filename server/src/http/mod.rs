@@ -1,6 +1,7 @@
 //! Tools for talking HTTP: pages, problems, forms, files of our own. Knows no capability; who is looking comes as plain values.
 
 pub mod allowance;
+pub mod api;
 pub mod assets;
 pub mod csrf;
 pub mod csv;

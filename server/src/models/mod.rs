@@ -4,6 +4,7 @@
 //! A room of its own, above `access`, because a model's page is as much about the reader's standing as about the model, and
 //! `catalog` may not know who may have what. It only reads: nothing is changed from here.
 
+mod api;
 mod howto;
 mod memory;
 mod pages;
@@ -11,4 +12,5 @@ mod proof;
 mod routes;
 mod standing;
 
+pub use api::Operations;
 pub use routes::configure;

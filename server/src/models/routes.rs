@@ -5,6 +5,7 @@ use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use sqlx::PgConnection;
 
+use super::api;
 use super::howto::{checks, ways};
 use super::memory::Memory;
 use super::pages::{FileLine, FilesPage, Head, HomePage, LicencePage, ListPage, ModelPage, ReleaseLine};
@@ -25,11 +26,14 @@ const FEATURED_MAX: usize = 6;
 /// How many releases a model's page lists.
 const RELEASES_MAX: i64 = 100;
 /// How long a search may be, in characters.
-const SEARCH_CHARS_MAX: usize = 100;
+pub(super) const SEARCH_CHARS_MAX: usize = 100;
 
 /// Wires the room's URLs.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.service(web::resource("/").route(web::get().to(home)))
+    cfg.route("/api/v1/models", web::get().to(api::list))
+        .route("/api/v1/models/{org}/{name}", web::get().to(api::one))
+        .route("/api/v1/models/{org}/{name}/licence", web::get().to(api::licence))
+        .service(web::resource("/").route(web::get().to(home)))
         .service(web::resource("/.well-known/sluice-keys.json").route(web::get().to(proof::keys)))
         .service(web::resource("/.well-known/sluice-key.pem").route(web::get().to(proof::key)))
         .service(web::resource("/{org}/{name}/proof/{revision}/{file}").route(web::get().to(proof::proof)))
@@ -67,9 +71,12 @@ async fn list(portal: Data<Portal>, frame: Frame, search: Query<Search>) -> Resu
 }
 
 /// `org` and `name` of a model, as they were asked for.
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct Names {
+    /// Who offers it.
     pub(super) org: String,
+    /// Its name.
     pub(super) name: String,
 }
 

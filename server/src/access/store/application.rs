@@ -121,6 +121,34 @@ pub async fn of_applicant(db: &mut PgConnection, account: AccountId, limit: i64)
     rows.into_iter().map(ApplicationRow::application).collect()
 }
 
+/// The applications of an account, newest first, from behind `after` on.
+pub async fn of_applicant_after(
+    db: &mut PgConnection,
+    account: AccountId,
+    after: Option<ApplicationId>,
+    limit: i64,
+) -> Result<Vec<Application>, Error> {
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
+                answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application
+         where account_id = $1
+           and ($2::uuid is null or (created_at, id) < ((select created_at from application where id = $2 and account_id = $1), $2))
+         order by created_at desc, id desc
+         limit $3"#,
+        account.uuid(),
+        after.map(ApplicationId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}
+
 /// The newest application of an account for a model.
 pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
     let row = sqlx::query_as!(

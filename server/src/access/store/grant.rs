@@ -149,6 +149,35 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
     Ok(rows.into_iter().map(GrantRow::held).collect())
 }
 
+/// Grants of whoever is meant and for whichever model, of everybody and all unless said; the newest first, from behind `after` on.
+pub async fn grants_after(
+    db: &mut PgConnection,
+    account: Option<AccountId>,
+    model: Option<ModelId>,
+    after: Option<GrantId>,
+    limit: i64,
+) -> Result<Vec<HeldGrant>, Error> {
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
+         from grant_standing
+         where ($1::uuid is null or account_id = $1) and ($2::uuid is null or model_id = $2) and ($3::uuid is null or id < $3)
+         order by id desc
+         limit $4"#,
+        account.map(AccountId::uuid),
+        model.map(ModelId::uuid),
+        after.map(GrantId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}
+
 /// The grant `id`.
 pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant, Error> {
     let row = sqlx::query_as!(

@@ -20,7 +20,8 @@ mod standing;
 mod thread;
 
 pub(super) use application::{
-    count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_model, save, sent_by,
+    count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_applicant_after, of_model,
+    save, sent_by,
 };
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, insert_block, lift_block, lock_block};
@@ -34,8 +35,8 @@ pub(super) use form_draft::{
     waiting_for_model,
 };
 pub(super) use grant::{
-    GrantOrigin, count_held, find_grants, grants, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked, revoke_grant,
-    save_grant,
+    GrantOrigin, count_held, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked,
+    revoke_grant, save_grant,
 };
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
 pub(super) use model_use::used;

@@ -133,6 +133,39 @@ pub async fn list_models(db: &mut PgConnection, search: &str, gate: Option<Gate>
     Ok(rows.into_iter().map(ModelRow::model).collect())
 }
 
+/// The same, from behind the model `after` (its two names) on.
+pub async fn models_after(
+    db: &mut PgConnection,
+    search: &str,
+    gate: Option<Gate>,
+    after: Option<(&str, &str)>,
+    limit: i64,
+) -> Result<Vec<Model>, Error> {
+    let (org, name) = after.unwrap_or_default();
+    if !is_text([org, name]) {
+        return Ok(vec![]);
+    }
+    let rows = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model m
+         where ($1 = '' or strpos(lower(org || '/' || name || ' ' || summary), lower($1)) > 0)
+           and ($2::text is null or gate = $2)
+           and (lower(org), lower(name)) > (lower($3), lower($4))
+           and exists (select 1 from release_name n where n.model_id = m.id and n.name = 'main')
+         order by lower(org), lower(name)
+         limit $5"#,
+        search,
+        gate.map(Gate::as_str),
+        org,
+        name,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(ModelRow::model).collect())
+}
+
 /// Which of these models are on offer, by full name; nothing if any other is.
 pub async fn only_these_models(db: &mut PgConnection, names: &[String]) -> Result<Option<Vec<String>>, Error> {
     let on_offer = sqlx::query_scalar!(r#"select org || '/' || name as "name!" from model"#).fetch_all(db).await?;

@@ -1,0 +1,229 @@
+//! What a reviewer does with a case. Each answers with the case as it is then.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::super::checklist::POINTS;
+use super::super::{answers_view, forms, review, store, thread};
+use super::desk::{Case, read};
+use super::mine::Nothing;
+use crate::accounts::{Reviewer, ReviewingProgram};
+use crate::error::{Error, FieldError};
+use crate::http::api::{Body, NotDone, answer};
+use crate::http::when;
+use crate::ids::ApplicationId;
+use crate::portal::Portal;
+
+/// What was seen.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 3 }))]
+pub(super) struct Seen {
+    /// The version that was seen; if the case has changed since, nothing is done (`stale`).
+    version: Option<i64>,
+}
+
+/// Take a case on
+///
+/// Or over from whoever sees to it.
+#[utoipa::path(post, path = "/api/v1/review/{id}/claim", operation_id = "claim_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Seen,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn claim(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Seen>,
+) -> Result<HttpResponse, Error> {
+    review::claim(&portal, &by, *id, sent.version).await?;
+    case(&portal, &by, *id).await
+}
+
+/// Give a case back to everybody
+#[utoipa::path(post, path = "/api/v1/review/{id}/release", operation_id = "release_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Nothing,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn release(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    _: Body<Nothing>,
+) -> Result<HttpResponse, Error> {
+    review::release(&portal, &by, *id).await?;
+    case(&portal, &by, *id).await
+}
+
+/// What is written.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "lane": "internal", "text": "Known to us from the workshop." }))]
+pub(super) struct Remark {
+    /// `shared` with the applicant, or `internal` to reviewers.
+    lane: String,
+    /// The words.
+    text: String,
+}
+
+/// Write to the applicant, or to the other reviewers
+#[utoipa::path(post, path = "/api/v1/review/{id}/comment", operation_id = "comment_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Remark,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn comment(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Remark>,
+) -> Result<HttpResponse, Error> {
+    thread::answer(&portal, &by, *id, sent.lane.parse()?, &sent.text).await?;
+    case(&portal, &by, *id).await
+}
+
+/// What was made sure of.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "points": ["identity", "purpose"] }))]
+pub(super) struct Checked {
+    /// Every point that is ticked: `identity`, `purpose`, `licence`, `safeguards`.
+    points: Vec<String>,
+}
+
+/// Keep the checklist
+#[utoipa::path(put, path = "/api/v1/review/{id}/check", operation_id = "check_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Checked,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn check(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Checked>,
+) -> Result<HttpResponse, Error> {
+    if let Some(unknown) = sent.points.iter().find(|point| POINTS.iter().all(|known| known.name != *point)) {
+        return Err(FieldError::new("points", format!("{unknown} is none of the checklist's")).into());
+    }
+    let ticked: Vec<String> = POINTS.iter().map(|point| point.name.to_owned()).filter(|name| sent.points.contains(name)).collect();
+    store::set_checked(&mut *portal.db.acquire().await?, *id, &ticked).await?;
+    case(&portal, &by, *id).await
+}
+
+/// What is to be changed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 3, "text": "Which data will you use?", "fields": ["summary"] }))]
+pub(super) struct Wanted {
+    /// The version that was seen.
+    version: Option<i64>,
+    /// In words.
+    text: String,
+    /// The names of the questions that are meant.
+    #[serde(default)]
+    fields: Vec<String>,
+}
+
+/// Ask for changes
+///
+/// The applicant gets a mail, and keeps the place in the queue.
+#[utoipa::path(post, path = "/api/v1/review/{id}/changes", operation_id = "request_changes", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Wanted,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn changes(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Wanted>,
+) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let application = store::find(&mut db, *id).await?;
+    if application.state.sent().is_none() {
+        return Err(Error::NotFound("application"));
+    }
+    let known = answers_view::known(&forms::of(&mut db, &application).await?, &sent.fields);
+    drop(db);
+    if known.len() != sent.fields.len() {
+        return Err(FieldError::new("fields", "names what the form does not ask").into());
+    }
+    review::request_changes(&portal, &by, *id, sent.version, &sent.text, known).await?;
+    case(&portal, &by, *id).await
+}
+
+/// A yes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 3, "until": "2026-12-31", "note": "Welcome." }))]
+pub(super) struct Approval {
+    /// The version that was seen.
+    version: Option<i64>,
+    /// The last day on which access holds (UTC), a year away at most.
+    until: String,
+    /// What the applicant reads besides.
+    #[serde(default)]
+    note: String,
+}
+
+/// Approve
+///
+/// Access holds at once. The mail leaves after ten minutes; until then the decision can be taken back.
+#[utoipa::path(post, path = "/api/v1/review/{id}/approve", operation_id = "approve_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Approval,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn approve(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Approval>,
+) -> Result<HttpResponse, Error> {
+    review::approve(&portal, &by, *id, sent.version, when::last_moment_of("until", &sent.until)?, &sent.note).await?;
+    case(&portal, &by, *id).await
+}
+
+/// A no.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "version": 3, "reason": "purpose_unclear", "text": "What will the model tell you?" }))]
+pub(super) struct Refusal {
+    /// The version that was seen.
+    version: Option<i64>,
+    /// `purpose_unclear`, `identity_not_verifiable`, `safeguards_insufficient`, `commercial_use`, `prohibited_use`, `jurisdiction`,
+    /// `duplicate` or `other`.
+    reason: String,
+    /// What the applicant reads besides; needed where the reason is `other`.
+    #[serde(default)]
+    text: String,
+}
+
+/// Decline
+///
+/// The mail leaves after ten minutes; until then the decision can be taken back.
+#[utoipa::path(post, path = "/api/v1/review/{id}/decline", operation_id = "decline_case", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Refusal,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn decline(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Refusal>,
+) -> Result<HttpResponse, Error> {
+    review::decline(&portal, &by, *id, sent.version, sent.reason.parse()?, &sent.text).await?;
+    case(&portal, &by, *id).await
+}
+
+/// Take a decision back
+///
+/// Within ten minutes, by whoever decided: no mail has left, and access that was given ends.
+#[utoipa::path(post, path = "/api/v1/review/{id}/undo", operation_id = "undo_decision", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Nothing,
+    responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
+pub(super) async fn undo(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    id: Path<ApplicationId>,
+    _: Body<Nothing>,
+) -> Result<HttpResponse, Error> {
+    review::undo(&portal, &by, *id).await?;
+    case(&portal, &by, *id).await
+}
+
+async fn case(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<HttpResponse, Error> {
+    Ok(answer(&read(portal, by.0.id, id).await?))
+}

@@ -1,0 +1,183 @@
+//! One's own applications.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::super::comment::Lane;
+use super::super::people::People;
+use super::super::state::State;
+use super::super::{apply, store, thread, waits};
+use super::view::{ApplicationLine, Said, Word, said, typed, word};
+use crate::accounts::{self, Account, ApplyingProgram};
+use crate::catalog;
+use crate::error::Error;
+use crate::http::api::{Body, Cut, Listed, NotDone, Refused, answer, cursor, limit};
+use crate::ids::{AccountId, ApplicationId, ModelId};
+use crate::portal::Portal;
+
+/// What stands behind the `?` of a list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Paging {
+    /// 1 to 200 items a page; 50 unless said.
+    pub(super) limit: Option<i64>,
+    /// From the address of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// One's own application, whole.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OwnApplication {
+    /// In short.
+    application: ApplicationLine,
+    /// The answers by the names of the form's questions, as they were typed.
+    answers: BTreeMap<String, String>,
+    /// SHA-256 of the form they answer; null before it is sent.
+    form_sha256: Option<String>,
+    /// SHA-256 of the licence text that was agreed to; null before it is sent.
+    licence_sha256: Option<String>,
+    /// How many were sent before it and wait still; null unless it waits.
+    place: Option<i64>,
+    /// Half of the last decisions took no longer than this; null while there are too few, or it does not wait.
+    median_wait_s: Option<i64>,
+    /// Nine of ten of the last decisions took no longer than this.
+    p90_wait_s: Option<i64>,
+    /// The decision, or what is asked to be changed.
+    word: Option<Word>,
+    /// What was written, the oldest first.
+    thread: Vec<Said>,
+}
+
+/// My applications
+///
+/// The newest first.
+#[utoipa::path(get, path = "/api/v1/applications", operation_id = "list_applications", tag = "applications", params(Paging),
+    responses((status = 200, body = Listed<ApplicationLine>), Refused), security(("token" = ["apply"])))]
+pub(super) async fn list(
+    portal: Data<Portal>,
+    request: HttpRequest,
+    by: ApplyingProgram,
+    asked: Query<Paging>,
+) -> Result<HttpResponse, Error> {
+    let cut = Cut { config: &portal.config, request: &request, limit: limit(asked.limit)? };
+    let after = cursor(asked.cursor.as_deref())?;
+    let mut db = portal.db.acquire().await?;
+    let mut found = store::of_applicant_after(&mut db, by.0.id, after, cut.rows()).await?;
+    let next = cut.next(&mut found, |one| one.id);
+    let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
+    let now = portal.clock.now();
+    Ok(answer(&Listed { items: found.iter().map(|one| ApplicationLine::new(one, &models, now)).collect(), next }))
+}
+
+/// One application of mine
+///
+/// Where it stands, whose turn it is, the place in the queue and the usual wait, the thread and the decision.
+#[utoipa::path(get, path = "/api/v1/applications/{id}", operation_id = "get_application", tag = "applications",
+    params(("id" = String, Path, description = "The application's id, `app_…`.")),
+    responses((status = 200, body = OwnApplication), Refused), security(("token" = ["apply"])))]
+pub(super) async fn one(portal: Data<Portal>, by: ApplyingProgram, id: Path<ApplicationId>) -> Result<HttpResponse, Error> {
+    Ok(answer(&own(&portal, by.0.id, *id).await?))
+}
+
+/// The application as its applicant sees it. Errors: `NotFound` for a foreign one.
+pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -> Result<OwnApplication, Error> {
+    let mut db = portal.db.acquire().await?;
+    let file = store::case_file(&mut db, id).await?;
+    let application = &file.application;
+    if application.applicant != reader {
+        return Err(Error::NotFound("application"));
+    }
+    let models = catalog::find_models(&mut db, &[application.model]).await?;
+    let people = People(accounts::find_accounts(&mut db, &[reader]).await?);
+    let is_waiting = matches!(application.state, State::Submitted(_));
+    let waits = if is_waiting { waits::waits(&mut db, application).await? } else { None };
+    let usual = waits.as_ref().and_then(|waits| waits.usual);
+    Ok(OwnApplication {
+        application: ApplicationLine::new(application, &models, portal.clock.now()),
+        answers: typed(&application.answers),
+        form_sha256: application.form_sha256.clone(),
+        licence_sha256: application.licence_sha256.clone(),
+        place: waits.map(|waits| waits.before),
+        median_wait_s: usual.map(|(half, _)| half.whole_seconds()),
+        p90_wait_s: usual.map(|(_, most)| most.whole_seconds()),
+        word: word(&application.state, None),
+        thread: file
+            .comments
+            .iter()
+            .filter(|comment| comment.lane == Lane::Shared)
+            .map(|comment| said(comment, &people, Some(reader)))
+            .collect(),
+    })
+}
+
+/// Words that are sent.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "text": "The weights will lie on the university's cluster." }))]
+pub(super) struct Words {
+    /// The words, 4,000 characters at most.
+    pub(super) text: String,
+}
+
+/// Nothing that has to be said.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({}))]
+pub(super) struct Nothing {}
+
+/// Withdraw an application
+///
+/// Until it is decided. Answers with the application as it is then.
+#[utoipa::path(post, path = "/api/v1/applications/{id}/withdraw", operation_id = "withdraw_application", tag = "applications",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Nothing,
+    responses((status = 200, body = OwnApplication), NotDone), security(("token" = ["apply"])))]
+pub(super) async fn withdraw(
+    portal: Data<Portal>,
+    ApplyingProgram(by): ApplyingProgram,
+    id: Path<ApplicationId>,
+    _: Body<Nothing>,
+) -> Result<HttpResponse, Error> {
+    apply::withdraw(&portal, by.id, *id).await?;
+    told(&portal, &by, *id).await
+}
+
+/// Write to the reviewers
+///
+/// While the application is open.
+#[utoipa::path(post, path = "/api/v1/applications/{id}/comment", operation_id = "comment_application", tag = "applications",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Words,
+    responses((status = 200, body = OwnApplication), NotDone), security(("token" = ["apply"])))]
+pub(super) async fn comment(
+    portal: Data<Portal>,
+    ApplyingProgram(by): ApplyingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Words>,
+) -> Result<HttpResponse, Error> {
+    thread::write(&portal, &by, *id, &sent.text).await?;
+    told(&portal, &by, *id).await
+}
+
+/// Appeal against a decline
+///
+/// Once, within 30 days; another reviewer decides.
+#[utoipa::path(post, path = "/api/v1/applications/{id}/appeal", operation_id = "appeal_application", tag = "applications",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Words,
+    responses((status = 200, body = OwnApplication), NotDone), security(("token" = ["apply"])))]
+pub(super) async fn appeal(
+    portal: Data<Portal>,
+    ApplyingProgram(by): ApplyingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Words>,
+) -> Result<HttpResponse, Error> {
+    apply::appeal(&portal, &by, *id, &sent.text).await?;
+    told(&portal, &by, *id).await
+}
+
+async fn told(portal: &Portal, by: &Account, id: ApplicationId) -> Result<HttpResponse, Error> {
+    Ok(answer(&own(portal, by.id, id).await?))
+}

@@ -1,0 +1,167 @@
+//! The document at `/api/openapi.json`, held against the routes that are registered and against answers that were given.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tests::{Page, Person, TestPortal};
+
+/// The document, and which of its operations were tried.
+pub struct Document {
+    whole: Value,
+    tried: BTreeSet<(String, String)>,
+    nobody: Person,
+}
+
+impl Document {
+    /// As the portal serves it.
+    pub async fn of(portal: &TestPortal) -> Self {
+        let page = portal.visitor().fetch("/api/openapi.json").await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let nobody = portal.visitor().with_token(&format!("slc_{}", "a".repeat(48)));
+        Self { whole: page.json(), tried: BTreeSet::new(), nobody }
+    }
+
+    /// Does it, and holds the answer against the schema; then asks with a token that is none, and holds the refusal against its own.
+    /// `fill` stands for what the pattern leaves open, or behind it with `?`.
+    pub async fn tries(&mut self, program: &Person, method: &str, pattern: &str, fill: &str, body: Option<Value>) -> Value {
+        let path =
+            if fill.starts_with('?') { format!("{pattern}{fill}") } else { pattern.replace("{org}/{name}", fill).replace("{id}", fill) };
+        let told = &self.whole["paths"][pattern][method.to_lowercase()];
+        assert!(told.is_object(), "{method} {pattern} is not described");
+        if let Some(body) = &body {
+            self.fits(&told["requestBody"]["content"]["application/json"]["schema"], body, &format!("what {method} {path} sends"));
+        }
+        let refused = asks(&self.nobody, method, &path, body.as_ref()).await;
+        assert_eq!(refused.status, 401, "{method} {path}: {}", refused.text);
+        self.fits(
+            &told["responses"]["401"]["content"]["application/problem+json"]["schema"],
+            &refused.json(),
+            &format!("401 of {method} {path}"),
+        );
+        let answer = asks(program, method, &path, body.as_ref()).await;
+        let described = &told["responses"][answer.status.to_string()];
+        assert!(answer.status < 300 && described.is_object(), "{method} {path}: {} {}", answer.status, answer.text);
+        self.tried.insert((method.to_owned(), pattern.to_owned()));
+        if answer.status == 204 {
+            return Value::Null;
+        }
+        let answer = answer.json();
+        self.fits(&described["content"]["application/json"]["schema"], &answer, &format!("the answer of {method} {path}"));
+        answer
+    }
+
+    /// Panics unless `value` is what `schema` describes, and nothing besides.
+    #[track_caller]
+    fn fits(&self, schema: &Value, value: &Value, what: &str) {
+        assert!(schema.is_object(), "{what} has no schema");
+        let mut components = self.whole["components"].clone();
+        for described in components["schemas"].as_object_mut().unwrap().values_mut() {
+            closed(described);
+        }
+        let mut schema = schema.clone();
+        closed(&mut schema);
+        let whole = json!({ "allOf": [schema], "components": components });
+        let validator = jsonschema::draft202012::new(&whole).unwrap_or_else(|cause| panic!("{what}: {cause}"));
+        let faults: Vec<String> = validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+        assert!(faults.is_empty(), "{what} is not as described: {faults:#?}\n{value:#}");
+    }
+
+    /// Panics unless every operation was tried.
+    pub fn was_tried_whole(&self) {
+        let missing: Vec<_> = described(&self.whole).difference(&self.tried).cloned().collect();
+        assert!(missing.is_empty(), "never tried: {missing:?}");
+    }
+}
+
+/// What a schema with fields does not name, an answer may not have: here, so that nothing is forgotten in the document.
+fn closed(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        if fields.contains_key("properties") {
+            fields.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+        fields.values_mut().for_each(closed);
+    } else if let Some(list) = schema.as_array_mut() {
+        list.iter_mut().for_each(closed);
+    }
+}
+
+async fn asks(program: &Person, method: &str, path: &str, body: Option<&Value>) -> Page {
+    let request = program.request(Method::from_bytes(method.as_bytes()).unwrap(), path);
+    let request = match body {
+        Some(body) => request.json(body),
+        None => request,
+    };
+    Page::of(request.send().await.unwrap()).await
+}
+
+/// Every operation that the document describes.
+fn described(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))).collect()
+}
+
+/// Every method and path under `/api/v1` that the source registers.
+fn registered(folder: &Path, found: &mut BTreeSet<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            registered(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in text.split(".route(\"/api/v1/").skip(1) {
+                let (pattern, rest) = call.split_once('"').unwrap();
+                let method = rest.trim_start_matches([',', ' ']).trim_start_matches("web::").split('(').next().unwrap().to_uppercase();
+                found.insert((method, format!("/api/v1/{pattern}")));
+            }
+        }
+    }
+}
+
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str));
+            fields.values().for_each(|field| references(field, found));
+        }
+        Value::Array(list) => list.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_is_described_is_registered_and_the_other_way_round(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let document = Document::of(&portal).await.whole;
+    let mut routes = BTreeSet::new();
+    registered(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut routes);
+    let told = described(&document);
+    assert!(routes.len() > 40, "{routes:?}");
+    let (missing, extra) = (routes.difference(&told).collect::<Vec<_>>(), told.difference(&routes).collect::<Vec<_>>());
+    assert!(missing.is_empty() && extra.is_empty(), "not described: {missing:?}; described and not there: {extra:?}");
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let mut refs = Vec::new();
+    references(&document, &mut refs);
+    for reference in refs {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+    }
+    // One name for one operation, and every body has an example.
+    let mut names = BTreeSet::new();
+    for (method, path) in &told {
+        let operation = &document["paths"][path][method.to_lowercase()];
+        assert!(names.insert(operation["operationId"].as_str().unwrap()), "{method} {path} shares its name");
+        assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{method} {path}");
+        let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        if let Some(schema) = body.as_str().and_then(|path| document.pointer(path.trim_start_matches('#'))) {
+            assert!(schema["example"].is_object() && schema["additionalProperties"] == false, "{method} {path}: {schema}");
+        }
+    }
+    let page = portal.visitor().get("/api/docs").await;
+    assert_eq!(page.status, 200);
+    for (_, path) in &told {
+        page.says(path);
+    }
+    page.says("Authorization: Bearer $SLUICE_TOKEN").says("/api/openapi.json");
+}
