@@ -73,7 +73,6 @@ test("what a visitor sees", async () => {
   for (const [path, name] of [
     ["/", "start"],
     ["/models", "models"],
-    ["/api/docs", "api-docs"],
     ["/models?q=no-such-model", "models-none-found"],
     [`/${OPEN_MODEL}`, "model-open"],
     [`/${GATED_MODEL}`, "model-gated"],
@@ -574,7 +573,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.(csv|jsonl|json)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/api\/(?!docs)/, /^\/(v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl|json)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");
