@@ -8,7 +8,7 @@ use time::Duration;
 use super::answers_view::{self, AnsweredSection};
 use super::application::{Application, UNDO};
 use super::check::Attestation;
-use super::checklist::{self, POINTS};
+use super::checklist::POINTS;
 use super::decline::DeclineReason;
 use super::difference::{Difference, differences};
 use super::grant::GRANT_LIFE_MAX;
@@ -17,14 +17,14 @@ use super::queue_page::{clock, decider};
 use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of};
 use super::thread_view::{self, CommentView};
-use super::{evidence, forms, held, review, revoke as revoking, store, thread};
+use super::{evidence, forms, held, store};
 use crate::accounts::{self, Account, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::http::page::{page, page_with_faults};
-use crate::http::{self, Frame, see_other, when};
-use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
+use crate::http::page::page;
+use crate::http::{Frame, when};
+use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::mail::Message;
 use crate::portal::Portal;
 
@@ -33,7 +33,7 @@ const HISTORY_MAX: i64 = 50;
 
 #[derive(Template)]
 #[template(path = "access/case.html")]
-struct CasePage {
+pub(super) struct CasePage {
     frame: Frame,
     id: ApplicationId,
     version: i64,
@@ -109,26 +109,33 @@ struct HistoryRow {
 }
 
 /// The mail as its reader would get it.
-struct Preview {
+pub(super) struct Preview {
     to: String,
     subject: String,
     body: String,
 }
 
+impl Preview {
+    /// Of this mail.
+    pub(super) fn of(message: &Message) -> Result<Self, Error> {
+        Ok(Self { to: message.recipient().to_owned(), subject: message.subject(), body: message.body()? })
+    }
+}
+
 /// The forms of the panel, as they were filled in, with what was wrong.
 #[derive(Default)]
-struct Panel {
-    until: String,
-    note: String,
-    reason: String,
-    text: String,
-    changes: String,
-    fields: Vec<String>,
-    comment: String,
-    revoke_reason: String,
+pub(super) struct Panel {
+    pub(super) until: String,
+    pub(super) note: String,
+    pub(super) reason: String,
+    pub(super) text: String,
+    pub(super) changes: String,
+    pub(super) fields: Vec<String>,
+    pub(super) comment: String,
+    pub(super) revoke_reason: String,
     /// Which form the faults are of, or which one is looked at.
-    form: &'static str,
-    faults: Vec<FieldError>,
+    pub(super) form: &'static str,
+    pub(super) faults: Vec<FieldError>,
 }
 
 impl Panel {
@@ -140,7 +147,7 @@ impl Panel {
         self.fields.iter().any(|name| name == field)
     }
 
-    fn with(self, form: &'static str, faults: Vec<FieldError>) -> Self {
+    pub(super) fn with(self, form: &'static str, faults: Vec<FieldError>) -> Self {
         Self { form, faults, ..self }
     }
 }
@@ -149,7 +156,8 @@ pub(super) async fn case(portal: Data<Portal>, frame: Frame, by: Reviewer, id: P
     page(&case_page(&portal, frame, &by, *id, Panel::default(), None).await?)
 }
 
-async fn case_page(
+/// The page as it stands for this reviewer; `panel` as it was filled in, `preview` when a mail is looked at first.
+pub(super) async fn case_page(
     portal: &Portal,
     frame: Frame,
     by: &Reviewer,
@@ -305,222 +313,4 @@ fn history_row(application: &Application, models: &[Model]) -> Option<HistoryRow
         badge: badge(&application.state),
         sent: when::day(sent.at),
     })
-}
-
-/// The same page with the faults of one of its forms, or the error itself.
-async fn came_back(
-    portal: &Portal,
-    frame: Frame,
-    by: &Reviewer,
-    id: ApplicationId,
-    panel: Panel,
-    form: &'static str,
-    error: Error,
-) -> Result<HttpResponse, Error> {
-    match error {
-        Error::Invalid(faults) => page_with_faults(&case_page(portal, frame, by, id, panel.with(form, faults), None).await?),
-        other => Err(other),
-    }
-}
-
-/// Whoever acts says which version they saw.
-#[derive(serde::Deserialize)]
-pub(super) struct Seen {
-    version: Option<i64>,
-}
-
-/// Notes that a reviewer still has the case on the screen, and tells the page's script who else does and how the case stands.
-pub(super) async fn seen(portal: Data<Portal>, by: Reviewer, id: Path<ApplicationId>, _: http::Form<Seen>) -> Result<HttpResponse, Error> {
-    let mut db = portal.db.acquire().await?;
-    let application = store::find(&mut db, *id).await?;
-    if application.state.sent().is_none() {
-        return Err(Error::NotFound("application"));
-    }
-    let looking = portal.cases_seen.look(*id, by.0.id, portal.clock.now());
-    let people = accounts::find_accounts(&mut db, &looking).await?;
-    let names: Vec<String> = people.into_iter().map(|account| account.name).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "others": names, "version": application.version })))
-}
-
-pub(super) async fn claim(
-    portal: Data<Portal>,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Seen>,
-) -> Result<HttpResponse, Error> {
-    review::claim(&portal, &by, *id, sent.version).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("It is yours. Others see that you see to it.")))
-}
-
-pub(super) async fn release(
-    portal: Data<Portal>,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    _: http::Form<Seen>,
-) -> Result<HttpResponse, Error> {
-    review::release(&portal, &by, *id).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("Given back to everybody.")))
-}
-
-pub(super) async fn check(
-    portal: Data<Portal>,
-    _: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(posted): http::Form<Vec<(String, String)>>,
-) -> Result<HttpResponse, Error> {
-    store::set_checked(&mut *portal.db.acquire().await?, *id, &checklist::ticked(&posted)).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("Checklist saved.")))
-}
-
-#[derive(serde::Deserialize)]
-pub(super) struct Words {
-    lane: String,
-    #[serde(default)]
-    text: String,
-}
-
-pub(super) async fn comment(
-    portal: Data<Portal>,
-    frame: Frame,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Words>,
-) -> Result<HttpResponse, Error> {
-    let written = match sent.lane.parse() {
-        Ok(lane) => thread::answer(&portal, &by, *id, lane, &sent.text).await,
-        Err(fault) => Err(FieldError::into(fault)),
-    };
-    match written {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Comment written."))),
-        Err(error) => came_back(&portal, frame, &by, *id, Panel { comment: sent.text, ..Panel::default() }, "comment", error).await,
-    }
-}
-
-/// A request for changes: the words, and a box for each question that is meant.
-pub(super) async fn changes(
-    portal: Data<Portal>,
-    frame: Frame,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(posted): http::Form<Vec<(String, String)>>,
-) -> Result<HttpResponse, Error> {
-    let value = |name: &str| posted.iter().find(|(posted, _)| posted == name).map(|(_, value)| value.as_str()).unwrap_or_default();
-    let fields: Vec<String> = posted.iter().filter_map(|(name, _)| name.strip_prefix("field_")).map(str::to_owned).collect();
-    let mut db = portal.db.acquire().await?;
-    let application = store::find(&mut db, *id).await?;
-    let known = answers_view::known(&forms::of(&mut db, &application).await?, &fields);
-    drop(db);
-    match review::request_changes(&portal, &by, *id, value("version").parse().ok(), value("text"), known.clone()).await {
-        Ok(()) => Ok(see_other(
-            &format!("/review/{id}"),
-            Some("Sent back. The applicant gets a mail with your words and keeps the place in the queue."),
-        )),
-        Err(error) => {
-            let panel = Panel { changes: value("text").to_owned(), fields: known, ..Panel::default() };
-            came_back(&portal, frame, &by, *id, panel, "changes", error).await
-        }
-    }
-}
-
-#[derive(serde::Deserialize)]
-pub(super) struct Approval {
-    until: String,
-    #[serde(default)]
-    note: String,
-    version: Option<i64>,
-    preview: Option<String>,
-}
-
-pub(super) async fn approve(
-    portal: Data<Portal>,
-    frame: Frame,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Approval>,
-) -> Result<HttpResponse, Error> {
-    let until = when::last_moment_of("until", &sent.until);
-    let panel = Panel { until: sent.until, note: sent.note.clone(), form: "approve", ..Panel::default() };
-    let decided = match until {
-        Ok(until) if sent.preview.is_some() => {
-            let message = review::approval_mail(&portal, *id, until, &sent.note).await?;
-            return page(&case_page(&portal, frame, &by, *id, panel, Some(preview(&message)?)).await?);
-        }
-        Ok(until) => review::approve(&portal, &by, *id, sent.version, until, &sent.note).await,
-        Err(fault) => Err(fault.into()),
-    };
-    match decided {
-        Ok(grant) => Ok(see_other(
-            &format!("/review/{id}"),
-            Some(&format!(
-                "Approved until {}. The mail leaves in ten minutes; until then you can take this back.",
-                when::day(grant.expires_at)
-            )),
-        )),
-        Err(error) => came_back(&portal, frame, &by, *id, panel, "approve", error).await,
-    }
-}
-
-fn preview(message: &Message) -> Result<Preview, Error> {
-    Ok(Preview { to: message.recipient().to_owned(), subject: message.subject(), body: message.body()? })
-}
-
-#[derive(serde::Deserialize)]
-pub(super) struct Refusal {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    text: String,
-    version: Option<i64>,
-    preview: Option<String>,
-}
-
-pub(super) async fn decline(
-    portal: Data<Portal>,
-    frame: Frame,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Refusal>,
-) -> Result<HttpResponse, Error> {
-    let reason = sent.reason.parse::<DeclineReason>();
-    let panel = Panel { reason: sent.reason, text: sent.text.clone(), form: "decline", ..Panel::default() };
-    let decided = match reason {
-        Ok(reason) if sent.preview.is_some() => {
-            let message = review::decline_mail(&portal, *id, reason, &sent.text).await?;
-            return page(&case_page(&portal, frame, &by, *id, panel, Some(preview(&message)?)).await?);
-        }
-        Ok(reason) => review::decline(&portal, &by, *id, sent.version, reason, &sent.text).await,
-        Err(fault) => Err(Error::from(fault)),
-    };
-    match decided {
-        Ok(()) => Ok(see_other(
-            &format!("/review/{id}"),
-            Some("Declined. The mail with the reason and your words leaves in ten minutes; until then you can take this back."),
-        )),
-        Err(error) => came_back(&portal, frame, &by, *id, panel, "decline", error).await,
-    }
-}
-
-pub(super) async fn undo(portal: Data<Portal>, by: Reviewer, id: Path<ApplicationId>, _: http::Form<Seen>) -> Result<HttpResponse, Error> {
-    review::undo(&portal, &by, *id).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("Taken back. No mail left, and the application waits again, with you.")))
-}
-
-#[derive(serde::Deserialize)]
-pub(super) struct Revocation {
-    grant: GrantId,
-    #[serde(default)]
-    reason: String,
-}
-
-pub(super) async fn revoke(
-    portal: Data<Portal>,
-    frame: Frame,
-    by: Reviewer,
-    id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Revocation>,
-) -> Result<HttpResponse, Error> {
-    match revoking::revoke(&portal, Some(by.0.id), sent.grant, &sent.reason).await {
-        Ok(revoked) => Ok(see_other(&format!("/review/{id}"), Some(revoked.told()))),
-        Err(error) => came_back(&portal, frame, &by, *id, Panel { revoke_reason: sent.reason, ..Panel::default() }, "revoke", error).await,
-    }
 }

@@ -13,6 +13,7 @@ mod apply_page;
 mod authorize;
 pub mod block;
 mod bulk;
+mod case_actions;
 mod case_page;
 mod check;
 mod checklist;

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{api, application_page, apply_page, bulk, case_page, editor, grant_routes, hub_requests, queue_page};
+use super::{api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, queue_page};
 
 /// Wires the pages of applicants and reviewers, and the Hub's interface for access requests.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -18,16 +18,16 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/review/bulk", post().to(bulk::preview))
         .route("/review/bulk/do", post().to(bulk::act))
         .route("/review/{id}", get().to(case_page::case))
-        .route("/review/{id}/seen", post().to(case_page::seen))
-        .route("/review/{id}/claim", post().to(case_page::claim))
-        .route("/review/{id}/release", post().to(case_page::release))
-        .route("/review/{id}/comment", post().to(case_page::comment))
-        .route("/review/{id}/check", post().to(case_page::check))
-        .route("/review/{id}/changes", post().to(case_page::changes))
-        .route("/review/{id}/approve", post().to(case_page::approve))
-        .route("/review/{id}/decline", post().to(case_page::decline))
-        .route("/review/{id}/undo", post().to(case_page::undo))
-        .route("/review/{id}/revoke", post().to(case_page::revoke))
+        .route("/review/{id}/seen", post().to(case_actions::seen))
+        .route("/review/{id}/claim", post().to(case_actions::claim))
+        .route("/review/{id}/release", post().to(case_actions::release))
+        .route("/review/{id}/comment", post().to(case_actions::comment))
+        .route("/review/{id}/check", post().to(case_actions::check))
+        .route("/review/{id}/changes", post().to(case_actions::changes))
+        .route("/review/{id}/approve", post().to(case_actions::approve))
+        .route("/review/{id}/decline", post().to(case_actions::decline))
+        .route("/review/{id}/undo", post().to(case_actions::undo))
+        .route("/review/{id}/revoke", post().to(case_actions::revoke))
         .route("/api/models/{org}/{name}/user-access-request/handle", post().to(hub_requests::handle))
         .route("/api/models/{org}/{name}/user-access-request/grant", post().to(hub_requests::grant))
         .route("/api/models/{org}/{name}/user-access-request/{status}", get().to(hub_requests::list))
