@@ -48,7 +48,7 @@ async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
     let request = [("text", "Why so long?\nSix months are usual."), ("field_months", "on"), ("field_nonsense", "on")];
     assert_eq!(grace.post(&format!("{case}/changes"), &request).await.status, 303);
     let mail = &portal.mails_to(&ada.email, "changes_requested").await[0];
-    assert!(mail.contains("Why so long?\nSix months are usual.") && mail.contains("1 April 2026"), "{mail}");
+    assert!(mail.contains("> Why so long?\n> Six months are usual.") && mail.contains("1 April 2026"), "{mail}");
     ada.get(&application).await.says("Changes asked for").says("Why so long?").says("For how many months").says("Change it");
     grace.get("/review?view=applicant").await.says("ada");
     grace.get("/review").await.says("bob");

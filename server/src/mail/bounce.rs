@@ -82,7 +82,7 @@ impl Report {
         let diagnosis =
             about.get("diagnostic-code").map(|text| text.split_once(';').map_or(text.clone(), |(_, said)| said.trim().to_owned()));
         let said = format!("{} {}", about.get("status").unwrap_or_default(), diagnosis.unwrap_or_default());
-        let said = said.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_CHARS_MAX).collect::<String>();
+        let said = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SAID_CHARS_MAX).collect::<String>().trim().to_owned();
         Some(Self {
             mail,
             action: about.get("action")?.trim().to_ascii_lowercase(),
