@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room imports only from rooms below it (`tests/journeys/house.rs` holds that):
 //! ground (`error`, `ids`, `clock`, `config`) → tools (`http`, `audit`, `mail`, `storage`, `postgres`) → `portal`
-//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models`, `record` → `admin` → `serve`, `routes`, `openapi`, `metrics`, `workers`, `commands`.
+//! (beside it `client`, for the other end of the line) → `accounts` → `catalog` → `access` → `downloads`, `playground`, `models`, `record` → `privacy` → `admin` → `serve`, `routes`, `openapi`, `metrics`, `workers`, `commands`.
 
 pub mod access;
 pub mod accounts;
@@ -26,6 +26,7 @@ pub mod openapi;
 pub mod playground;
 pub mod portal;
 pub mod postgres;
+pub mod privacy;
 pub mod record;
 pub mod routes;
 pub mod serve;

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::error::Error;
 use crate::http::assets;
 use crate::portal::Portal;
-use crate::{access, accounts, admin, downloads, metrics, models, openapi, playground, record};
+use crate::{access, accounts, admin, downloads, metrics, models, openapi, playground, privacy, record};
 
 /// Wires every URL.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -21,6 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(openapi::configure)
         .configure(accounts::configure)
         .configure(access::configure)
+        .configure(privacy::configure)
         .configure(admin::configure)
         .configure(record::configure)
         .configure(playground::configure)

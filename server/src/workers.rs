@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::downloads::{self, ASK_EVERY, Ledger};
 use crate::error::Error;
 use crate::portal::Portal;
-use crate::{access, accounts, catalog, mail};
+use crate::{access, accounts, catalog, mail, privacy};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +74,7 @@ impl Workers {
             downloads::tell_late(&portal).await?;
             access::sweep(&portal).await?;
             access::sweep_applications(&portal).await?;
+            privacy::forget_late(&portal).await?;
             accounts::sweep(&portal).await
         }));
         Self { loops, stop }

@@ -52,6 +52,8 @@ test("a portal in which nothing has happened yet", async () => {
     ["/account/tokens", "tokens-empty"],
     ["/account/downloads", "downloads-empty"],
     ["/account/mail", "mail-choice"],
+    ["/account/data", "account-data"],
+    ["/account/erase", "account-erase"],
     ["/applications", "applications-empty"],
     ["/review", "review-empty"],
     ["/admin/people?q=nobody", "admin-people-nobody"],
@@ -352,6 +354,11 @@ test("long names, and the admin's pages when something has happened", async () =
   await admin.getByRole("button", { name: "Block" }).click();
   await admin.getByRole("status").waitFor();
   await look(admin, "admin-person-blocked");
+  await admin.getByRole("link", { name: "Erase this person" }).click();
+  await look(admin, "admin-person-erase");
+  await admin.getByRole("button", { name: "Erase this person" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-person-erase-faults");
   assertCalm(admin, /422/);
 });
 

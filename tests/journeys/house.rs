@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["catalog"],
     &["access"],
     &["downloads", "playground", "models", "record"],
+    &["privacy"],
     &["admin"],
 ];
 const ROOF: &[&str] = &["serve", "routes", "openapi", "metrics", "workers", "commands", "main", "lib"];

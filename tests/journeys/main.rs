@@ -30,6 +30,7 @@ mod one_question;
 mod outbox;
 mod playground;
 mod policy;
+mod privacy;
 mod proofs;
 mod publish;
 mod publish_killed;

@@ -27,6 +27,7 @@ mod decline;
 mod difference;
 mod digest;
 mod editor;
+mod erase;
 mod evidence;
 mod form;
 mod form_parts;
@@ -72,6 +73,7 @@ pub use check::Attestation;
 pub use close::{DELETED, close};
 pub use decline::DeclineReason;
 pub use digest::send_digests;
+pub use erase::{close_all, forget, subjects_of};
 pub use form::Form;
 pub use grant::{Ended, Grant, HeldGrant, Note, Standing};
 pub use held::{Counts, concerns, counts, grants_of};
@@ -84,7 +86,7 @@ pub use routes::configure;
 pub use scope::GrantScope;
 pub use state::State;
 pub use state_view::{StandingWords, standing_words};
-pub use store::{find_grant, grants_in_force, revocations_proposed};
+pub use store::{application_rows, block_rows, find_grant, grant_rows, grants_in_force, revocations_proposed};
 pub use suspend::{reinstate, suspend};
 
 /// Tells holders whose access ends soon, and closes requests for a renewal that nobody can decide any more.

@@ -61,6 +61,9 @@ impl FromStr for Role {
     }
 }
 
+/// No mail ever goes to `.invalid` (RFC 2606), so nobody proves such an address.
+const ERASED_DOMAIN: &str = "erased.invalid";
+
 /// An e-mail address: lower case, one `@`, something on both sides, nothing that could end a header line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
@@ -82,10 +85,20 @@ impl Email {
         {
             return Err(wrong());
         }
-        if address.parse::<lettre::Address>().is_err() {
+        if address.parse::<lettre::Address>().is_err() || domain == ERASED_DOMAIN {
             return Err(wrong());
         }
         Ok(Self(address))
+    }
+
+    /// What stands where the address of somebody stood who was forgotten: nothing can be sent there.
+    pub(super) fn erased(id: AccountId) -> Self {
+        Self(format!("{id}@{ERASED_DOMAIN}"))
+    }
+
+    /// Whether it is one of [`Email::erased`].
+    pub(super) fn is_nobodys(&self) -> bool {
+        self.0.rsplit_once('@').is_some_and(|(_, domain)| domain == ERASED_DOMAIN)
     }
 
     /// As text.
@@ -196,7 +209,18 @@ mod tests {
     #[test]
     fn an_address_is_read_as_people_type_it() {
         assert_eq!(Email::parse(" Ada@Uni.EDU ").expect("an address").as_str(), "ada@uni.edu");
-        for wrong in ["", "ada", "ada@", "@uni.edu", "a b@uni.edu", "ada@uni..edu", "ada@uni.edu\r\nBcc: x@y.z", "<ada@uni.edu>", "a@b@c"] {
+        for wrong in [
+            "",
+            "ada",
+            "ada@",
+            "@uni.edu",
+            "a b@uni.edu",
+            "ada@uni..edu",
+            "ada@uni.edu\r\nBcc: x@y.z",
+            "<ada@uni.edu>",
+            "a@b@c",
+            "ada@erased.invalid",
+        ] {
             assert!(Email::parse(wrong).is_err(), "{wrong:?} was taken for an address");
         }
     }

@@ -5,6 +5,7 @@ mod account;
 mod api;
 mod device;
 mod program;
+mod erase;
 mod routes;
 mod secret;
 mod session;
@@ -16,12 +17,14 @@ mod token;
 pub use account::{Account, Email, Password, Role};
 pub use api::{Operations, Person};
 pub use program::{AdministeringProgram, ApplyingProgram, Program, ReviewingProgram};
+pub use erase::{confirm_password, erase_account};
 pub use routes::configure;
 pub use session::{Admin, Reviewer, SignedIn, Unasked, Via, Visitor, identify, look_again};
 pub use signup::{SIGN_IN_LINK_HOURS, add_account, sign_in_link};
 pub use store::{
-    any_admin, count as count_accounts, find as find_account, find_all as find_accounts, find_by_email, list as list_accounts, lock_admins,
-    never_entered_admin, reviewers, set_disabled, set_role,
+    account_row, any_admin, count as count_accounts, device_rows, erased_since, find as find_account, find_all as find_accounts,
+    find_by_email, forget_ways_in, link_rows, list as list_accounts, lock_account, lock_admins, never_entered_admin, reviewers,
+    session_rows, set_disabled, set_role, token_ids, token_rows,
 };
 pub use token::{Scope, TOKEN_DAYS_DEFAULT, Token, TokenHolder, make_token};
 

@@ -2,6 +2,7 @@
 //! and changes through their verbs; keeps nothing of its own.
 
 mod api;
+mod erasure;
 mod grants;
 mod holdings;
 mod models;

@@ -154,5 +154,9 @@ async fn other_account(tx: &mut PgConnection, by: &Admin, id: AccountId) -> Resu
     if id == by.0.id {
         return Err(Error::Conflict("your own role and account are changed by another admin, so that one always remains".into()));
     }
-    accounts::find_account(tx, id).await
+    let account = accounts::find_account(tx, id).await?;
+    if account.is_erased() {
+        return Err(Error::Conflict("this person was erased; nobody has that account any more".into()));
+    }
+    Ok(account)
 }

@@ -2,7 +2,7 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{api, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
+use super::{api, erasure, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
 /// else the pages do not exist.
@@ -13,6 +13,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}", get().to(person::person))
         .route("/admin/people/{id}/block", post().to(person::block))
         .route("/admin/people/{id}/blocks/{block}/lift", post().to(person::lift))
+        .route("/admin/people/{id}/erase", get().to(erasure::erase_page))
+        .route("/admin/people/{id}/erase", post().to(erasure::erase))
         .route("/admin/people/{id}/role", post().to(people::role))
         .route("/admin/people/{id}/close", post().to(people::close))
         .route("/admin/people/{id}/reopen", post().to(people::reopen))

@@ -231,6 +231,10 @@ pub enum Event {
         grant: GrantId,
         renewal: RenewalId,
     },
+    AccountErased {
+        account: AccountId,
+        asked_by: &'static str,
+    },
 }
 
 impl Event {
@@ -291,6 +295,7 @@ impl Event {
             Event::LicenceChangeAnnounced { .. } => "model.licence_change_announced",
             Event::ConsentGiven { .. } => "grant.consent_given",
             Event::BlockLifted { .. } => "account.block_lifted",
+            Event::AccountErased { .. } => "account.erased",
         }
     }
 
@@ -349,6 +354,7 @@ impl Event {
             | Event::RenewalLapsed { grant, .. }
             | Event::ConsentGiven { grant, .. } => grant.to_string(),
             Event::BlockSet { account, .. } | Event::BlockLifted { account, .. } => account.to_string(),
+            Event::AccountErased { account, .. } => account.to_string(),
         }
     }
 
@@ -416,6 +422,7 @@ impl Event {
             Event::PolicyChanged { revoke_needs_two, trial_tokens, answer_days, reapply_days, .. } => json!({
                 "revoke_needs_two": revoke_needs_two, "trial_tokens": trial_tokens, "answer_days": answer_days, "reapply_days": reapply_days,
             }),
+            Event::AccountErased { asked_by, .. } => json!({ "asked_by": asked_by }),
         }
     }
 }

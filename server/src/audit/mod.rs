@@ -15,6 +15,6 @@ pub use event::Event;
 pub use log::{Log, Standing};
 pub use note::{Checkpoint, LogKey, NotBelieved};
 pub use receipt::{Proven, check, receipt};
-pub use store::{Filter, Row, entries, find, page, pending, record};
+pub use store::{Filter, Row, about, entries, find, forget, page, pending, record};
 pub use tiles::{TILE_HASHES, parse_name};
 pub use verify::{Fault, Verdict, verify};

@@ -102,6 +102,41 @@ pub async fn find(db: &mut PgConnection, seq: i64) -> Result<Option<Row>, Error>
     Ok(row)
 }
 
+/// What an account did, and what is about one of `subjects`, from behind `after` on, the oldest first.
+pub async fn about(db: &mut PgConnection, account: AccountId, subjects: &[String], after: i64, limit: i64) -> Result<Vec<Row>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select seq, at, actor_id as "actor: AccountId", kind, subject, p.detail as "detail?"
+         from audit_event e left join audit_payload p using (seq)
+         where seq in (
+             (select seq from audit_event where actor_id = $1 and seq > $3 order by seq limit $4)
+             union
+             (select seq from audit_event where subject = any($2) and seq > $3 order by seq limit $4))
+         order by seq
+         limit $4"#,
+        account.uuid(),
+        subjects,
+        after,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Forgets the details of what is about one of `subjects`, but for that somebody was erased. The events stay, and every proof of them
+/// holds.
+pub async fn forget(tx: &mut PgConnection, subjects: &[String]) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from audit_payload
+         where seq in (select seq from audit_event where subject = any($1) and kind <> 'account.erased')",
+        subjects,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// An event that is in the record and has no place in the log yet.
 pub(super) struct Committed {
     seq: i64,

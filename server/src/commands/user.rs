@@ -1,13 +1,15 @@
-//! `sluice user add`: makes an account. `sluice user link`: a way in for one that exists.
+//! `sluice user add`: makes an account. `sluice user link`: a way in for one that exists. `sluice user export` and `erase`: what is kept of
+//! somebody, and forgetting it.
 
 use std::io::Read;
 
 use clap::{Args, Subcommand};
 
 use super::{result, say};
-use crate::accounts::{self, Email, Password, Role};
+use crate::accounts::{self, Account, Email, Password, Role};
 use crate::error::{Error, FieldError};
 use crate::portal::Portal;
+use crate::privacy::{self, Archive, Asker, Erased};
 
 /// `sluice user …`
 #[derive(Subcommand)]
@@ -20,6 +22,21 @@ pub enum UserCommand {
     Link {
         /// Their e-mail address
         email: String,
+    },
+    /// Prints everything that is kept of a person, as JSON
+    #[command(after_help = "Example:\n  sluice user export ada@university.edu > ada.json")]
+    Export {
+        /// Their e-mail address, or the id of their account
+        who: String,
+    },
+    /// Forgets a person, who cannot come back: access, words, name and address go, a pseudonym stays
+    #[command(after_help = "Example:\n  sluice user erase ada@university.edu --yes")]
+    Erase {
+        /// Their e-mail address, or the id of their account
+        who: String,
+        /// Do it; without this it says what it would do
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -44,6 +61,8 @@ pub async fn run(portal: &Portal, command: UserCommand) -> Result<(), Error> {
     match command {
         UserCommand::Add(add) => self::add(portal, add).await,
         UserCommand::Link { email } => link(portal, &Email::parse(&email)?).await,
+        UserCommand::Export { who } => export(portal, &who).await,
+        UserCommand::Erase { who, yes } => erase(portal, &who, yes).await,
     }
 }
 
@@ -78,6 +97,40 @@ async fn link(portal: &Portal, email: &Email) -> Result<(), Error> {
     say(&format!("This link signs {email} in, once, within {} hours; a new password can be chosen there:", accounts::SIGN_IN_LINK_HOURS));
     result(&link);
     Ok(())
+}
+
+async fn export(portal: &Portal, who: &str) -> Result<(), Error> {
+    let mut archive = Archive::of(named(portal, who).await?.id);
+    while let Some(part) = archive.next(portal).await? {
+        result(&part);
+    }
+    Ok(())
+}
+
+async fn erase(portal: &Portal, who: &str, yes: bool) -> Result<(), Error> {
+    let account = named(portal, who).await?;
+    if !yes {
+        say(&format!(
+            "This would erase {} ({}), once and for all: access, answers, comments, mails, name and address go, and open applications are \
+             withdrawn. What was decided, when and by whom stays, and so do places in the audit log. To do it, add --yes.",
+            account.email, account.id
+        ));
+        return Ok(());
+    }
+    match privacy::erase(portal, account.id, Asker::Operator).await? {
+        Erased::Now => say(&format!("{} is erased; {} stands for whoever it was.", account.email, account.id)),
+        Erased::Before => say(&format!("{} was erased before; nothing is left to erase.", account.id)),
+    }
+    Ok(())
+}
+
+/// The account of an address, or of an id.
+async fn named(portal: &Portal, who: &str) -> Result<Account, Error> {
+    let mut db = portal.db.acquire().await?;
+    if let Ok(id) = who.parse() {
+        return accounts::find_account(&mut db, id).await;
+    }
+    accounts::find_by_email(&mut db, &Email::parse(who)?).await?.ok_or(Error::NotFound("account with this address"))
 }
 
 /// More than any password; a wrong file on stdin is not read to its end.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
 use sqlx::PgConnection;
 use time::Date;
 
@@ -271,4 +272,26 @@ pub(super) async fn fetched_by(db: &mut PgConnection, release: ReleaseId) -> Res
         .fetch_one(db)
         .await?;
     Ok(count)
+}
+
+/// Everything that is kept of an account's downloads, from behind `after` on.
+pub async fn rows_of(db: &mut PgConnection, account: AccountId, after: Option<DownloadId>, limit: i64) -> Result<Vec<Value>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select to_jsonb(d) as "row!" from download d
+         where account_id = $1 and ($2::uuid is null or id > $2)
+         order by id
+         limit $3"#,
+        account.uuid(),
+        after.map(DownloadId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Forgets with which programs an account downloaded.
+pub async fn forget(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
+    sqlx::query!("update download set client = '' where account_id = $1 and client <> ''", account.uuid()).execute(tx).await?;
+    Ok(())
 }

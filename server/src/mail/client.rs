@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::MailConfig;
 use crate::data_dir;
 use crate::error::Error;
+use crate::ids::MailId;
 
 /// How long one try may take on the whole, from the connection to the server's receipt. `lettre` bounds the connection alone, so that a
 /// server that falls silent later would hold a worker for ever. Less than a claim lasts (`outbox::CLAIM`), or another worker would send
@@ -124,6 +125,20 @@ impl Mailer {
     /// Whether the server is left alone for now.
     pub(super) fn rests(&self, now: Timestamp) -> bool {
         self.trouble().is_some_and(|trouble| now < trouble.rests_until)
+    }
+
+    /// Removes what lies on disk of these mails. What cannot be removed is told to the log, for whoever runs the portal.
+    pub async fn forget(&self, mails: &[MailId]) {
+        let Delivery::Folder(folder) = &self.delivery else { return };
+        for mail in mails {
+            let path = folder.join(format!("{mail}.eml"));
+            match tokio::fs::remove_file(&path).await {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::error!(path = %path.display(), error = %cause, "a mail to somebody who was erased is still there; remove it");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
 
     /// Sends one mail.

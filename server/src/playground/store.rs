@@ -1,5 +1,6 @@
 //! What the database keeps of generations: who, which release, how many tokens. Never the text.
 
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::access::Action;
@@ -156,6 +157,22 @@ pub async fn recent(db: &mut PgConnection, before: Option<GenerationId>, limit: 
          order by id desc
          limit $2"#,
         before.map(GenerationId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Everything that is kept of an account's generations, from behind `after` on.
+pub async fn rows_of(db: &mut PgConnection, account: AccountId, after: Option<GenerationId>, limit: i64) -> Result<Vec<Value>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select to_jsonb(g) as "row!" from generation g
+         where account_id = $1 and ($2::uuid is null or id > $2)
+         order by id
+         limit $3"#,
+        account.uuid(),
+        after.map(GenerationId::uuid),
         limit,
     )
     .fetch_all(db)

@@ -9,6 +9,8 @@ mod case;
 mod consent;
 mod desk;
 mod digest;
+mod erase;
+mod export;
 mod form;
 mod form_draft;
 mod grant;
@@ -34,6 +36,11 @@ pub(super) use form_draft::{
     Affected, FormDraft, affected_by_form, delete_form_draft, find_form_draft, insert_form_draft, lock_form_draft, update_form_draft,
     waiting_for_model,
 };
+pub(super) use erase::{
+    application_ids, claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings,
+    grant_ids, grant_ids_in_force, open_application_ids, renewal_ids,
+};
+pub use export::{application_rows, block_rows, grant_rows};
 pub(super) use grant::{
     GrantOrigin, count_held, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked,
     revoke_grant, save_grant,

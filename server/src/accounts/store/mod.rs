@@ -2,6 +2,8 @@
 
 mod account;
 mod device;
+mod erase;
+mod export;
 mod link;
 mod session;
 mod token;
@@ -13,6 +15,9 @@ pub(super) use account::{insert_account, password_hash, set_name, set_password_h
 pub(super) use device::{
     decide, end_device_sign_ins, insert_device_sign_in, lock_device_sign_in, note_poll, use_device_sign_in, waiting_with_code,
 };
+pub(super) use erase::set_erased;
+pub use erase::{erased_since, forget_ways_in, lock_account, token_ids};
+pub use export::{account_row, device_rows, link_rows, session_rows, token_rows};
 pub(super) use link::{end_links, insert_link, peek_link, use_link};
 pub(super) use session::{
     Session, end_other_sessions, end_session, find_by_session, insert_session, session_lives, sessions, sweep, touch_session,

@@ -3,11 +3,13 @@
 mod bounce;
 mod digest;
 mod list;
+mod person;
 mod preference;
 
 pub(super) use bounce::mark_bounced;
 pub use bounce::unreachable;
 pub use digest::{begin_digest, readers_without_digest};
 pub use list::{Counts, Filter, Mail, State, counts, find, page, retry, retry_all};
+pub use person::{choice_rows, forget, rows_to};
 pub(super) use preference::pace;
 pub use preference::{paces, set_pace};

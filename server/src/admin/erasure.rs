@@ -1,0 +1,59 @@
+//! Erasing a person who asks for it and cannot do it themselves.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use askama::Template;
+use serde::Deserialize;
+
+use crate::accounts::{self, Account, Admin};
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_with_faults};
+use crate::http::{Form, Frame, filters, see_other};
+use crate::ids::AccountId;
+use crate::portal::Portal;
+use crate::privacy::{self, Asker};
+
+#[derive(Template)]
+#[template(path = "admin/erasure.html")]
+struct ErasurePage {
+    frame: Frame,
+    person: Account,
+    faults: Vec<FieldError>,
+}
+
+/// `GET /admin/people/{id}/erase`
+pub(super) async fn erase_page(portal: Data<Portal>, frame: Frame, by: Admin, id: Path<AccountId>) -> Result<HttpResponse, Error> {
+    page(&ErasurePage { frame, person: somebody_else(&portal, &by, *id).await?, faults: vec![] })
+}
+
+#[derive(Deserialize)]
+pub(super) struct EraseForm {
+    #[serde(default)]
+    email: String,
+}
+
+/// `POST /admin/people/{id}/erase`
+pub(super) async fn erase(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Admin,
+    id: Path<AccountId>,
+    Form(sent): Form<EraseForm>,
+) -> Result<HttpResponse, Error> {
+    let person = somebody_else(&portal, &by, *id).await?;
+    if !person.email.as_str().eq_ignore_ascii_case(sent.email.trim()) {
+        let faults = vec![FieldError::new("email", "is not the address of this account")];
+        return page_with_faults(&ErasurePage { frame, person, faults });
+    }
+    privacy::erase(&portal, *id, Asker::Admin(by.0.id)).await?;
+    Ok(see_other("/admin/people", Some("Erased. A pseudonym stands where this person was.")))
+}
+
+/// An account that can be erased here. Errors: `Conflict` for one's own, and for one that was erased.
+async fn somebody_else(portal: &Portal, by: &Admin, id: AccountId) -> Result<Account, Error> {
+    if id == by.0.id {
+        return Err(Error::Conflict("your own account is erased under My data, with your password".into()));
+    }
+    let person = accounts::find_account(&mut *portal.db.acquire().await?, id).await?;
+    if person.is_erased() { Err(Error::Conflict("this person was erased already".into())) } else { Ok(person) }
+}
