@@ -63,6 +63,7 @@ test("a portal in which nothing has happened yet", async () => {
     ["/admin/mail?state=given_up&q=nobody", "admin-mail-none-found"],
     ["/admin/usage", "admin-usage-empty"],
     ["/admin/store", "admin-store-never-read"],
+    ["/admin/statistics", "admin-statistics-empty"],
     ["/admin/usage/generations", "admin-generations-empty"],
   ]) {
     await visit(admin, path, name);
@@ -80,6 +81,7 @@ test("what a visitor sees", async () => {
     [`/${GATED_MODEL}`, "model-gated"],
     [`/${GATED_MODEL}/files`, "files"],
     [`/${GATED_MODEL}/licence`, "licence"],
+    ["/turnaround", "turnaround-empty"],
     ["/playground", "playground-signed-out"],
     ["/sign-in", "sign-in"],
     ["/sign-up", "sign-up"],
@@ -326,6 +328,8 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin/usage", "admin-usage"],
     ["/admin/usage?who=nobody&from=2026-01-01", "admin-usage-none-match"],
     ["/admin/usage/generations", "admin-generations"],
+    ["/admin/statistics", "admin-statistics"],
+    ["/admin/statistics?by=week", "admin-statistics-weeks"],
   ]) {
     await visit(admin, path, name);
   }
@@ -580,7 +584,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.(csv|jsonl|json)$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl|json|\{ending\})$/, /^\/admin\/statistics\//, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

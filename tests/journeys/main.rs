@@ -41,6 +41,7 @@ mod record;
 mod renewals;
 mod serve;
 mod smtp;
+mod statistics;
 mod store_health;
 mod who_may;
 mod yank;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::error::FieldError;
 
 /// The reason for a decline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is spelled out by `label` and `advice`")]
 pub enum DeclineReason {
     CommercialUse,

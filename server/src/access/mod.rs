@@ -56,10 +56,13 @@ mod routes;
 mod scope;
 mod state;
 mod state_view;
+pub mod statistics;
 mod store;
 mod suspend;
 mod thread;
 mod thread_view;
+mod turnaround;
+mod turnaround_page;
 mod view;
 mod waits;
 

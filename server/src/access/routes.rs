@@ -2,13 +2,17 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, queue_page};
+use super::{
+    api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, queue_page, turnaround_page,
+};
 
 /// Wires the pages of applicants and reviewers, and the Hub's interface for access requests.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.configure(api::configure)
         .configure(editor::configure)
         .configure(grant_routes::configure)
+        .route("/turnaround", get().to(turnaround_page::turnaround))
+        .route("/turnaround.{ending}", get().to(turnaround_page::turnaround_file))
         .route("/applications", get().to(application_page::applications))
         .route("/applications/{id}", get().to(application_page::application))
         .route("/applications/{id}/withdraw", post().to(application_page::withdraw))

@@ -3,6 +3,7 @@
 
 mod api;
 mod erasure;
+mod figures;
 mod grants;
 mod holdings;
 mod models;
@@ -16,6 +17,7 @@ mod record;
 mod record_files;
 mod releases;
 mod routes;
+mod statistics;
 mod usage;
 
 pub use api::Operations;

@@ -2,7 +2,10 @@
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{api, erasure, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, usage};
+use super::{
+    api, erasure, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, statistics,
+    usage,
+};
 
 /// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
 /// else the pages do not exist.
@@ -38,6 +41,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/audit", get().to(record::record))
         .route("/admin/audit.csv", get().to(record_files::as_csv))
         .route("/admin/audit.jsonl", get().to(record_files::as_json_lines))
+        .route("/admin/statistics", get().to(statistics::statistics))
+        .route("/admin/statistics/{file}", get().to(statistics::file))
         .route("/admin/store", get().to(holdings::store))
         .route("/admin/usage", get().to(usage::downloaded))
         .route("/admin/usage.csv", get().to(usage::downloaded_as_csv))

@@ -29,6 +29,6 @@ pub use csv::export;
 pub use filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 pub use ledger::{Before, Counts, Download, Ledger};
 pub use routes::configure;
-pub use store::{forget, page, rows_of, totals};
+pub use store::{Volume, forget, page, rows_of, totals, volumes};
 pub use watch::ASK_EVERY;
 pub use yank::{Yanked, fetched_by, restore, tell_late, yank};

@@ -295,3 +295,35 @@ pub async fn forget(tx: &mut PgConnection, account: AccountId) -> Result<(), Err
     sqlx::query!("update download set client = '' where account_id = $1 and client <> ''", account.uuid()).execute(tx).await?;
     Ok(())
 }
+
+/// What was sent in a period.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// Its first day.
+    pub period: Date,
+    /// Files: one for each person, release and day.
+    pub files: i64,
+    /// Of these, sent whole.
+    pub complete: i64,
+    /// Bytes.
+    pub bytes: i64,
+}
+
+/// What was sent from `from` on and before `until`, in periods of a `unit` that the database knows, of one model or of all.
+pub async fn volumes(db: &mut PgConnection, unit: &str, from: Date, until: Date, model: Option<ModelId>) -> Result<Vec<Volume>, Error> {
+    let rows = sqlx::query_as!(
+        Volume,
+        r#"select date_trunc($1, day::timestamp)::date as "period!", count(*) as "files!", count(completed_at) as "complete!",
+                sum(sent_bytes)::bigint as "bytes!"
+         from download
+         where day >= $2 and day < $3 and ($4::uuid is null or model_id = $4)
+         group by 1"#,
+        unit,
+        from,
+        until,
+        model.map(ModelId::uuid),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}

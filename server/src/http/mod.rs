@@ -10,9 +10,11 @@ pub mod limits;
 pub mod oauth;
 pub mod page;
 pub mod places;
+pub mod plot;
 pub mod presence;
 pub mod problem;
 pub mod sse;
+pub mod table;
 pub mod when;
 
 pub use csrf::Form;

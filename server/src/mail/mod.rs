@@ -17,7 +17,8 @@ pub use client::{Delivery, Mailer, Trouble};
 pub use messages::{Message, Waiting};
 pub use outbox::{enqueue, hold, take_back};
 pub use store::{
-    Counts, Filter, Mail, State, begin_digest, choice_rows, counts, find, forget, paces, page, readers_without_digest, rows_to, retry, retry_all, set_pace, unreachable,
+    Counts, Filter, Mail, State, begin_digest, choice_rows, counts, find, forget, paces, page, readers_without_digest, retry, retry_all,
+    rows_to, set_pace, unreachable,
 };
 pub use topic::{Pace, Topic};
 pub use worker::{SENDERS, empty, send_next};

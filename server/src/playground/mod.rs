@@ -17,4 +17,4 @@ pub use complete::checkpoint;
 pub use fault::Fault;
 pub use prompt::Settings;
 pub use routes::configure;
-pub use store::{Generated, close_interrupted, recent, rows_of};
+pub use store::{Generated, Volume, close_interrupted, recent, rows_of, volumes};

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use sqlx::PgConnection;
+use time::Date;
 
 use crate::access::Action;
 use crate::clock::Timestamp;
@@ -174,6 +175,44 @@ pub async fn rows_of(db: &mut PgConnection, account: AccountId, after: Option<Ge
         account.uuid(),
         after.map(GenerationId::uuid),
         limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// What was generated in a period.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// Its first day.
+    pub period: Date,
+    /// Generations.
+    pub count: i64,
+    /// Tokens read.
+    pub prompt_tokens: i64,
+    /// Tokens made.
+    pub completion_tokens: i64,
+}
+
+/// What was generated from `from` on and before `until`, in periods of a `unit` that the database knows, of one model or of all.
+pub async fn volumes(
+    db: &mut PgConnection,
+    unit: &str,
+    from: Timestamp,
+    until: Timestamp,
+    model: Option<ModelId>,
+) -> Result<Vec<Volume>, Error> {
+    let rows = sqlx::query_as!(
+        Volume,
+        r#"select date_trunc($1, started_at at time zone 'UTC')::date as "period!", count(*) as "count!",
+                sum(prompt_tokens)::bigint as "prompt_tokens!", sum(completion_tokens)::bigint as "completion_tokens!"
+         from generation
+         where started_at >= $2 and started_at < $3 and ($4::uuid is null or model_id = $4)
+         group by 1"#,
+        unit,
+        from,
+        until,
+        model.map(ModelId::uuid),
     )
     .fetch_all(db)
     .await?;

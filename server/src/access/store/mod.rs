@@ -19,6 +19,7 @@ mod notice;
 mod policy;
 mod renewal;
 mod standing;
+mod statistics;
 mod thread;
 
 pub(super) use application::{
@@ -53,4 +54,5 @@ pub(super) use renewal::{
     find_renewal, insert_renewal, lock_renewal, move_end, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
 };
 pub(super) use standing::{footing, footings, standing};
+pub(super) use statistics::{cases_held, closed, decided_by_model, decisions, declined_by_model, grants_moved, sent, waited};
 pub(super) use thread::{count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};
