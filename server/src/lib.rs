@@ -19,6 +19,7 @@ pub mod error;
 pub mod http;
 pub mod ids;
 pub mod integrity;
+pub mod jobs;
 pub mod mail;
 mod metrics;
 pub mod models;

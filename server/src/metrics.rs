@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::downloads::{Counts, Ledger};
 use crate::error::Error;
 use crate::http::limits::client_address;
+use crate::jobs::Job;
 use crate::mail;
 use crate::portal::Portal;
 
@@ -43,8 +44,32 @@ pub(crate) async fn metrics(
     let mut text = exposition(&ledger.counts(), ledger.running(), &holdings, &rounds);
     text.push_str(&of_the_log(&portal.audit, waiting));
     text.push_str(&of_the_outbox(&mails, portal.mailer.trouble().is_some(), now));
+    text.push_str(&of_the_workers(&portal.jobs.all()));
     text.push_str(&engine::exposition(&loaded, &names));
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+/// What each background loop did.
+fn of_the_workers(jobs: &[Job]) -> String {
+    let mut text = String::new();
+    let mut tell = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Job) -> Option<String>| {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for job in jobs {
+            if let Some(value) = value(job) {
+                let _ = writeln!(text, "{name}{{worker=\"{}\"}} {value}", job.name);
+            }
+        }
+    };
+    tell("sluice_worker_runs_total", "counter", "Runs that ended, since the start.", &|job| Some(job.runs.to_string()));
+    tell("sluice_worker_failures_total", "counter", "Of these, with an error.", &|job| Some(job.failures.to_string()));
+    tell("sluice_worker_failed", "gauge", "1 if the last run ended with an error.", &|job| Some(u8::from(job.failed).to_string()));
+    tell("sluice_worker_last_run_timestamp_seconds", "gauge", "When the last run ended.", &|job| {
+        job.last_at.map(|at| at.unix_timestamp().to_string())
+    });
+    tell("sluice_worker_last_run_seconds", "gauge", "How long it took.", &|job| {
+        job.last_at.map(|_| job.last_took.as_secs_f64().to_string())
+    });
+    text
 }
 
 fn exposition(counts: &Counts, running: usize, holdings: &Holdings, rounds: &[Round]) -> String {

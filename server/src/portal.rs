@@ -13,6 +13,7 @@ use crate::http::places::Places;
 use crate::http::presence::Presence;
 use crate::ids::{AccountId, ApplicationId};
 use crate::integrity::Keyring;
+use crate::jobs::Jobs;
 use crate::mail::Mailer;
 use crate::storage::Objects;
 
@@ -38,6 +39,8 @@ pub struct Portal {
     pub limits: Limits,
     /// Who has which case on the screen.
     pub cases_seen: Presence<ApplicationId, AccountId>,
+    /// What works in the background.
+    pub jobs: Jobs,
 }
 
 /// The limits on what is worth attacking. Each is a number of tries at once and the time until one comes back.
@@ -186,7 +189,7 @@ impl Portal {
         let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         let limits = Limits::new(&config);
-        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits, cases_seen: Presence::default() })
+        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits, cases_seen: Presence::default(), jobs: Jobs::default() })
     }
 
     /// How the parts are, each asked now.

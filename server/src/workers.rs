@@ -1,7 +1,7 @@
 //! Background loops: integrate the record, empty the outbox, write the digests, write the download ledger, end what was revoked, sign releases, sweep what has ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use tokio::sync::{Mutex, watch};
@@ -100,9 +100,13 @@ async fn every<F: Future<Output = Result<(), Error>>>(
     work: impl Fn(Data<Portal>) -> F,
 ) {
     loop {
-        if let Err(error) = work(portal.clone()).await {
+        portal.jobs.begun(name, pause, portal.clock.now());
+        let begun = Instant::now();
+        let done = work(portal.clone()).await;
+        if let Err(error) = &done {
             tracing::warn!(worker = name, %error, "will be tried again");
         }
+        portal.jobs.ended(name, portal.clock.now(), begun.elapsed(), done.err().map(|error| error.to_string()));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stopped.changed() => return,

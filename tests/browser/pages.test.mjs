@@ -329,6 +329,7 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin/usage?who=nobody&from=2026-01-01", "admin-usage-none-match"],
     ["/admin/usage/generations", "admin-generations"],
     ["/admin/statistics", "admin-statistics"],
+    ["/admin/jobs", "admin-jobs"],
     ["/admin/statistics?by=week", "admin-statistics-weeks"],
   ]) {
     await visit(admin, path, name);

@@ -154,7 +154,11 @@ async fn busy_person(portal: &TestPortal) -> (Person, String) {
         let model = catalog::find_any_model(&mut portal.portal.db.acquire().await.unwrap(), "demo", name).await.unwrap().unwrap();
         let grant = access::give(&portal.portal, None, &account, &model, "Quetzalcoatl asked nicely", 30).await.unwrap();
         if name == "third" {
-            let asked = [("summary", "We found Quetzalcoatl in it."), ("publications", "Quetzalcoatl et al."), ("months", "3")];
+            let asked = [
+                ("summary", "We found Quetzalcoatl in it, and in every copy of it, too."),
+                ("publications", "Quetzalcoatl et al."),
+                ("months", "3"),
+            ];
             posts(&ada, &format!("/grants/{}/renew", grant.id), &asked).await;
         }
         if name == "fourth" {

@@ -155,7 +155,7 @@ mod tests {
         fn what_is_not_listed_cannot_be_computed(counts in proptest::collection::vec(0i64..15, 8)) {
             let counts: Vec<_> = DeclineReason::ALL.into_iter().zip(counts).collect();
             let total: i64 = counts.iter().map(|(_, count)| count).sum();
-            match reasons(counts.clone()) {
+            match reasons(counts) {
                 None => prop_assert!(total < FEWEST),
                 Some(told) => {
                     prop_assert!(told.listed.iter().all(|(_, count)| *count >= FEWEST));

@@ -4,8 +4,8 @@
 mod account;
 mod api;
 mod device;
-mod program;
 mod erase;
+mod program;
 mod routes;
 mod secret;
 mod session;
@@ -16,8 +16,8 @@ mod token;
 
 pub use account::{Account, Email, Password, Role};
 pub use api::{Operations, Person};
-pub use program::{AdministeringProgram, ApplyingProgram, Program, ReviewingProgram};
 pub use erase::{confirm_password, erase_account};
+pub use program::{AdministeringProgram, ApplyingProgram, Program, ReviewingProgram};
 pub use routes::configure;
 pub use session::{Admin, Reviewer, SignedIn, Unasked, Via, Visitor, identify, look_again};
 pub use signup::{SIGN_IN_LINK_HOURS, add_account, sign_in_link};

@@ -6,6 +6,8 @@ mod erasure;
 mod figures;
 mod grants;
 mod holdings;
+mod jobs;
+mod lists;
 mod models;
 mod outbox;
 mod outbox_files;

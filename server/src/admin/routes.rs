@@ -3,8 +3,8 @@
 use actix_web::web::{ServiceConfig, get, post};
 
 use super::{
-    api, erasure, grants, holdings, models, outbox, outbox_files, overview, people, person, policy, record, record_files, releases, statistics,
-    usage,
+    api, erasure, grants, holdings, jobs, lists, models, outbox, outbox_files, overview, people, person, policy, record, record_files,
+    releases, statistics, usage,
 };
 
 /// Wires the admin's pages. Every handler asks for an `Admin`, or for a `Reviewer` where it is about one person or one grant; for everybody
@@ -13,6 +13,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.configure(api::configure)
         .route("/admin", get().to(overview::overview))
         .route("/admin/people", get().to(people::people))
+        .route("/admin/people.{ending}", get().to(lists::people))
         .route("/admin/people/{id}", get().to(person::person))
         .route("/admin/people/{id}/block", post().to(person::block))
         .route("/admin/people/{id}/blocks/{block}/lift", post().to(person::lift))
@@ -21,6 +22,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/people/{id}/role", post().to(people::role))
         .route("/admin/people/{id}/close", post().to(people::close))
         .route("/admin/people/{id}/reopen", post().to(people::reopen))
+        .route("/admin/models.{ending}", get().to(lists::models))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
         .route("/admin/models/{id}/licence-change", post().to(policy::announce_licence))
@@ -31,6 +33,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/releases/{id}/discard", post().to(releases::discard))
         .route("/admin/releases/{id}/yank", post().to(releases::yank))
         .route("/admin/releases/{id}/restore", post().to(releases::restore))
+        .route("/admin/grants.{ending}", get().to(lists::grants))
         .route("/admin/grants", get().to(grants::grants))
         .route("/admin/grants/{id}", get().to(grants::grant))
         .route("/admin/grants/{id}/revoke", post().to(grants::revoke))
@@ -41,11 +44,13 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/audit", get().to(record::record))
         .route("/admin/audit.csv", get().to(record_files::as_csv))
         .route("/admin/audit.jsonl", get().to(record_files::as_json_lines))
+        .route("/admin/jobs", get().to(jobs::jobs))
         .route("/admin/statistics", get().to(statistics::statistics))
         .route("/admin/statistics/{file}", get().to(statistics::file))
         .route("/admin/store", get().to(holdings::store))
         .route("/admin/usage", get().to(usage::downloaded))
         .route("/admin/usage.csv", get().to(usage::downloaded_as_csv))
+        .route("/admin/usage/generations.{ending}", get().to(lists::generations))
         .route("/admin/usage/generations", get().to(usage::generated))
         .route("/admin/mail", get().to(outbox::mails))
         .route("/admin/mail.csv", get().to(outbox_files::as_csv))

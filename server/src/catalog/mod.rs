@@ -34,7 +34,7 @@ pub use meter::{Meter, Phase};
 pub use model::{Draft, Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use offer::Terms;
-pub use prove::{prove_next, rotate_key};
+pub use prove::{prove_next, rotate_key, waiting_for_proof};
 pub use publish::{Order, Outcome, Published, publish};
 pub use report::tensors_json;
 pub use scrub::{RATE_DEFAULT as SCRUB_RATE_DEFAULT, scrub};

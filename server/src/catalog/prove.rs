@@ -19,6 +19,8 @@ use crate::storage::ObjectKey;
 
 /// As many files as a release may have, and more.
 const FILES_MAX: i64 = 1_000_000;
+/// Releases that wait are counted up to so many.
+const UNPROVEN_COUNTED_MAX: i64 = 1_000;
 
 /// Signs a release with the current key, unless it has; in the caller's transaction. Says whether it is signed: not, while an object's
 /// chunks have no digests.
@@ -74,6 +76,12 @@ pub async fn prove_next(portal: &Portal, skip: &mut Vec<ReleaseId>) -> Result<bo
         skip.push(unproven.release);
     }
     Ok(true)
+}
+
+/// How many releases wait to be signed with the present key; no more than a thousand are counted.
+pub async fn waiting_for_proof(portal: &Portal, db: &mut PgConnection) -> Result<usize, Error> {
+    let key_id = portal.keys.list()?.swap_remove(0).id;
+    Ok(store::unproven(db, &key_id, &[], UNPROVEN_COUNTED_MAX).await?.len())
 }
 
 /// Makes a new signing key, trusts the one before for `overlap` more, and signs every release with the new one; says how many.

@@ -117,7 +117,7 @@ pub fn bars(about: About, series: &[Series]) -> Plot {
                     width: at(step * 0.76),
                     height: at(scale.y(below) - scale.y(below + value)),
                     colour: colour + 1,
-                    told: told(name, one.name, (about.measure.written)(value)),
+                    told: told(name, one.name, &(about.measure.written)(value)),
                 });
                 below += value;
             }
@@ -139,7 +139,7 @@ pub fn lines(about: About, series: &[Series]) -> Plot {
             .enumerate()
             .filter_map(|(place, (value, name))| {
                 let value = (*value)?;
-                let words = told(name, one.name, (about.measure.written)(value));
+                let words = told(name, one.name, &(about.measure.written)(value));
                 Some((at(LEFT + step * (place as f64 + 0.5)), at(scale.y(value)), words))
             })
             .collect();
@@ -163,7 +163,7 @@ pub fn rows(about: About, series: &[Series]) -> Plot {
             let value = one.values.get(place).copied().flatten().unwrap_or_default();
             let width = value / most * WIDTH;
             if width > 0.0 {
-                let words = told(name, one.name, (about.measure.written)(value));
+                let words = told(name, one.name, &(about.measure.written)(value));
                 bars.push(Bar { x: at(x), y: at(top + 24.0), width: at(width), height: at(13.0), colour: colour + 1, told: words });
                 x += width;
             }
@@ -215,7 +215,7 @@ fn empty(about: About, series: &[Series]) -> Plot {
     }
 }
 
-fn told(place: &str, series: &str, value: String) -> String {
+fn told(place: &str, series: &str, value: &str) -> String {
     format!("{place}: {value} {series}")
 }
 

@@ -32,16 +32,16 @@ pub(super) use case::{case_file, set_checked};
 pub(super) use consent::{consents_due, insert_change, insert_consent, last_change};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, longest_waiting_for};
-pub(super) use form::{FormVersion, current_form, find_forms, form_versions, insert_form, insert_form_version};
-pub(super) use form_draft::{
-    Affected, FormDraft, affected_by_form, delete_form_draft, find_form_draft, insert_form_draft, lock_form_draft, update_form_draft,
-    waiting_for_model,
-};
 pub(super) use erase::{
     application_ids, claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings,
     grant_ids, grant_ids_in_force, open_application_ids, renewal_ids,
 };
 pub use export::{application_rows, block_rows, grant_rows};
+pub(super) use form::{FormVersion, current_form, find_forms, form_versions, insert_form, insert_form_version};
+pub(super) use form_draft::{
+    Affected, FormDraft, affected_by_form, delete_form_draft, find_form_draft, insert_form_draft, lock_form_draft, update_form_draft,
+    waiting_for_model,
+};
 pub(super) use grant::{
     GrantOrigin, count_held, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked,
     revoke_grant, save_grant,

@@ -1,0 +1,100 @@
+//! Jobs: what works in the background, and what waits for it.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+
+use crate::accounts::Admin;
+use crate::catalog::{self, Round};
+use crate::error::Error;
+use crate::http::page::page;
+use crate::http::{Frame, when};
+use crate::jobs::Job;
+use crate::mail::Counts;
+use crate::portal::Portal;
+use crate::{audit, mail};
+
+#[derive(Template)]
+#[template(path = "admin/jobs.html")]
+struct JobsPage {
+    frame: Frame,
+    jobs: Vec<JobRow>,
+    mails: Counts,
+    releases_unproven: usize,
+    events_waiting: i64,
+    log_fault: Option<String>,
+    scrub: Option<Round>,
+    scrub_told: String,
+}
+
+struct JobRow {
+    name: &'static str,
+    every: String,
+    state: &'static str,
+    class: &'static str,
+    last: String,
+    took: String,
+    runs: u64,
+    failures: u64,
+    fault: Option<String>,
+}
+
+impl From<Job> for JobRow {
+    fn from(job: Job) -> Self {
+        let (state, class) = match (job.failed, job.running_since, job.last_at) {
+            (true, _, _) => ("Failed", "bad"),
+            (false, Some(_), _) => ("Running", "info"),
+            (false, None, Some(_)) => ("Rests", "ok"),
+            (false, None, None) => ("Begins", "info"),
+        };
+        Self {
+            name: job.name,
+            every: short(job.every),
+            state,
+            class,
+            last: match (job.running_since, job.last_at) {
+                (_, Some(at)) => when::minute(at),
+                (Some(since), None) => format!("runs since {}", when::minute(since)),
+                (None, None) => "never".into(),
+            },
+            took: if job.last_at.is_some() { short(job.last_took) } else { "–".into() },
+            runs: job.runs,
+            failures: job.failures,
+            fault: job.last_fault.map(|(at, fault)| format!("{}: {fault}", when::minute(at))),
+        }
+    }
+}
+
+/// `GET /admin/jobs`
+pub(super) async fn jobs(portal: Data<Portal>, frame: Frame, _: Admin) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let mails = mail::counts(&mut db, portal.clock.now()).await?;
+    let scrub = catalog::rounds(&mut db, 1).await?.into_iter().next();
+    page(&JobsPage {
+        frame,
+        jobs: portal.jobs.all().into_iter().map(JobRow::from).collect(),
+        mails,
+        releases_unproven: catalog::waiting_for_proof(&portal, &mut db).await?,
+        events_waiting: audit::pending(&mut db).await?,
+        log_fault: portal.audit.standing().fault,
+        scrub_told: scrub.as_ref().map(told).unwrap_or_default(),
+        scrub,
+    })
+}
+
+fn told(round: &Round) -> String {
+    match round.finished_at {
+        Some(at) => format!("ended on {}: {} objects, {} faulty", when::minute(at), round.objects, round.faults),
+        None => format!("began on {}, {} objects so far, {} faulty", when::minute(round.started_at), round.objects, round.faults),
+    }
+}
+
+/// `250 ms`, `10 s`, `10 min`
+fn short(length: std::time::Duration) -> String {
+    match length.as_millis() {
+        0 => "under 1 ms".into(),
+        ms @ 1..1_000 => format!("{ms} ms"),
+        ms @ 1_000..60_000 => format!("{} s", ms / 1_000),
+        ms => format!("{} min", ms / 60_000),
+    }
+}
