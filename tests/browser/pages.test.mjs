@@ -330,7 +330,6 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin/usage/generations", "admin-generations"],
     ["/admin/statistics", "admin-statistics"],
     ["/admin/jobs", "admin-jobs"],
-    ["/admin/statistics?by=week", "admin-statistics-weeks"],
   ]) {
     await visit(admin, path, name);
   }
