@@ -145,3 +145,21 @@ fn a_measurement_that_cannot_be_is_refused_before_anything_is_loaded() {
     assert_eq!(output.status.code(), Some(2), "{complaint}");
     assert!(["--batch", "--prompt and --new", "--prefill"].iter().all(|option| complaint.contains(option)), "{complaint}");
 }
+
+#[test]
+fn a_result_that_nobody_takes_ends_the_command_quietly_and_one_that_cannot_be_written_is_told() {
+    let here = Installation::fresh();
+    let dir = folder("deploy/demo/opt-verse-6m");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = here.sluice(&["digest", &dir]).stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && !said.contains("panicked") && !said.contains("Broken pipe"), "{said}");
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = here.sluice(&["digest", &dir]).stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("the result cannot be written"), "{said}");
+}

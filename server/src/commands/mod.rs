@@ -243,10 +243,17 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// One line of result, on stdout.
-#[expect(clippy::print_stdout, reason = "results of the commands go to stdout, here")]
+/// One line of result, on stdout. Where nobody takes it any more (`sluice … | head`), the command ends, quietly; where it cannot be
+/// written (a full disk), it ends and says so.
 pub fn result(line: &str) {
-    println!("{line}");
+    use std::io::{ErrorKind, Write, stdout};
+    let mut out = stdout().lock();
+    if let Err(cause) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        if cause.kind() != ErrorKind::BrokenPipe {
+            say(&format!("sluice: the result cannot be written: {cause}"));
+        }
+        std::process::exit(Exit::Failed as i32);
+    }
 }
 
 /// Opens the portal's data for the length of one command, whether the portal runs or not.
