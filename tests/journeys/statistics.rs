@@ -114,7 +114,7 @@ async fn a_year_is_drawn_and_stands_in_tables_and_files(db: PgPool) {
     }
 
     let page = root.get("/admin/statistics").await;
-    page.says("grace").says("The project is commercial: 5").says("Jan 2026: 8 declined").says("Jan 2026: 12 approved");
+    page.says("grace").says("The project is commercial: 5").says("Jan ’26: 8 declined").says("Jan ’26: 12 approved");
     assert!(!page.text.contains("<script") && !page.text.contains("NaN"));
     let csv = async |name: &str| root.get(&format!("/admin/statistics/{name}")).await.text;
     assert!(csv("sent.csv").await.contains("\"2026-01-01\",20\r\n"));

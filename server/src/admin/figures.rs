@@ -19,10 +19,11 @@ const DAY_S: f64 = 86_400.0;
 /// Reviewers drawn; the table has all.
 const REVIEWERS_DRAWN: usize = 12;
 
-const COUNT: Measure = Measure { unit: "Counts", written: |value| thousands(value.round() as i64) };
-const DAYS: Measure = Measure { unit: "Days", written: |value| short(value, "d") };
-const BYTES: Measure = Measure { unit: "Bytes", written: |value| if value < 1.0 { "0".into() } else { human_bytes(value as u64) } };
-const TOKENS: Measure = Measure { unit: "Tokens", written: tokens };
+const COUNT: Measure = Measure { unit: "Counts", written: |value| thousands(value.round() as i64), step_min: 1.0 };
+const DAYS: Measure = Measure { unit: "Days", written: |value| short(value, "d"), step_min: 0.1 };
+const BYTES: Measure =
+    Measure { unit: "Bytes", written: |value| if value < 1.0 { "0".into() } else { human_bytes(value as u64) }, step_min: 1.0 };
+const TOKENS: Measure = Measure { unit: "Tokens", written: tokens, step_min: 1.0 };
 
 /// Everything that was counted.
 pub(super) struct Counts {

@@ -143,7 +143,8 @@ fn first_of_month(day: Date) -> Date {
 /// What a period is called below a plot and in the table on the page.
 pub(super) fn called(unit: Unit, day: Date) -> String {
     match unit {
-        Unit::Month if day.month() == Month::January => format!("Jan {}", day.year()),
+        // Twelve stand side by side below a plot: the year has two digits.
+        Unit::Month if day.month() == Month::January => format!("Jan ’{:02}", day.year() % 100),
         Unit::Month => short(day.month()).into(),
         Unit::Week => format!("{} {}", day.day(), short(day.month())),
     }
@@ -182,6 +183,6 @@ mod tests {
         assert!(weeks.iter().all(|day| day.weekday() == Weekday::Monday));
         assert_eq!(after(Unit::Month, date!(2025 - 12 - 01)), date!(2026 - 01 - 01));
         assert!(months.windows(2).all(|pair| after(Unit::Month, pair[0]) == pair[1]));
-        assert_eq!(called(Unit::Month, date!(2026 - 01 - 01)), "Jan 2026");
+        assert_eq!(called(Unit::Month, date!(2026 - 01 - 01)), "Jan ’26");
     }
 }

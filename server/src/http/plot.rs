@@ -22,6 +22,8 @@ pub struct Measure {
     pub unit: &'static str,
     /// How one is written.
     pub written: fn(f64) -> String,
+    /// The smallest step between two lines across: 1 for what is counted in whole numbers, so that no two lines are called alike.
+    pub step_min: f64,
 }
 
 /// One kind of bar, or one line.
@@ -103,7 +105,7 @@ pub struct About {
 /// Bars beside each other, the series on top of each other.
 pub fn bars(about: About, series: &[Series]) -> Plot {
     let totals = (0..about.places.len()).map(|place| series.iter().filter_map(|one| one.values.get(place).copied().flatten()).sum());
-    let scale = Scale::up_to(totals.fold(0.0, f64::max));
+    let scale = Scale::up_to(totals.fold(0.0, f64::max), about.measure.step_min);
     let step = (WIDTH - LEFT - RIGHT) / about.places.len().max(1) as f64;
     let mut bars = Vec::new();
     for (place, name) in about.places.iter().enumerate() {
@@ -128,7 +130,8 @@ pub fn bars(about: About, series: &[Series]) -> Plot {
 
 /// Lines, each through the places for which it has a value.
 pub fn lines(about: About, series: &[Series]) -> Plot {
-    let scale = Scale::up_to(series.iter().flat_map(|one| one.values.iter().flatten().copied()).fold(0.0, f64::max));
+    let scale =
+        Scale::up_to(series.iter().flat_map(|one| one.values.iter().flatten().copied()).fold(0.0, f64::max), about.measure.step_min);
     let step = (WIDTH - LEFT - RIGHT) / about.places.len().max(1) as f64;
     let mut drawn = Vec::new();
     for (colour, one) in series.iter().enumerate() {
@@ -231,11 +234,12 @@ struct Scale {
 }
 
 impl Scale {
-    fn up_to(most: f64) -> Self {
+    fn up_to(most: f64, step_min: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let raw = most / TICKS_MAX;
         let power = 10f64.powf(raw.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|round| round * power).find(|step| *step >= raw).unwrap_or(10.0 * power);
+        let step = step.max(step_min);
         Self { most: step * (most / step).ceil(), step }
     }
 
@@ -255,18 +259,25 @@ mod tests {
 
     fn about(places: usize) -> About {
         let places = (0..places).map(|place| format!("place {place}")).collect();
-        About { id: "x", title: "X".into(), places, measure: Measure { unit: "Things", written: |value| format!("{value:.0}") } }
+        About {
+            id: "x",
+            title: "X".into(),
+            places,
+            measure: Measure { unit: "Things", written: |value| format!("{value:.0}"), step_min: 1.0 },
+        }
     }
 
     #[test]
     fn ticks_are_round_numbers_and_reach_over_everything() {
-        for (most, expected) in [
-            (0.0, vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-            (7.0, vec![0.0, 2.0, 4.0, 6.0, 8.0]),
-            (100.0, vec![0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
-            (1_234.0, vec![0.0, 500.0, 1_000.0, 1_500.0]),
+        for (most, step_min, expected) in [
+            (0.0, 0.1, vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+            (0.0, 1.0, vec![0.0, 1.0]),
+            (3.0, 1.0, vec![0.0, 1.0, 2.0, 3.0]),
+            (7.0, 1.0, vec![0.0, 2.0, 4.0, 6.0, 8.0]),
+            (100.0, 1.0, vec![0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
+            (1_234.0, 1.0, vec![0.0, 500.0, 1_000.0, 1_500.0]),
         ] {
-            let ticks = Scale::up_to(most).ticks();
+            let ticks = Scale::up_to(most, step_min).ticks();
             assert_eq!(ticks.len(), expected.len(), "{most}: {ticks:?}");
             assert!(ticks.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-9), "{most}: {ticks:?}");
         }
