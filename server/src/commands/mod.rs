@@ -21,6 +21,9 @@ pub mod token;
 pub mod user;
 pub mod verify;
 
+use std::io::{ErrorKind, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use clap::{Parser, Subcommand};
 use inference::Precision;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -139,13 +142,14 @@ enum PortalCommand {
 
 /// Runs one command and says how it ended.
 pub async fn run(cli: Cli) -> Exit {
-    match cli.command {
+    let exit = match cli.command {
         Command::Pull(command) => as_client(async |config| Box::pin(pull::run(config, command)).await).await,
         Command::Verify(command) => as_client(async |config| verify::run(config, command).await).await,
         Command::Login(command) => as_client(async |config| login::login(config, command).await).await,
         Command::Logout(command) => as_client(async |config| login::logout(&config, &command).await).await,
         Command::Portal(command) => Box::pin(as_portal(command)).await,
-    }
+    };
+    if exit == Exit::Done && RESULT_LOST.load(Ordering::Relaxed) { Exit::Failed } else { exit }
 }
 
 /// Runs a command that knows a portal only from outside.
@@ -243,16 +247,21 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// One line of result, on stdout. Where nobody takes it any more (`sluice … | head`), the command ends, quietly; where it cannot be
-/// written (a full disk), it ends and says so.
+/// Set by the first line of result that could not be written.
+static RESULT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// One line of result, on stdout. Where nobody takes it any more (`sluice … | head`), the command goes on quietly and ends as failed;
+/// where it cannot be written (a full disk), it says so, once.
 pub fn result(line: &str) {
-    use std::io::{ErrorKind, Write, stdout};
+    if RESULT_LOST.load(Ordering::Relaxed) {
+        return;
+    }
     let mut out = stdout().lock();
     if let Err(cause) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        RESULT_LOST.store(true, Ordering::Relaxed);
         if cause.kind() != ErrorKind::BrokenPipe {
             say(&format!("sluice: the result cannot be written: {cause}"));
         }
-        std::process::exit(Exit::Failed as i32);
     }
 }
 
