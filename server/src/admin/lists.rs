@@ -3,8 +3,6 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use bytes::Bytes;
-use futures_util::stream;
 use sqlx::PgConnection;
 
 use crate::access;
@@ -89,17 +87,15 @@ impl List {
             Format::Csv => head(&self.columns()),
             Format::JsonLines => String::new(),
         };
-        let rows = stream::try_unfold(Some((None, first)), move |state| {
+        let file = format.streamed(self.name(), first, None, move |after| {
             let portal = portal.clone();
             async move {
-                let Some((after, mut lines)) = state else { return Ok::<_, Error>(None) };
                 let (rows, next) = self.page(&portal, after).await?;
                 let columns = self.columns();
-                rows.iter().for_each(|row| lines.push_str(&line(format, &columns, row)));
-                Ok(Some((Bytes::from(lines), next.map(|next| (Some(next), String::new())))))
+                Ok((rows.iter().map(|row| line(format, &columns, row)).collect(), next.map(Some)))
             }
         });
-        Ok(format.answer(self.name()).streaming(rows))
+        Ok(file)
     }
 
     /// The rows behind `after`, and where the next begin, if there may be some.

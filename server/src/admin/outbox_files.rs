@@ -1,10 +1,7 @@
 //! The outbox as a file, streamed page by page. Whom, what about and what became of it; never a text.
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
 use actix_web::web::{Data, Query};
-use bytes::Bytes;
-use futures_util::stream;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
@@ -13,6 +10,7 @@ use crate::accounts::Admin;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::csv::{cell, moment};
+use crate::http::table::Format;
 use crate::mail::{self, Filter, Mail, State};
 use crate::portal::Portal;
 
@@ -23,39 +21,25 @@ const HEADER: &str = "id,written_at,kind,to,subject,state,tries,next_at,sent_at,
 
 /// `GET /admin/mail.csv`
 pub(super) async fn as_csv(portal: Data<Portal>, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
-    Ok(streamed(portal, search.filter(), "text/csv; charset=utf-8", "mail.csv", HEADER, csv_line))
+    Ok(streamed(portal, search.filter(), Format::Csv, HEADER, csv_line))
 }
 
 /// `GET /admin/mail.jsonl`
 pub(super) async fn as_json_lines(portal: Data<Portal>, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
-    Ok(streamed(portal, search.filter(), "application/jsonl", "mail.jsonl", "", json_line))
+    Ok(streamed(portal, search.filter(), Format::JsonLines, "", json_line))
 }
 
 /// Every mail that `filter` lets through, newest first.
-fn streamed(
-    portal: Data<Portal>,
-    filter: Filter,
-    media_type: &'static str,
-    name: &'static str,
-    first_line: &'static str,
-    line: fn(&Mail) -> String,
-) -> HttpResponse {
-    let rows = stream::try_unfold(Some((filter, first_line.to_owned())), move |state| {
+fn streamed(portal: Data<Portal>, filter: Filter, format: Format, first_line: &str, line: fn(&Mail) -> String) -> HttpResponse {
+    format.streamed("mail", first_line.to_owned(), filter, move |filter| {
         let portal = portal.clone();
         async move {
-            let Some((filter, mut lines)) = state else { return Ok::<_, Error>(None) };
             let mails = mail::page(&mut *portal.db.acquire().await?, &filter, PAGE_ROWS).await?;
-            mails.iter().for_each(|mail| lines.push_str(&line(mail)));
-            let more = mails.last().filter(|_| mails.len() as i64 == PAGE_ROWS);
-            let next = more.map(|last| (Filter { before: Some(last.id), ..filter }, String::new()));
-            Ok(Some((Bytes::from(lines), next)))
+            let last = mails.last().filter(|_| mails.len() as i64 == PAGE_ROWS);
+            let next = last.map(|last| Filter { before: Some(last.id), ..filter });
+            Ok((mails.iter().map(line).collect(), next))
         }
-    });
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, media_type))
-        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(rows)
+    })
 }
 
 fn csv_line(mail: &Mail) -> String {

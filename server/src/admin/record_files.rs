@@ -1,10 +1,7 @@
 //! The record as a file, streamed: a page of rows is fetched when the reader has taken the one before, so millions cost no memory.
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
 use actix_web::web::{Data, Query};
-use bytes::Bytes;
-use futures_util::stream;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
@@ -13,6 +10,7 @@ use crate::accounts::Admin;
 use crate::audit::{self, Filter, Row};
 use crate::error::Error;
 use crate::http::csv::{cell, moment};
+use crate::http::table::Format;
 use crate::portal::Portal;
 
 /// Rows fetched at once.
@@ -23,40 +21,26 @@ const HEADER: &str = "seq,at,actor,kind,subject,detail\r\n";
 /// `GET /admin/audit.csv`
 pub(super) async fn as_csv(portal: Data<Portal>, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let filter = search.filter(&mut *portal.db.acquire().await?).await?;
-    Ok(streamed(portal, filter, "text/csv; charset=utf-8", "record.csv", HEADER, csv_line))
+    Ok(streamed(portal, filter, Format::Csv, HEADER, csv_line))
 }
 
 /// `GET /admin/audit.jsonl`
 pub(super) async fn as_json_lines(portal: Data<Portal>, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let filter = search.filter(&mut *portal.db.acquire().await?).await?;
-    Ok(streamed(portal, filter, "application/jsonl", "record.jsonl", "", json_line))
+    Ok(streamed(portal, filter, Format::JsonLines, "", json_line))
 }
 
 /// Every row that `filter` lets through, newest first.
-fn streamed(
-    portal: Data<Portal>,
-    filter: Filter,
-    media_type: &'static str,
-    name: &'static str,
-    first_line: &'static str,
-    line: fn(&Row) -> String,
-) -> HttpResponse {
-    let rows = stream::try_unfold(Some((filter, first_line.to_owned())), move |state| {
+fn streamed(portal: Data<Portal>, filter: Filter, format: Format, first_line: &str, line: fn(&Row) -> String) -> HttpResponse {
+    format.streamed("record", first_line.to_owned(), filter, move |filter| {
         let portal = portal.clone();
         async move {
-            let Some((filter, mut lines)) = state else { return Ok::<_, Error>(None) };
             let rows = audit::page(&mut *portal.db.acquire().await?, &filter, PAGE_ROWS).await?;
-            rows.iter().for_each(|row| lines.push_str(&line(row)));
-            let more = rows.last().filter(|_| rows.len() as i64 == PAGE_ROWS);
-            let next = more.map(|last| (Filter { before: Some(last.seq), ..filter }, String::new()));
-            Ok(Some((Bytes::from(lines), next)))
+            let last = rows.last().filter(|_| rows.len() as i64 == PAGE_ROWS);
+            let next = last.map(|last| Filter { before: Some(last.seq), ..filter });
+            Ok((rows.iter().map(line).collect(), next))
         }
-    });
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, media_type))
-        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(rows)
+    })
 }
 
 fn csv_line(row: &Row) -> String {

@@ -67,7 +67,7 @@ pub(super) async fn downloaded(portal: Data<Portal>, frame: Frame, _: Admin, ask
 /// `GET /admin/usage.csv`
 pub(super) async fn downloaded_as_csv(portal: Data<Portal>, _: Admin, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let filter = filter(&mut *portal.db.acquire().await?, &asked).await?;
-    Ok(downloads::export(&portal, filter, "downloads.csv"))
+    Ok(downloads::export(&portal, filter, "downloads"))
 }
 
 /// The rows meant; of somebody who is named in part, those of everybody it may be.

@@ -1,10 +1,7 @@
 //! The ledger as a table for spreadsheets, streamed: a page of rows is fetched when the reader has taken the one before.
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
 use actix_web::web::Data;
-use bytes::Bytes;
-use futures_util::stream;
 
 use super::filter::Filter;
 use super::ledger::{Before, Download};
@@ -12,6 +9,7 @@ use super::store;
 use crate::accounts;
 use crate::error::Error;
 use crate::http::csv::{cell, moment};
+use crate::http::table::Format;
 use crate::ids::AccountId;
 use crate::portal::Portal;
 
@@ -19,19 +17,16 @@ use crate::portal::Portal;
 const PAGE_ROWS: i64 = 1_000;
 /// The first line. Times are UTC, sizes bytes.
 const HEADER: &str = "last_at,started_at,account,model,revision,path,size_bytes,sent_bytes,requests,completed_at,client\r\n";
-/// Every row that `filter` lets through, newest first, as a download called `name`.
+/// Every row that `filter` lets through, newest first, as a download called `name`, without its ending.
 pub fn export(portal: &Data<Portal>, filter: Filter, name: &str) -> HttpResponse {
-    let start = Some((portal.clone(), filter, None));
-    let rows = stream::try_unfold(start, |state| async move {
-        let Some((portal, filter, before)) = state else { return Ok::<_, Error>(None) };
-        let (lines, next) = page(&portal, &filter, before).await?;
-        Ok(Some((Bytes::from(lines), next.map(|next| (portal, filter, Some(next))))))
-    });
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
-        .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(rows)
+    let portal = portal.clone();
+    Format::Csv.streamed(name, HEADER.to_owned(), None, move |before| {
+        let (portal, filter) = (portal.clone(), filter.clone());
+        async move {
+            let (lines, next) = page(&portal, &filter, before).await?;
+            Ok((lines, next.map(Some)))
+        }
+    })
 }
 
 async fn page(portal: &Portal, filter: &Filter, before: Option<Before>) -> Result<(String, Option<Before>), Error> {
@@ -39,7 +34,7 @@ async fn page(portal: &Portal, filter: &Filter, before: Option<Before>) -> Resul
     let rows = store::page(&mut db, filter, before, PAGE_ROWS).await?;
     let accounts: Vec<AccountId> = rows.iter().filter_map(|row| row.account).collect();
     let people = accounts::find_accounts(&mut db, &accounts).await?;
-    let mut lines = if before.is_none() { HEADER.to_owned() } else { String::new() };
+    let mut lines = String::new();
     for row in &rows {
         let person = row.account.and_then(|id| people.iter().find(|person| person.id == id));
         lines.push_str(&line(row, person.map_or("", |person| person.email.as_str())));

@@ -174,7 +174,7 @@ async fn mine(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>, frame: Fr
 
 /// `GET /account/downloads.csv`
 async fn mine_as_csv(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>) -> HttpResponse {
-    csv::export(&portal, Filter { accounts: Some(vec![by.account.id]), ..asked.filter() }, "my-downloads.csv")
+    csv::export(&portal, Filter { accounts: Some(vec![by.account.id]), ..asked.filter() }, "my-downloads")
 }
 
 fn line(download: Download) -> Line {

@@ -2,9 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
+use bytes::Bytes;
+use futures_util::stream;
 use serde_json::{Map, Value};
 
 use super::csv;
+use crate::error::Error;
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +120,22 @@ impl Format {
             .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{}\"", self.ending())))
             .insert_header((header::CACHE_CONTROL, "no-store"));
         answer
+    }
+
+    /// A file called `name`, streamed: `page` gives the lines from a place on, and the place where the next begin. It is asked when the
+    /// reader has taken those before, so that millions of rows cost no memory.
+    pub fn streamed<Place, Page>(self, name: &str, first_line: String, from: Place, page: impl Fn(Place) -> Page + 'static) -> HttpResponse
+    where
+        Place: 'static,
+        Page: Future<Output = Result<(String, Option<Place>), Error>> + 'static,
+    {
+        let pages = stream::try_unfold(Some((first_line, from, page)), |state| async move {
+            let Some((mut lines, from, page)) = state else { return Ok::<_, Error>(None) };
+            let (more, next) = page(from).await?;
+            lines.push_str(&more);
+            Ok(Some((Bytes::from(lines), next.map(|next| (String::new(), next, page)))))
+        });
+        self.answer(name).streaming(pages)
     }
 }
 
