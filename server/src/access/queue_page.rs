@@ -11,13 +11,14 @@ use super::form::Form;
 use super::state::State;
 use super::state_view::{Badge, badge, name_of};
 use super::store::{self, ViewCounts};
-use super::view::{View, search_query};
+use super::view::View;
 use super::{evidence, forms, people::People};
 use crate::accounts::{self, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::page::page;
+use crate::http::search::words_query;
 use crate::http::{Frame, when};
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::portal::Portal;
@@ -82,7 +83,7 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
     let view = asked.view.as_deref().map_or(Ok(View::All), |name| View::named(name).ok_or(Error::NotFound("view")))?;
     let q = asked.q.as_deref().unwrap_or_default().trim();
     let mut db = portal.db.acquire().await?;
-    let mut found = match (q.is_empty(), search_query(q)) {
+    let mut found = match (q.is_empty(), words_query(q)) {
         (true, _) => store::view(&mut db, view, by.0.id, now, asked.after, PAGE as i64 + 1).await?,
         (false, Some(query)) => store::search(&mut db, &query, PAGE as i64).await?,
         (false, None) => vec![],

@@ -49,7 +49,7 @@ pub(super) struct Search {
 pub(super) async fn people(portal: Data<Portal>, frame: Frame, by: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let search = search.into_inner();
-    let mut people = accounts::list_accounts(&mut db, search.q.trim().replace('\0', "").as_str(), search.before, PAGE as i64 + 1).await?;
+    let mut people = accounts::list_accounts(&mut db, search.q.trim(), search.before, PAGE as i64 + 1).await?;
     let is_more = people.len() > PAGE;
     people.truncate(PAGE);
     let older = people.last().filter(|_| is_more).map(|last| {

@@ -13,6 +13,7 @@ pub mod places;
 pub mod plot;
 pub mod presence;
 pub mod problem;
+pub mod search;
 pub mod sse;
 pub mod table;
 pub mod when;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::application::Application;
 use super::super::difference::differences;
 use super::super::people::People;
-use super::super::view::{View, search_query};
+use super::super::view::View;
 use super::super::{case_page, evidence, forms, held, store};
 use super::grants::{GrantLine, lines};
 use super::view::{ApplicationLine, Said, Word, said, typed, word};
@@ -19,6 +19,7 @@ use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::api::{Cut, Listed, Moment, Refused, answer, cursor, limit};
+use crate::http::search::words_query;
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::portal::Portal;
 
@@ -144,7 +145,7 @@ pub(super) async fn list(
             let next = cut.next(&mut found, |one| one.id);
             (found, next)
         }
-        Some(words) => match search_query(words) {
+        Some(words) => match words_query(words) {
             Some(query) => (store::search(&mut db, &query, cut.limit as i64).await?, None),
             None => (vec![], None),
         },

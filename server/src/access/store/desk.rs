@@ -16,6 +16,9 @@ const DECISIONS_MIN: i64 = 5;
 /// How many of the latest decisions count.
 const DECISIONS_LATE: i64 = 100;
 
+/// Among how many of the newest a search looks before it asks the index on words.
+const NEWEST: i64 = 2_000;
+
 /// One page of a view, from behind `after` on. One statement; of its branches only the one of the view is run.
 pub async fn view(
     db: &mut PgConnection,
@@ -81,6 +84,9 @@ pub async fn view(
 
 /// What was sent and has every one of these words in title, organisation, name or address, each perhaps not to its end; the newest first.
 /// `query` as the database reads it: `opt:* & turin:*`.
+///
+/// Bounded for every word: one that stands in many is found among the newest, without sorting all that have it; one that does not fill
+/// the page from those stands in few, and the index on words finds them.
 pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Vec<Application>, Error> {
     let rows = sqlx::query_as!(
         ApplicationRow,
@@ -90,10 +96,21 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
                 changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id in (
-             select id from application where found_by @@ to_tsquery('simple', $1) order by submitted_at desc limit $2)
-         order by submitted_at desc, id"#,
+             with newest as (
+                 select id from (
+                     select id, submitted_at, found_by from application
+                     where submitted_at is not null order by submitted_at desc limit $3) late
+                 where found_by @@ to_tsquery('simple', $1) order by submitted_at desc limit $2
+             )
+             select id from newest
+             union
+             select older.id from (select count(*) as found from newest) enough cross join lateral (
+                 select id from application
+                 where enough.found < $2 and found_by @@ to_tsquery('simple', $1) order by submitted_at desc limit $2) older)
+         order by submitted_at desc, id limit $2"#,
         query,
         limit,
+        NEWEST,
     )
     .fetch_all(db)
     .await?;

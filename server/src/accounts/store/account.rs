@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use super::super::account::{Account, Email, Role};
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
+use crate::http::search::words_query;
 use crate::ids::AccountId;
 
 /// The columns of an account, as they lie in the table.
@@ -91,19 +92,36 @@ pub async fn find_all(db: &mut PgConnection, ids: &[AccountId]) -> Result<Vec<Ac
     Ok(rows.into_iter().map(AccountRow::account).collect())
 }
 
-/// Accounts whose address or name contains `search`, newest first, `limit` of them before `before`.
+/// Among how many of the newest a search looks before it asks the index on words.
+const NEWEST: i64 = 2_000;
+
+/// Accounts, the newest first, from behind `before` on. `search`: words of which each begins one of the name or the address; empty for
+/// everybody. Bounded for every word: one that stands in many is found among the newest, one that stands in few by the index.
 pub async fn list(db: &mut PgConnection, search: &str, before: Option<AccountId>, limit: i64) -> Result<Vec<Account>, Error> {
+    let words = words_query(search);
+    if words.is_none() && !search.is_empty() {
+        return Ok(vec![]);
+    }
     let rows = sqlx::query_as!(
         AccountRow,
         r#"select id as "id: AccountId", email, name, role, email_verified_at, created_at, disabled_at
-         from account
-         where ($1 = '' or strpos(email, lower($1)) > 0 or strpos(lower(name), lower($1)) > 0)
-           and ($2::uuid is null or id < $2)
-         order by id desc
-         limit $3"#,
-        search,
+         from account where id in (
+             with newest as (
+                 select id from (
+                     select id, found_by from account where $2::uuid is null or id < $2 order by id desc limit $4) late
+                 where $1::text is null or found_by @@ to_tsquery('simple', $1) order by id desc limit $3
+             )
+             select id from newest
+             union
+             select older.id from (select count(*) as found from newest) enough cross join lateral (
+                 select id from account
+                 where enough.found < $3 and found_by @@ to_tsquery('simple', $1) and ($2::uuid is null or id < $2)
+                 order by id desc limit $3) older)
+         order by id desc limit $3"#,
+        words,
         before.map(AccountId::uuid),
         limit,
+        NEWEST,
     )
     .fetch_all(db)
     .await?;

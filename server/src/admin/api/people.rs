@@ -38,9 +38,9 @@ pub(super) async fn list_people(
     asked: Query<PeopleAsked>,
 ) -> Result<HttpResponse, Error> {
     let cut = Cut { config: &portal.config, request: &request, limit: limit(asked.limit)? };
-    let search = asked.q.as_deref().unwrap_or_default().trim().replace('\0', "");
+    let search = asked.q.as_deref().unwrap_or_default().trim();
     let before = cursor(asked.cursor.as_deref())?;
-    let mut people = accounts::list_accounts(&mut *portal.db.acquire().await?, &search, before, cut.rows()).await?;
+    let mut people = accounts::list_accounts(&mut *portal.db.acquire().await?, search, before, cut.rows()).await?;
     let next = cut.next(&mut people, |last| last.id);
     Ok(answer(&Listed { items: people.iter().map(Person::from).collect(), next }))
 }
