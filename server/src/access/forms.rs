@@ -1,6 +1,7 @@
 //! Which form is asked, and which was: a model's form now, the form that an application pins, and how answers come from one to the other.
 
 use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 
 use sqlx::PgConnection;
 
@@ -12,6 +13,11 @@ use super::store;
 use crate::error::{Error, FieldError};
 use crate::ids::ModelId;
 
+/// Forms that were read lately, by name. A name is the hash of what it names, so what was read once stays true.
+static READ: RwLock<Vec<Form>> = RwLock::new(Vec::new());
+/// How many of them stay in memory: more than a portal asks at one time.
+const READ_MAX: usize = 64;
+
 /// The form that a model asks now.
 pub async fn current(db: &mut PgConnection, model: ModelId) -> Result<Form, Error> {
     Ok(store::current_form(db, model).await?.unwrap_or_else(|| Form::built_in().clone()))
@@ -22,7 +28,26 @@ pub(super) async fn named(db: &mut PgConnection, sha256: &str) -> Result<Option<
     if sha256 == Form::built_in().sha256() {
         return Ok(Some(Form::built_in().clone()));
     }
-    Ok(store::find_forms(db, &[sha256.to_owned()]).await?.pop())
+    Ok(find(db, &[sha256.to_owned()]).await?.pop())
+}
+
+/// The forms of these names; those that there are. The database is asked for what was not read lately.
+async fn find(db: &mut PgConnection, names: &[String]) -> Result<Vec<Form>, Error> {
+    let mut found: Vec<Form> = {
+        let read = READ.read().unwrap_or_else(PoisonError::into_inner);
+        read.iter().filter(|form| names.iter().any(|name| name == form.sha256())).cloned().collect()
+    };
+    let missing: Vec<String> = names.iter().filter(|name| !found.iter().any(|form| form.sha256() == *name)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let fetched = store::find_forms(db, &missing).await?;
+    let mut read = READ.write().unwrap_or_else(PoisonError::into_inner);
+    let too_many = (read.len() + fetched.len()).saturating_sub(READ_MAX).min(read.len());
+    read.drain(..too_many);
+    read.extend(fetched.iter().cloned());
+    found.extend(fetched);
+    Ok(found)
 }
 
 /// The form that an application answers: the one it pins, or the one that its draft was written on.
@@ -41,13 +66,13 @@ impl Forms {
     }
 }
 
-/// The forms that these applications answer, in one query; in none when all answer the built-in one.
+/// The forms that these applications answer, in one query at most.
 pub(super) async fn of_each(db: &mut PgConnection, applications: &[Application]) -> Result<Forms, Error> {
     let mut names: Vec<String> = applications.iter().map(|application| application.form_name().to_owned()).collect();
     names.sort();
     names.dedup();
     names.retain(|name| name != Form::built_in().sha256());
-    let forms = if names.is_empty() { vec![] } else { store::find_forms(db, &names).await? };
+    let forms = find(db, &names).await?;
     Ok(Forms(forms.into_iter().map(|form| (form.sha256().to_owned(), form)).collect()))
 }
 
