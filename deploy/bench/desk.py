@@ -16,6 +16,8 @@ from urllib.parse import urlencode, urlsplit
 
 CONNECTIONS = 8
 SEED = "benchbenchbenchbenchbenchbe"
+# A file of the model that the applications are for.
+FILE = "/sluice/opt-verse-6m-gated/resolve/main/config.json"
 
 
 def sql(socket, statement):
@@ -98,6 +100,20 @@ class Portal:
         print(f"| {name} | {len(times)} | {at(0.5):.1f} ms | {at(0.99):.1f} ms | {times[-1]:.1f} ms | {size:.1f} kB |", flush=True)
 
 
+async def until_it_holds(portal, name, orders, holds):
+    """A row: from the moment that each of `orders` is sent until the asked address of its holder answers with `holds`."""
+    took = []
+    for order, cookie in orders:
+        begun = time.perf_counter()
+        status, content = await portal.once(*order)
+        assert status == 303, (status, order[1], content[:3000])
+        while (await portal.once("GET", FILE, cookie))[0] != holds:
+            assert time.perf_counter() - begun < 10, order[1]
+        took.append((time.perf_counter() - begun) * 1000)
+    took.sort()
+    print(f"| {name} | {len(took)} | {took[len(took) // 2]:.1f} ms | {took[len(took) * 99 // 100]:.1f} ms | {took[-1]:.1f} ms | |", flush=True)
+
+
 async def main(base, socket, per_second=50, seconds=10):
     portal, many = Portal(base, per_second, seconds), per_second * seconds
     grace = sign_in(socket, [sql(socket, "select id from account where role = 'reviewer' order by id limit 1")[0][0]])[0]
@@ -105,6 +121,7 @@ async def main(base, socket, per_second=50, seconds=10):
     waiting = [row[0] for row in sql(socket, f"select id from application where state = 'submitted' and claimed_by is null order by random() limit {2 * many}")]
     applicants = sign_in(socket, [account for _, account in decided])
     page = lambda path, cookie=grace: ("GET", path, cookie)  # noqa: E731
+    root = sign_in(socket, [sql(socket, "select id from account where email = 'root@lab.example'")[0][0]])[0]
     for path in ["/review", f"/review/{printed('app', waiting[0])}"]:
         for _ in range(20):
             await portal.once(*page(path))
@@ -119,6 +136,13 @@ async def main(base, socket, per_second=50, seconds=10):
     mine = [page(f"/applications/{printed('app', one)}", cookie) for (one, _), cookie in zip(decided, applicants)]
     await portal.measure("applicant's page", mine)
     await portal.measure("applicant's list", [page("/applications", cookie) for cookie in applicants])
+    await portal.measure("record", [page("/admin/audit", root)] * many)
+    people = [f"person{number * 17 % 100_000 + 1}@institute{(number * 17 % 100_000 + 1) % 997}.example" for number in range(many)]
+    await portal.measure("record: what one person did", [page(f"/admin/audit?by={one}", root) for one in people])
+    days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400 * (1 + number % 1000))) for number in range(many)]
+    await portal.measure("record: one day", [page(f"/admin/audit?from={day}&to={day}", root) for day in days])
+    await portal.measure("record: a kind that is rare", [page("/admin/audit?kind=release", root)] * many)
+    await portal.measure("people: search", [page(f"/admin/people?q={one}", root) for one in people])
     print()
 
     csrf = re.search(rb'name="csrf" value="([^"]+)"', (await portal.once(*page("/review")))[1])
@@ -132,6 +156,19 @@ async def main(base, socket, per_second=50, seconds=10):
     await portal.measure("comment", [post(f"/review/{one}/comment", lane="internal", text="Sound.") for one in cases[:many]], 303)
     await portal.measure("approve", [post(f"/review/{one}/approve", until=until) for one in cases[: many // 2]], 303)
     await portal.measure("decline", [post(f"/review/{one}/decline", reason="duplicate") for one in cases[many // 2 : many]], 303)
+    print()
+
+    print("| from the click until it holds | tried | half are within | 99 of 100 | the slowest | |")
+    print("|---|---|---|---|---|---|")
+    holders = sql(socket, "select id, account_id from access_grant where revoked_at is null and expires_at > now() order by random() limit 200")
+    cookies = sign_in(socket, [account for _, account in holders])
+    orders = [((f"/admin/grants/{printed('grant', one)}/revoke", {"reason": "The project has ended."}), cookie) for (one, _), cookie in zip(holders, cookies)]
+    await until_it_holds(portal, "a revocation", [(post(path, **fields), cookie) for (path, fields), cookie in orders], 403)
+    waiting = sql(socket, "select id, account_id from application where state = 'submitted' and claimed_by is null limit 200")
+    cookies = sign_in(socket, [account for _, account in waiting])
+    orders = [(post(f"/review/{printed('app', one)}/approve", until=until), cookie) for (one, _), cookie in zip(waiting, cookies)]
+    await until_it_holds(portal, "an approval", orders, 307)
+
 
 
 asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))

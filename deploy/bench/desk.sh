@@ -34,5 +34,6 @@ step "Making $APPLICATIONS applications and $((APPLICATIONS * 30)) events"
 psql -qAt -h "$WORK/data/postgres/sock" -U sluice -d sluice -v ON_ERROR_STOP=1 -v applications="$APPLICATIONS" -f deploy/bench/desk.sql
 step "Waiting until each event has its place"
 until [ "$(curl -fs "http://$SLUICE_LISTEN/audit/checkpoint" | sed -n 2p)" -ge "$((APPLICATIONS * 30))" ]; do sleep 0.5; done
+psql -qAt -h "$WORK/data/postgres/sock" -U sluice -d sluice -c checkpoint
 step "Asking, 50 times a second"
 python3 deploy/bench/desk.py "http://$SLUICE_LISTEN" "$WORK/data/postgres/sock"

@@ -12,6 +12,8 @@ create temporary table reviewer as select n, gen_random_uuid() as account from g
 insert into account (id, email, name, role, email_verified_at, created_at)
     select account, 'reviewer' || n || '@lab.example', 'Reviewer ' || n, 'reviewer', now(), now() - interval '4 years' from reviewer;
 insert into account (id, email, name, role, email_verified_at, created_at)
+    values (gen_random_uuid(), 'root@lab.example', 'Root', 'admin', now(), now() - interval '4 years');
+insert into account (id, email, name, role, email_verified_at, created_at)
     select account, 'person' || n || '@institute' || n % 997 || '.example', 'Person ' || n, 'researcher', sent_at, sent_at from maker;
 
 insert into application (id, account_id, model_id, version, answers, form_sha256, state, created_at, updated_at, submitted_at, due_at,
