@@ -6,6 +6,7 @@ Sessions are put into the database, because nobody signs in five hundred times t
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import os
 import re
@@ -145,7 +146,7 @@ async def main(base, socket, per_second=50, seconds=10):
     await portal.measure("people: search", [page(f"/admin/people?q={one}", root) for one in people])
     print()
 
-    csrf = re.search(rb'name="csrf" value="([^"]+)"', (await portal.once(*page("/review")))[1])
+    csrf = re.search(rb'name="csrf" value="([^"]+)"', gzip.decompress((await portal.once(*page("/review")))[1]))
     assert csrf, "the queue has no form"
     post = lambda path, **fields: ("POST", path, grace, urlencode({"csrf": csrf[1].decode(), **fields}).encode())  # noqa: E731
     until = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 90 * 86_400))

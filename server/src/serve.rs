@@ -43,6 +43,7 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
             .wrap(from_fn(accounts::identify))
             .wrap(from_fn(http::problem::pages_for_people))
             .wrap(from_fn(http::page::head_like_get))
+            .wrap(from_fn(http::compress::compress))
             .wrap(headers(https))
     })
     .workers(workers)

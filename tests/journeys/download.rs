@@ -1,5 +1,6 @@
 //! Fetching weights as the clients of the Hub do, and as a browser, curl and aria2 do.
 
+use std::io::Read;
 use std::time::{Duration as Wait, Instant};
 
 use reqwest::Method;
@@ -464,5 +465,33 @@ pub async fn until(so: impl Fn() -> bool) {
     while !so() {
         assert!(begun.elapsed() < Wait::from_secs(10), "it did not come to pass");
         tokio::time::sleep(Wait::from_millis(5)).await;
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn text_is_compressed_for_whoever_takes_it_and_files_never_are(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (offer, _) = tiny(&portal, Gate::Open).await;
+    let nobody = portal.visitor();
+    let style = nobody.get("/").await.text.split('"').find(|part| part.ends_with("/style.css")).unwrap().to_owned();
+    for path in ["/", &style, "/api/openapi.json"] {
+        let plain = nobody.request(Method::GET, path).send().await.unwrap();
+        let (coding, varies) = (plain.headers().get("content-encoding"), plain.headers()["vary"].to_str().unwrap());
+        assert!(coding.is_none() && varies == "accept-encoding", "{path}: {coding:?} {varies}");
+        let plain = plain.bytes().await.unwrap();
+        for (accepted, is_packed) in [("gzip, deflate, br", true), ("gzip;q=0, identity", false), ("br", false)] {
+            let answer = nobody.request(Method::GET, path).header("accept-encoding", accepted).send().await.unwrap();
+            assert_eq!(answer.headers().contains_key("content-encoding"), is_packed, "{path}: {accepted}");
+            let sent = answer.bytes().await.unwrap();
+            if is_packed {
+                let mut unpacked = Vec::new();
+                flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut unpacked).unwrap();
+                assert!(unpacked.len() == plain.len() && sent.len() < plain.len() / 2, "{path}: {} of {}", sent.len(), plain.len());
+            }
+        }
+    }
+    for file in ["sub/model.safetensors", "config.json"] {
+        let answer = get(&nobody, &offer.url(file), &[("accept-encoding", "gzip")]).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, ""), "{file}");
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, FieldError};
 /// The largest form we read. An application's answers hold 30,000 characters at most, each of up to twelve bytes on its way.
 pub const FORM_BYTES_MAX: usize = 384 * 1024;
 const CONTEXT: &str = "sluice 2026 form token";
+const TOKEN_BYTES: usize = 20;
 
 /// The seed of this browser, in the request's extensions once the middleware has seen it.
 #[derive(Clone)]
@@ -32,9 +33,27 @@ impl Seed {
         (value.len() == 27 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')).then(|| Self(value.to_owned()))
     }
 
-    /// What a form of this browser carries.
+    /// What a form of this browser carries: the token under a mask made for this one page, behind the mask. No page looks like another,
+    /// so the token cannot be guessed from how well pages compress.
     pub fn token(&self) -> String {
-        data_encoding::BASE64URL_NOPAD.encode(&blake3::derive_key(CONTEXT, self.0.as_bytes())[..20])
+        let mut mask = [0u8; TOKEN_BYTES];
+        getrandom::fill(&mut mask).expect("the operating system has random bytes");
+        let token = self.unmasked();
+        let masked: [u8; TOKEN_BYTES] = std::array::from_fn(|place| mask[place] ^ token[place]);
+        data_encoding::BASE64URL_NOPAD.encode(&[mask, masked].concat())
+    }
+
+    /// Whether `sent` is such a token, under whatever mask.
+    fn knows(&self, sent: &str) -> bool {
+        let Ok(sent) = data_encoding::BASE64URL_NOPAD.decode(sent.as_bytes()) else { return false };
+        let Ok(sent) = <[u8; 2 * TOKEN_BYTES]>::try_from(sent) else { return false };
+        let token: [u8; TOKEN_BYTES] = std::array::from_fn(|place| sent[place] ^ sent[TOKEN_BYTES + place]);
+        subtle::ConstantTimeEq::ct_eq(self.unmasked().as_slice(), token.as_slice()).into()
+    }
+
+    fn unmasked(&self) -> [u8; TOKEN_BYTES] {
+        let key = blake3::derive_key(CONTEXT, self.0.as_bytes());
+        std::array::from_fn(|place| key[place])
     }
 
     /// The cookie that keeps the seed. `secure`: the portal is reached by TLS.
@@ -66,8 +85,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
         Box::pin(async move {
             let fields = fields.await.map_err(|cause| FieldError::new("form", format!("cannot be read: {cause}")))?.into_inner();
             let sent = fields.iter().find(|(name, _)| name == "csrf").map(|(_, value)| value.as_str()).unwrap_or_default();
-            let genuine = seed.is_some_and(|seed| subtle::ConstantTimeEq::ct_eq(seed.token().as_bytes(), sent.as_bytes()).into());
-            if !genuine {
+            if !seed.is_some_and(|seed| seed.knows(sent)) {
                 return Err(Error::Conflict("this form is from an older visit; go back, reload the page and send it again".into()));
             }
             parse(fields).map(Form)
@@ -80,4 +98,19 @@ fn parse<T: DeserializeOwned>(fields: Vec<(String, String)>) -> Result<T, Error>
     let pairs: String =
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields.into_iter().filter(|(name, _)| name != "csrf")).finish();
     web::Query::<T>::from_query(&pairs).map(web::Query::into_inner).map_err(|cause| FieldError::new("form", cause.to_string()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_looks_different_in_each_page_and_is_known_by_its_browser_alone() {
+        let (ours, other) = (Seed::fresh(), Seed::fresh());
+        let (one, two) = (ours.token(), ours.token());
+        assert!(one != two && ours.knows(&one) && ours.knows(&two) && !other.knows(&one));
+        for not_a_token in ["", "x", &one[..27], &format!("{one}AAAA"), &"A".repeat(one.len())] {
+            assert!(!ours.knows(not_a_token), "{not_a_token}");
+        }
+    }
 }

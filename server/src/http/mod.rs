@@ -3,6 +3,7 @@
 pub mod allowance;
 pub mod api;
 pub mod assets;
+pub mod compress;
 pub mod csrf;
 pub mod csv;
 pub mod filters;
