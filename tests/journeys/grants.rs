@@ -175,6 +175,40 @@ async fn where_it_takes_two_the_first_suspends_and_the_second_decides(db: PgPool
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn where_it_takes_two_the_operator_is_the_first_of_them(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let (grace, root) = (place.portal.reviewer("grace").await, place.portal.admin("root").await);
+    let rules = [("answer_days", "7"), ("reapply_days", "14"), ("trial_tokens", "0"), ("revoke_needs_two", "on")];
+    root.post(&format!("/admin/models/{}/policy", place.offer.model), &rules).await;
+    let id = grant_of(&place.portal, &place.ada).await;
+    let page = format!("/admin/grants/{id}");
+    let operates = async || {
+        let mut db = place.portal.portal.db.acquire().await.unwrap();
+        let account = accounts::find_by_email(&mut db, &Email::parse(&place.ada.email).unwrap()).await.unwrap().unwrap();
+        let model = catalog::find_model_by_id(&mut db, place.offer.model).await.unwrap();
+        drop(db);
+        access::take_back(&place.portal.portal, &account, &model, "passed on").await
+    };
+
+    assert!(matches!(operates().await, Ok(access::Revoked::Proposed(_))));
+    place.refuses(&EVERYWHERE, "is suspended: passed on").await;
+    assert!(matches!(operates().await, Err(server::error::Error::Conflict(_))), "once is enough");
+    for other in [&grace, &root] {
+        let told = place.portal.mails_to(&other.email, "revocation_to_confirm").await;
+        assert!(told.len() == 1 && told[0].contains("The operator proposes") && told[0].contains(&page), "{told:?}");
+    }
+    grace.get(&page).await.says("the operator").says("Confirm");
+    assert_eq!(grace.post(&format!("{page}/reject"), &[]).await.status, 303);
+    place.refuses(&[], "").await;
+    operates().await.unwrap();
+    assert_eq!(root.post(&format!("{page}/confirm"), &[]).await.status, 303);
+    place.refuses(&EVERYWHERE, "was revoked").await;
+    let story =
+        ["made", "revocation_proposed", "revocation_rejected", "revocation_proposed", "revoked"].map(|kind| format!("grant.{kind}"));
+    assert_eq!(events_of(&place.portal, &id.to_string()).await, story);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn of_two_who_answer_a_proposal_at_once_one_does(db: PgPool) {
     let place = Place::new(db, &GrantScope::ALL).await;
     let root = place.portal.admin("root").await;

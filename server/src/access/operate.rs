@@ -5,7 +5,7 @@ use time::Duration;
 use super::application::own_application;
 use super::grant::Grant;
 use super::issue::{access_granted, grant_made, make_room};
-use super::revoke::{parse_reason, revoke};
+use super::revoke::{Revoked, parse_reason, revoke};
 use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
 use crate::accounts::Account;
@@ -60,12 +60,12 @@ pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account,
     Ok(grant)
 }
 
-/// Takes back the access of `account` to `model`, however it was given. Errors: `NotFound` if there is none that holds.
-pub async fn take_back(portal: &Portal, account: &Account, model: &Model, reason: &str) -> Result<(), Error> {
+/// Takes back the access of `account` to `model`, however it was given, or proposes to where that needs two. Errors: `NotFound` if there is
+/// none that holds, `Conflict` if that was proposed already.
+pub async fn take_back(portal: &Portal, account: &Account, model: &Model, reason: &str) -> Result<Revoked, Error> {
     let mut db = portal.db.acquire().await?;
     let (grant, _) = store::standing(&mut db, account.id, model.id).await?;
     drop(db);
     let holding = grant.filter(|grant| grant.standing(portal.clock.now()).is_running());
-    revoke(portal, None, holding.ok_or(Error::NotFound("grant"))?.id, reason).await?;
-    Ok(())
+    revoke(portal, None, holding.ok_or(Error::NotFound("grant"))?.id, reason).await
 }

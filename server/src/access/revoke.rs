@@ -39,27 +39,24 @@ impl Revoked {
 }
 
 /// Takes access back, or proposes to where that needs two: either way it does not hold from the next request on. `by` is nobody for the
-/// operator's command, which has no second person to wait for. Errors: `Conflict` if it is over or was proposed, `Invalid` without a reason.
+/// operator's command, which is one person like any other. Errors: `Conflict` if it is over or was proposed, `Invalid` without a reason.
 pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason: &str) -> Result<Revoked, Error> {
     let now = portal.clock.now();
     let reason = parse_reason(reason)?;
     let mut tx = portal.db.begin().await?;
     let mut held = store::lock_grant(&mut tx, id).await?;
-    let revoked = match by {
-        Some(by) if policy::of(&mut tx, held.model).await?.revoke_needs_two => {
-            held.grant = held.grant.propose_revocation(Note { at: now, by: Some(by), reason: reason.clone() }, now)?;
-            store::save_grant(&mut tx, &held.grant, None).await?;
-            audit::record(&mut tx, now, Some(by), &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
-            let (holder, model) = holder_and_model(&mut tx, &held).await?;
-            ask_the_others(&mut tx, portal, &held, by, (&holder, &model), &reason, now).await?;
-            mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
-            Revoked::Proposed(held)
-        }
-        Some(_) | None => {
-            held.grant = held.grant.revoke(now, reason)?;
-            end(&mut tx, portal, &held, by, now).await?;
-            Revoked::Done(held)
-        }
+    let revoked = if policy::of(&mut tx, held.model).await?.revoke_needs_two {
+        held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now)?;
+        store::save_grant(&mut tx, &held.grant, None).await?;
+        audit::record(&mut tx, now, by, &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
+        let (holder, model) = holder_and_model(&mut tx, &held).await?;
+        ask_the_others(&mut tx, portal, &held, by, (&holder, &model), &reason, now).await?;
+        mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
+        Revoked::Proposed(held)
+    } else {
+        held.grant = held.grant.revoke(now, reason)?;
+        end(&mut tx, portal, &held, by, now).await?;
+        Revoked::Done(held)
     };
     tx.commit().await?;
     Ok(revoked)
@@ -113,13 +110,16 @@ async fn ask_the_others(
     tx: &mut PgConnection,
     portal: &Portal,
     held: &HeldGrant,
-    by: AccountId,
+    by: Option<AccountId>,
     (holder, model): (&Account, &Model),
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let proposer = accounts::find_account(tx, by).await?.name;
-    for other in accounts::reviewers(tx).await?.into_iter().filter(|other| other.id != by && other.id != held.account) {
+    let proposer = match by {
+        Some(by) => accounts::find_account(tx, by).await?.name,
+        None => "The operator".into(),
+    };
+    for other in accounts::reviewers(tx).await?.into_iter().filter(|other| Some(other.id) != by && other.id != held.account) {
         let message = Message::RevocationToConfirm {
             to: other.email.to_string(),
             name: other.name,

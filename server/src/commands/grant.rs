@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use sqlx::PgConnection;
 
 use super::say;
-use crate::access::{self, Gift, GrantScope};
+use crate::access::{self, Gift, GrantScope, Revoked};
 use crate::accounts::{self, Account, Email};
 use crate::catalog::{self, Gate, Model};
 use crate::error::{Error, FieldError};
@@ -20,6 +20,9 @@ pub enum GrantCommand {
     )]
     Add(Add),
     /// Takes access back; it holds nowhere from the next request on
+    ///
+    /// Where the model's rules ask for two people, this is the first of them: access is suspended at once, and a reviewer or an admin
+    /// confirms or rejects in the portal.
     #[command(after_help = "Example:\n  sluice grant revoke ada@university.edu lab/opt-175b --reason 'the weights were passed on'")]
     Revoke(Revoke),
 }
@@ -72,13 +75,18 @@ pub async fn run(portal: &Portal, command: GrantCommand) -> Result<(), Error> {
         }
         GrantCommand::Revoke(revoke) => {
             let (account, model) = find(portal, &revoke.email, &revoke.model).await?;
-            access::take_back(portal, &account, &model, &revoke.reason).await.map_err(|error| match error {
+            let revoked = access::take_back(portal, &account, &model, &revoke.reason).await.map_err(|error| match error {
                 Error::NotFound(_) => {
                     Error::Conflict(format!("{} has no access to {} that could be revoked", account.email, model.full_name()).into())
                 }
                 other => other,
             })?;
             say(&format!("{} has no access to {} any more.", account.email, model.full_name()));
+            if let Revoked::Proposed(held) = revoked {
+                let page = portal.config.url_of(&format!("/admin/grants/{}", held.grant.id));
+                say("Revoking access to this model takes two people, so it is suspended for now, and proposed to be revoked.");
+                say(&format!("Reviewers were told by mail; one of them, or an admin, confirms or rejects: {page}"));
+            }
         }
     }
     Ok(())
