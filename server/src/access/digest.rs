@@ -1,4 +1,4 @@
-//! The reviewer's digest: once a working day, how many applications wait and which wait longest. Never an empty one, never two.
+//! The reviewer's digest: once a working day, how many applications wait and which are most urgent. Never an empty one, never two.
 
 use sqlx::PgConnection;
 use time::Weekday;
@@ -12,7 +12,7 @@ use crate::http::when;
 use crate::mail::{self, Message, Topic, Waiting};
 use crate::portal::Portal;
 
-/// Applications named in a digest; the queue has the others.
+/// Applications named in a digest, the most overdue first; the queue has the others.
 const NAMED_MAX: i64 = 10;
 
 /// Writes today's digests that are due and not yet written, and says how many. Restarts and other processes make none twice: a reader's
@@ -46,25 +46,27 @@ pub async fn send_digests(portal: &Portal) -> Result<u64, Error> {
 
 /// What waits for a reviewer, or nothing if nothing does.
 async fn digest_of(db: &mut PgConnection, portal: &Portal, reviewer: &Account, now: Timestamp) -> Result<Option<Message>, Error> {
-    let (waiting, overdue) = store::count_waiting_for(db, reviewer.id, now).await?;
-    if waiting == 0 {
+    let counts = store::count_waiting_for(db, reviewer.id, now).await?;
+    if counts.waiting == 0 {
         return Ok(None);
     }
-    let cases = store::longest_waiting_for(db, reviewer.id, NAMED_MAX).await?;
+    let cases = store::most_urgent_for(db, reviewer.id, NAMED_MAX).await?;
     let models = catalog::find_models(db, &cases.iter().map(|case| case.model).collect::<Vec<_>>()).await?;
     let people = accounts::find_accounts(db, &cases.iter().map(|case| case.applicant).collect::<Vec<_>>()).await?;
     let named = |case: &store::WaitingCase| Waiting {
         model: models.iter().find(|model| model.id == case.model).map(Model::full_name).unwrap_or_default(),
         applicant: people.iter().find(|person| person.id == case.applicant).map(|person| person.name.clone()).unwrap_or_default(),
         length: when::span(now - case.submitted_at),
+        is_overdue: case.due_at < now,
         link: portal.config.url_of(&format!("/review/{}", case.id)),
     };
     Ok(Some(Message::ReviewDigest {
         to: reviewer.email.to_string(),
         name: reviewer.name.clone(),
-        waiting,
-        overdue,
-        longest: cases.iter().map(named).collect(),
+        waiting: counts.waiting,
+        overdue: counts.overdue,
+        overdue_elsewhere: counts.overdue_elsewhere,
+        urgent: cases.iter().map(named).collect(),
         link: portal.config.url_of("/review"),
     }))
 }

@@ -43,6 +43,7 @@ mod issue;
 mod lapse;
 mod notice;
 mod operate;
+mod overdue;
 mod people;
 pub mod policy;
 mod queue_page;
@@ -92,9 +93,10 @@ pub use state_view::{StandingWords, standing_words};
 pub use store::{application_rows, block_rows, find_grant, grant_rows, grants_in_force, revocations_proposed};
 pub use suspend::{reinstate, suspend};
 
-/// Tells holders whose access ends soon, and closes requests for a renewal that nobody can decide any more.
+/// Tells holders whose access ends soon and applicants whose answer is late, and closes requests for a renewal that nobody can decide any more.
 pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
     while notice::tell(portal).await? {}
+    while overdue::tell(portal).await? {}
     while renew::lapse(portal).await? {}
     Ok(())
 }

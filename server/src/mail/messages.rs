@@ -31,6 +31,8 @@ pub enum Message {
     ChangesRequested { to: String, name: String, model: String, text: String, until: String, link: String },
     #[template(path = "mail/comment_written.txt")]
     CommentWritten { to: String, name: String, author: String, model: String, link: String },
+    #[template(path = "mail/application_overdue.txt")]
+    ApplicationOverdue { to: String, name: String, model: String, promised: String, link: String },
     #[template(path = "mail/application_lapsing.txt")]
     ApplicationLapsing { to: String, name: String, model: String, until: String, link: String },
     #[template(path = "mail/application_lapsed.txt")]
@@ -70,7 +72,7 @@ pub enum Message {
     #[template(path = "mail/licence_changed.txt")]
     LicenceChanged { to: String, name: String, model: String, until: String, link: String },
     #[template(path = "mail/review_digest.txt")]
-    ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, longest: Vec<Waiting>, link: String },
+    ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, overdue_elsewhere: i64, urgent: Vec<Waiting>, link: String },
 }
 
 /// An application in a digest.
@@ -82,6 +84,8 @@ pub struct Waiting {
     pub applicant: String,
     /// How long it has waited, in words.
     pub length: String,
+    /// Whether that is longer than was promised.
+    pub is_overdue: bool,
     /// Its case.
     pub link: String,
 }
@@ -103,6 +107,7 @@ impl Message {
             Message::ApplicationResubmitted { .. } => "application_resubmitted",
             Message::ChangesRequested { .. } => "changes_requested",
             Message::CommentWritten { .. } => "comment_written",
+            Message::ApplicationOverdue { .. } => "application_overdue",
             Message::ApplicationLapsing { .. } => "application_lapsing",
             Message::ApplicationLapsed { .. } => "application_lapsed",
             Message::AccessGranted { .. } => "access_granted",
@@ -139,6 +144,7 @@ impl Message {
             | Message::ApplicationResubmitted { to, .. }
             | Message::ChangesRequested { to, .. }
             | Message::CommentWritten { to, .. }
+            | Message::ApplicationOverdue { to, .. }
             | Message::ApplicationLapsing { to, .. }
             | Message::ApplicationLapsed { to, .. }
             | Message::AccessGranted { to, .. }
@@ -175,6 +181,7 @@ impl Message {
             Message::ApplicationResubmitted { model, .. } => format!("Changed as you asked: an application for {model}"),
             Message::ChangesRequested { model, .. } => format!("Your turn: changes to your application for {model}"),
             Message::CommentWritten { model, .. } => format!("A new comment on the application for {model}"),
+            Message::ApplicationOverdue { model, .. } => format!("The answer to your application for {model} is late"),
             Message::ApplicationLapsing { model, .. } => format!("Your application for {model} waits for you"),
             Message::ApplicationLapsed { model, .. } => format!("Your application for {model} has lapsed"),
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),

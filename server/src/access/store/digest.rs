@@ -13,30 +13,46 @@ pub struct WaitingCase {
     pub applicant: AccountId,
     pub model: ModelId,
     pub submitted_at: Timestamp,
+    pub due_at: Timestamp,
 }
 
-/// How many applications wait for this reviewer, and how many of them for longer than was promised.
-pub async fn count_waiting_for(db: &mut PgConnection, reviewer: AccountId, now: Timestamp) -> Result<(i64, i64), Error> {
-    let row = sqlx::query!(
-        r#"select count(*) as "waiting!", count(*) filter (where due_at < $2) as "overdue!"
-         from application
-         where state = 'submitted' and account_id <> $1 and (claimed_by is null or claimed_by = $1) and appeal_against is distinct from $1"#,
+/// How many applications wait for a reviewer.
+pub struct WaitingCounts {
+    pub waiting: i64,
+    /// How many of these for longer than was promised.
+    pub overdue: i64,
+    /// How many others that a colleague sees to wait for longer than was promised.
+    pub overdue_elsewhere: i64,
+}
+
+/// How many applications wait for this reviewer.
+pub async fn count_waiting_for(db: &mut PgConnection, reviewer: AccountId, now: Timestamp) -> Result<WaitingCounts, Error> {
+    let counts = sqlx::query_as!(
+        WaitingCounts,
+        r#"select count(*) filter (where is_theirs) as "waiting!",
+                count(*) filter (where is_theirs and due_at < $2) as "overdue!",
+                count(*) filter (where not is_theirs and due_at < $2) as "overdue_elsewhere!"
+         from (
+             select due_at, claimed_by is null or claimed_by = $1 as is_theirs
+             from application
+             where state = 'submitted' and account_id <> $1 and appeal_against is distinct from $1) waiting"#,
         reviewer.uuid(),
         now,
     )
     .fetch_one(db)
     .await?;
-    Ok((row.waiting, row.overdue))
+    Ok(counts)
 }
 
-/// Those that wait longest, the longest first.
-pub async fn longest_waiting_for(db: &mut PgConnection, reviewer: AccountId, limit: i64) -> Result<Vec<WaitingCase>, Error> {
+/// Those whose promised time is nearest or longest past, in that order.
+pub async fn most_urgent_for(db: &mut PgConnection, reviewer: AccountId, limit: i64) -> Result<Vec<WaitingCase>, Error> {
     let cases = sqlx::query_as!(
         WaitingCase,
-        r#"select id as "id: ApplicationId", account_id as "applicant: AccountId", model_id as "model: ModelId", submitted_at as "submitted_at!"
+        r#"select id as "id: ApplicationId", account_id as "applicant: AccountId", model_id as "model: ModelId", submitted_at as "submitted_at!",
+                due_at as "due_at!"
          from application
          where state = 'submitted' and account_id <> $1 and (claimed_by is null or claimed_by = $1) and appeal_against is distinct from $1
-         order by submitted_at, id
+         order by due_at, id
          limit $2"#,
         reviewer.uuid(),
         limit,

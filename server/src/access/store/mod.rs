@@ -16,6 +16,7 @@ mod form_draft;
 mod grant;
 mod model_use;
 mod notice;
+mod overdue;
 mod policy;
 mod renewal;
 mod standing;
@@ -31,7 +32,7 @@ pub(super) use block::{blocks, insert_block, lift_block, lock_block};
 pub(super) use case::{case_file, set_checked};
 pub(super) use consent::{consents_due, insert_change, insert_consent, last_change};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
-pub(super) use digest::{WaitingCase, count_waiting_for, longest_waiting_for};
+pub(super) use digest::{WaitingCase, count_waiting_for, most_urgent_for};
 pub(super) use erase::{
     application_ids, claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings,
     grant_ids, grant_ids_in_force, open_application_ids, renewal_ids,
@@ -49,6 +50,7 @@ pub(super) use grant::{
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
 pub(super) use model_use::used;
 pub(super) use notice::claim_notices;
+pub(super) use overdue::claim_overdue;
 pub(super) use policy::{find_policy, save_policy};
 pub(super) use renewal::{
     find_renewal, insert_renewal, lock_renewal, move_end, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
