@@ -57,6 +57,8 @@ pub struct Limits {
     pub link_address: Limit,
     /// Codes asked for by programs that want to be signed in, by network address: a class of students behind one of them is let through.
     pub device_client: Limit,
+    /// Reports of leaked tokens, by network address: a scanner sends a hundred at once.
+    pub leaked_client: Limit,
     /// Codes typed that nobody waits with, by account: there are 2.5e10 of them, so guessing one is hopeless well above this.
     pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
@@ -79,6 +81,7 @@ impl Default for Limits {
             sign_up_client: Limit::new(10, minute),
             link_address: Limit::new(4, minute * 5),
             device_client: Limit::new(40, minute / 6),
+            leaked_client: Limit::new(40, minute / 6),
             device_code: Limit::new(20, minute / 4),
             applications: Limit::new(6, minute * 60 * 4),
             downloads: Allowance::new(None, usize::MAX),
@@ -107,6 +110,7 @@ impl Limits {
             &self.sign_up_client,
             &self.link_address,
             &self.device_client,
+            &self.leaked_client,
             &self.device_code,
             &self.applications,
         ] {

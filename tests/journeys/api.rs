@@ -316,6 +316,8 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     document.tries(&admin, "POST", "/api/v1/admin/mails/{id}/retry", &mail, Some(json!({}))).await;
     document.tries(&admin, "POST", "/api/v1/admin/people/{id}/close", &me, Some(json!({}))).await;
     document.tries(&admin, "POST", "/api/v1/admin/people/{id}/reopen", &me, Some(json!({}))).await;
+    let nothing = json!({ "tokens": [format!("slc_{}", "a".repeat(48))] });
+    document.tries(&mine, "POST", "/api/v1/tokens/leaked", "", Some(nothing)).await;
     let tokens = document.tries(&mine, "GET", "/api/v1/tokens", "", None).await;
     let token = tokens["items"][0]["id"].as_str().unwrap().to_owned();
     document.tries(&mine, "DELETE", "/api/v1/tokens/{id}", &token, None).await;

@@ -11,7 +11,7 @@ use crate::gated::{applies_for, gated};
 const GRACE: &str = "grace@lab.example";
 
 async fn chooses(person: &Person, reviews: &str) {
-    let page = person.post("/account/mail", &[("reviews", reviews), ("comments", "each")]).await;
+    let page = person.post("/account/mail", &[("reviews", reviews), ("comments", "each"), ("tokens", "each")]).await;
     assert_eq!((page.status, page.location()), (303, "/account/mail"), "{}", page.text);
 }
 
@@ -34,13 +34,13 @@ async fn a_reviewer_chooses_each_application_one_mail_a_day_or_none(db: PgPool) 
     assert_eq!(portal.mails_to(&root.email, "application_to_review").await.len(), 4, "others choose for themselves");
     assert_eq!(portal.mails_to("bob@university.edu", "application_received").await.len(), 1, "and a receipt is for nobody to refuse");
 
-    let refused = grace.post("/account/mail", &[("reviews", "hourly"), ("comments", "never")]).await;
+    let refused = grace.post("/account/mail", &[("reviews", "hourly"), ("comments", "never"), ("tokens", "each")]).await;
     assert_eq!(refused.status, 422);
     refused.says("choose one of those offered");
     grace.get("/account/mail").await.says("name=\"comments\" value=\"each\" checked");
     let ada = portal.researcher("ida").await;
     assert!(!ada.get("/account/mail").await.says("Comments on applications").text.contains("Applications to review"));
-    assert_eq!(ada.post("/account/mail", &[("comments", "never")]).await.status, 303);
+    assert_eq!(ada.post("/account/mail", &[("comments", "never"), ("tokens", "each")]).await.status, 303);
     ada.get("/account/mail").await.says("name=\"comments\" value=\"never\" checked");
 }
 
@@ -70,7 +70,8 @@ async fn the_digest_comes_once_a_working_day_and_never_empty(db: PgPool) {
         portal.wait(Duration::days(1));
         assert_eq!((sends().await, digests(&portal).await.len()), (written, total));
     }
-    assert!(digests(&portal).await[0].contains("2 applications wait for you, 2 of them overdue."));
+    let digest = &digests(&portal).await[0];
+    assert!(digest.contains("2 applications wait for you, 2 of them overdue.") && digest.contains(" days, overdue: "), "{digest}");
 
     let decided = portal.reviewer("greta").await;
     for case in mail::page(&mut portal.portal.db.acquire().await.unwrap(), &Filter::default(), 100).await.unwrap() {
@@ -89,6 +90,41 @@ async fn the_digest_comes_once_a_working_day_and_never_empty(db: PgPool) {
     assert_eq!(sends().await, 0, "and what comes later in the day waits for the next");
     portal.wait(Duration::days(1));
     assert_eq!(sends().await, 1);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_waits_for_longer_than_was_promised_is_told_once_and_digests_name_it(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    chooses(&portal.reviewer("grace").await, "daily").await;
+    let ada = portal.researcher("ada").await;
+    let path = applies_for(&ada, "/demo/tiny-opt").await;
+    let told = async |person: &Person| {
+        // Two portals' workers at once, and again: nobody is told twice.
+        let (one, other) = tokio::join!(access::sweep(&portal.portal), access::sweep(&portal.portal));
+        one.and(other).unwrap();
+        portal.mails_to(&person.email, "application_overdue").await
+    };
+    portal.wait(Duration::days(7));
+    assert!(told(&ada).await.is_empty(), "an answer within seven days is in time");
+    let bob = portal.researcher("bob").await;
+    let of_bob = applies_for(&bob, "/demo/tiny-opt").await;
+    portal.wait(Duration::MINUTE);
+    let mails = told(&ada).await;
+    assert!(mails.len() == 1 && mails[0].contains("by 9 March 2026") && mails[0].contains(&path), "{mails:?}");
+    portal.wait(Duration::days(30));
+    assert_eq!((told(&ada).await.len(), told(&bob).await.len()), (1, 1), "once for an application, after whatever pause");
+
+    // What a colleague has taken on and left is told of, too.
+    let case = of_bob.replace("/applications/", "/review/");
+    assert_eq!(portal.reviewer("greta").await.post(&format!("{case}/claim"), &[]).await.status, 303);
+    assert_eq!(access::send_digests(&portal.portal).await.unwrap(), 1);
+    let digest = &digests(&portal).await[0];
+    assert!(
+        digest.contains("one application waits for you, and it is overdue. Of those that colleagues see to, 1 is overdue."),
+        "{digest}"
+    );
+    assert!(digest.contains(", ada, 37 days, overdue: ") && !digest.contains("bob"), "{digest}");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

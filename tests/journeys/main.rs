@@ -43,5 +43,6 @@ mod serve;
 mod smtp;
 mod statistics;
 mod store_health;
+mod ways_in;
 mod who_may;
 mod yank;

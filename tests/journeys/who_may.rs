@@ -246,6 +246,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("JSON", "/api/v1/grants/{id}/close", "/api/v1/grants/{grant}/close", "sssssssffs"),
     ("GET", "/api/v1/me", "/api/v1/me", "sssssssyys"),
     ("GET", "/api/v1/tokens", "/api/v1/tokens", "sssssssffs"),
+    ("JSON", "/api/v1/tokens/leaked", "/api/v1/tokens/leaked", "yyyyyyyyyy"),
     ("DELETE", "/api/v1/tokens/{id}", "/api/v1/tokens/{token}", "sssssssffs"),
     ("GET", "/api/v1/downloads", "/api/v1/downloads", "sssssssffs"),
     ("GET", "/api/v1/admin/people", "/api/v1/admin/people", "sssssssffs"),

@@ -1,21 +1,22 @@
 //! One's own account for programs: who one is, and one's tokens.
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use serde::Serialize;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::program::{ApplyingProgram, Program};
 use super::session::Via;
 use super::{Account, Token, store, token};
 use crate::error::Error;
-use crate::http::api::{Listed, Moment, NotDone, Refused, answer};
+use crate::http::api::{Body, Listed, Moment, NotDone, Refused, Unheard, answer};
+use crate::http::limits::client_address;
 use crate::ids::{AccountId, TokenId};
 use crate::portal::Portal;
 
 /// The room's part of the document.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(me, tokens, revoke_token))]
+#[openapi(paths(me, tokens, revoke_token, leaked))]
 pub struct Operations;
 
 /// A person, as others and they themselves see them.
@@ -120,4 +121,29 @@ pub(super) async fn tokens(portal: Data<Portal>, by: ApplyingProgram) -> Result<
 pub(super) async fn revoke_token(portal: Data<Portal>, by: ApplyingProgram, id: Path<TokenId>) -> Result<HttpResponse, Error> {
     token::revoke_token(&portal, by.0.id, *id).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Tokens that somebody has found.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "tokens": ["slc_oneofthem", "slc_another"] }))]
+pub(super) struct Found {
+    /// One of them.
+    token: Option<String>,
+    /// Or several, 100 at most.
+    #[serde(default)]
+    tokens: Vec<String>,
+}
+
+/// Report leaked tokens
+///
+/// For whoever finds tokens of this portal in public, such as a scanner of repositories: no account is needed. Those that work are revoked at
+/// once, and their owners get a mail. The answer is the same whatever was sent, so it tells nothing; sending the same again does nothing.
+#[utoipa::path(post, path = "/api/v1/tokens/leaked", tag = "account", request_body = Found,
+    responses((status = 202, description = "Whatever of it works is revoked."), Unheard))]
+pub(super) async fn leaked(portal: Data<Portal>, request: HttpRequest, Body(found): Body<Found>) -> Result<HttpResponse, Error> {
+    portal.limits.leaked_client.check(&client_address(&request, &portal.config.trusted_proxies))?;
+    let found: Vec<String> = found.token.into_iter().chain(found.tokens).collect();
+    token::revoke_leaked(&portal, &found).await?;
+    Ok(HttpResponse::Accepted().finish())
 }

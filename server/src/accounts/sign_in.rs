@@ -1,6 +1,7 @@
 //! Begin and end sessions.
 
 use super::account::{Account, Email, Password};
+use super::browser::{self, Browser};
 use super::secret::Secret;
 use super::session::{SESSION_LIFE, SignedIn};
 use super::store;
@@ -32,13 +33,14 @@ pub async fn check_password(portal: &Portal, email: &Email, password: String) ->
     Ok(None)
 }
 
-/// Begins a session and returns its secret, for the cookie alone.
-pub async fn begin_session(portal: &Portal, account: &Account, user_agent: &str) -> Result<String, Error> {
+/// Begins a session and returns its secret, for the cookie alone. Its owner is told when the browser is a new one.
+pub(super) async fn begin_session(portal: &Portal, account: &Account, browser: &Browser, user_agent: &str) -> Result<String, Error> {
     let now = portal.clock.now();
     let secret = Secret::fresh("");
-    let browser: String = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
+    let called: String = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
     let mut tx = portal.db.begin().await?;
-    store::insert_session(&mut tx, SessionId::fresh(), account.id, &secret.hash(), &browser, now, now + SESSION_LIFE).await?;
+    store::insert_session(&mut tx, SessionId::fresh(), account.id, &secret.hash(), &called, now, now + SESSION_LIFE).await?;
+    browser::meet(portal, &mut tx, now, account, browser, user_agent).await?;
     audit::record(&mut tx, now, Some(account.id), &Event::SignedIn { account: account.id }).await?;
     tx.commit().await?;
     Ok(secret.reveal().to_owned())

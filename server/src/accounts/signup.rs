@@ -113,6 +113,8 @@ pub async fn set_password_by_link(portal: &Portal, purpose: Purpose, secret: &st
     }
     store::end_other_sessions(&mut tx, id, None).await?;
     store::end_device_sign_ins(&mut tx, id).await?;
+    // A stranger's browser is told of again, and who is about to sign in has their mail already.
+    store::forget_browsers(&mut tx, id).await?;
     store::end_links(&mut tx, id, None, now).await?;
     tx.commit().await?;
     Ok(id)

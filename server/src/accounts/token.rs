@@ -12,7 +12,9 @@ use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
+use crate::http::when;
 use crate::ids::{AccountId, TokenId};
+use crate::mail::{self, Message};
 use crate::portal::Portal;
 
 /// How every token begins, so that leaked ones are found by scanners.
@@ -23,6 +25,8 @@ pub const TOKEN_DAYS_DEFAULT: i64 = 90;
 pub const TOKEN_DAYS_MAX: i64 = 366;
 /// How many live tokens an account may have.
 pub const TOKENS_MAX: i64 = 50;
+/// How many leaked tokens one request may name.
+pub const LEAKED_MAX: usize = 100;
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,6 +207,34 @@ pub(super) async fn give_back(portal: &Portal, shown: &str) -> Result<(), Error>
     let mut tx = portal.db.begin().await?;
     if let Some((account, token)) = store::revoke_by_secret(&mut tx, &secret.hash(), now).await? {
         audit::record(&mut tx, now, Some(account), &Event::TokenRevoked { account, token }).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Revokes tokens that somebody has found in public, and tells their owners. Whoever found one need not say who they are, and learns nothing;
+/// what is no token, or works no more, is passed over. Errors: `Invalid` for none at all, or more than [`LEAKED_MAX`].
+pub(super) async fn revoke_leaked(portal: &Portal, found: &[String]) -> Result<(), Error> {
+    if !(1..=LEAKED_MAX).contains(&found.len()) {
+        return Err(FieldError::new("tokens", format!("are 1 to {LEAKED_MAX}; send more in several requests")).into());
+    }
+    let secrets = found.iter().filter_map(|found| Secret::parse(TOKEN_PREFIX, found.trim()));
+    let hashes: Vec<Vec<u8>> = secrets.map(|secret| secret.hash().to_vec()).collect();
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    for leaked in store::revoke_leaked(&mut tx, &hashes, now).await? {
+        audit::record(&mut tx, now, None, &Event::TokenLeaked { account: leaked.account, token: leaked.id }).await?;
+        let owner = store::find(&mut tx, leaked.account).await?;
+        let message = Message::TokenLeaked {
+            to: owner.email.to_string(),
+            name: owner.name,
+            token: leaked.name,
+            made: when::day(leaked.created_at),
+            used: leaked.last_used_at.map(when::minute),
+            downloads: portal.config.url_of("/account/downloads"),
+            tokens: portal.config.url_of("/account/tokens"),
+        };
+        mail::enqueue(&mut tx, now, &message).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -156,7 +156,7 @@ fn view(row: Row, people: &[Account]) -> RowView {
     RowView {
         seq: row.seq,
         at: when::minute(row.at),
-        actor: actor.unwrap_or_else(|| "the operator".into()),
+        actor: actor.unwrap_or_else(|| audit::without_account(&row.kind).into()),
         kind: row.kind,
         subject: row.subject,
         detail,

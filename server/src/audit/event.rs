@@ -49,6 +49,10 @@ pub enum Event {
         account: AccountId,
         token: TokenId,
     },
+    TokenLeaked {
+        account: AccountId,
+        token: TokenId,
+    },
     DeviceApproved {
         account: AccountId,
         program: &'static str,
@@ -253,6 +257,7 @@ impl Event {
             Event::SessionEnded { .. } => "account.session_ended",
             Event::TokenMade { .. } => "token.made",
             Event::TokenRevoked { .. } => "token.revoked",
+            Event::TokenLeaked { .. } => "token.leaked",
             Event::DeviceApproved { .. } => "account.device_approved",
             Event::DeviceDenied { .. } => "account.device_denied",
             Event::ModelOffered { .. } => "model.offered",
@@ -314,7 +319,7 @@ impl Event {
             | Event::SessionEnded { account }
             | Event::DeviceApproved { account, .. }
             | Event::DeviceDenied { account, .. } => account.to_string(),
-            Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } => token.to_string(),
+            Event::TokenMade { token, .. } | Event::TokenRevoked { token, .. } | Event::TokenLeaked { token, .. } => token.to_string(),
             Event::ModelOffered { model, .. }
             | Event::GateChanged { model, .. }
             | Event::FormPublished { model, .. }
@@ -371,7 +376,7 @@ impl Event {
             | Event::AccountReopened { .. }
             | Event::SessionEnded { .. } => json!({}),
             Event::TokenMade { account, scopes, .. } => json!({ "account": account, "scopes": scopes }),
-            Event::TokenRevoked { account, .. } => json!({ "account": account }),
+            Event::TokenRevoked { account, .. } | Event::TokenLeaked { account, .. } => json!({ "account": account }),
             Event::DeviceApproved { program, .. } | Event::DeviceDenied { program, .. } => json!({ "program": program }),
             Event::ModelOffered { name, gate, .. } => json!({ "name": name, "gate": gate }),
             Event::GateChanged { gate, .. } => json!({ "gate": gate }),
@@ -424,5 +429,14 @@ impl Event {
             }),
             Event::AccountErased { asked_by, .. } => json!({ "asked_by": asked_by }),
         }
+    }
+}
+
+/// Who did what no account did, in words; `kind`: what it was.
+pub fn without_account(kind: &str) -> &'static str {
+    match kind {
+        "account.sign_in_failed" | "token.leaked" => "somebody unknown",
+        "application.lapsed" | "grant.renewal_lapsed" => "the portal",
+        _ => "the operator",
     }
 }

@@ -11,7 +11,7 @@ mod store;
 mod tiles;
 mod verify;
 
-pub use event::Event;
+pub use event::{Event, without_account};
 pub use log::{Log, Standing};
 pub use note::{Checkpoint, LogKey, NotBelieved};
 pub use receipt::{Proven, check, receipt};

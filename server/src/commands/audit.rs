@@ -98,8 +98,9 @@ pub fn check(command: &Check) -> Result<bool, Error> {
         result(&json!({ "entry": entry, "detail": detail, "log": log }).to_string());
         return Ok(true);
     }
+    let nobody = audit::without_account(entry["kind"].as_str().unwrap_or_default());
     for (name, field) in [("What", "kind"), ("About", "subject"), ("When", "at"), ("By", "actor")] {
-        result(&format!("{name:<7}{}", entry[field].as_str().unwrap_or("the operator")));
+        result(&format!("{name:<7}{}", entry[field].as_str().unwrap_or(nobody)));
     }
     for (key, value) in detail.as_ref().and_then(Value::as_object).into_iter().flatten() {
         result(&format!("       {}: {}", key.replace('_', " "), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));

@@ -194,6 +194,7 @@ fn refusals(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
 
 const BAD_TOKEN: (&str, &str) = ("401", "No token, or one that does not work.");
 const NOT_FOUND: (&str, &str) = ("404", "There is no such thing, or it is not yours to see.");
+const TOO_OFTEN: (&str, &str) = ("429", "Too often; the header Retry-After says when to come back.");
 const INVALID: (&str, &str) = ("422", "What was sent makes no sense; every fault by its field.");
 
 /// How something that everybody may read is refused.
@@ -202,6 +203,15 @@ pub struct Unreadable;
 impl IntoResponses for Unreadable {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[BAD_TOKEN, NOT_FOUND, INVALID])
+    }
+}
+
+/// How something is refused that anybody may say, whoever they are.
+pub struct Unheard;
+
+impl IntoResponses for Unheard {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        refusals(&[INVALID, TOO_OFTEN])
     }
 }
 
@@ -227,7 +237,7 @@ impl IntoResponses for NotDone {
         let mut all = Refused::responses();
         all.append(&mut refusals(&[
             ("409", "The state of the thing does not allow it (`conflict`), or it changed since you looked (`stale`)."),
-            ("429", "Too often; the header Retry-After says when to come back."),
+            TOO_OFTEN,
         ]));
         all
     }

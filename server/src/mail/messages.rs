@@ -21,6 +21,12 @@ pub enum Message {
     PasswordChanged { to: String, name: String, revoked_tokens: usize, tokens: String, reset: String },
     #[template(path = "mail/token_made.txt")]
     TokenMade { to: String, name: String, token: String, program: &'static str, until: String, tokens: String },
+    #[template(path = "mail/token_ends.txt")]
+    TokenEnds { to: String, name: String, token: String, left: String, until: String, tokens: String },
+    #[template(path = "mail/token_leaked.txt")]
+    TokenLeaked { to: String, name: String, token: String, made: String, used: Option<String>, downloads: String, tokens: String },
+    #[template(path = "mail/new_sign_in.txt")]
+    NewSignIn { to: String, name: String, at: String, browser: String, sessions: String, reset: String },
     #[template(path = "mail/application_received.txt")]
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
@@ -102,6 +108,9 @@ impl Message {
             Message::ResetPassword { .. } => "reset_password",
             Message::PasswordChanged { .. } => "password_changed",
             Message::TokenMade { .. } => "token_made",
+            Message::TokenEnds { .. } => "token_ends",
+            Message::TokenLeaked { .. } => "token_leaked",
+            Message::NewSignIn { .. } => "new_sign_in",
             Message::ApplicationReceived { .. } => "application_received",
             Message::ApplicationToReview { .. } => "application_to_review",
             Message::ApplicationResubmitted { .. } => "application_resubmitted",
@@ -139,6 +148,9 @@ impl Message {
             | Message::ResetPassword { to, .. }
             | Message::PasswordChanged { to, .. }
             | Message::TokenMade { to, .. }
+            | Message::TokenEnds { to, .. }
+            | Message::TokenLeaked { to, .. }
+            | Message::NewSignIn { to, .. }
             | Message::ApplicationReceived { to, .. }
             | Message::ApplicationToReview { to, .. }
             | Message::ApplicationResubmitted { to, .. }
@@ -176,6 +188,9 @@ impl Message {
             Message::ResetPassword { .. } => "Choose a new password".into(),
             Message::PasswordChanged { .. } => "Your password was changed".into(),
             Message::TokenMade { program, .. } => format!("{program} was signed in to your account"),
+            Message::TokenEnds { token, left, .. } => format!("Your access token {token} ends in {left}"),
+            Message::TokenLeaked { token, .. } => format!("Your access token {token} was found in public, and revoked"),
+            Message::NewSignIn { .. } => "A new sign-in to your account".into(),
             Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
             Message::ApplicationResubmitted { model, .. } => format!("Changed as you asked: an application for {model}"),

@@ -11,6 +11,8 @@ pub enum Topic {
     Reviews,
     /// Comments in the discussion of an application.
     Comments,
+    /// Access tokens that end.
+    Tokens,
 }
 
 /// How often somebody wants to hear of a topic.
@@ -26,13 +28,14 @@ pub enum Pace {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 2] = [Topic::Reviews, Topic::Comments];
+    pub const ALL: [Topic; 3] = [Topic::Reviews, Topic::Comments, Topic::Tokens];
 
     /// The topic of a kind of mail; none of an essential one.
     pub fn of(kind: &str) -> Option<Self> {
         match kind {
             "application_to_review" | "application_resubmitted" | Message::REVIEW_DIGEST => Some(Topic::Reviews),
             "comment_written" => Some(Topic::Comments),
+            "token_ends" => Some(Topic::Tokens),
             _ => None,
         }
     }
@@ -42,6 +45,7 @@ impl Topic {
         match self {
             Topic::Reviews => "reviews",
             Topic::Comments => "comments",
+            Topic::Tokens => "tokens",
         }
     }
 
@@ -49,7 +53,7 @@ impl Topic {
     pub fn paces(self) -> &'static [Pace] {
         match self {
             Topic::Reviews => &[Pace::Each, Pace::Daily, Pace::Never],
-            Topic::Comments => &[Pace::Each, Pace::Never],
+            Topic::Comments | Topic::Tokens => &[Pace::Each, Pace::Never],
         }
     }
 }
@@ -92,6 +96,8 @@ mod tests {
         assert_eq!(kinds.map(|kind| Pace::Never.lets_through(kind)), [false, false]);
         assert!(Topic::ALL.iter().all(|topic| topic.paces().contains(&Pace::Each)), "the default can be chosen");
         assert!(Pace::parse(Topic::Comments, "daily").is_err() && Pace::parse(Topic::Reviews, "daily").is_ok());
-        assert_eq!(Topic::of("release_yanked"), None, "it is essential");
+        for kind in ["release_yanked", "new_sign_in", "token_leaked", "application_overdue"] {
+            assert_eq!(Topic::of(kind), None, "{kind} is essential");
+        }
     }
 }

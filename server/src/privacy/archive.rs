@@ -24,6 +24,7 @@ const WHAT: &str = "Everything this portal keeps about you. Times are UTC. Passw
 #[derive(Clone, Copy)]
 enum Section {
     Sessions,
+    Browsers,
     Tokens,
     Links,
     Programs,
@@ -37,8 +38,9 @@ enum Section {
     Events,
 }
 
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     Section::Sessions,
+    Section::Browsers,
     Section::Tokens,
     Section::Links,
     Section::Programs,
@@ -108,6 +110,7 @@ impl Archive {
         let uuid = after.and_then(|after| after.parse::<Uuid>().ok());
         match section {
             Section::Sessions => accounts::session_rows(db, id).await,
+            Section::Browsers => accounts::browser_rows(db, id).await,
             Section::Tokens => accounts::token_rows(db, id).await,
             Section::Links => accounts::link_rows(db, id).await,
             Section::Programs => accounts::device_rows(db, id).await,
@@ -133,6 +136,7 @@ impl Section {
     fn name(self) -> &'static str {
         match self {
             Section::Sessions => "sessions",
+            Section::Browsers => "browsers",
             Section::Tokens => "tokens",
             Section::Links => "links",
             Section::Programs => "programs_signed_in",
@@ -152,6 +156,7 @@ impl Section {
         match self {
             Section::Applications | Section::Downloads | Section::Generations | Section::Mails | Section::Events => true,
             Section::Sessions
+            | Section::Browsers
             | Section::Tokens
             | Section::Links
             | Section::Programs
@@ -174,7 +179,7 @@ impl Section {
             Section::Downloads => |id| DownloadId::from(id).to_string(),
             Section::Generations => |id| GenerationId::from(id).to_string(),
             Section::Mails => |id| MailId::from(id).to_string(),
-            Section::MailChoices | Section::Events => |id| id.to_string(),
+            Section::Browsers | Section::MailChoices | Section::Events => |id| id.to_string(),
         }
     }
 }

@@ -9,6 +9,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::super::account::{Email, PASSWORD_CHARS_MIN, Password};
+use super::super::browser::Browser;
 use super::super::session::{SignedIn, cookie};
 use super::super::signup::{self, Purpose};
 use super::super::{Account, sign_in as session};
@@ -134,9 +135,12 @@ pub async fn sign_in(
 /// Signs in, and sends the person to where they wanted to go.
 async fn begin(portal: &Portal, request: &HttpRequest, account: &Account, then: &str, flash: Option<&str>) -> Result<HttpResponse, Error> {
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let secret = session::begin_session(portal, account, user_agent).await?;
+    let secure = portal.config.is_https();
+    let browser = Browser::of(request, secure);
+    let secret = session::begin_session(portal, account, &browser, user_agent).await?;
     let mut response = see_other(then, flash);
-    response.add_cookie(&cookie(&secret, portal.config.is_https())).map_err(Error::internal)?;
+    response.add_cookie(&cookie(&secret, secure)).map_err(Error::internal)?;
+    response.add_cookie(&browser.cookie(secure)).map_err(Error::internal)?;
     Ok(response)
 }
 

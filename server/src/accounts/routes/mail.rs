@@ -53,6 +53,7 @@ async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<
         title: match topic {
             Topic::Reviews => "Applications to review",
             Topic::Comments => "Comments on applications",
+            Topic::Tokens => "Access tokens that end",
         },
         answers: topic
             .paces()
@@ -74,8 +75,9 @@ fn words(topic: Topic, pace: Pace, digest_hour: u8) -> String {
             format!("One mail on working days, at {digest_hour}:00 UTC, with what waits and what is overdue; none if nothing waits")
         }
         (Topic::Comments, Pace::Each) => "A mail for each, as soon as it is written".into(),
-        (Topic::Comments, Pace::Daily) => "One mail on working days".into(),
-        (Topic::Reviews | Topic::Comments, Pace::Never) => "No mails; I look here by myself".into(),
+        (Topic::Tokens, Pace::Each) => "A mail a week before, and one a day before".into(),
+        (Topic::Comments | Topic::Tokens, Pace::Daily) => "One mail on working days".into(),
+        (Topic::Reviews | Topic::Comments | Topic::Tokens, Pace::Never) => "No mails; I look here by myself".into(),
     }
 }
 
@@ -85,6 +87,8 @@ pub struct PreferencesForm {
     reviews: String,
     #[serde(default)]
     comments: String,
+    #[serde(default)]
+    tokens: String,
 }
 
 impl PreferencesForm {
@@ -92,6 +96,7 @@ impl PreferencesForm {
         let sent = match topic {
             Topic::Reviews => &self.reviews,
             Topic::Comments => &self.comments,
+            Topic::Tokens => &self.tokens,
         };
         Pace::parse(topic, sent)
     }

@@ -32,6 +32,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/device/deny", post().to(device::deny))
         .route("/api/v1/me", get().to(api::me))
         .route("/api/v1/tokens", get().to(api::tokens))
+        .route("/api/v1/tokens/leaked", post().to(api::leaked))
         .route("/api/v1/tokens/{id}", delete().to(api::revoke_token))
         .route("/account", get().to(own::profile_page))
         .route("/account/name", post().to(own::rename))

@@ -31,6 +31,7 @@ pub async fn token_ids(db: &mut PgConnection, id: AccountId) -> Result<Vec<Token
 /// Removes every way in, with what it tells of browsers and programs.
 pub async fn forget_ways_in(tx: &mut PgConnection, id: AccountId) -> Result<(), Error> {
     sqlx::query!("delete from session where account_id = $1", id.uuid()).execute(&mut *tx).await?;
+    sqlx::query!("delete from known_browser where account_id = $1", id.uuid()).execute(&mut *tx).await?;
     sqlx::query!("delete from token where account_id = $1", id.uuid()).execute(&mut *tx).await?;
     sqlx::query!("delete from one_time_link where account_id = $1", id.uuid()).execute(&mut *tx).await?;
     sqlx::query!("delete from device_sign_in where account_id = $1", id.uuid()).execute(tx).await?;

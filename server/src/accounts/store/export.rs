@@ -25,6 +25,15 @@ pub async fn session_rows(db: &mut PgConnection, id: AccountId) -> Result<Vec<Va
     Ok(rows.fetch_all(db).await?)
 }
 
+/// The browsers it has signed in with.
+pub async fn browser_rows(db: &mut PgConnection, id: AccountId) -> Result<Vec<Value>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select to_jsonb(b) - 'secret_hash' as "row!" from known_browser b where account_id = $1 order by first_at"#,
+        id.uuid(),
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
 /// Its tokens.
 pub async fn token_rows(db: &mut PgConnection, id: AccountId) -> Result<Vec<Value>, Error> {
     let rows =

@@ -128,6 +128,30 @@ pub async fn revoke_by_secret(tx: &mut PgConnection, secret_hash: &[u8], now: Ti
     Ok(revoked.map(|row| (row.account, row.id)))
 }
 
+/// A token that was reported as leaked, and whose it is.
+pub struct LeakedToken {
+    pub id: TokenId,
+    pub account: AccountId,
+    pub name: String,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Revokes the tokens with these secrets that work now, whosever they are, and says which.
+pub async fn revoke_leaked(tx: &mut PgConnection, hashes: &[Vec<u8>], now: Timestamp) -> Result<Vec<LeakedToken>, Error> {
+    let leaked = sqlx::query_as!(
+        LeakedToken,
+        r#"update token set revoked_at = $2
+         where secret_hash = any($1) and revoked_at is null and expires_at > $2
+         returning id as "id: TokenId", account_id as "account: AccountId", name, created_at, last_used_at"#,
+        hashes,
+        now,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(leaked)
+}
+
 /// Revokes every token of an account that works now, and says which.
 pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Vec<TokenId>, Error> {
     let revoked = sqlx::query_scalar!(
@@ -140,4 +164,43 @@ pub async fn revoke_all_tokens(tx: &mut PgConnection, account: AccountId, now: T
     .fetch_all(tx)
     .await?;
     Ok(revoked)
+}
+
+/// A token whose owner is to be told that it ends.
+pub struct EndingToken {
+    pub account: AccountId,
+    pub name: String,
+    pub expires_at: Timestamp,
+}
+
+/// Takes tokens whose end is so many days away, and notes for each the most urgent notice that is due, so that nobody else takes it, nor
+/// anything less urgent. Not those in whose place another of the same name has come, nor those of accounts that are closed.
+pub async fn claim_token_notices(tx: &mut PgConnection, days: &[i16], now: Timestamp, limit: i64) -> Result<Vec<EndingToken>, Error> {
+    let due = sqlx::query_as!(
+        EndingToken,
+        r#"update token t
+         set noticed_days = due.days
+         from (
+             select s.id, min(d) as days
+             from token s join account a on a.id = s.account_id, unnest($1::smallint[]) d
+             where s.revoked_at is null and a.disabled_at is null
+               and s.expires_at > $2 and s.expires_at <= $2 + make_interval(hours => 24 * d)
+               and s.expires_at - s.created_at >= make_interval(hours => 48 * d)
+               and (s.noticed_days is null or s.noticed_days > d)
+               and not exists (
+                   select from token later
+                   where later.account_id = s.account_id and later.name = s.name
+                     and later.revoked_at is null and later.expires_at > s.expires_at)
+             group by s.id
+             order by min(s.expires_at)
+             limit $3) due
+         where t.id = due.id and (t.noticed_days is null or t.noticed_days > due.days)
+         returning t.account_id as "account: AccountId", t.name, t.expires_at"#,
+        days,
+        now,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(due)
 }
