@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use tests::{Offer, Person, TestPortal};
 use time::Duration;
 
+use crate::forms::{base, done, edits};
 use crate::gated::{LICENCE, applies_for, relicense};
 use crate::grants::{events_of, grant_of};
 
@@ -65,10 +66,10 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     assert_eq!(bob.get(&consent).await.status, 404);
     let boxes: Vec<String> =
         shown.text.split("name=\"agree_").skip(1).map(|part| format!("agree_{}", part.split('"').next().unwrap())).collect();
-    let (_, rest) = shown.text.split_once("name=\"licence_shown\" value=\"").unwrap();
+    let (_, rest) = shown.text.split_once("name=\"shown\" value=\"").unwrap();
     let licence = rest.split('"').next().unwrap().to_owned();
     let mut fields: Vec<(&str, &str)> = boxes.iter().map(|name| (name.as_str(), "on")).collect();
-    fields.push(("licence_shown", &licence));
+    fields.push(("shown", &licence));
     let refused = ada.post(&consent, &fields[1..]).await;
     assert_eq!(refused.status, 422);
     refused.says("has to be agreed to");
@@ -77,7 +78,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     stale.last_mut().unwrap().1 = &other;
     let refused = ada.post(&consent, &stale).await;
     assert_eq!(refused.status, 422);
-    refused.says("read the new text");
+    refused.says("read it again");
     assert!(!refused.text.contains("checked"), "ticks under another text are made again");
     assert_eq!(ada.post(&consent, &fields).await.status, 303);
     assert_eq!(ada.post(&consent, &fields).await.status, 409);
@@ -119,4 +120,140 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     bob.get(&consent).await.says("Your access rests since 2 April 2026");
     assert_eq!(bob.post(&consent, &fields).await.status, 303);
     assert_eq!(fetches(&bob_program, &offer).await, "");
+}
+
+/// What the consent page asks: the names of its boxes, and what it shows.
+fn asked(page: &tests::Page) -> (Vec<String>, String) {
+    let boxes = page.text.split("name=\"agree_").skip(1).map(|part| format!("agree_{}", part.split('"').next().unwrap())).collect();
+    let (_, rest) = page.text.split_once("name=\"shown\" value=\"").unwrap_or_else(|| panic!("nothing is asked: {}", page.text));
+    (boxes, rest.split('"').next().unwrap().to_owned())
+}
+
+async fn agrees(person: &Person, grant: GrantId) -> tests::Page {
+    let path = format!("/grants/{grant}/consent");
+    let (boxes, shown) = asked(&person.get(&path).await);
+    let fields: Vec<(&str, &str)> = boxes.iter().map(|name| (name.as_str(), "on")).chain([("shown", shown.as_str())]).collect();
+    person.post(&path, &fields).await
+}
+
+const WEEK: &str = "I delete every copy within a week of the end of my access.";
+const TRAINING: &str = "I will not train another model on what this one says.";
+
+/// A draft in which one clause has other words.
+async fn rewords(root: &Person, base: &str, version: &str, deletion: &str) {
+    done(&root.post(&format!("{base}/start"), &[("version", version)]).await);
+    let fields = [("id", "site-deletion"), ("field", "agree_deletion"), ("wording", deletion), ("source", "site")];
+    done(&edits(root, base, "clauses/site-deletion", &fields).await);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let offer = portal.offers("lab/tiny", Gate::Application, &[("model.safetensors", &[7; 5_000])]).await;
+    relicense(&portal, Some(offer.model), LICENCE, portal.portal.clock.now()).await;
+    let (root, grace, base) = (portal.admin("root").await, portal.reviewer("grace").await, base(offer.model));
+    let (ada, bob, cora) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.researcher("cora").await);
+    let ((of_ada, _), (of_bob, _)) = (gets_access(&portal, &grace, &ada).await, gets_access(&portal, &grace, &bob).await);
+    let dora = portal.researcher("dora").await;
+    portal.grants(&offer, &dora.email, 200).await;
+    let of_dora = grant_of(&portal, &dora).await;
+    let waiting = applies_for(&cora, "/lab/tiny").await.replace("/applications/", "/review/");
+    portal.wait(Duration::DAY);
+
+    // Who is affected is said before; what is typed wrong is said beside it, and nothing is published.
+    rewords(&root, &base, "0", WEEK).await;
+    done(&edits(&root, &base, "new/clauses", &[("id", "site-training"), ("wording", TRAINING), ("source", "site")]).await);
+    let compare = root.get(&format!("{base}/compare")).await;
+    compare.says("Have access").says("<dd>3. They agreed").says("2 are new or have other words").says("The change of the clauses matters");
+    let refused = edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "soon")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("is a whole number from 0 to 180").says("name=\"material\" value=\"on\" checked").says("value=\"soon\"");
+    let other = root.post(&format!("{base}/publish"), &[("material", "on"), ("grace_days", "14"), ("edition", "0")]).await;
+    assert_eq!(other.status, 409, "nobody has seen that edition");
+    done(&edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "14")]).await);
+    root.get(&base).await.says("3 holders get a mail").says("Holders are asked since 3 March 2026");
+    for (person, grant) in [(&ada, of_ada), (&bob, of_bob), (&dora, of_dora)] {
+        let mails = portal.mails_to(&person.email, "clauses_changed").await;
+        let [mail] = &mails[..] else { panic!("one mail: {mails:?}") };
+        assert!(mail.contains(&format!("> {WEEK}")) && mail.contains(&format!("> {TRAINING}")), "{mail}");
+        assert!(mail.contains("by 17 March 2026") && mail.contains(&format!("/grants/{grant}/consent")), "{mail}");
+    }
+    let of_model = events_of(&portal, &offer.model.to_string()).await;
+    assert_eq!(of_model[of_model.len() - 2..], ["form.published", "model.clauses_change_announced"]);
+
+    // ada is asked what is new to her, with the words from before; dora, who never applied, all of it.
+    ada.get(&format!("/grants/{of_ada}")).await.says("What lab/tiny asks you to agree to has changed").says("Read and agree");
+    let path = format!("/grants/{of_ada}/consent");
+    let page = ada.get(&path).await;
+    page.says("Before: <del>When my access ends, I delete every copy").says(TRAINING).says("goes on until 17 March 2026");
+    let (boxes, shown) = asked(&page);
+    assert_eq!(boxes, ["agree_deletion", "agree_site_training"]);
+    assert_eq!(asked(&dora.get(&format!("/grants/{of_dora}/consent")).await).0.len(), 14);
+    assert_eq!(bob.get(&path).await.status, 404);
+    let refused = ada.post(&path, &[("shown", &shown), ("agree_deletion", "on")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("has to be agreed to");
+    let both = [("agree_deletion", "on"), ("agree_site_training", "on")];
+    assert_eq!(ada.post(&path, &[&both[..], &[("shown", "x")]].concat()).await.status, 422);
+    assert_eq!(agrees(&ada, of_ada).await.status, 303);
+    assert_eq!(ada.post(&path, &[&both[..], &[("shown", &shown)]].concat()).await.status, 409);
+    ada.get(&path).await.says("Nothing has to be agreed to");
+    assert_eq!(events_of(&portal, &of_ada.to_string()).await, ["grant.made", "grant.consent_given"]);
+    let kept: Vec<(String, String)> =
+        sqlx::query_as("select clause, wording from consent where grant_id = $1 and form_sha256 = $2 order by 1")
+            .bind(of_ada.uuid())
+            .bind(&shown)
+            .fetch_all(&portal.portal.db)
+            .await
+            .unwrap();
+    assert_eq!(kept, [("site-deletion", WEEK), ("site-training", TRAINING)].map(|(clause, words)| (clause.to_owned(), words.to_owned())));
+
+    // Whose application was sent with the old form is asked once they have access; who applies now is not.
+    portal.wait(Duration::DAY);
+    assert_eq!(grace.post(&format!("{waiting}/approve"), &[("until", "2026-09-15"), ("note", "")]).await.status, 303);
+    let of_cora = grant_of(&portal, &cora).await;
+    cora.get(&format!("/grants/{of_cora}/consent")).await.says("goes on until 18 March 2026").says(TRAINING);
+    let eve = portal.researcher("eve").await;
+    let case = applies_for(&eve, "/lab/tiny").await.replace("/applications/", "/review/");
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-09-15"), ("note", "")]).await.status, 303);
+    eve.get(&format!("/grants/{}/consent", grant_of(&portal, &eve).await)).await.says("Nothing has to be agreed to");
+
+    // After the days of grace bob rests, until he agrees.
+    portal.wait(Duration::days(13));
+    for person in [&ada, &bob] {
+        person.signs_in().await;
+    }
+    let programs = [ada.with_token(&ada.makes_token(&["download"]).await), bob.with_token(&bob.makes_token(&["download"]).await)];
+    assert_eq!(fetches(&programs[0], &offer).await, "");
+    assert!(fetches(&programs[1], &offer).await.contains("has changed; your access goes on when you agree"));
+    assert_eq!(agrees(&bob, of_bob).await.status, 303);
+    assert_eq!(fetches(&programs[1], &offer).await, "");
+
+    // A change that does not matter asks nobody, and one without a new clause cannot matter.
+    let root = portal.admin("wheel").await;
+    rewords(&root, &base, "1", "I delete every copy within seven days of the end of my access.").await;
+    done(&edits(&root, &base, "publish", &[("grace_days", "14")]).await);
+    bob.get(&format!("/grants/{of_bob}/consent")).await.says("Nothing has to be agreed to");
+    done(&root.post(&format!("{base}/start"), &[("version", "2")]).await);
+    done(&edits(&root, &base, "clauses/site-training/remove", &[]).await);
+    let refused = edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "14")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("no clause is new or has other words").says("They are asked nothing");
+    done(&edits(&root, &base, "discard", &[]).await);
+
+    // Licence and clauses at once are one page, agreed to together, and two entries of the record.
+    rewords(&root, &base, "2", "I delete every copy within a day of the end of my access.").await;
+    done(&edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "30")]).await);
+    relicense(&portal, Some(offer.model), CHANGED, portal.portal.clock.now()).await;
+    portal.wait(Duration::MINUTE);
+    let announced = root.post(&format!("/admin/models/{}/licence-change", offer.model), &[("grace_days", "7")]).await;
+    assert_eq!(announced.status, 303);
+    let page = bob.get(&format!("/grants/{of_bob}/consent")).await;
+    page.says("The licence of lab/tiny has changed, and what it asks")
+        .says("no training of other models")
+        .says("goes on until 24 March 2026");
+    page.says("Before: <del>I delete every copy within a week");
+    assert_eq!(agrees(&bob, of_bob).await.status, 303);
+    let of_bob = events_of(&portal, &of_bob.to_string()).await;
+    assert_eq!(of_bob.iter().filter(|kind| *kind == "grant.consent_given").count(), 3, "{of_bob:?}");
 }

@@ -9,7 +9,7 @@ use crate::gated::{answers, applies_for, gated};
 
 const APPLY: &str = "/demo/tiny-opt/apply";
 
-fn base(model: ModelId) -> String {
+pub fn base(model: ModelId) -> String {
     format!("/admin/models/{model}/form")
 }
 
@@ -20,14 +20,14 @@ fn edition(page: &Page) -> String {
 }
 
 /// Sends a form of the editor, for the draft as it is now.
-async fn edits(admin: &Person, base: &str, path: &str, fields: &[(&str, &str)]) -> Page {
+pub async fn edits(admin: &Person, base: &str, path: &str, fields: &[(&str, &str)]) -> Page {
     let edition = edition(&admin.get(base).await);
     let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("edition", edition.as_str())]).collect();
     admin.post(&format!("{base}/{path}"), &fields).await
 }
 
 #[track_caller]
-fn done(page: &Page) {
+pub fn done(page: &Page) {
     assert_eq!(page.status, 303, "{}", page.text);
 }
 

@@ -271,7 +271,7 @@ fn scope_not_granted(name: &str, grant: &Grant, action: Action) -> Refusal {
 fn consent_needed(name: &str, grant: &Grant) -> Refusal {
     Refusal {
         code: "consent_needed",
-        message: format!("The licence of {name} has changed; your access goes on when you agree to the new text."),
+        message: format!("What you agreed to for {name} has changed; your access goes on when you agree to it as it is now."),
         mend: Some(Mend { path: format!("/grants/{}/consent", grant.id), label: "Read and agree" }),
     }
 }

@@ -1,10 +1,10 @@
-//! The holder's page of a licence that has changed: the text, its clauses, and agreeing to them.
+//! The holder's page of what has changed: the text of a licence, clauses with the words they had before, and agreeing to them.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 
-use super::clause::Clause;
+use super::consent::AskedClause;
 use super::holder::own;
 use super::state_view::name_of;
 use super::{consent, store};
@@ -22,6 +22,7 @@ struct ConsentPage {
     frame: Frame,
     id: GrantId,
     model: String,
+    title: String,
     /// What is asked; nothing when it was agreed to.
     asked: Option<AskedView>,
     ticked: Vec<String>,
@@ -29,11 +30,16 @@ struct ConsentPage {
 }
 
 struct AskedView {
-    licence_sha256: String,
-    text: String,
+    shown: String,
+    licence: Option<LicenceView>,
     by: String,
     is_late: bool,
-    clauses: Vec<Clause>,
+    clauses: Vec<AskedClause>,
+}
+
+struct LicenceView {
+    sha256: String,
+    text: String,
 }
 
 /// `GET /grants/{id}/consent`
@@ -53,17 +59,23 @@ async fn consent_page(
     let mut db = portal.db.acquire().await?;
     let held = own(store::find_grant(&mut db, id).await?, by)?;
     let models = catalog::find_models(&mut db, &[held.model]).await?;
-    let asked = match consent::due(&mut db, &held).await? {
-        Some(due) if held.grant.standing(now).is_running() => Some(AskedView {
-            text: catalog::licence(&mut db, &due.licence_sha256).await?.map(|licence| licence.body).unwrap_or_default(),
-            licence_sha256: due.licence_sha256,
-            by: when::minute(due.by),
-            is_late: now >= due.by,
-            clauses: due.clauses,
-        }),
-        Some(_) | None => None,
+    let model = name_of(&models, held.model).0;
+    let due = if held.grant.standing(now).is_running() { consent::due(&mut db, &held).await? } else { None };
+    let Some(due) = due else {
+        let title = format!("What you agreed to for {model}");
+        return Ok(ConsentPage { frame, id, model, title, asked: None, ticked, faults });
     };
-    Ok(ConsentPage { frame, id, model: name_of(&models, held.model).0, asked, ticked, faults })
+    let title = due.title(&model);
+    let shown = due.shown();
+    let licence = match due.licence_sha256 {
+        Some(sha256) => {
+            let text = catalog::licence(&mut db, &sha256).await?.map(|licence| licence.body).unwrap_or_default();
+            Some(LicenceView { sha256, text })
+        }
+        None => None,
+    };
+    let asked = AskedView { shown, licence, by: when::minute(due.by), is_late: now >= due.by, clauses: due.clauses };
+    Ok(ConsentPage { frame, id, model, title, asked: Some(asked), ticked, faults })
 }
 
 /// `POST /grants/{id}/consent`
@@ -74,13 +86,13 @@ pub(super) async fn agree(
     id: Path<GrantId>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    let shown = fields.iter().find(|(name, _)| name == "licence_shown").map(|(_, value)| value.clone()).unwrap_or_default();
+    let shown = fields.iter().find(|(name, _)| name == "shown").map(|(_, value)| value.clone()).unwrap_or_default();
     let ticked: Vec<String> = fields.into_iter().filter(|(_, value)| value == "on").map(|(name, _)| name).collect();
     match consent::agree(&portal, by.account.id, *id, &shown, &ticked).await {
         Ok(()) => Ok(see_other(&format!("/grants/{id}"), Some("Thank you. What you agreed to is on the record; your access goes on."))),
         Err(Error::Invalid(faults)) => {
-            // Ticks under a text that has changed meanwhile are made again.
-            let ticked = if faults.iter().any(|fault| fault.field == "licence_shown") { vec![] } else { ticked };
+            // Ticks under what has changed meanwhile are made again.
+            let ticked = if faults.iter().any(|fault| fault.field == "shown") { vec![] } else { ticked };
             page_with_faults(&consent_page(&portal, frame, &by, *id, ticked, faults).await?)
         }
         Err(other) => Err(other),

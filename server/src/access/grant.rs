@@ -30,7 +30,7 @@ pub struct Grant {
     pub ended: Option<Ended>,
     /// The end of the longest block that stands against its holder, whatever that moment is worth now.
     pub blocked_until: Option<Timestamp>,
-    /// The first moment at which it rests, because its holder has not agreed to a licence that has changed.
+    /// The first moment at which it rests, because its holder has not agreed to what has changed: the licence, or the clauses of the form.
     pub consent_due_at: Option<Timestamp>,
 }
 
@@ -88,7 +88,7 @@ pub enum Standing {
     Suspended,
     /// Its holder is blocked.
     Blocked,
-    /// It rests until its holder agrees to a licence that has changed.
+    /// It rests until its holder agrees to what has changed.
     ConsentNeeded,
     /// Its end has come.
     Expired,

@@ -12,7 +12,7 @@ use super::recorded::{Recorded, recorded};
 use super::renewal::{Asked, Renewal, RenewalState};
 use super::renewals::{badge, lines};
 use super::state_view::{Badge, StandingWords, name_of, standing_words};
-use super::{renew, store};
+use super::{consent, renew, store};
 use crate::accounts::SignedIn;
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -39,8 +39,8 @@ struct GrantPage {
     recorded: Vec<Recorded>,
     is_running: bool,
     holds: bool,
-    /// Until when the licence, which has changed, is to be agreed to.
-    consent_by: Option<String>,
+    /// What has changed and is to be agreed to, and by when.
+    consent: Option<(String, String)>,
     renewing: Renewing,
     renewals: Vec<RenewalRow>,
     sent: Sent,
@@ -105,6 +105,8 @@ async fn grant_page(
     let models = catalog::find_models(&mut db, &[held.model]).await?;
     let (model, model_path) = name_of(&models, held.model);
     let renewals = store::renewals_of(&mut db, id).await?;
+    let due = if grant.standing(now).is_running() { consent::due(&mut db, &held).await? } else { None };
+    let consent = due.map(|due| (due.title(&model), when::minute(due.by)));
     Ok(GrantPage {
         frame,
         id,
@@ -119,7 +121,7 @@ async fn grant_page(
         recorded: recorded(&mut db, vec![id.to_string()]).await?,
         is_running: grant.standing(now).is_running(),
         holds: grant.standing(now) == Standing::Holds,
-        consent_by: grant.consent_due_at.filter(|_| grant.standing(now).is_running()).map(when::minute),
+        consent,
         renewing: renewing(grant, &renewals, now),
         renewals: renewals.iter().map(row).collect(),
         reason: held.reason,

@@ -227,9 +227,15 @@ pub enum Event {
         licence_sha256: String,
         grace_until: String,
     },
+    ClausesChangeAnnounced {
+        model: ModelId,
+        form_sha256: String,
+        grace_until: String,
+    },
     ConsentGiven {
         grant: GrantId,
-        licence_sha256: String,
+        licence_sha256: Option<String>,
+        form_sha256: Option<String>,
     },
     RenewalLapsed {
         grant: GrantId,
@@ -298,6 +304,7 @@ impl Event {
             Event::RenewalDeclined { .. } => "grant.renewal_declined",
             Event::RenewalLapsed { .. } => "grant.renewal_lapsed",
             Event::LicenceChangeAnnounced { .. } => "model.licence_change_announced",
+            Event::ClausesChangeAnnounced { .. } => "model.clauses_change_announced",
             Event::ConsentGiven { .. } => "grant.consent_given",
             Event::BlockLifted { .. } => "account.block_lifted",
             Event::AccountErased { .. } => "account.erased",
@@ -330,6 +337,7 @@ impl Event {
             | Event::ReleaseYanked { model, .. }
             | Event::ReleaseRestored { model, .. }
             | Event::PolicyChanged { model, .. }
+            | Event::ClausesChangeAnnounced { model, .. }
             | Event::LicenceChangeAnnounced { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
             Event::ObjectsRemoved { .. } => "store".into(),
@@ -417,7 +425,11 @@ impl Event {
             Event::LicenceChangeAnnounced { licence_sha256, grace_until, .. } => {
                 json!({ "licence_sha256": licence_sha256, "grace_until": grace_until })
             }
-            Event::ConsentGiven { licence_sha256, .. } => json!({ "licence_sha256": licence_sha256 }),
+            Event::ClausesChangeAnnounced { form_sha256, grace_until, .. } => {
+                json!({ "form_sha256": form_sha256, "grace_until": grace_until })
+            }
+            Event::ConsentGiven { licence_sha256, form_sha256: None, .. } => json!({ "licence_sha256": licence_sha256 }),
+            Event::ConsentGiven { form_sha256, .. } => json!({ "form_sha256": form_sha256 }),
             Event::GrantRenewed { renewal, until, .. } => json!({ "renewal": renewal, "until": until }),
             Event::GrantClosed { attestation, .. } => json!({ "attestation": attestation }),
             Event::BlockSet { block, model, until, reason, .. } => {

@@ -77,6 +77,8 @@ pub enum Message {
     RenewalLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/licence_changed.txt")]
     LicenceChanged { to: String, name: String, model: String, until: String, link: String },
+    #[template(path = "mail/clauses_changed.txt")]
+    ClausesChanged { to: String, name: String, model: String, until: String, clauses: Vec<String>, link: String },
     #[template(path = "mail/review_digest.txt")]
     ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, overdue_elsewhere: i64, urgent: Vec<Waiting>, link: String },
 }
@@ -136,6 +138,7 @@ impl Message {
             Message::RenewalDeclined { .. } => "renewal_declined",
             Message::RenewalLapsed { .. } => "renewal_lapsed",
             Message::LicenceChanged { .. } => "licence_changed",
+            Message::ClausesChanged { .. } => "clauses_changed",
             Message::ReviewDigest { .. } => Self::REVIEW_DIGEST,
         }
     }
@@ -176,6 +179,7 @@ impl Message {
             | Message::RenewalDeclined { to, .. }
             | Message::RenewalLapsed { to, .. }
             | Message::LicenceChanged { to, .. }
+            | Message::ClausesChanged { to, .. }
             | Message::ReviewDigest { to, .. } => to,
         }
     }
@@ -216,6 +220,7 @@ impl Message {
             Message::RenewalDeclined { model, .. } => format!("Your access to {model} was not renewed"),
             Message::RenewalLapsed { model, .. } => format!("Your request to renew {model} has lapsed"),
             Message::LicenceChanged { model, .. } => format!("The licence of {model} has changed"),
+            Message::ClausesChanged { model, .. } => format!("What {model} asks you to agree to has changed"),
             Message::ReviewDigest { waiting: 1, .. } => "To review: one application waits".into(),
             Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications wait"),
         }

@@ -26,6 +26,8 @@ struct FormPage {
     layout: LayoutView,
     draft: Option<DraftRow>,
     versions: Vec<VersionRow>,
+    /// Since when holders are asked to agree to the clauses that are asked now, and from when on access rests.
+    announced: Option<(String, String)>,
 }
 
 /// What is told about a draft.
@@ -66,6 +68,10 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
     let who: Vec<AccountId> =
         versions.iter().map(|version| version.published_by).chain(draft.as_ref().map(|draft| draft.updated_by)).collect();
     let people = accounts::find_accounts(&mut db, &who).await?;
+    let announced = match versions.first() {
+        Some(version) => store::form_change(&mut db, *id, &version.form_sha256).await?,
+        None => None,
+    };
     let layout = match &draft {
         Some(draft) => LayoutView::new(&draft.layout),
         None => LayoutView::new(forms::current(&mut db, *id).await?.layout()),
@@ -97,6 +103,7 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
             by: name_of(&people, draft.updated_by),
         }),
         versions: rows.chain([first]).collect(),
+        announced: announced.map(|(at, until)| (when::minute(at), when::minute(until))),
         model,
     })
 }

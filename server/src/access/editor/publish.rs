@@ -3,21 +3,24 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
+use serde::Deserialize;
+use time::Duration;
 
 use super::super::apply_page::{Preview, preview_page};
+use super::super::consent;
 use super::super::form::Form as ApplicationForm;
 use super::super::forms;
 use super::super::store::{self, Affected, FormVersion};
 use super::compare::{self, Change};
 use super::draft;
-use super::overview::{Seen, base};
+use super::overview::base;
 use super::view::LayoutView;
 use crate::accounts::{self, Admin};
 use crate::audit::{self, Event};
 use crate::catalog::{self, Model};
-use crate::error::Error;
-use crate::http::page::page;
-use crate::http::{Form, Frame, see_other};
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_with_faults};
+use crate::http::{Form, Frame, filters, see_other};
 use crate::ids::ModelId;
 use crate::portal::Portal;
 
@@ -57,6 +60,12 @@ struct ComparePage {
     changes: Vec<Change>,
     layout: LayoutView,
     affected: Affected,
+    /// How many have access now.
+    holders: i64,
+    /// How many clauses are new or have other words.
+    news: usize,
+    sent: PublishForm,
+    faults: Vec<FieldError>,
     /// Who waits, and where the case is.
     waiting: Vec<(String, String)>,
     /// What the version would be called.
@@ -65,38 +74,94 @@ struct ComparePage {
 
 /// `GET /admin/models/{id}/form/compare`
 pub(super) async fn compare(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    let fresh = PublishForm { edition: 0, material: None, grace_days: "30".into() };
+    page(&compare_page(&portal, frame, *id, fresh, vec![]).await?)
+}
+
+async fn compare_page(
+    portal: &Portal,
+    frame: Frame,
+    id: ModelId,
+    sent: PublishForm,
+    faults: Vec<FieldError>,
+) -> Result<ComparePage, Error> {
     let mut db = portal.db.acquire().await?;
-    let model = catalog::find_model_by_id(&mut db, *id).await?;
-    let draft = draft::existing(&mut db, *id).await?;
-    let current = forms::current(&mut db, *id).await?;
-    let affected = store::affected_by_form(&mut db, *id, &compare::names_left(current.layout(), &draft.layout)).await?;
-    let waiting = store::waiting_for_model(&mut db, *id, WAITING_MAX).await?;
+    let model = catalog::find_model_by_id(&mut db, id).await?;
+    let draft = draft::existing(&mut db, id).await?;
+    let current = forms::current(&mut db, id).await?;
+    let affected = store::affected_by_form(&mut db, id, &compare::names_left(current.layout(), &draft.layout)).await?;
+    let holders = store::count_holders(&mut db, id, portal.clock.now()).await?;
+    let waiting = store::waiting_for_model(&mut db, id, WAITING_MAX).await?;
     let people = accounts::find_accounts(&mut db, &waiting.iter().map(|(_, applicant)| *applicant).collect::<Vec<_>>()).await?;
     let name =
         |id| people.iter().find(|account| account.id == id).map_or_else(|| "a removed account".into(), |account| account.name.clone());
-    let version = draft::current_version(&mut db, *id).await?;
-    page(&ComparePage {
+    let version = draft::current_version(&mut db, id).await?;
+    Ok(ComparePage {
         frame,
         model,
-        base: base(*id),
+        base: base(id),
         edition: draft.edition,
         changes: compare::changes(current.layout(), &draft.layout),
         layout: LayoutView::new(&draft.layout),
         affected,
+        holders,
+        news: consent::news(current.layout(), &draft.layout).len(),
+        sent,
+        faults,
         waiting: waiting.into_iter().map(|(id, applicant)| (name(applicant), format!("/review/{id}"))).collect(),
         next: version.map_or(1, |version| version.version + 1),
     })
 }
 
-/// `POST /admin/models/{id}/form/publish`
-pub(super) async fn publish(portal: Data<Portal>, by: Admin, id: Path<ModelId>, Form(seen): Form<Seen>) -> Result<HttpResponse, Error> {
-    let version = make_current(&portal, &by, *id, seen.edition).await?;
-    Ok(see_other(&base(*id), Some(&format!("Published. Whoever applies from now on answers version {version}."))))
+/// The form of the page.
+#[derive(Deserialize)]
+pub(super) struct PublishForm {
+    edition: i64,
+    /// Whether the change of the clauses matters, so that holders are asked.
+    material: Option<String>,
+    #[serde(default)]
+    grace_days: String,
 }
 
-/// Lets the model ask its draft from now on: a new version, on record. Errors: `Conflict` if the draft is not as it was seen, breaks
-/// rules, or asks what is asked already.
-async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64) -> Result<i32, Error> {
+/// `POST /admin/models/{id}/form/publish`
+pub(super) async fn publish(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Admin,
+    id: Path<ModelId>,
+    Form(sent): Form<PublishForm>,
+) -> Result<HttpResponse, Error> {
+    let grace = sent.material.is_some().then(|| consent::grace(&sent.grace_days)).transpose();
+    let published = match grace {
+        Ok(grace) => make_current(&portal, &by, *id, sent.edition, grace).await,
+        Err(fault) => Err(fault.into()),
+    };
+    match published {
+        Ok(published) => {
+            let asked = match published.asked {
+                None => String::new(),
+                Some(1) => " 1 holder gets a mail and is asked to agree.".into(),
+                Some(asked) => format!(" {asked} holders get a mail and are asked to agree."),
+            };
+            let told = format!("Published. Whoever applies from now on answers version {}.{asked}", published.version);
+            Ok(see_other(&base(*id), Some(&told)))
+        }
+        Err(Error::Invalid(faults)) => page_with_faults(&compare_page(&portal, frame, *id, sent, faults).await?),
+        Err(other) => Err(other),
+    }
+}
+
+/// What came of publishing a form.
+pub(super) struct Published {
+    /// What the version is called.
+    version: i32,
+    /// How many holders are asked to agree to its clauses, if it was said that they matter.
+    asked: Option<usize>,
+}
+
+/// Lets the model ask its draft from now on: a new version, on record; with `grace`, holders agree to its new clauses within so long.
+/// Errors: `Conflict` if the draft is not as it was seen, breaks rules, or asks what is asked already; `Invalid` if no clause is new.
+async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64, grace: Option<Duration>) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let draft = draft::lock(&mut tx, id, edition).await?;
@@ -116,6 +181,13 @@ async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64) ->
     store::delete_form_draft(&mut tx, id).await?;
     let event = Event::FormPublished { model: id, from: from.sha256().to_owned(), to };
     audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    let asked = match grace {
+        Some(grace) => {
+            let model = catalog::find_model_by_id(&mut tx, id).await?;
+            Some(consent::announce_form(&mut tx, portal, by, &model, (&from, &form), grace).await?)
+        }
+        None => None,
+    };
     tx.commit().await?;
-    Ok(version.version)
+    Ok(Published { version: version.version, asked })
 }

@@ -1,28 +1,32 @@
-//! What the database keeps of licences that changed, and of who has agreed to them.
+//! What the database keeps of licences and clauses that changed, and of who has agreed to them.
 
 use sqlx::PgConnection;
 
 use super::super::clause::Clause;
-use super::super::consent::LicenceChange;
+use super::super::consent::{Change, LicenceChange, Terms};
 use super::super::grant::HeldGrant;
-use super::grant::GrantRow;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
-use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
+use crate::ids::{AccountId, GrantId, ModelId};
 
-/// Adds a change. Errors: `Conflict` if it was announced already (licence_change_pk).
-pub async fn insert_change(tx: &mut PgConnection, model: ModelId, change: &LicenceChange, by: AccountId) -> Result<(), Error> {
+/// Adds a change. Errors: `Conflict` if a text was announced already (licence_change_licence_uq).
+pub async fn insert_change(tx: &mut PgConnection, model: ModelId, change: &Change, by: AccountId) -> Result<(), Error> {
     sqlx::query!(
-        "insert into licence_change (model_id, licence_sha256, announced_by, announced_at, grace_until) values ($1, $2, $3, $4, $5)",
+        "insert into licence_change (model_id, licence_sha256, form_sha256, announced_by, announced_at, grace_until)
+         values ($1, $2, $3, $4, $5, $6)",
         model.uuid(),
-        change.licence_sha256,
+        change.terms.licence(),
+        change.terms.form(),
         by.uuid(),
         change.announced_at,
         change.grace_until,
     )
     .execute(tx)
     .await
-    .on_constraint("licence_change_pk", Error::Conflict("holders were asked to agree to this text already; nothing was changed".into()))?;
+    .on_constraint(
+        "licence_change_licence_uq",
+        Error::Conflict("holders were asked to agree to this text already; nothing was changed".into()),
+    )?;
     Ok(())
 }
 
@@ -30,10 +34,10 @@ pub async fn insert_change(tx: &mut PgConnection, model: ModelId, change: &Licen
 pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option<LicenceChange>, Error> {
     let change = sqlx::query_as!(
         LicenceChange,
-        "select licence_sha256, announced_at, grace_until
-         from licence_change where model_id = $1
+        r#"select licence_sha256 as "licence_sha256!", announced_at, grace_until
+         from licence_change where model_id = $1 and licence_sha256 is not null
          order by announced_at desc
-         limit 1",
+         limit 1"#,
         model.uuid(),
     )
     .fetch_optional(db)
@@ -41,35 +45,86 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
     Ok(change)
 }
 
-/// The grants of a model in force whose holders have to agree to its licence.
-pub async fn consents_due(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<Vec<HeldGrant>, Error> {
-    let rows = sqlx::query_as!(
-        GrantRow,
-        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
-                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
-                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
-                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
-                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
-         from grant_standing
-         where model_id = $1 and revoked_at is null and expires_at > $2 and consent_due_at is not null
-         order by id"#,
+/// When the change of a model's clauses that brought this form was announced last, if it was, and until when access goes on.
+pub async fn form_change(db: &mut PgConnection, model: ModelId, form: &str) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+    let change = sqlx::query!(
+        "select announced_at, grace_until
+         from licence_change where model_id = $1 and form_sha256 = $2
+         order by announced_at desc
+         limit 1",
+        model.uuid(),
+        form,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(change.map(|change| (change.announced_at, change.grace_until)))
+}
+
+/// The grants of a model in force whose holders have to agree to these terms.
+pub async fn consents_due(
+    db: &mut PgConnection,
+    model: ModelId,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<Vec<(GrantId, AccountId)>, Error> {
+    let rows = sqlx::query!(
+        r#"select g.id as "id: GrantId", g.account_id as "account: AccountId"
+         from access_grant g
+         join consent_due d on d.grant_id = g.id
+         where g.model_id = $1 and g.revoked_at is null and g.expires_at > $2 and (d.licence_sha256 = $3 or d.form_sha256 = $4)
+         order by g.id"#,
         model.uuid(),
         now,
+        terms.licence(),
+        terms.form(),
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(GrantRow::held).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row.account)).collect())
+}
+
+/// What the holder of a grant has to agree to, and until when their access goes on without.
+pub async fn terms_due(db: &mut PgConnection, grant: GrantId) -> Result<Vec<(Terms, Timestamp)>, Error> {
+    let rows = sqlx::query!(
+        r#"select licence_sha256, form_sha256, due_at as "due_at!" from consent_due where grant_id = $1 order by licence_sha256 nulls last"#,
+        grant.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    let terms = rows.into_iter().filter_map(|row| {
+        let terms = row.licence_sha256.map(Terms::Licence).or(row.form_sha256.map(Terms::Form))?;
+        Some((terms, row.due_at))
+    });
+    Ok(terms.collect())
+}
+
+/// Each clause that a holder has agreed to for a grant, in the words that they agreed to last.
+pub async fn agreed(db: &mut PgConnection, held: &HeldGrant) -> Result<Vec<(String, String)>, Error> {
+    let rows = sqlx::query!(
+        r#"select distinct on (clause) clause as "clause!", wording as "wording!"
+         from (
+             select clause, wording, attested_at as at from attestation where application_id = $1
+             union all
+             select clause, wording, consented_at from consent where grant_id = $2) agreed
+         order by clause, at desc"#,
+        held.application.map(crate::ids::ApplicationId::uuid),
+        held.grant.id.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.clause, row.wording)).collect())
 }
 
 /// Adds what was agreed to, one record for each clause.
-pub async fn insert_consent(tx: &mut PgConnection, grant: GrantId, licence: &str, clauses: &[Clause], now: Timestamp) -> Result<(), Error> {
+pub async fn insert_consent(tx: &mut PgConnection, grant: GrantId, terms: &Terms, clauses: &[Clause], now: Timestamp) -> Result<(), Error> {
     let ids: Vec<String> = clauses.iter().map(|clause| clause.id.clone()).collect();
     let wordings: Vec<String> = clauses.iter().map(|clause| clause.wording.clone()).collect();
     sqlx::query!(
-        "insert into consent (grant_id, licence_sha256, clause, wording, consented_at)
-         select $1, $2, clause, wording, $5 from unnest($3::text[], $4::text[]) as c (clause, wording)",
+        "insert into consent (grant_id, licence_sha256, form_sha256, clause, wording, consented_at)
+         select $1, $2, $3, clause, wording, $6 from unnest($4::text[], $5::text[]) as c (clause, wording)",
         grant.uuid(),
-        licence,
+        terms.licence(),
+        terms.form(),
         &ids,
         &wordings,
         now,
@@ -77,4 +132,16 @@ pub async fn insert_consent(tx: &mut PgConnection, grant: GrantId, licence: &str
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// How many have a grant for a model that is not over.
+pub async fn count_holders(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from access_grant where model_id = $1 and revoked_at is null and expires_at > $2"#,
+        model.uuid(),
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
 }
