@@ -287,3 +287,46 @@ async fn nobody_decides_about_their_own_grant_or_block(db: PgPool) {
     assert_eq!(grace.post(&format!("/admin/people/{own}/block"), &block).await.status, 403);
     assert_eq!(barbara.post(&format!("/admin/people/{own}/block"), &block).await.status, 303);
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whoever_approves_chooses_what_access_is_for(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let offer = portal.offers("lab/tiny", Gate::Application, &[("model.safetensors", &[7; 5_000])]).await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    let application = applies_for(&ada, "/lab/tiny").await;
+    let case = application.replace("/applications/", "/review/");
+    let shown = grace.get(&case).await;
+    for scope in GrantScope::ALL {
+        shown.says(&format!("name=\"scopes\" value=\"{}\" checked", scope.as_str()));
+    }
+    // No tick at all is no approval, nor is a use that there is not; what was filled in is kept.
+    let approve = format!("{case}/approve");
+    for fields in [&[("scopes", "")][..], &[("scopes", ""), ("scopes", "everything")], &[("scopes", ""), ("preview", "yes")]] {
+        let fields = [&[("until", "2026-06-30"), ("note", "Good luck!")], fields].concat();
+        let refused = grace.post(&approve, &fields).await;
+        assert_eq!(refused.status, 422);
+        refused.says("download, playground, api").says("Good luck!").says("value=\"download\">");
+    }
+    let two = [("until", "2026-06-30"), ("scopes", ""), ("scopes", "playground"), ("scopes", "api")];
+    let preview = grace.post(&approve, &[&two[..], &[("preview", "yes")]].concat()).await;
+    preview.says("You may try it in the playground and use it through the API.").says("value=\"api\" checked").says("value=\"download\">");
+    assert_eq!(grace.post(&approve, &two).await.status, 303);
+
+    let may = "You may try it in the playground and use it through the API.";
+    ada.get(&application).await.says(may);
+    assert!(portal.mails_to(&ada.email, "access_granted").await[0].contains(may));
+    grace.get(&case).await.says("They may try it in the playground and use it through the API.");
+    let program = ada.with_token(&ada.makes_token(&["download"]).await);
+    let refused = program.fetch(&offer.url("model.safetensors")).await;
+    assert!(refused.header("x-error-message").contains("does not let you download the weights"), "{}", refused.text);
+
+    // Of several at once, it is chosen for all of them.
+    let id = applies_for(&bob, "/lab/tiny").await.rsplit('/').next().unwrap().to_owned();
+    let chosen = [("action", "approve"), ("id", id.as_str())];
+    grace.post("/review/bulk", &chosen).await.says("Each of them may").says("value=\"download\" checked");
+    let none = grace.post("/review/bulk/do", &[&chosen[..], &[("scopes", "")]].concat()).await;
+    assert_eq!(none.status, 422);
+    none.says("choose at least one use");
+    grace.post("/review/bulk/do", &[&chosen[..], &[("scopes", ""), ("scopes", "download")]].concat()).await.says("1 of 1 done");
+    assert!(portal.mails_to(&bob.email, "access_granted").await[0].contains("You may download the weights.\n"));
+}

@@ -7,6 +7,7 @@ use super::check::{self, Attestation};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::{GRANT_LIFE_MAX, Grant};
+use super::scope::GrantScope;
 use super::state::{Appeal, Changes, Claim, Sent, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Refusal};
@@ -49,6 +50,17 @@ pub struct Application {
     pub updated_at: Timestamp,
     /// Where it stands.
     pub state: State,
+}
+
+/// What an approval gives.
+#[derive(Debug, Clone, Copy)]
+pub struct Approval<'a> {
+    /// The first moment at which access does not hold any more.
+    pub until: Timestamp,
+    /// For which uses.
+    pub scopes: &'a [GrantScope],
+    /// What the applicant reads besides; may be empty.
+    pub note: &'a str,
 }
 
 impl Application {
@@ -148,12 +160,12 @@ impl Application {
         Ok(self.becomes(State::ChangesRequested { sent, changes: Changes { by, at: now, text, fields } }, now))
     }
 
-    /// Grants access until `until`. Errors: `Forbidden` to whom it must not be, `Conflict` unless it waits and nobody else sees to it,
-    /// `Invalid` for the end or the note.
-    pub fn approve(self, by: AccountId, until: Timestamp, note: &str, now: Timestamp) -> Result<(Self, Grant), Error> {
+    /// Grants access. Errors: `Forbidden` to whom it must not be, `Conflict` unless it waits and nobody else sees to it, `Invalid` for the
+    /// end, no use at all, or the note.
+    pub fn approve(self, by: AccountId, approval: Approval<'_>, now: Timestamp) -> Result<(Self, Grant), Error> {
         let sent = self.decided_on_by(by)?;
-        let note = words("text", note)?;
-        let grant = Grant::new(GrantId::fresh(), now, until)?;
+        let note = words("note", approval.note)?;
+        let grant = approval.grant(now)?;
         Ok((self.becomes(State::Approved { sent, by, at: now, note }, now), grant))
     }
 
@@ -257,6 +269,13 @@ impl Application {
     /// For how long access is asked, if that can be read from the answers.
     pub fn asked_for(&self) -> Option<Duration> {
         check::months(&self.answers).map(|months| Duration::days(i64::from(months) * 30).min(GRANT_LIFE_MAX))
+    }
+}
+
+impl Approval<'_> {
+    /// The grant that follows. Errors: for the end, or no use at all.
+    pub(super) fn grant(&self, now: Timestamp) -> Result<Grant, FieldError> {
+        Grant::new(GrantId::fresh(), now, self.until)?.for_scopes(self.scopes)
     }
 }
 

@@ -5,11 +5,12 @@ use time::Duration;
 use time::macros::datetime;
 
 use super::answers::Answers;
-use super::application::{APPEAL, Application, CHANGES_LIFE, DRAFT_LIFE, UNDO, WORDS_CHARS_MAX};
+use super::application::{APPEAL, Application, Approval, CHANGES_LIFE, DRAFT_LIFE, UNDO, WORDS_CHARS_MAX};
 use super::check::tests::{LICENCE, complete};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::GRANT_LIFE_MAX;
+use super::scope::GrantScope;
 use super::state::{Appeal, Changes, Claim, Sent, State};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal};
@@ -135,6 +136,10 @@ fn application(people: &People, state: &str) -> Application {
     Application { answers: Answers::from_fields(Form::built_in(), complete(Some(LICENCE))), updated_at, state, ..begun }
 }
 
+fn everything(until: Timestamp) -> Approval<'static> {
+    Approval { until, scopes: &GrantScope::ALL, note: "" }
+}
+
 fn run(application: Application, people: &People, actor: Actor, command: Command, now: Timestamp) -> Result<Application, Error> {
     let by = people.id(actor);
     match command {
@@ -144,7 +149,7 @@ fn run(application: Application, people: &People, actor: Actor, command: Command
         Command::Claim => application.claim(by, now),
         Command::Release => application.release(by, now),
         Command::RequestChanges => application.request_changes(by, "Which data?", vec![], now),
-        Command::Approve => application.approve(by, now + Duration::days(30), "", now).map(|(application, _)| application),
+        Command::Approve => application.approve(by, everything(now + Duration::days(30)), now).map(|(application, _)| application),
         Command::Decline => application.decline(by, DeclineReason::PurposeUnclear, "", now),
         Command::Undo => application.undo(by, now),
         Command::Appeal => application.appeal("You overlooked page 3.", PROMISE, now),
@@ -263,12 +268,23 @@ fn whoever_acts_on_what_they_did_not_see_is_told() {
 #[test]
 fn a_grant_ends_within_a_year_and_not_before_it_begins() {
     let people = People::new();
-    let until = |until| application(&people, "submitted").approve(people.grace, until, "", NOW).map(|(_, grant)| grant);
+    let until = |until| application(&people, "submitted").approve(people.grace, everything(until), NOW).map(|(_, grant)| grant);
     let grant = until(NOW + GRANT_LIFE_MAX).expect("a year is allowed");
     assert_eq!((grant.granted_at, grant.expires_at), (NOW, NOW + GRANT_LIFE_MAX));
     for wrong in [NOW, NOW - Duration::days(1), NOW + GRANT_LIFE_MAX + Duration::seconds(1)] {
         assert!(matches!(until(wrong), Err(Error::Invalid(faults)) if faults[0].field == "until"), "{wrong}");
     }
+}
+
+#[test]
+fn a_grant_is_for_what_was_chosen_and_for_something() {
+    let people = People::new();
+    let chosen = |scopes: &[GrantScope]| {
+        application(&people, "submitted").approve(people.grace, Approval { scopes, ..everything(NOW + Duration::days(30)) }, NOW)
+    };
+    let (_, grant) = chosen(&[GrantScope::Api, GrantScope::Download, GrantScope::Api]).expect("two of the three");
+    assert_eq!(grant.scopes, [GrantScope::Download, GrantScope::Api]);
+    assert!(matches!(chosen(&[]), Err(Error::Invalid(faults)) if faults[0].field == "scopes"));
 }
 
 #[test]

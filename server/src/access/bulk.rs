@@ -6,12 +6,13 @@ use askama::Template;
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::application::Application;
+use super::application::{Application, Approval};
 use super::decline::DeclineReason;
 use super::people::People;
+use super::scope::{GrantScope, ScopeBox};
 use super::state::State;
 use super::state_view::name_of;
-use super::{review, store};
+use super::{review, scope, store};
 use crate::accounts::{self, Reviewer};
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -59,6 +60,25 @@ impl Action {
     }
 }
 
+/// What is done to each: an action with what it takes.
+#[derive(Debug, Clone)]
+pub(super) struct Order<'a> {
+    pub(super) action: Action,
+    /// For an approval: what access is for.
+    pub(super) scopes: Vec<GrantScope>,
+    /// For a decline: why.
+    pub(super) reason: DeclineReason,
+    /// For a decline: what the applicants read besides.
+    pub(super) text: &'a str,
+}
+
+impl Order<'_> {
+    /// An action before anything is said about it.
+    fn of(action: Action) -> Self {
+        Self { action, scopes: GrantScope::ALL.into(), reason: DeclineReason::PurposeUnclear, text: "" }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "access/bulk.html")]
 struct BulkPage {
@@ -67,6 +87,7 @@ struct BulkPage {
     items: Vec<Item>,
     /// Whether this is what happened; else what would.
     is_done: bool,
+    scopes: Vec<ScopeBox>,
     reason: String,
     text: String,
     fault: Option<String>,
@@ -119,6 +140,17 @@ impl Posted {
         self.fields.iter().find(|(posted, _)| posted == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
+    /// What is to be done to each. Errors: a use that is none, none at all for an approval, or no reason for a decline.
+    fn order(&self) -> Result<Order<'_>, FieldError> {
+        let scopes = GrantScope::posted(&self.fields)?;
+        let reason = match (self.action, self.value("reason").parse()) {
+            (Action::Decline, reason) => reason?,
+            (Action::Approve, _) if scopes.is_empty() => return Err(scope::none_chosen()),
+            (Action::Claim | Action::Release | Action::Approve, _) => DeclineReason::Other,
+        };
+        Ok(Order { action: self.action, scopes, reason, text: self.value("text") })
+    }
+
     fn version(&self, id: ApplicationId) -> Option<i64> {
         self.value(&format!("version_{id}")).parse().ok()
     }
@@ -133,7 +165,7 @@ pub(super) async fn preview(
 ) -> Result<HttpResponse, Error> {
     let posted = Posted::read(fields)?;
     let mut db = portal.db.acquire().await?;
-    let items = foreseen(&mut db, &posted, by.0.id, portal.clock.now()).await?;
+    let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, portal.clock.now()).await?;
     page(&bulk_page(frame, &posted, items, false, None))
 }
 
@@ -143,6 +175,7 @@ fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fau
         action: posted.action,
         items,
         is_done,
+        scopes: ScopeBox::all(&GrantScope::posted(&posted.fields).unwrap_or_default()),
         reason: posted.value("reason").to_owned(),
         text: posted.value("text").to_owned(),
         fault,
@@ -151,15 +184,21 @@ fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fau
 }
 
 /// Each as it stands now: what the action does to it, or why it does nothing.
-async fn foreseen(db: &mut PgConnection, posted: &Posted, by: AccountId, now: Timestamp) -> Result<Vec<Item>, Error> {
-    let found = store::find_all(db, &posted.ids).await?;
+async fn foreseen(
+    db: &mut PgConnection,
+    ids: &[ApplicationId],
+    order: &Order<'_>,
+    by: AccountId,
+    now: Timestamp,
+) -> Result<Vec<Item>, Error> {
+    let found = store::find_all(db, ids).await?;
     let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<_>>()).await?;
     let people = People(accounts::find_accounts(db, &found.iter().map(|one| one.applicant).collect::<Vec<_>>()).await?);
     let sent = found.into_iter().filter(|one| one.state.sent().is_some());
     let item = |one: Application| {
         let (id, version) = (one.id, one.version);
         let (applicant, model) = (people.name(one.applicant), name_of(&models, one.model).0);
-        let outcome = outcome(posted.action, one, by, now);
+        let outcome = outcome(order, one, by, now);
         let (told, fault) = match outcome {
             Ok(told) => (told, None),
             Err(error) => (String::new(), Some(error.to_string())),
@@ -170,9 +209,9 @@ async fn foreseen(db: &mut PgConnection, posted: &Posted, by: AccountId, now: Ti
 }
 
 /// What the action makes of an application, by the same rules that will make it.
-fn outcome(action: Action, application: Application, by: AccountId, now: Timestamp) -> Result<String, Error> {
+pub(super) fn outcome(order: &Order<'_>, application: Application, by: AccountId, now: Timestamp) -> Result<String, Error> {
     let until = until(&application, now);
-    match action {
+    match order.action {
         Action::Claim => {
             let is_mine = |sent: &super::state::Sent| sent.claim.is_some_and(|claim| claim.by == by);
             if application.state.sent().is_some_and(is_mine) && matches!(application.state, State::Submitted(_)) {
@@ -182,29 +221,30 @@ fn outcome(action: Action, application: Application, by: AccountId, now: Timesta
         }
         Action::Release => application.release(by, now).map(|_| "is given back to everybody".to_owned()),
         Action::Approve => application
-            .approve(by, until, "", now)
+            .approve(by, Approval { until, scopes: &order.scopes, note: "" }, now)
             .map(|(_, grant)| format!("gets access until {}, as asked for", when::day(grant.expires_at))),
         Action::Decline => {
-            application.decline(by, DeclineReason::PurposeUnclear, "", now).map(|_| "is declined, with your reason and words".to_owned())
+            application.decline(by, order.reason, order.text, now).map(|_| "is declined, with your reason and words".to_owned())
         }
     }
 }
 
-/// Does it to one of them. `seen`: the version that it was seen in; `reason` and `text`: for a decline.
+/// Does it to one of them. `seen`: the version that it was seen in.
 pub(super) async fn carry_out(
     portal: &Portal,
     by: &Reviewer,
-    action: Action,
+    order: &Order<'_>,
     application: &Application,
     seen: Option<i64>,
-    reason: DeclineReason,
-    text: &str,
 ) -> Result<(), Error> {
-    match action {
+    match order.action {
         Action::Claim => review::claim(portal, by, application.id, seen).await,
         Action::Release => review::release(portal, by, application.id).await,
-        Action::Approve => review::approve(portal, by, application.id, seen, until(application, portal.clock.now()), "").await.map(drop),
-        Action::Decline => review::decline(portal, by, application.id, seen, reason, text).await,
+        Action::Approve => {
+            let approval = Approval { until: until(application, portal.clock.now()), scopes: &order.scopes, note: "" };
+            review::approve(portal, by, application.id, seen, approval).await.map(drop)
+        }
+        Action::Decline => review::decline(portal, by, application.id, seen, order.reason, order.text).await,
     }
 }
 
@@ -222,22 +262,21 @@ pub(super) async fn act(
 ) -> Result<HttpResponse, Error> {
     let posted = Posted::read(fields)?;
     let now = portal.clock.now();
-    let reason = match (posted.action, posted.value("reason").parse::<DeclineReason>()) {
-        (Action::Decline, Err(fault)) => {
-            let mut db = portal.db.acquire().await?;
-            let items = foreseen(&mut db, &posted, by.0.id, now).await?;
+    let mut db = portal.db.acquire().await?;
+    let order = match posted.order() {
+        Ok(order) => order,
+        Err(fault) => {
+            let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, now).await?;
             return page_with_faults(&bulk_page(frame, &posted, items, false, Some(fault.message.to_string())));
         }
-        (_, reason) => reason.unwrap_or(DeclineReason::Other),
     };
-    let mut db = portal.db.acquire().await?;
-    let mut items = foreseen(&mut db, &posted, by.0.id, now).await?;
+    let mut items = foreseen(&mut db, &posted.ids, &order, by.0.id, now).await?;
     let applications = store::find_all(&mut db, &posted.ids).await?;
     drop(db);
     for item in items.iter_mut().filter(|item| item.fault.is_none()) {
         let Some(application) = applications.iter().find(|one| one.id == item.id) else { continue };
         let seen = posted.version(item.id);
-        match carry_out(&portal, &by, posted.action, application, seen, reason, posted.value("text")).await {
+        match carry_out(&portal, &by, &order, application, seen).await {
             Ok(()) => {}
             // One that fails does not keep the others from being done; our own fault is no answer to give.
             Err(fault @ (Error::Internal(_) | Error::Unavailable(_))) => return Err(fault),

@@ -3,14 +3,18 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 
+use super::application::Approval;
 use super::case_page::{Panel, Preview, case_page};
 use super::decline::DeclineReason;
+use super::grant::Grant;
+use super::scope::GrantScope;
 use super::{answers_view, checklist, forms, review, revoke as revoking, store, thread};
 use crate::accounts::{self, Reviewer};
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
 use crate::http::{self, Frame, see_other, when};
 use crate::ids::{ApplicationId, GrantId};
+use crate::mail::Message;
 use crate::portal::Portal;
 
 /// The same page with the faults of one of its forms, or the error itself.
@@ -27,6 +31,11 @@ async fn came_back(
         Error::Invalid(faults) => page_with_faults(&case_page(portal, frame, by, id, panel.with(form, faults), None).await?),
         other => Err(other),
     }
+}
+
+/// What a field of a posted form says; nothing where it has no such field.
+fn value<'a>(posted: &'a [(String, String)], field: &str) -> &'a str {
+    posted.iter().find(|(name, _)| name == field).map_or("", |(_, value)| value)
 }
 
 /// Whoever acts says which version they saw.
@@ -110,31 +119,27 @@ pub(super) async fn changes(
     id: Path<ApplicationId>,
     http::Form(posted): http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    let value = |name: &str| posted.iter().find(|(posted, _)| posted == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     let fields: Vec<String> = posted.iter().filter_map(|(name, _)| name.strip_prefix("field_")).map(str::to_owned).collect();
     let mut db = portal.db.acquire().await?;
     let application = store::find(&mut db, *id).await?;
     let known = answers_view::known(&forms::of(&mut db, &application).await?, &fields);
     drop(db);
-    match review::request_changes(&portal, &by, *id, value("version").parse().ok(), value("text"), known.clone()).await {
+    match review::request_changes(&portal, &by, *id, value(&posted, "version").parse().ok(), value(&posted, "text"), known.clone()).await {
         Ok(()) => Ok(see_other(
             &format!("/review/{id}"),
             Some("Sent back. The applicant gets a mail with your words and keeps the place in the queue."),
         )),
         Err(error) => {
-            let panel = Panel { changes: value("text").to_owned(), fields: known, ..Panel::default() };
+            let panel = Panel { changes: value(&posted, "text").to_owned(), fields: known, ..Panel::default() };
             came_back(&portal, frame, &by, *id, panel, "changes", error).await
         }
     }
 }
 
-#[derive(serde::Deserialize)]
-pub(super) struct Approval {
-    until: String,
-    #[serde(default)]
-    note: String,
-    version: Option<i64>,
-    preview: Option<String>,
+/// What came of the form of an approval.
+enum Done {
+    Previewed(Message),
+    Approved(Grant),
 }
 
 pub(super) async fn approve(
@@ -142,20 +147,31 @@ pub(super) async fn approve(
     frame: Frame,
     by: Reviewer,
     id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Approval>,
+    http::Form(posted): http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    let until = when::last_moment_of("until", &sent.until);
-    let panel = Panel { until: sent.until, note: sent.note.clone(), form: "approve", ..Panel::default() };
-    let decided = match until {
-        Ok(until) if sent.preview.is_some() => {
-            let message = review::approval_mail(&portal, *id, until, &sent.note).await?;
-            return page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&message)?)).await?);
-        }
-        Ok(until) => review::approve(&portal, &by, *id, sent.version, until, &sent.note).await,
-        Err(fault) => Err(fault.into()),
+    let note = value(&posted, "note");
+    let (until, scopes) = (when::last_moment_of("until", value(&posted, "until")), GrantScope::posted(&posted));
+    let panel = Panel {
+        until: value(&posted, "until").to_owned(),
+        scopes: scopes.clone().unwrap_or_default(),
+        note: note.to_owned(),
+        form: "approve",
+        ..Panel::default()
     };
-    match decided {
-        Ok(grant) => Ok(see_other(
+    let wants_preview = !value(&posted, "preview").is_empty();
+    let done = match (until, &scopes) {
+        (Ok(until), Ok(scopes)) if wants_preview => {
+            review::approval_mail(&portal, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
+        }
+        (Ok(until), Ok(scopes)) => {
+            let seen = value(&posted, "version").parse().ok();
+            review::approve(&portal, &by, *id, seen, Approval { until, scopes, note }).await.map(Done::Approved)
+        }
+        (until, scopes) => Err(Error::Invalid([until.err(), scopes.clone().err()].into_iter().flatten().collect())),
+    };
+    match done {
+        Ok(Done::Previewed(mail)) => page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&mail)?)).await?),
+        Ok(Done::Approved(grant)) => Ok(see_other(
             &format!("/review/{id}"),
             Some(&format!(
                 "Approved until {}. The mail leaves in ten minutes; until then you can take this back.",

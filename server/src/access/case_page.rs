@@ -14,6 +14,7 @@ use super::difference::{Difference, differences};
 use super::grant::GRANT_LIFE_MAX;
 use super::people::People;
 use super::queue_page::{clock, decider};
+use super::scope::{GrantScope, ScopeBox};
 use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of};
 use super::thread_view::{self, CommentView};
@@ -48,6 +49,7 @@ pub(super) struct CasePage {
     sent: String,
     waited: Option<String>,
     asked_months: String,
+    scopes: Vec<ScopeBox>,
     sections: Vec<AnsweredSection>,
     changed: Vec<Difference>,
     attestations: Vec<Attestation>,
@@ -123,9 +125,10 @@ impl Preview {
 }
 
 /// The forms of the panel, as they were filled in, with what was wrong.
-#[derive(Default)]
 pub(super) struct Panel {
     pub(super) until: String,
+    /// The uses that are ticked.
+    pub(super) scopes: Vec<GrantScope>,
     pub(super) note: String,
     pub(super) reason: String,
     pub(super) text: String,
@@ -136,6 +139,24 @@ pub(super) struct Panel {
     /// Which form the faults are of, or which one is looked at.
     pub(super) form: &'static str,
     pub(super) faults: Vec<FieldError>,
+}
+
+impl Default for Panel {
+    fn default() -> Self {
+        Self {
+            until: String::new(),
+            scopes: GrantScope::ALL.into(),
+            note: String::new(),
+            reason: String::new(),
+            text: String::new(),
+            changes: String::new(),
+            fields: vec![],
+            comment: String::new(),
+            revoke_reason: String::new(),
+            form: "",
+            faults: vec![],
+        }
+    }
 }
 
 impl Panel {
@@ -196,6 +217,7 @@ pub(super) async fn case_page(
         chips: evidence::chips(Some(&applicant), answers, earlier),
         sent: when::minute(sent.at),
         waited: matches!(application.state, State::Submitted(_)).then(|| when::span(now - sent.at)),
+        scopes: ScopeBox::all(&panel.scopes),
         asked_months: answers.get("months").to_owned(),
         sections: answers_view::read(&form, answers),
         changed: file.sendings.get(1).map(|before| differences(&form, before, answers)).unwrap_or_default(),
@@ -256,7 +278,7 @@ pub(super) async fn people_of(
     Ok(People(accounts::find_accounts(db, &ids).await?))
 }
 
-fn decided_at(state: &State) -> Option<(AccountId, Timestamp)> {
+pub(super) fn decided_at(state: &State) -> Option<(AccountId, Timestamp)> {
     match state {
         State::Approved { by, at, .. } | State::Declined { by, at, .. } => Some((*by, *at)),
         State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
@@ -264,7 +286,7 @@ fn decided_at(state: &State) -> Option<(AccountId, Timestamp)> {
 }
 
 /// Why this reader must not decide on it, whatever its state.
-fn barred(application: &Application, reader: AccountId) -> Option<&'static str> {
+pub(super) fn barred(application: &Application, reader: AccountId) -> Option<&'static str> {
     let appeal = application.state.sent().and_then(|sent| sent.appeal.as_ref());
     if application.applicant == reader {
         Some("This is your own application; another reviewer will decide on it.")

@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::scope::GrantScope;
+use super::scope::{self, GrantScope};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Refusal};
 use crate::http::when;
@@ -124,7 +124,7 @@ impl Grant {
     /// For these uses alone. Errors: for none at all.
     pub(super) fn for_scopes(self, scopes: &[GrantScope]) -> Result<Self, FieldError> {
         if scopes.is_empty() {
-            return Err(FieldError::new("scopes", "choose at least one use: download, playground, api"));
+            return Err(scope::none_chosen());
         }
         Ok(Self { scopes: GrantScope::ALL.into_iter().filter(|scope| scopes.contains(scope)).collect(), ..self })
     }

@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::application::Application;
+use super::application::{Application, Approval};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::HeldGrant;
+use super::scope::GrantScope;
 use super::state::State;
 use super::{forms, operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
@@ -158,7 +159,7 @@ pub(super) async fn handle(
     match handling.status {
         Status::Accepted => {
             let until = portal.clock.now() + application.asked_for().unwrap_or(Duration::days(30));
-            review::approve(&portal, &by, application.id, None, until, "").await?;
+            review::approve(&portal, &by, application.id, None, Approval { until, scopes: &GrantScope::ALL, note: "" }).await?;
         }
         Status::Rejected => {
             let words = handling.rejection_reason.as_deref().unwrap_or_default();

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::grant::{Grant, Standing};
+use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
 use crate::accounts;
 use crate::audit::Event;
@@ -51,6 +52,7 @@ pub(super) fn access_granted(portal: &Portal, holder: &accounts::Account, model:
         name: holder.name.clone(),
         model: model.full_name(),
         until: when::day(grant.expires_at),
+        may: GrantScope::mean(&grant.scopes),
         note: note.to_owned(),
         link: portal.config.url_of(&model.path()),
     }

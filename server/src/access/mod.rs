@@ -69,7 +69,7 @@ mod waits;
 
 pub use answers::Answers;
 pub use api::Operations;
-pub use application::Application;
+pub use application::{Application, Approval};
 pub use apply::{Sent, appeal, save_draft, submit, withdraw};
 pub use authorize::{Action, Permit, Trial, Verdict, authorize, authorize_each, bad_token, permit_with};
 pub use block::{BLOCK_LIFE_MAX, Block};

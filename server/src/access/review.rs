@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::application::{Application, CHANGES_LIFE, UNDO, words};
+use super::application::{Application, Approval, CHANGES_LIFE, UNDO, words};
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
@@ -12,10 +12,9 @@ use super::store::{self, GrantOrigin};
 use crate::accounts::{self, Reviewer};
 use crate::audit::{self, Event};
 use crate::catalog;
-use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
-use crate::ids::{ApplicationId, GrantId};
+use crate::ids::ApplicationId;
 use crate::mail::{self, Message};
 use crate::portal::Portal;
 
@@ -77,20 +76,13 @@ pub async fn request_changes(
     Ok(())
 }
 
-/// Opens the model to the applicant until `until`; the mail leaves after [`UNDO`]. Errors: `Conflict` if it was decided or withdrawn
+/// Opens the model to the applicant; the mail leaves after [`UNDO`]. Errors: `Conflict` if it was decided or withdrawn
 /// meanwhile, changed since it was `seen`, is another's case, or access was given another way; `Forbidden` for one's own application;
-/// `Invalid` for the end or the note.
-pub async fn approve(
-    portal: &Portal,
-    by: &Reviewer,
-    id: ApplicationId,
-    seen: Option<i64>,
-    until: Timestamp,
-    note: &str,
-) -> Result<Grant, Error> {
+/// `Invalid` for the end, no use at all, or the note.
+pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_waiting(&mut tx, id).await?.seen_as(seen)?.approve(by.0.id, until, note, now)?;
+    let (application, grant) = lock_waiting(&mut tx, id).await?.seen_as(seen)?.approve(by.0.id, approval, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     make_room(&mut tx, application.applicant, &model, now).await?;
@@ -129,10 +121,10 @@ pub async fn decline(
 }
 
 /// The mail that an approval would send. Errors: `NotFound` for what was never sent.
-pub(super) async fn approval_mail(portal: &Portal, id: ApplicationId, until: Timestamp, note: &str) -> Result<Message, Error> {
+pub(super) async fn approval_mail(portal: &Portal, id: ApplicationId, approval: Approval<'_>) -> Result<Message, Error> {
     let (applicant, model) = parties(portal, id).await?;
-    let note = words("text", note)?;
-    let grant = Grant::new(GrantId::fresh(), portal.clock.now(), until)?;
+    let note = words("note", approval.note)?;
+    let grant = approval.grant(portal.clock.now())?;
     Ok(access_granted(portal, &applicant, &model, &grant, &note))
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::application::Application;
 use super::grant::{Grant, HeldGrant, Standing};
+use super::scope::GrantScope;
 use super::state::State;
 use crate::catalog::Model;
 use crate::clock::Timestamp;
@@ -57,6 +58,8 @@ pub(super) struct GrantView {
     pub(super) model_path: String,
     pub(super) badge: Badge,
     pub(super) told: String,
+    /// What it is for, in words that follow "you may".
+    pub(super) may: String,
     pub(super) holds: bool,
     /// Whether its time is over, so that somebody may apply again.
     pub(super) is_over: bool,
@@ -74,6 +77,7 @@ impl GrantView {
             model_path,
             badge,
             told,
+            may: GrantScope::mean(&grant.scopes),
             holds: grant.standing(now) == Standing::Holds,
             is_over: !grant.standing(now).is_running(),
         }

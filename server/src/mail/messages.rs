@@ -44,7 +44,7 @@ pub enum Message {
     #[template(path = "mail/application_lapsed.txt")]
     ApplicationLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
-    AccessGranted { to: String, name: String, model: String, until: String, note: String, link: String },
+    AccessGranted { to: String, name: String, model: String, until: String, may: String, note: String, link: String },
     #[template(path = "mail/application_declined.txt")]
     ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, link: String },
     #[template(path = "mail/release_yanked.txt")]

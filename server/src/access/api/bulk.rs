@@ -5,8 +5,9 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::bulk::{AT_ONCE, Action, carry_out};
+use super::super::bulk::{self, AT_ONCE, Action, carry_out, outcome};
 use super::super::decline::DeclineReason;
+use super::super::scope::{self, GrantScope};
 use super::super::store;
 use crate::accounts::ReviewingProgram;
 use crate::error::{Error, FieldError};
@@ -22,6 +23,8 @@ use crate::portal::Portal;
 pub(super) struct Order {
     /// `claim`, `release`, `approve` until the end that was asked for, or `decline`.
     action: String,
+    /// For an approval: what access is for, of `download`, `playground` and `api`; all of them unless said.
+    scopes: Option<Vec<String>>,
     /// For a decline: its reason.
     reason: Option<String>,
     /// For a decline: what the applicants read besides.
@@ -41,17 +44,55 @@ pub(super) struct Chosen {
     version: Option<i64>,
 }
 
-/// What became of one.
+/// What became of one, or would.
 #[derive(Serialize, ToSchema)]
 struct Outcome {
     /// The application.
     id: ApplicationId,
-    /// Whether it was done.
+    /// Whether it was done, or would be.
     done: bool,
+    /// What would happen to it, in a few words; null once it was done, or where it would not be.
+    told: Option<String>,
     /// Why not, in one stable word.
     code: Option<&'static str>,
     /// The same in a sentence.
     detail: Option<String>,
+}
+
+impl Outcome {
+    /// Errors: our own fault, which is no answer to give.
+    fn of(id: ApplicationId, done: Result<Option<String>, Error>) -> Result<Self, Error> {
+        match done {
+            Ok(told) => Ok(Self { id, done: true, told, code: None, detail: None }),
+            Err(fault @ (Error::Internal(_) | Error::Unavailable(_))) => Err(fault),
+            Err(refused) => Ok(Self { id, done: false, told: None, code: Some(refused.code()), detail: Some(refused.to_string()) }),
+        }
+    }
+}
+
+impl Order {
+    /// What it says is done to each. Errors: what makes no sense, whichever the cases.
+    fn checked(&self) -> Result<bulk::Order<'_>, Error> {
+        let action = Action::named(&self.action)?;
+        let scopes = GrantScope::chosen(self.scopes.as_deref())?;
+        let reason = match (action, &self.reason) {
+            (Action::Decline, reason) => reason.as_deref().unwrap_or_default().parse()?,
+            (Action::Approve, _) if scopes.is_empty() => return Err(scope::none_chosen().into()),
+            (Action::Claim | Action::Release | Action::Approve, _) => DeclineReason::Other,
+        };
+        if self.cases.is_empty() || self.cases.len() > AT_ONCE {
+            return Err(FieldError::new("cases", format!("has 1 to {AT_ONCE} cases")).into());
+        }
+        let ids = self.ids();
+        if (1..ids.len()).any(|at| ids[..at].contains(&ids[at])) {
+            return Err(FieldError::new("cases", "names one twice").into());
+        }
+        Ok(bulk::Order { action, scopes, reason, text: &self.text })
+    }
+
+    fn ids(&self) -> Vec<ApplicationId> {
+        self.cases.iter().map(|chosen| chosen.id).collect()
+    }
 }
 
 /// Act on several cases
@@ -62,33 +103,40 @@ struct Outcome {
 pub(super) async fn act(
     portal: Data<Portal>,
     ReviewingProgram(by): ReviewingProgram,
-    Body(order): Body<Order>,
+    Body(sent): Body<Order>,
 ) -> Result<HttpResponse, Error> {
-    let action = Action::named(&order.action)?;
-    let reason = match (action, &order.reason) {
-        (Action::Decline, reason) => reason.as_deref().unwrap_or_default().parse::<DeclineReason>()?,
-        (Action::Claim | Action::Release | Action::Approve, _) => DeclineReason::Other,
-    };
-    let ids: Vec<ApplicationId> = order.cases.iter().map(|chosen| chosen.id).collect();
-    if ids.is_empty() || ids.len() > AT_ONCE {
-        return Err(FieldError::new("cases", format!("has 1 to {AT_ONCE} cases")).into());
-    }
-    if (1..ids.len()).any(|at| ids[..at].contains(&ids[at])) {
-        return Err(FieldError::new("cases", "names one twice").into());
-    }
-    let found = store::find_all(&mut *portal.db.acquire().await?, &ids).await?;
+    let order = sent.checked()?;
+    let found = store::find_all(&mut *portal.db.acquire().await?, &sent.ids()).await?;
     let mut items = Vec::new();
-    for Chosen { id, version } in order.cases {
-        let done = match found.iter().find(|one| one.id == id) {
-            Some(one) => carry_out(&portal, &by, action, one, version, reason, &order.text).await,
+    for Chosen { id, version } in &sent.cases {
+        let done = match found.iter().find(|one| one.id == *id) {
+            Some(one) => carry_out(&portal, &by, &order, one, *version).await.map(|()| None),
             None => Err(Error::NotFound("application")),
         };
-        items.push(match done {
-            Ok(()) => Outcome { id, done: true, code: None, detail: None },
-            // Our own fault is no answer to give.
-            Err(fault @ (Error::Internal(_) | Error::Unavailable(_))) => return Err(fault),
-            Err(refused) => Outcome { id, done: false, code: Some(refused.code()), detail: Some(refused.to_string()) },
-        });
+        items.push(Outcome::of(*id, done)?);
     }
+    Ok(answer(&Listed { items, next: None }))
+}
+
+/// See what an action on several cases would do
+///
+/// Takes what the action itself takes, and does nothing.
+#[utoipa::path(post, path = "/api/v1/review/bulk/preview", operation_id = "preview_action", tag = "review", request_body = Order,
+    responses((status = 200, body = Listed<Outcome>), NotDone), security(("token" = ["review"])))]
+pub(super) async fn preview(
+    portal: Data<Portal>,
+    ReviewingProgram(by): ReviewingProgram,
+    Body(sent): Body<Order>,
+) -> Result<HttpResponse, Error> {
+    let order = sent.checked()?;
+    let now = portal.clock.now();
+    let found = store::find_all(&mut *portal.db.acquire().await?, &sent.ids()).await?;
+    let foreseen = |Chosen { id, version }: &Chosen| {
+        // A draft is its applicant's alone.
+        let one = found.iter().find(|one| one.id == *id && one.state.sent().is_some()).ok_or(Error::NotFound("application"));
+        let told = one.and_then(|one| outcome(&order, one.clone().seen_as(*version)?, by.0.id, now));
+        Outcome::of(*id, told.map(Some))
+    };
+    let items = sent.cases.iter().map(foreseen).collect::<Result<Vec<_>, Error>>()?;
     Ok(answer(&Listed { items, next: None }))
 }

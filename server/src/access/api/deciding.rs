@@ -2,18 +2,21 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::checklist::POINTS;
-use super::super::{answers_view, forms, review, store, thread};
+use super::super::scope::GrantScope;
+use super::super::{answers_view, application, forms, review, store, thread};
 use super::desk::{Case, read};
 use super::mine::Nothing;
 use crate::accounts::{Reviewer, ReviewingProgram};
+use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::api::{Body, NotDone, answer};
 use crate::http::when;
 use crate::ids::ApplicationId;
+use crate::mail::Message;
 use crate::portal::Portal;
 
 /// What was seen.
@@ -150,15 +153,27 @@ pub(super) async fn changes(
 /// A yes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "version": 3, "until": "2026-12-31", "note": "Welcome." }))]
+#[schema(example = json!({ "version": 3, "until": "2026-12-31", "scopes": ["download", "api"], "note": "Welcome." }))]
 pub(super) struct Approval {
     /// The version that was seen.
     version: Option<i64>,
     /// The last day on which access holds (UTC), a year away at most.
     until: String,
+    /// What access is for, of `download`, `playground` and `api`; all of them unless said.
+    scopes: Option<Vec<String>>,
     /// What the applicant reads besides.
     #[serde(default)]
     note: String,
+}
+
+impl Approval {
+    /// The end and the uses it names. Errors: every fault in them.
+    fn checked(&self) -> Result<(Timestamp, Vec<GrantScope>), Error> {
+        match (when::last_moment_of("until", &self.until), GrantScope::chosen(self.scopes.as_deref())) {
+            (Ok(until), Ok(scopes)) => Ok((until, scopes)),
+            (until, scopes) => Err(Error::Invalid([until.err(), scopes.err()].into_iter().flatten().collect())),
+        }
+    }
 }
 
 /// Approve
@@ -173,8 +188,40 @@ pub(super) async fn approve(
     id: Path<ApplicationId>,
     Body(sent): Body<Approval>,
 ) -> Result<HttpResponse, Error> {
-    review::approve(&portal, &by, *id, sent.version, when::last_moment_of("until", &sent.until)?, &sent.note).await?;
+    let (until, scopes) = sent.checked()?;
+    review::approve(&portal, &by, *id, sent.version, application::Approval { until, scopes: &scopes, note: &sent.note }).await?;
     case(&portal, &by, *id).await
+}
+
+/// A mail that has not left.
+#[derive(Serialize, ToSchema)]
+struct MailShown {
+    /// The address it would go to.
+    to: String,
+    /// Its subject.
+    subject: String,
+    /// Its text.
+    body: String,
+}
+
+fn shown(message: &Message) -> Result<HttpResponse, Error> {
+    Ok(answer(&MailShown { to: message.recipient().to_owned(), subject: message.subject(), body: message.body()? }))
+}
+
+/// Read the mail that an approval would send
+///
+/// Takes what the approval takes, and decides nothing.
+#[utoipa::path(post, path = "/api/v1/review/{id}/approve/preview", operation_id = "preview_approval", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Approval,
+    responses((status = 200, body = MailShown), NotDone), security(("token" = ["review"])))]
+pub(super) async fn preview_approval(
+    portal: Data<Portal>,
+    _: ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Approval>,
+) -> Result<HttpResponse, Error> {
+    let (until, scopes) = sent.checked()?;
+    shown(&review::approval_mail(&portal, *id, application::Approval { until, scopes: &scopes, note: &sent.note }).await?)
 }
 
 /// A no.
@@ -206,6 +253,21 @@ pub(super) async fn decline(
 ) -> Result<HttpResponse, Error> {
     review::decline(&portal, &by, *id, sent.version, sent.reason.parse()?, &sent.text).await?;
     case(&portal, &by, *id).await
+}
+
+/// Read the mail that a decline would send
+///
+/// Takes what the decline takes, and decides nothing.
+#[utoipa::path(post, path = "/api/v1/review/{id}/decline/preview", operation_id = "preview_decline", tag = "review",
+    params(("id" = String, Path, description = "The application's id.")), request_body = Refusal,
+    responses((status = 200, body = MailShown), NotDone), security(("token" = ["review"])))]
+pub(super) async fn preview_decline(
+    portal: Data<Portal>,
+    _: ReviewingProgram,
+    id: Path<ApplicationId>,
+    Body(sent): Body<Refusal>,
+) -> Result<HttpResponse, Error> {
+    shown(&review::decline_mail(&portal, *id, sent.reason.parse()?, &sent.text).await?)
 }
 
 /// Take a decision back

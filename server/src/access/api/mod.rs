@@ -29,9 +29,12 @@ use actix_web::web::{ServiceConfig, get, post, put};
     deciding::check,
     deciding::changes,
     deciding::approve,
+    deciding::preview_approval,
     deciding::decline,
+    deciding::preview_decline,
     deciding::undo,
     bulk::act,
+    bulk::preview,
     grants::mine,
     grants::close,
     grants::all,
@@ -54,6 +57,7 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .route("/api/v1/applications/{id}/appeal", post().to(mine::appeal))
         .route("/api/v1/review", get().to(desk::list))
         .route("/api/v1/review/bulk", post().to(bulk::act))
+        .route("/api/v1/review/bulk/preview", post().to(bulk::preview))
         .route("/api/v1/review/grants", get().to(grants::all))
         .route("/api/v1/review/grants/{id}/revoke", post().to(grants::revoke))
         .route("/api/v1/review/grants/{id}/suspend", post().to(grants::suspend))
@@ -68,6 +72,8 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .route("/api/v1/review/{id}/changes", post().to(deciding::changes))
         .route("/api/v1/review/{id}/approve", post().to(deciding::approve))
         .route("/api/v1/review/{id}/decline", post().to(deciding::decline))
+        .route("/api/v1/review/{id}/approve/preview", post().to(deciding::preview_approval))
+        .route("/api/v1/review/{id}/decline/preview", post().to(deciding::preview_decline))
         .route("/api/v1/review/{id}/undo", post().to(deciding::undo))
         .route("/api/v1/grants", get().to(grants::mine))
         .route("/api/v1/grants/{id}/close", post().to(grants::close));
