@@ -82,14 +82,17 @@ pub(super) fn grace(typed: &str) -> Result<Duration, FieldError> {
     Ok(Duration::days(days))
 }
 
-/// Asks every holder to agree to the licence as it is now, within so many days. Says how many are asked.
-/// Errors: `Conflict` without a licence, or when it was announced already; `Invalid` for the days.
-pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, grace_days: &str) -> Result<usize, Error> {
+/// Asks every holder to agree to the licence as it is now, within so many days. `seen`: the text that whoever asks has read. Says how many
+/// are asked. Errors: `Conflict` without a licence, or when it was announced already; `Stale` for another text; `Invalid` for the days.
+pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, seen: Option<&str>, grace_days: &str) -> Result<usize, Error> {
     let now = portal.clock.now();
     let grace = grace(grace_days)?;
     let mut tx = portal.db.begin().await?;
     let model = catalog::find_model_by_id(&mut tx, model).await?;
     let licence_sha256 = model.licence_sha256.clone().ok_or(Error::Conflict("this model has no licence text to agree to".into()))?;
+    if seen.is_some_and(|seen| seen != licence_sha256) {
+        return Err(Error::Stale("the licence of this model changed since you looked; read the new text, then ask".into()));
+    }
     let change = Change { terms: Terms::Licence(licence_sha256.clone()), announced_at: now, grace_until: now + grace };
     let event = Event::LicenceChangeAnnounced { model: model.id, licence_sha256, grace_until: when::hub(change.grace_until) };
     audit::record(&mut tx, now, Some(by.0.id), &event).await?;

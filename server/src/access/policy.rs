@@ -70,17 +70,30 @@ impl Policy {
 
 /// The rules of access to `model`.
 pub async fn of(db: &mut PgConnection, model: ModelId) -> Result<Policy, Error> {
+    Ok(versioned(db, model).await?.0)
+}
+
+/// The same, and how often somebody has set them.
+pub async fn versioned(db: &mut PgConnection, model: ModelId) -> Result<(Policy, i64), Error> {
     Ok(store::find_policy(db, model).await?.unwrap_or_default())
 }
 
-/// Sets the rules; they hold from the next request on. Says whether that was a change. Errors: `NotFound` for an unknown model.
-pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy) -> Result<bool, Error> {
+/// Sets the rules; they hold from the next request on. `seen`: the version that whoever sets them saw. Says whether that was a change.
+/// Errors: `NotFound` for an unknown model, `Stale` if somebody has set others meanwhile.
+pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy, seen: Option<i64>) -> Result<bool, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     catalog::find_model_by_id(&mut tx, model).await?;
-    let changed = of(&mut tx, model).await? != policy;
+    let stale = || Error::Stale("somebody has set other rules since you looked; look at them again, then set yours".into());
+    let (before, version) = versioned(&mut tx, model).await?;
+    if seen.is_some_and(|seen| seen != version) {
+        return Err(stale());
+    }
+    let changed = before != policy;
     if changed {
-        store::save_policy(&mut tx, model, &policy, now).await?;
+        if !store::save_policy(&mut tx, model, &policy, version, now).await? {
+            return Err(stale());
+        }
         let event = Event::PolicyChanged {
             model,
             revoke_needs_two: policy.revoke_needs_two,

@@ -21,16 +21,19 @@ pub(super) struct PolicyForm {
     pub(super) trial_tokens: String,
     pub(super) answer_days: String,
     pub(super) reapply_days: String,
+    /// The version of the rules that were seen.
+    pub(super) version: Option<i64>,
 }
 
 impl PolicyForm {
     /// The form of the rules as they are.
-    pub(super) fn of(policy: Policy) -> Self {
+    pub(super) fn of((policy, version): (Policy, i64)) -> Self {
         Self {
             revoke_needs_two: policy.revoke_needs_two.then(|| "on".into()),
             trial_tokens: policy.trial_tokens.to_string(),
             answer_days: policy.answer_days.to_string(),
             reapply_days: policy.reapply_days.to_string(),
+            version: Some(version),
         }
     }
 }
@@ -45,7 +48,7 @@ pub(super) async fn set(
 ) -> Result<HttpResponse, Error> {
     match Policy::parse(sent.revoke_needs_two.is_some(), &sent.trial_tokens, &sent.answer_days, &sent.reapply_days) {
         Ok(policy) => {
-            let changed = policy::set(&portal, &by, *id, policy).await?;
+            let changed = policy::set(&portal, &by, *id, policy, sent.version).await?;
             let told = if changed { "Saved. The rules hold from now on." } else { "Those were the rules already; nothing was changed." };
             Ok(see_other(&format!("/admin/models/{id}"), Some(told)))
         }
@@ -58,6 +61,8 @@ pub(super) async fn set(
 pub(super) struct ChangeForm {
     #[serde(default)]
     grace_days: String,
+    /// The text that was seen.
+    licence_shown: Option<String>,
 }
 
 /// `POST /admin/models/{id}/licence-change`: holders are asked to agree to the licence as it is now.
@@ -68,7 +73,7 @@ pub(super) async fn announce_licence(
     id: Path<ModelId>,
     Form(sent): Form<ChangeForm>,
 ) -> Result<HttpResponse, Error> {
-    match consent::announce(&portal, &by, *id, &sent.grace_days).await {
+    match consent::announce(&portal, &by, *id, sent.licence_shown.as_deref(), &sent.grace_days).await {
         Ok(asked) => {
             let mails = if asked == 1 { "1 holder gets a mail".to_owned() } else { format!("{asked} holders get a mail") };
             Ok(see_other(&format!("/admin/models/{id}"), Some(&format!("Announced. {mails} and are asked to agree."))))

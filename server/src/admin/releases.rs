@@ -102,7 +102,7 @@ pub(super) async fn model_page(
     let releases = drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect();
     let policy = match sent {
         Some(sent) => sent,
-        None => PolicyForm::of(access::policy::of(&mut db, id).await?),
+        None => PolicyForm::of(access::policy::versioned(&mut db, id).await?),
     };
     let change =
         access::consent::last_change(&mut db, id).await?.filter(|change| Some(&change.licence_sha256) == model.licence_sha256.as_ref());
