@@ -38,7 +38,8 @@ pub(super) async fn current_version(db: &mut PgConnection, model: ModelId) -> Re
     Ok(store::form_versions(db, model).await?.into_iter().next())
 }
 
-/// Makes a change to the edition of the draft that somebody saw. Errors: `Conflict` if there is another one now, or none; what `edit` says.
+/// Makes a change to the edition of the draft that somebody saw. Errors: `Stale` if there is another one now, `Conflict` if
+/// there is none; what `edit` says.
 pub(super) async fn change(
     portal: &Portal,
     by: &Admin,
@@ -55,7 +56,7 @@ pub(super) async fn change(
     Ok(())
 }
 
-/// Writes a whole form in place of the edition that somebody saw; `None` saw no draft, and begins one. Errors: `Conflict` as above.
+/// Writes a whole form in place of the edition that somebody saw; `None` saw no draft, and begins one. Errors: as above.
 pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition: Option<i64>, form: &Form) -> Result<(), Error> {
     let Some(edition) = edition else {
         let now = portal.clock.now();
@@ -74,7 +75,7 @@ pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition
     .await
 }
 
-/// Throws the draft away. Errors: `Conflict` if it is not as somebody saw it any more.
+/// Throws the draft away. Errors: `Stale` if it is not as somebody saw it any more, `Conflict` if there is none.
 pub(super) async fn discard(portal: &Portal, model: ModelId, edition: i64) -> Result<(), Error> {
     let mut tx = portal.db.begin().await?;
     lock(&mut tx, model, edition).await?;
@@ -106,7 +107,7 @@ async fn stale(db: &mut PgConnection, draft: Option<FormDraft>) -> Error {
     match accounts::find_account(db, draft.updated_by).await {
         Ok(by) => {
             let at = when::minute(draft.updated_at);
-            Error::Conflict(format!("{} changed this draft on {at}, after your page was loaded; nothing was changed", by.name).into())
+            Error::Stale(format!("{} changed this draft on {at}, after your page was loaded; nothing was changed", by.name).into())
         }
         Err(cause) => cause,
     }
