@@ -11,11 +11,11 @@ use crate::api_document::Document;
 use crate::gated::{gated, prepared};
 
 /// This person's program, by a token with these scopes.
-async fn program(person: &Person, scopes: &[&str]) -> Person {
+pub async fn program(person: &Person, scopes: &[&str]) -> Person {
     person.with_token(&person.makes_token(scopes).await)
 }
 
-async fn sends(program: &Person, method: &str, path: &str, body: Value) -> Page {
+pub async fn sends(program: &Person, method: &str, path: &str, body: Value) -> Page {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     Page::of(program.request(method, path).json(&body).send().await.unwrap()).await
 }
@@ -23,13 +23,13 @@ async fn sends(program: &Person, method: &str, path: &str, body: Value) -> Page 
 /// What came back, which is what was asked for.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "it reads as one gesture: fine(sends(…).await)")]
-fn fine(page: Page) -> Value {
+pub fn fine(page: Page) -> Value {
     assert_eq!(page.status, 200, "{}", page.text);
     page.json()
 }
 
 #[track_caller]
-fn refused(page: &Page, status: u16, code: &str) {
+pub fn refused(page: &Page, status: u16, code: &str) {
     assert_eq!((page.status, page.json()["code"].as_str()), (status, Some(code)), "{}", page.text);
     assert_eq!(page.header("content-type"), "application/problem+json");
 }
@@ -48,7 +48,7 @@ async fn filled(program: &Person, model: &str) -> Value {
     answers
 }
 
-async fn applies(program: &Person, model: &str) -> Value {
+pub async fn applies(program: &Person, model: &str) -> Value {
     let answers = filled(program, model).await;
     fine(sends(program, "POST", &format!("/api/v1/models/{model}/application"), json!({ "answers": answers })).await)
 }
@@ -288,6 +288,7 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     let grants = document.tries(&mine, "GET", "/api/v1/grants", "", None).await;
     let grant = grants["items"][0]["id"].as_str().unwrap().to_owned();
     document.tries(&desk, "GET", "/api/v1/review/grants", "", None).await;
+    crate::api_access::tries_of_an_approval(&mut document, &admin, &other, &app).await;
     let reason = json!({ "reason": "A question to be settled." });
     document.tries(&desk, "POST", "/api/v1/review/grants/{id}/suspend", &grant, Some(reason.clone())).await;
     document.tries(&desk, "POST", "/api/v1/review/grants/{id}/reinstate", &grant, Some(json!({}))).await;
@@ -302,6 +303,7 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     let grants = fine(mine.fetch("/api/v1/grants").await);
     let running = grants["items"].as_array().unwrap().iter().find(|grant| grant["standing"] == "holds").unwrap();
     let grant = running["id"].as_str().unwrap().to_owned();
+    crate::api_access::tries_of_access(&mut document, &portal, (&mine, &desk, &admin), opt, &grant).await;
     document.tries(&mine, "POST", "/api/v1/grants/{id}/close", &grant, Some(json!({ "deleted": true }))).await;
     document.tries(&mine, "GET", "/api/v1/downloads", "", None).await;
 

@@ -26,10 +26,9 @@ impl Document {
 
     /// Does it, and holds the answer against the schema; then asks with a token that is none, and holds the refusal against its own. What
     /// describes no refusal of tokens has none.
-    /// `fill` stands for what the pattern leaves open, or behind it with `?`.
+    /// `fill` stands for what the pattern leaves open (a space between one and the next), or behind it with `?`.
     pub async fn tries(&mut self, program: &Person, method: &str, pattern: &str, fill: &str, body: Option<Value>) -> Value {
-        let path =
-            if fill.starts_with('?') { format!("{pattern}{fill}") } else { pattern.replace("{org}/{name}", fill).replace("{id}", fill) };
+        let path = filled(pattern, fill);
         let told = &self.whole["paths"][pattern][method.to_lowercase()];
         assert!(told.is_object(), "{method} {pattern} is not described");
         if let Some(body) = &body {
@@ -88,6 +87,20 @@ fn closed(schema: &mut Value) {
     } else if let Some(list) = schema.as_array_mut() {
         list.iter_mut().for_each(closed);
     }
+}
+
+/// The path that a pattern stands for.
+fn filled(pattern: &str, fill: &str) -> String {
+    if fill.starts_with('?') {
+        return format!("{pattern}{fill}");
+    }
+    let mut path = pattern.replace("{org}/{name}", "{both}");
+    for word in fill.split(' ') {
+        if let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
+            path.replace_range(from..=to, word);
+        }
+    }
+    path
 }
 
 async fn asks(program: &Person, method: &str, path: &str, body: Option<&Value>) -> Page {

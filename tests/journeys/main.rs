@@ -5,6 +5,7 @@ mod access_rules;
 mod accounts;
 mod admin;
 mod api;
+mod api_access;
 mod api_document;
 mod application_life;
 mod apply_and_review;

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
+use sqlx::PgConnection;
 
 use super::answers_view::{self, AnsweredSection};
 use super::application::{APPEAL, Application};
@@ -114,11 +115,17 @@ struct Entry {
 }
 
 /// One step of the timeline.
-struct Step {
-    what: String,
-    at: Option<String>,
+pub(super) struct Step {
+    pub(super) what: String,
+    pub(super) at: Option<Timestamp>,
     /// `done`, `now` or `next`.
-    class: &'static str,
+    pub(super) class: &'static str,
+}
+
+impl Step {
+    fn moment(&self) -> Option<String> {
+        self.at.map(when::minute)
+    }
 }
 
 /// What the reviewer told the applicant.
@@ -158,10 +165,7 @@ async fn application_page(
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
     let (model, model_path) = name_of(&models, application.model);
-    let cooling = match &application.state {
-        State::Declined { at, .. } => Some(*at + policy::of(&mut db, application.model).await?.cool_down()).filter(|from| now < *from),
-        _ => None,
-    };
+    let cooling = cooling(&mut db, &application, now).await?;
     let state = &application.state;
     let form = forms::of(&mut db, &application).await?;
     Ok(ApplicationPage {
@@ -200,16 +204,23 @@ fn asked(application: &Application, form: &Form) -> Option<Asked> {
 }
 
 /// What reviewers say among themselves is on the record, and not shown here.
-fn concerns_applicant(event: &audit::Row) -> bool {
+pub(super) fn concerns_applicant(event: &audit::Row) -> bool {
     event.kind != "application.comment_written" || !event.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal")
 }
 
-fn may_appeal(state: &State, now: Timestamp) -> bool {
+/// From when on its applicant may apply again, if they have to wait.
+pub(super) async fn cooling(db: &mut PgConnection, application: &Application, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let State::Declined { at, .. } = &application.state else { return Ok(None) };
+    let from = *at + policy::of(db, application.model).await?.cool_down();
+    Ok((now < from).then_some(from))
+}
+
+pub(super) fn may_appeal(state: &State, now: Timestamp) -> bool {
     matches!(state, State::Declined { sent, at, .. } if sent.appeal.is_none() && now - *at < APPEAL)
 }
 
 /// What reviewers look for, and did not find.
-fn quicker(application: &Application) -> Vec<&'static str> {
+pub(super) fn quicker(application: &Application) -> Vec<&'static str> {
     let mut tips = Vec::new();
     if application.answers.get("orcid").is_empty() {
         tips.push("An ORCID: it shows who you are without asking.");
@@ -220,8 +231,8 @@ fn quicker(application: &Application) -> Vec<&'static str> {
     tips
 }
 
-fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
-    let done = |what: &str, at| Step { what: what.to_owned(), at: Some(when::minute(at)), class: "done" };
+pub(super) fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
+    let done = |what: &str, at| Step { what: what.to_owned(), at: Some(at), class: "done" };
     let current = |what: String| Step { what, at: None, class: "now" };
     let next = |what: &str| Step { what: what.to_owned(), at: None, class: "next" };
     let mut steps = vec![done("Begun", application.created_at)];

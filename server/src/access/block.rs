@@ -127,7 +127,7 @@ pub async fn set(
 
 /// Lets somebody in again before the block's end: what they had holds again. Errors: `NotFound`, `Conflict` if it does not stand,
 /// `Forbidden` for oneself.
-pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockId) -> Result<(), Error> {
+pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockId) -> Result<Block, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let block = store::lock_block(&mut tx, id).await?;
@@ -151,5 +151,5 @@ pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockI
         Message::BlockLifted { to: person.email.to_string(), name: person.name, what, link: portal.config.url_of("/applications") };
     mail::enqueue(&mut tx, now, &message).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(Block { lifted_at: Some(now), ..block })
 }

@@ -1,10 +1,12 @@
 //! What an applicant attests, clause by clause. The words of the form are what is ticked; each record keeps them, with the licence's hash.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Whose rule a clause is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FormSource)]
 pub(super) enum Source {
     /// The model's licence; the record carries the hash of the text that was shown.
     Licence,
@@ -13,8 +15,9 @@ pub(super) enum Source {
 }
 
 /// One clause. Those of the built-in form are derived from the OPT-175B licence agreement (1a, 2a i–vi, 3, 7).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FormClause, description = "One clause.")]
 pub(super) struct Clause {
     /// The name of its box on the form.
     pub(super) field: String,

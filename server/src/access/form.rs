@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::clause::Clause;
 use super::form_rules;
@@ -19,82 +20,115 @@ pub struct Form {
 
 /// What a form consists of, whether or not it keeps the rules. Keys stand in the order of the alphabet, here and below: so the JSON
 /// that serde writes is the canonical one (RFC 8785), and `jq -jcS . form.json | sha256sum` computes the form's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FormLayout, description = "What a form asks.")]
 pub(super) struct Layout {
+    /// What is agreed to, in order.
     pub(super) clauses: Vec<Clause>,
+    /// Groups of questions, in order.
     pub(super) sections: Vec<Section>,
 }
 
 /// A group of questions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FormSection)]
 pub(super) struct Section {
+    /// Its questions, in order.
     pub(super) fields: Vec<Field>,
+    /// Its name: small letters, digits and hyphens.
     pub(super) id: String,
+    /// What is said above its questions; may be empty.
     pub(super) intro: String,
+    /// Its heading.
     pub(super) title: String,
 }
 
 /// One question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FormQuestion)]
 pub(super) struct Field {
+    /// What is said below the label; may be empty.
     pub(super) hint: String,
+    /// What counts as an answer.
     pub(super) kind: Kind,
+    /// The question.
     pub(super) label: String,
+    /// Its name: small letters, digits and `_`.
     pub(super) name: String,
+    /// Whether it has to be answered.
     pub(super) need: Need,
 }
 
 /// Whether it has to be answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = FormNeed)]
 pub(super) enum Need {
+    /// Whoever applies answers it.
     Always,
+    /// Nobody has to.
     Optional,
     /// When the choice or box `field` holds one of these values.
     When {
+        /// The name of another question, or of a box of it.
         field: String,
+        /// The values; `on` for a box.
         is: Vec<String>,
     },
 }
 
 /// What counts as an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schema(as = FormKind)]
 pub(super) enum Kind {
     /// One line.
     Line {
+        /// The most characters.
         chars_max: usize,
     },
     /// Paragraphs.
     Text {
+        /// The most characters.
         chars_max: usize,
+        /// The fewest characters.
         chars_min: usize,
+        /// The fewest words.
         words_min: usize,
     },
     /// One of these.
     Choice {
+        /// The list.
         of: Vec<Listed>,
     },
     /// Any of these; each box is sent as `{name}_{value}`.
     Ticks {
+        /// The list.
         of: Vec<Listed>,
     },
+    /// A country, by its two letters of ISO 3166.
     Country,
+    /// An e-mail address.
     Email,
+    /// The address of a web page.
     Url,
+    /// An ORCID.
     Orcid,
-    /// A number of months, 1 to [`MONTHS_MAX`].
+    /// A number of months, 1 to 12.
     Months,
 }
 
 /// One value of a list: what is shown, and what is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FormValue)]
 pub(super) struct Listed {
+    /// What is shown.
     pub(super) label: String,
+    /// What is stored: small letters, digits and `_`.
     pub(super) value: String,
 }
 

@@ -110,15 +110,7 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
 }
 
 fn tabs(here: View, counts: &ViewCounts, is_view: bool) -> Vec<Tab> {
-    let count = |view| match view {
-        View::Mine => Some(counts.mine),
-        View::Unclaimed => Some(counts.unclaimed),
-        View::All => Some(counts.all),
-        View::Overdue => Some(counts.overdue),
-        View::Applicant => Some(counts.applicant),
-        View::Decided => None,
-    };
-    View::ALL.into_iter().map(|view| Tab { view, count: count(view), is_here: is_view && view == here }).collect()
+    View::ALL.into_iter().map(|view| Tab { view, count: view.count(counts), is_here: is_view && view == here }).collect()
 }
 
 fn row(

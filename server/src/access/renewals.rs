@@ -43,7 +43,7 @@ struct RenewalRow {
 pub(super) async fn list(portal: Data<Portal>, frame: Frame, _: Reviewer) -> Result<HttpResponse, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let waiting = store::open_renewals(&mut db, WAITING_MAX).await?;
+    let waiting = store::open_renewals(&mut db, None, WAITING_MAX).await?;
     let held = store::find_grants(&mut db, &waiting.iter().map(|renewal| renewal.grant).collect::<Vec<GrantId>>()).await?;
     let models = catalog::find_models(&mut db, &held.iter().map(|held| held.model).collect::<Vec<ModelId>>()).await?;
     let people = accounts::find_accounts(&mut db, &held.iter().map(|held| held.account).collect::<Vec<AccountId>>()).await?;

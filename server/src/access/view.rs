@@ -1,5 +1,7 @@
 //! The views of the desk: which applications a reviewer wants to see, in which order.
 
+use super::store::ViewCounts;
+
 /// One view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
@@ -42,6 +44,18 @@ impl View {
             View::Overdue => "Overdue",
             View::Applicant => "Waiting on the applicant",
             View::Decided => "Decided",
+        }
+    }
+
+    /// How many are in it, where somebody counts.
+    pub(super) fn count(self, counts: &ViewCounts) -> Option<i64> {
+        match self {
+            View::Mine => Some(counts.mine),
+            View::Unclaimed => Some(counts.unclaimed),
+            View::All => Some(counts.all),
+            View::Overdue => Some(counts.overdue),
+            View::Applicant => Some(counts.applicant),
+            View::Decided => None,
         }
     }
 

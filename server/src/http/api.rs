@@ -22,10 +22,10 @@ const LIMIT_DEFAULT: i64 = 50;
 /// How many it has at most.
 const LIMIT_MAX: i64 = 200;
 
-/// A JSON body, as large as a form may be. No body at all counts as `{}`.
-pub struct Body<T>(pub T);
+/// A JSON body, as large as a form may be unless said otherwise. No body at all counts as `{}`.
+pub struct Body<T, const BYTES_MAX: usize = FORM_BYTES_MAX>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+impl<T: DeserializeOwned + 'static, const BYTES_MAX: usize> FromRequest for Body<T, BYTES_MAX> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
@@ -35,12 +35,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         Box::pin(async move {
             let fault = |message: String| Error::from(FieldError::new("body", message));
             let bytes = bytes.await.map_err(|cause| fault(format!("cannot be read: {cause}")))?;
-            let too_large = |_| fault(format!("has more than {} KiB", FORM_BYTES_MAX / 1024));
-            let bytes = bytes
-                .to_bytes_limited(FORM_BYTES_MAX)
-                .await
-                .map_err(too_large)?
-                .map_err(|cause| fault(format!("cannot be read: {cause}")))?;
+            let too_large = |_| fault(format!("has more than {} KiB", BYTES_MAX / 1024));
+            let bytes =
+                bytes.to_bytes_limited(BYTES_MAX).await.map_err(too_large)?.map_err(|cause| fault(format!("cannot be read: {cause}")))?;
             if !bytes.is_empty() && !is_json {
                 return Err(fault("is JSON, and the header Content-Type says application/json".into()));
             }

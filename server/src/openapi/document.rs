@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use crate::config::Config;
 use crate::http::api::Problem;
-use crate::{access, accounts, admin, downloads, models};
+use crate::{access, accounts, admin, downloads, models, record};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -50,6 +50,7 @@ pub fn document(config: &Config) -> OpenApi {
     document.merge(access::Operations::openapi());
     document.merge(accounts::Operations::openapi());
     document.merge(downloads::Operations::openapi());
+    document.merge(record::Operations::openapi());
     document.merge(admin::Operations::openapi());
     document.servers = Some(vec![Server::new(config.url_of("").trim_end_matches('/'))]);
     document

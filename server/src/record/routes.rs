@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::web::{self, Data, Path};
 use sqlx::PgConnection;
 
+use super::api;
 use crate::access;
 use crate::accounts::{Account, Admin, Role, SignedIn};
 use crate::audit::{self, Row, TILE_HASHES};
@@ -25,7 +26,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .route("/audit/key", web::get().to(key))
         .route("/audit/tile/entries/{tile:.*}", web::get().to(entries))
         .route("/audit/tile/{level}/{tile:.*}", web::get().to(tile))
-        .route("/audit/receipt/{seq}", web::get().to(receipt));
+        .route("/audit/receipt/{seq}", web::get().to(receipt))
+        .route("/api/v1/receipts/{seq}", web::get().to(api::receipt));
 }
 
 /// `GET /audit/checkpoint`: the newest signed note.
@@ -73,16 +75,19 @@ fn is_there(tile: u64, width: u64, hashes: u64) -> bool {
 /// `GET /audit/receipt/{seq}`: the proof that an event is on the record, for those whom it concerns.
 async fn receipt(portal: Data<Portal>, by: SignedIn, seq: Path<i64>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
-    let event = audit::find(&mut db, *seq).await?.ok_or(Error::NotFound("receipt"))?;
-    if !may_have(&mut db, &by.account, &event).await? {
-        return Err(Error::NotFound("receipt"));
-    }
+    let event = found(&mut db, &by.account, *seq).await?;
     let receipt = audit::receipt(&mut db, &portal.audit, event.seq).await?;
     Ok(HttpResponse::Ok()
         .content_type(TEXT)
         .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}-{}.tlog-proof\"", event.kind, event.seq)))
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .body(receipt))
+}
+
+/// The event, if this account may have its receipt. For everybody else there is none.
+pub(super) async fn found(db: &mut PgConnection, account: &Account, seq: i64) -> Result<Row, Error> {
+    let event = audit::find(db, seq).await?.ok_or(Error::NotFound("receipt"))?;
+    if may_have(db, account, &event).await? { Ok(event) } else { Err(Error::NotFound("receipt")) }
 }
 
 /// Whoever did it, whom it was done to, and admins.

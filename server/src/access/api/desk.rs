@@ -7,8 +7,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::application::Application;
+use super::super::answers_view::in_words;
+use super::super::application::{Application, UNDO};
 use super::super::difference::differences;
+use super::super::form::Form;
 use super::super::people::People;
 use super::super::view::View;
 use super::super::{case_page, evidence, forms, held, store};
@@ -54,6 +56,12 @@ struct CaseLine {
     claimed_by: Option<String>,
     /// Whether it was declined before, and is read a second time.
     is_appeal: bool,
+    /// Where they work; empty where the form does not ask.
+    organisation: String,
+    /// As what, in words; empty where the form does not ask.
+    role: String,
+    /// What is known about them, in a few words each.
+    evidence: Vec<String>,
 }
 
 /// One case.
@@ -74,7 +82,7 @@ pub(super) struct Case {
     /// Who sees to it; null while it is nobody's.
     claim: Option<Claim>,
     /// What was said against a decline before.
-    appeal: Option<String>,
+    appeal: Option<AppealTold>,
     /// The decision, or what was asked to be changed.
     word: Option<Word>,
     /// The points of the checklist that are ticked.
@@ -87,6 +95,12 @@ pub(super) struct Case {
     grants: Vec<GrantLine>,
     /// Who else has had it on the screen in the last two minutes.
     looking: Vec<String>,
+    /// For how many months access is asked.
+    asked_months: String,
+    /// Why you must not decide on it, whatever its state; null if you may.
+    barred: Option<&'static str>,
+    /// Until when you can take your decision back; null where there is none of yours, or it is too late.
+    undo_until: Option<Moment>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -109,6 +123,17 @@ struct Attested {
     licence_sha256: Option<String>,
     /// When.
     at: Moment,
+}
+
+/// Why it is read a second time.
+#[derive(Serialize, ToSchema)]
+struct AppealTold {
+    /// When it was made.
+    at: Moment,
+    /// Whose decline it is against; another reviewer decides.
+    against: String,
+    /// What the applicant says.
+    text: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -152,20 +177,51 @@ pub(super) async fn list(
     };
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let claims = found.iter().filter_map(|one| Some(one.state.sent()?.claim?.by));
-    let ids: Vec<AccountId> = found.iter().map(|one| one.applicant).chain(claims).collect();
-    let people = People(accounts::find_accounts(&mut db, &ids).await?);
-    Ok(answer(&Listed { items: found.iter().map(|one| line(one, &models, &people, now)).collect(), next }))
+    let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
+    let sent = store::sent_by(&mut db, &applicants).await?;
+    let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
+    let forms = forms::of_each(&mut db, &found).await?;
+    let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(claims).collect::<Vec<_>>()).await?);
+    let line = |one: &Application| line(one, forms.of(one), earlier(one.applicant), &models, &people, now);
+    Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(one: &Application, models: &[Model], people: &People, now: Timestamp) -> CaseLine {
+fn line(one: &Application, form: &Form, earlier: i64, models: &[Model], people: &People, now: Timestamp) -> CaseLine {
     let sent = one.state.sent();
+    let chips = evidence::chips(people.find(one.applicant), &one.answers, earlier);
     CaseLine {
+        organisation: one.answers.get("organisation").to_owned(),
+        role: in_words(form, "role", &one.answers).to_owned(),
+        evidence: chips.into_iter().map(|chip| chip.word.into_owned()).collect(),
         application: ApplicationLine::new(one, models, now),
         applicant: one.applicant,
         name: people.name(one.applicant),
         claimed_by: sent.and_then(|sent| sent.claim).map(|claim| people.name(claim.by)),
         is_appeal: sent.is_some_and(|sent| sent.appeal.is_some()),
     }
+}
+
+/// A view of the desk.
+#[derive(Serialize, ToSchema)]
+struct ViewLine {
+    /// Its name: what the queue takes as `view`.
+    #[schema(example = "unclaimed")]
+    view: &'static str,
+    /// The same in words.
+    label: &'static str,
+    /// How many cases are in it; null where nobody counts.
+    count: Option<i64>,
+}
+
+/// The views of the desk
+///
+/// With the number of cases in each.
+#[utoipa::path(get, path = "/api/v1/review/views", operation_id = "list_views", tag = "review",
+    responses((status = 200, body = Listed<ViewLine>), Refused), security(("token" = ["review"])))]
+pub(super) async fn views(portal: Data<Portal>, ReviewingProgram(by): ReviewingProgram) -> Result<HttpResponse, Error> {
+    let counts = store::view_counts(&mut *portal.db.acquire().await?, by.0.id, portal.clock.now()).await?;
+    let line = |view: View| ViewLine { view: view.as_str(), label: view.label(), count: view.count(&counts) };
+    Ok(answer(&Listed { items: View::ALL.into_iter().map(line).collect(), next: None }))
 }
 
 /// One case
@@ -221,12 +277,21 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
             .map(|one| Attested { clause: one.clause, wording: one.wording, licence_sha256: one.licence_sha256, at: one.at.into() })
             .collect(),
         claim: sent.claim.map(|claim| Claim { by: people.name(claim.by), at: claim.at.into() }),
-        appeal: sent.appeal.as_ref().map(|appeal| appeal.text.clone()),
+        appeal: sent.appeal.as_ref().map(|appeal| AppealTold {
+            at: appeal.at.into(),
+            against: people.name(appeal.against),
+            text: appeal.text.clone(),
+        }),
         word: word(&application.state, Some(&people)),
         checked: file.checked.clone(),
         thread: file.comments.iter().map(|comment| said(comment, &people, None)).collect(),
         history: others().map(|one| ApplicationLine::new(one, &models, now)).collect(),
-        grants: lines(&grants, &models, std::slice::from_ref(applicant), now),
+        grants: lines(&mut db, &grants, now).await?,
+        asked_months: answers.get("months").to_owned(),
+        barred: case_page::barred(application, reader),
+        undo_until: case_page::decided_at(&application.state)
+            .filter(|(who, at)| *who == reader && now - *at < UNDO)
+            .map(|(_, at)| Moment(at + UNDO)),
         looking: looking.iter().map(|id| people.name(*id)).collect(),
     })
 }

@@ -3,19 +3,27 @@
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::grant::{HeldGrant, Standing};
+use super::super::grant::{HeldGrant, Note, Standing};
+use super::super::people::People;
+use super::super::renewal::RenewalState;
 use super::super::state_view::{name_of, standing_words};
-use super::super::{close as closing, revoke as revoking, store, suspend as suspending};
+use super::super::{close as closing, policy, revoke as revoking, store, suspend as suspending};
 use super::mine::{Nothing, Paging};
-use crate::accounts::{self, Account, ApplyingProgram, Email, Person, ReviewingProgram};
-use crate::catalog::{self, Model};
+use super::renewals::{self, RenewalLine};
+use super::view::{self, RecordedLine};
+use crate::accounts::{self, ApplyingProgram, Email, Person, ReviewingProgram};
+use crate::catalog;
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, FieldError};
 use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, cursor, limit};
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 use crate::portal::Portal;
+
+/// How many proposals to revoke are listed.
+const PROPOSED_MAX: i64 = 200;
 
 /// A grant: who may have which model, until when.
 #[derive(Serialize, ToSchema)]
@@ -41,14 +49,22 @@ pub(super) struct GrantLine {
     application: Option<ApplicationId>,
     /// Whether somebody proposed to revoke it, and another has to confirm or reject.
     is_revocation_proposed: bool,
+    /// From when on it rests, unless its holder agrees to a licence that has changed; null where nothing is asked.
+    consent_due_at: Option<Moment>,
+    /// The last request to renew it: `open` while it waits for a reviewer, `approved`, `declined`, `withdrawn` or `lapsed`; null where none
+    /// was made.
+    renewal: Option<&'static str>,
 }
 
-/// Grants as they are told. `people`: those among whom the holders are looked up.
-pub(super) fn lines(grants: &[HeldGrant], models: &[Model], people: &[Account], now: Timestamp) -> Vec<GrantLine> {
+/// Grants as they are told.
+pub(super) async fn lines(db: &mut PgConnection, grants: &[HeldGrant], now: Timestamp) -> Result<Vec<GrantLine>, Error> {
+    let models = catalog::find_models(db, &grants.iter().map(|held| held.model).collect::<Vec<ModelId>>()).await?;
+    let people = People(accounts::find_accounts(db, &grants.iter().map(|held| held.account).collect::<Vec<AccountId>>()).await?);
+    let renewals = store::newest_renewals(db, &grants.iter().map(|held| held.grant.id).collect::<Vec<GrantId>>()).await?;
     let line = |held: &HeldGrant| GrantLine {
         id: held.grant.id,
-        model: name_of(models, held.model).0,
-        holder: people.iter().find(|person| person.id == held.account).map(Person::from),
+        model: name_of(&models, held.model).0,
+        holder: people.find(held.account).map(Person::from),
         scopes: held.grant.scopes.iter().map(|scope| scope.as_str()).collect(),
         standing: match held.grant.standing(now) {
             Standing::Holds => "holds",
@@ -64,8 +80,15 @@ pub(super) fn lines(grants: &[HeldGrant], models: &[Model], people: &[Account], 
         expires_at: held.grant.expires_at.into(),
         application: held.application,
         is_revocation_proposed: held.grant.proposed.is_some(),
+        consent_due_at: held.grant.consent_due_at.filter(|_| held.grant.standing(now).is_running()).map(Moment),
+        renewal: renewals.iter().find(|renewal| renewal.grant == held.grant.id).map(|renewal| renewal.state.as_str()),
     };
-    grants.iter().map(line).collect()
+    Ok(grants.iter().map(line).collect())
+}
+
+/// One grant, as it is told.
+pub(super) async fn line(db: &mut PgConnection, held: &HeldGrant, now: Timestamp) -> Result<GrantLine, Error> {
+    lines(db, std::slice::from_ref(held), now).await?.pop().ok_or(Error::NotFound("grant"))
 }
 
 async fn list(
@@ -78,18 +101,14 @@ async fn list(
     let mut db = portal.db.acquire().await?;
     let mut grants = store::grants_after(&mut db, whose, model, cursor(at)?, cut.rows()).await?;
     let next = cut.next(&mut grants, |held| held.grant.id);
-    let models = catalog::find_models(&mut db, &grants.iter().map(|held| held.model).collect::<Vec<_>>()).await?;
-    let people = accounts::find_accounts(&mut db, &grants.iter().map(|held| held.account).collect::<Vec<_>>()).await?;
-    Ok(answer(&Listed { items: lines(&grants, &models, &people, portal.clock.now()), next }))
+    Ok(answer(&Listed { items: lines(&mut db, &grants, portal.clock.now()).await?, next }))
 }
 
-async fn told(portal: &Portal, id: GrantId) -> Result<HttpResponse, Error> {
+/// The grant as it is now.
+pub(super) async fn told(portal: &Portal, id: GrantId) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let held = store::find_grant(&mut db, id).await?;
-    let models = catalog::find_models(&mut db, &[held.model]).await?;
-    let people = accounts::find_accounts(&mut db, &[held.account]).await?;
-    let mut lines = lines(&[held], &models, &people, portal.clock.now());
-    Ok(answer(&lines.pop().ok_or(Error::NotFound("grant"))?))
+    Ok(answer(&line(&mut db, &held, portal.clock.now()).await?))
 }
 
 /// My grants
@@ -132,11 +151,85 @@ pub(super) async fn close(
     told(&portal, *id).await
 }
 
+/// What a model was used for, by what the ledgers say.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Used {
+    /// Files that were downloaded.
+    files: i64,
+    /// Bytes that were sent.
+    bytes: i64,
+    /// Generations.
+    generations: i64,
+    /// Tokens that were generated.
+    tokens: i64,
+    /// When any of it happened last; null for never.
+    last_at: Option<Moment>,
+}
+
+/// What its holder has had of the model since a grant was given.
+pub(super) async fn used(db: &mut PgConnection, held: &HeldGrant) -> Result<Used, Error> {
+    let used = store::used(db, held.account, held.model, held.grant.granted_at).await?;
+    let (files, bytes, generations, tokens) = (used.files, used.sent_bytes, used.generations, used.tokens);
+    Ok(Used { files, bytes, generations, tokens, last_at: used.last_at.map(Moment) })
+}
+
+/// A grant of one's own, whole.
+#[derive(Serialize, ToSchema)]
+struct OwnGrant {
+    /// In short.
+    grant: GrantLine,
+    /// Why it was given, where no application led to it.
+    reason: Option<String>,
+    /// What it was used for.
+    used: Used,
+    /// Why no renewal can be asked for now; null if one can.
+    not_renewable: Option<String>,
+    /// The requests to renew it, the newest first.
+    renewals: Vec<RenewalLine>,
+    /// What stands on the record about it, the oldest first.
+    record: Vec<RecordedLine>,
+}
+
+/// One grant of mine
+///
+/// What it is worth, what it was used for, whether it can be renewed, and what stands on record.
+#[utoipa::path(get, path = "/api/v1/grants/{id}", operation_id = "get_grant", tag = "grants",
+    params(("id" = String, Path, description = "The grant's id, `grant_…`.")),
+    responses((status = 200, body = OwnGrant), Refused), security(("token" = ["apply"])))]
+pub(super) async fn one(portal: Data<Portal>, by: ApplyingProgram, id: Path<GrantId>) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
+    let mut db = portal.db.acquire().await?;
+    let held = own(store::find_grant(&mut db, *id).await?, by.0.id)?;
+    let asked = store::renewals_of(&mut db, *id).await?;
+    let is_asked = asked.iter().any(|renewal| renewal.state == RenewalState::Open);
+    let not_renewable = match held.grant.can_be_renewed(now) {
+        Ok(()) if is_asked => Some("a renewal was asked for already; it waits for a reviewer".into()),
+        Ok(()) => None,
+        Err(why) => Some(why.to_string()),
+    };
+    Ok(answer(&OwnGrant {
+        grant: line(&mut db, &held, now).await?,
+        used: used(&mut db, &held).await?,
+        not_renewable,
+        renewals: renewals::lines(&mut db, &asked, false).await?,
+        record: view::record(&mut db, vec![id.to_string()], &portal.config).await?,
+        reason: held.application.is_none().then_some(held.reason),
+    }))
+}
+
+/// For everybody else it does not exist.
+pub(super) fn own(held: HeldGrant, reader: AccountId) -> Result<HeldGrant, Error> {
+    if held.account == reader { Ok(held) } else { Err(Error::NotFound("grant")) }
+}
+
 /// What stands behind the `?` of the list for reviewers.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
+    /// `all` (unless said), `in_force` for those whose time runs, or `proposed` for those that somebody proposed to revoke, the longest
+    /// waiting first and 200 at most. The last two are not narrowed to a model or a person.
+    view: Option<String>,
     /// Only for this model: `org/name`.
     model: Option<String>,
     /// Only of this person: an address or an account's id.
@@ -160,6 +253,23 @@ pub(super) async fn all(
 ) -> Result<HttpResponse, Error> {
     let cut = Cut { config: &portal.config, request: &request, limit: limit(asked.limit)? };
     let mut db = portal.db.acquire().await?;
+    let (now, is_narrowed) = (portal.clock.now(), asked.model.is_some() || asked.person.is_some());
+    match asked.view.as_deref().unwrap_or("all") {
+        "all" => {}
+        "in_force" | "proposed" if is_narrowed => {
+            return Err(FieldError::new("view", "is all where a model or a person is named").into());
+        }
+        "in_force" => {
+            let mut grants = store::grants_in_force(&mut db, now, cursor(asked.cursor.as_deref())?, cut.rows()).await?;
+            let next = cut.next(&mut grants, |held| held.grant.id);
+            return Ok(answer(&Listed { items: lines(&mut db, &grants, now).await?, next }));
+        }
+        "proposed" => {
+            let grants = store::revocations_proposed(&mut db, now, PROPOSED_MAX).await?;
+            return Ok(answer(&Listed { items: lines(&mut db, &grants, now).await?, next: None }));
+        }
+        _ => return Err(FieldError::new("view", "is one of all, in_force, proposed").into()),
+    }
     let model = match asked.model.as_deref().map(|name| name.split_once('/').unwrap_or((name, ""))) {
         Some((org, name)) => Some(catalog::find_any_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?.id),
         None => None,
@@ -171,6 +281,60 @@ pub(super) async fn all(
     };
     drop(db);
     list(&portal, &cut, person, model, asked.cursor.as_deref()).await
+}
+
+/// What somebody did about a grant.
+#[derive(Serialize, ToSchema)]
+struct NoteLine {
+    /// When.
+    at: Moment,
+    /// Who; null for the operator's command.
+    by: Option<String>,
+    /// Why, as its holder reads it.
+    reason: String,
+}
+
+/// A grant, as reviewers see it.
+#[derive(Serialize, ToSchema)]
+struct GrantCase {
+    /// In short.
+    grant: GrantLine,
+    /// Why it was given.
+    reason: String,
+    /// What it was used for.
+    used: Used,
+    /// While somebody has suspended it.
+    suspended: Option<NoteLine>,
+    /// While somebody has proposed to revoke it: another confirms or rejects.
+    proposed: Option<NoteLine>,
+    /// Whether revoking takes two people.
+    revoke_needs_two: bool,
+    /// The requests to renew it, the newest first.
+    renewals: Vec<RenewalLine>,
+}
+
+/// One grant
+///
+/// Whose it is, what it was used for, and what stands against it.
+#[utoipa::path(get, path = "/api/v1/review/grants/{id}", operation_id = "get_any_grant", tag = "review",
+    params(("id" = String, Path, description = "The grant's id.")),
+    responses((status = 200, body = GrantCase), Refused), security(("token" = ["review"])))]
+pub(super) async fn any(portal: Data<Portal>, _: ReviewingProgram, id: Path<GrantId>) -> Result<HttpResponse, Error> {
+    let mut db = portal.db.acquire().await?;
+    let held = store::find_grant(&mut db, *id).await?;
+    let asked = store::renewals_of(&mut db, *id).await?;
+    let actors = [&held.grant.suspended, &held.grant.proposed].into_iter().flatten().filter_map(|note| note.by);
+    let people = People(accounts::find_accounts(&mut db, &actors.collect::<Vec<AccountId>>()).await?);
+    let note = |note: &Note| NoteLine { at: note.at.into(), by: note.by.map(|by| people.name(by)), reason: note.reason.clone() };
+    Ok(answer(&GrantCase {
+        grant: line(&mut db, &held, portal.clock.now()).await?,
+        used: used(&mut db, &held).await?,
+        suspended: held.grant.suspended.as_ref().map(note),
+        proposed: held.grant.proposed.as_ref().map(note),
+        revoke_needs_two: policy::of(&mut db, held.model).await?.revoke_needs_two,
+        renewals: renewals::lines(&mut db, &asked, true).await?,
+        reason: held.reason,
+    }))
 }
 
 /// Why.

@@ -7,15 +7,18 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::application_page::{Step, cooling, may_appeal, quicker, steps};
 use super::super::comment::Lane;
+use super::super::grant::Standing;
 use super::super::people::People;
 use super::super::state::State;
-use super::super::{apply, store, thread, waits};
-use super::view::{ApplicationLine, Said, Word, said, typed, word};
+use super::super::{apply, held, store, thread, waits};
+use super::grants::{GrantLine, lines};
+use super::view::{self, ApplicationLine, RecordedLine, Said, Word, said, typed, word};
 use crate::accounts::{self, Account, ApplyingProgram};
 use crate::catalog;
 use crate::error::Error;
-use crate::http::api::{Body, Cut, Listed, NotDone, Refused, answer, cursor, limit};
+use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, cursor, limit};
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::portal::Portal;
 
@@ -51,6 +54,50 @@ pub(super) struct OwnApplication {
     word: Option<Word>,
     /// What was written, the oldest first.
     thread: Vec<Said>,
+    /// The way so far, where it is, and what comes next.
+    timeline: Vec<StepLine>,
+    /// What would make a decision quicker, while it waits.
+    quicker: Vec<&'static str>,
+    /// What you may do with it now.
+    may: May,
+    /// From when on you may apply again after a decline, where you have to wait.
+    again_from: Option<Moment>,
+    /// The access that it led to.
+    grant: Option<GrantLine>,
+    /// What stands on the record about it, the oldest first.
+    record: Vec<RecordedLine>,
+}
+
+/// One step of the way.
+#[derive(Serialize, ToSchema)]
+struct StepLine {
+    /// What happened, happens or will, in words.
+    what: String,
+    /// When; null for what has not happened.
+    at: Option<Moment>,
+    /// `done`, `now` or `next`.
+    state: &'static str,
+}
+
+impl From<Step> for StepLine {
+    fn from(step: Step) -> Self {
+        Self { what: step.what, at: step.at.map(Moment), state: step.class }
+    }
+}
+
+/// What an applicant may do.
+#[derive(Serialize, ToSchema)]
+struct May {
+    /// Change the answers and send them.
+    submit: bool,
+    /// Write to the reviewers.
+    comment: bool,
+    /// Take it back.
+    withdraw: bool,
+    /// Ask for another reviewer.
+    appeal: bool,
+    /// Apply again, with these answers to begin with.
+    apply_again: bool,
 }
 
 /// My applications
@@ -92,13 +139,23 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
     if application.applicant != reader {
         return Err(Error::NotFound("application"));
     }
+    let now = portal.clock.now();
     let models = catalog::find_models(&mut db, &[application.model]).await?;
+    let mut held = held::grants_of(&mut db, reader).await?;
+    held.retain(|held| held.model == application.model);
+    let has_access = held.iter().any(|held| held.grant.standing(now) == Standing::Holds);
+    held.retain(|held| held.application == Some(id));
+    let grant = lines(&mut db, &held, now).await?.into_iter().next();
+    let subjects = [id.to_string()].into_iter().chain(held.first().map(|held| held.grant.id.to_string()));
+    let record = view::record(&mut db, subjects.collect(), &portal.config).await?;
+    let again_from = cooling(&mut db, application, now).await?;
+    let state = &application.state;
     let people = People(accounts::find_accounts(&mut db, &[reader]).await?);
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, application).await? } else { None };
     let usual = waits.as_ref().and_then(|waits| waits.usual);
     Ok(OwnApplication {
-        application: ApplicationLine::new(application, &models, portal.clock.now()),
+        application: ApplicationLine::new(application, &models, now),
         answers: typed(&application.answers),
         form_sha256: application.form_sha256.clone(),
         licence_sha256: application.licence_sha256.clone(),
@@ -112,6 +169,18 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
             .filter(|comment| comment.lane == Lane::Shared)
             .map(|comment| said(comment, &people, Some(reader)))
             .collect(),
+        timeline: steps(application, now).into_iter().map(StepLine::from).collect(),
+        quicker: if is_waiting { quicker(application) } else { vec![] },
+        may: May {
+            submit: matches!(state, State::Draft | State::ChangesRequested { .. }),
+            comment: state.is_open() && state.sent().is_some(),
+            withdraw: state.is_open(),
+            appeal: may_appeal(state, now) && !has_access,
+            apply_again: !has_access && !state.is_open() && again_from.is_none(),
+        },
+        again_from: again_from.map(Moment),
+        grant,
+        record,
     })
 }
 

@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::super::answers::Answers;
 use super::super::application::Application;
+use super::super::application_page::concerns_applicant;
 use super::super::comment::Comment;
 use super::super::people::People;
+use super::super::recorded::RECORDED_MAX;
 use super::super::state::State;
 use super::super::state_view::{name_of, turn};
+use crate::audit;
 use crate::catalog::Model;
 use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::error::Error;
 use crate::http::api::Moment;
 use crate::ids::{AccountId, ApplicationId, CommentId};
 
@@ -135,6 +141,34 @@ pub(super) fn said(comment: &Comment, people: &People, reader: Option<AccountId>
     let kind = comment.kind.as_str();
     let (fields, text) = (comment.fields.clone(), comment.body.clone());
     Said { id: comment.id, at: comment.at.into(), author, lane: comment.lane.as_str(), kind, fields, text }
+}
+
+/// One event on the record.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecordedLine {
+    /// Its place on the record.
+    seq: i64,
+    /// What happened, in one stable word.
+    #[schema(example = "application.approved")]
+    kind: String,
+    /// When.
+    at: Moment,
+    /// Where its receipt is, which proves without the portal that this was recorded and when.
+    receipt: String,
+}
+
+impl RecordedLine {
+    pub(super) fn new(event: &audit::Row, config: &Config) -> Self {
+        let receipt = config.url_of(&format!("/api/v1/receipts/{}", event.seq));
+        Self { seq: event.seq, kind: event.kind.clone(), at: event.at.into(), receipt }
+    }
+}
+
+/// What happened to these subjects, in its order; of much, the newest.
+pub(super) async fn record(db: &mut PgConnection, subjects: Vec<String>, config: &Config) -> Result<Vec<RecordedLine>, Error> {
+    let filter = audit::Filter { subjects: Some(subjects), ..audit::Filter::default() };
+    let events = audit::page(db, &filter, RECORDED_MAX).await?;
+    Ok(events.iter().rev().filter(|event| concerns_applicant(event)).map(|event| RecordedLine::new(event, config)).collect())
 }
 
 /// The answers by the names of their questions, as they were typed.

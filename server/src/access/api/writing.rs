@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::answers::Answers;
 use super::super::apply::{self, Opening, Prefill, Sent};
-use super::super::form::{FORM_SHOWN, Form, LICENCE_SHOWN};
+use super::super::form::{FORM_SHOWN, Form, LICENCE_SHOWN, Layout};
 use super::super::forms;
 use super::mine::{OwnApplication, own};
 use super::view::typed;
@@ -42,12 +42,22 @@ pub(super) struct FormTold {
     again_from: Option<Moment>,
     /// The version of the draft; send it when you save.
     version: Option<i64>,
-    /// The questions and clauses: each question has `name`, `label`, `hint`, `kind` and `need`; each clause a `field` to be answered `on`.
-    #[schema(value_type = Object)]
-    form: serde_json::Value,
+    /// The questions, and the clauses to be answered `on` by their `field`.
+    form: Layout,
     /// The answers that are there: a draft's, or those of the last application. They name the form (`form_shown`) and the licence text
     /// (`licence_shown`) that are in force now.
     answers: BTreeMap<String, String>,
+    /// What was answered on the form before, and has no place on this one.
+    left_over: Vec<LeftOver>,
+}
+
+/// An answer to what is not asked any more.
+#[derive(Serialize, ToSchema)]
+struct LeftOver {
+    /// What was asked.
+    question: String,
+    /// The lines of the answer.
+    lines: Vec<String>,
 }
 
 /// The answers.
@@ -85,8 +95,8 @@ pub(super) async fn form(portal: Data<Portal>, by: ApplyingProgram, names: Path<
     let mut answers = typed(&filled.answers);
     answers.insert(FORM_SHOWN.into(), filled.form.sha256().to_owned());
     answers.insert(LICENCE_SHOWN.into(), model.licence_sha256.clone().unwrap_or_default());
-    let form = serde_json::to_value(filled.form.layout()).map_err(Error::internal)?;
-    Ok(answer(&FormTold { now, application, again_from, version, form, answers }))
+    let left_over = filled.left_over.into_iter().map(|one| LeftOver { question: one.label, lines: one.lines }).collect();
+    Ok(answer(&FormTold { now, application, again_from, version, form: filled.form.layout().clone(), answers, left_over }))
 }
 
 /// Save a draft

@@ -25,7 +25,7 @@ use crate::ids::ModelId;
 use crate::portal::Portal;
 
 /// How many of the applications that keep their form are named.
-const WAITING_MAX: i64 = 50;
+pub(super) const WAITING_MAX: i64 = 50;
 
 /// `GET /admin/models/{id}/form/preview`: the apply page, drawn from the draft.
 pub(super) async fn preview(portal: Data<Portal>, frame: Frame, by: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
@@ -154,14 +154,15 @@ pub(super) async fn publish(
 /// What came of publishing a form.
 pub(super) struct Published {
     /// What the version is called.
-    version: i32,
+    pub(super) version: i32,
     /// How many holders are asked to agree to its clauses, if it was said that they matter.
-    asked: Option<usize>,
+    pub(super) asked: Option<usize>,
 }
 
 /// Lets the model ask its draft from now on: a new version, on record; with `grace`, holders agree to its new clauses within so long.
-/// Errors: `Conflict` if the draft is not as it was seen, breaks rules, or asks what is asked already; `Invalid` if no clause is new.
-async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64, grace: Option<Duration>) -> Result<Published, Error> {
+/// Errors: `Stale` if the draft
+/// is not as it was seen; `Conflict` if there is none, or it breaks rules, or asks what is asked already; `Invalid` if no clause is new.
+pub(super) async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64, grace: Option<Duration>) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let draft = draft::lock(&mut tx, id, edition).await?;

@@ -40,6 +40,35 @@ pub async fn blocks(db: &mut PgConnection, account: AccountId) -> Result<Vec<Blo
     Ok(blocks)
 }
 
+/// Blocks of whoever is meant, of everybody unless said; with `standing_at`, those alone that stand at that moment. The newest first, from
+/// behind `after` on.
+pub async fn blocks_after(
+    db: &mut PgConnection,
+    account: Option<AccountId>,
+    standing_at: Option<Timestamp>,
+    after: Option<BlockId>,
+    limit: i64,
+) -> Result<Vec<Block>, Error> {
+    let blocks = sqlx::query_as!(
+        Block,
+        r#"select id as "id: BlockId", account_id as "account: AccountId", model_id as "model: ModelId", reason,
+                set_by as "set_by: AccountId", set_at, expires_at, lifted_at
+         from block
+         where ($1::uuid is null or account_id = $1)
+           and ($2::timestamptz is null or (lifted_at is null and expires_at > $2))
+           and ($3::uuid is null or id < $3)
+         order by id desc
+         limit $4"#,
+        account.map(AccountId::uuid),
+        standing_at,
+        after.map(BlockId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(blocks)
+}
+
 /// The block `id`, locked until the end of the transaction.
 pub async fn lock_block(tx: &mut PgConnection, id: BlockId) -> Result<Block, Error> {
     let block = sqlx::query_as!(

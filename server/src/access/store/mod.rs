@@ -28,7 +28,7 @@ pub(super) use application::{
     save, sent_by,
 };
 pub(super) use attestation::replace_attestations;
-pub(super) use block::{blocks, insert_block, lift_block, lock_block};
+pub(super) use block::{blocks, blocks_after, insert_block, lift_block, lock_block};
 pub(super) use case::{case_file, set_checked};
 pub(super) use consent::{agreed, consents_due, count_holders, form_change, insert_change, insert_consent, last_change, terms_due};
 pub(super) use desk::{ViewCounts, search, view, view_counts, waits};
@@ -53,7 +53,7 @@ pub(super) use notice::claim_notices;
 pub(super) use overdue::claim_overdue;
 pub(super) use policy::{find_policy, save_policy};
 pub(super) use renewal::{
-    find_renewal, insert_renewal, lock_renewal, move_end, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
+    find_renewal, insert_renewal, lock_renewal, move_end, newest_renewals, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
 };
 pub(super) use standing::{footing, footings, standing};
 pub(super) use statistics::{cases_held, closed, decided_by_model, decisions, declined_by_model, grants_moved, sent, waited};

@@ -100,15 +100,33 @@ pub async fn renewals_of(db: &mut PgConnection, grant: GrantId) -> Result<Vec<Re
     rows.into_iter().map(RenewalRow::renewal).collect()
 }
 
-/// The requests that wait for a reviewer, the longest waiting first.
-pub async fn open_renewals(db: &mut PgConnection, limit: i64) -> Result<Vec<Renewal>, Error> {
+/// The newest request for each of these grants, where one was made.
+pub async fn newest_renewals(db: &mut PgConnection, grants: &[GrantId]) -> Result<Vec<Renewal>, Error> {
+    let grants: Vec<uuid::Uuid> = grants.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query_as!(
+        RenewalRow,
+        r#"select distinct on (grant_id) id as "id: RenewalId", grant_id as "grant_id: GrantId", state, summary, publications, months,
+                asked_at, closed_at, decided_by as "decided_by: AccountId", decision_text
+         from renewal where grant_id = any($1)
+         order by grant_id, asked_at desc, id desc"#,
+        &grants,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(RenewalRow::renewal).collect()
+}
+
+/// The requests that wait for a reviewer, the longest waiting first, from behind `after` on.
+pub async fn open_renewals(db: &mut PgConnection, after: Option<RenewalId>, limit: i64) -> Result<Vec<Renewal>, Error> {
     let rows = sqlx::query_as!(
         RenewalRow,
         r#"select id as "id: RenewalId", grant_id as "grant_id: GrantId", state, summary, publications, months, asked_at, closed_at,
                 decided_by as "decided_by: AccountId", decision_text
-         from renewal where state = 'open'
+         from renewal
+         where state = 'open' and ($1::uuid is null or (asked_at, id) > ((select asked_at from renewal where id = $1), $1))
          order by asked_at, id
-         limit $1"#,
+         limit $2"#,
+        after.map(RenewalId::uuid),
         limit,
     )
     .fetch_all(db)
