@@ -263,8 +263,16 @@ test("access that is revoked", async () => {
   const application = new URL(bob.url()).pathname;
   await openCase("Bob");
   await grace.getByLabel("Access ends on").fill(inDays(60));
+  const uses = grace.getByRole("group", { name: "Access is for" }).getByRole("checkbox");
+  assert.equal(await uses.count(), 3);
+  for (const use of await uses.all()) await use.uncheck();
+  await grace.getByRole("button", { name: "Approve" }).click();
+  await grace.getByText("choose at least one use").waitFor();
+  await look(grace, "case-no-scopes");
+  await grace.getByRole("checkbox", { name: "Try it in the playground" }).check();
   await grace.getByRole("button", { name: "Approve" }).click();
   await grace.getByRole("status").waitFor();
+  await visit(bob, application, "application-approved-in-part");
   await openCase("Bob");
   await look(grace, "case-approved");
   await grace.getByLabel("Reason for revoking").fill("The project has ended before its time, as its leader wrote to us.");

@@ -107,7 +107,7 @@ async fn stale(db: &mut PgConnection, draft: Option<FormDraft>) -> Error {
     match accounts::find_account(db, draft.updated_by).await {
         Ok(by) => {
             let at = when::minute(draft.updated_at);
-            Error::Stale(format!("{} changed this draft on {at}, after your page was loaded; nothing was changed", by.name).into())
+            Error::Stale(format!("{} changed this draft on {at}, after you looked at it; nothing was changed", by.name).into())
         }
         Err(cause) => cause,
     }
