@@ -261,7 +261,7 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     let words = json!({ "text": "A word." });
     document.tries(&mine, "GET", "/api/v1/me", "", None).await;
     document.tries(&mine, "GET", "/api/v1/models", "?limit=1", None).await;
-    for tail in ["", "/licence", "/form"] {
+    for tail in ["", "/licence", "/form", "/turnaround"] {
         document.tries(&mine, "GET", &format!("/api/v1/models/{{org}}/{{name}}{tail}"), "demo/other", None).await;
     }
     document.tries(&mine, "PUT", "/api/v1/models/{org}/{name}/application", "demo/other", Some(json!({ "answers": answers }))).await;

@@ -7,7 +7,7 @@ use tests::TestPortal;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use crate::gated::gated;
+use crate::gated::{gated, open_model};
 
 /// An application that was sent, and decided some days later.
 struct Case {
@@ -156,8 +156,20 @@ async fn everybody_may_know_how_long_it_takes_and_nobody_is_found_in_it(db: PgPo
     assert!(csv.contains("\"demo/opt\",\"2026-01-01\",20,2,10,\"75 %\",12,8\r\n"), "{csv}");
     assert!(csv.contains("\"demo/opt\",\"2026-02-01\",\"fewer than 5\",,,,,\r\n"), "{csv}");
     assert_eq!(visitor.get("/turnaround.xml").await.status, 404);
+    let api = "/api/v1/models/demo/opt/turnaround";
+    let told = visitor.fetch(api).await.json();
+    let january = serde_json::json!({ "month": "2026-01-01", "decided": 20, "median_days": 2.0, "p90_days": 10.0, "in_time": "75 %",
+        "approved": 12, "declined": 8 });
+    assert_eq!(
+        (&told["months"][1], &told["months"][0]["decided"], &told["quarters"]),
+        (&january, &serde_json::Value::Null, &serde_json::json!([]))
+    );
+    open_model(&portal, "open").await;
+    assert_eq!(visitor.fetch("/api/v1/models/demo/open/turnaround").await.status, 404, "nobody applies for it");
 
     portal.wait(Duration::days(31));
+    let quarters = visitor.fetch(api).await.json()["quarters"].clone();
+    assert_eq!(quarters, serde_json::json!([{ "quarter": "2026-01-01", "reasons": {}, "others": 8 }]));
     let page = visitor.get("/turnaround").await;
     page.says("January 2026 to March 2026").says("All reasons together: 8");
     assert!(!page.text.contains("The project is commercial"), "5 would leave 3");

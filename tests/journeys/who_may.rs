@@ -217,6 +217,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/api/v1/models", "/api/v1/models", "yyyyyyyyys"),
     ("GET", "/api/v1/models/{org}/{name}", "/api/v1/models/{gated}", "yyyyyyyyys"),
     ("GET", "/api/v1/models/{org}/{name}/licence", "/api/v1/models/{gated}/licence", "yyyyyyyyys"),
+    ("GET", "/api/v1/models/{org}/{name}/turnaround", "/api/v1/models/{gated}/turnaround", "yyyyyyyyys"),
     ("GET", "/api/v1/models/{org}/{name}/form", "/api/v1/models/{gated}/form", "sssssssffs"),
     ("PUT", "/api/v1/models/{org}/{name}/application", "/api/v1/models/{gated}/application", "sssssssffs"),
     ("JSON", "/api/v1/models/{org}/{name}/application", "/api/v1/models/{gated}/application", "sssssssffs"),

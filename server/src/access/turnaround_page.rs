@@ -57,9 +57,16 @@ struct MonthCells {
     outcomes: Option<(i64, i64)>,
 }
 
-struct QuarterPart {
-    quarter: String,
-    reasons: Reasons,
+pub(super) struct QuarterPart {
+    /// Its first day.
+    pub(super) first: Date,
+    pub(super) reasons: Reasons,
+}
+
+impl QuarterPart {
+    fn called(&self) -> String {
+        format!("{} to {}", called(self.first), called(last_month(self.first)))
+    }
 }
 
 /// `GET /turnaround`
@@ -83,16 +90,17 @@ pub(super) async fn turnaround_file(portal: Data<Portal>, ending: Path<String>) 
 }
 
 /// All that is known; what may be said of it is asked of `turnaround.rs`.
-struct Told {
-    models: Vec<Model>,
+pub(super) struct Told {
+    /// Those that are given by application and on offer.
+    pub(super) models: Vec<Model>,
     /// The first days, the newest first.
-    months: Vec<Date>,
+    pub(super) months: Vec<Date>,
     decided: HashMap<(ModelId, Date), Decided>,
     declined: Vec<(ModelId, Date, String, i64)>,
 }
 
 impl Told {
-    async fn read(db: &mut PgConnection, now: Timestamp) -> Result<Self, Error> {
+    pub(super) async fn read(db: &mut PgConnection, now: Timestamp) -> Result<Self, Error> {
         let months = months(now.date());
         let until = first_of_month(now.date());
         let from = months.last().copied().unwrap_or(until);
@@ -108,7 +116,7 @@ impl Told {
         })
     }
 
-    fn shown(&self, model: ModelId, month: Date) -> Option<Shown> {
+    pub(super) fn shown(&self, model: ModelId, month: Date) -> Option<Shown> {
         self.decided.get(&(model, month)).and_then(shown)
     }
 
@@ -131,7 +139,7 @@ impl Told {
     }
 
     /// Quarters that are over, the newest first.
-    fn quarters(&self, model: ModelId) -> Vec<QuarterPart> {
+    pub(super) fn quarters(&self, model: ModelId) -> Vec<QuarterPart> {
         let mut counts: BTreeMap<Date, HashMap<DeclineReason, i64>> = BTreeMap::new();
         let told = self.declined.iter().filter(|(of, month, _, _)| {
             // One month more or less in a quarter would tell that month.
@@ -142,10 +150,7 @@ impl Told {
             let Ok(reason) = code.parse::<DeclineReason>() else { continue };
             *counts.entry(quarter(*month)).or_default().entry(reason).or_default() += count;
         }
-        let parts = counts.into_iter().rev().filter_map(|(first, counts)| {
-            let quarter = format!("{} to {}", called(first), called(last_month(first)));
-            reasons(counts).map(|reasons| QuarterPart { quarter, reasons })
-        });
+        let parts = counts.into_iter().rev().filter_map(|(first, counts)| reasons(counts).map(|reasons| QuarterPart { first, reasons }));
         parts.collect()
     }
 
@@ -186,7 +191,7 @@ impl Told {
 }
 
 /// In days, as finely as the page says it.
-fn rounded(seconds: f64) -> f64 {
+pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds / DAY_S * 10.0).round() / 10.0
 }
 

@@ -9,6 +9,7 @@ mod grants;
 mod mine;
 mod renewals;
 mod rules;
+mod turnaround;
 mod view;
 mod writing;
 
@@ -19,6 +20,7 @@ use super::editor::api as form;
 /// The room's part of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(
+    turnaround::of_model,
     writing::form,
     writing::save,
     writing::submit,
@@ -78,7 +80,8 @@ use super::editor::api as form;
 pub struct Operations;
 
 pub(super) fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/api/v1/models/{org}/{name}/form", get().to(writing::form))
+    cfg.route("/api/v1/models/{org}/{name}/turnaround", get().to(turnaround::of_model))
+        .route("/api/v1/models/{org}/{name}/form", get().to(writing::form))
         .route("/api/v1/models/{org}/{name}/application", put().to(writing::save))
         .route("/api/v1/models/{org}/{name}/application", post().to(writing::submit))
         .route("/api/v1/applications", get().to(mine::list))

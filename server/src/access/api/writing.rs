@@ -25,9 +25,9 @@ use crate::portal::Portal;
 #[into_params(parameter_in = Path)]
 pub(super) struct Names {
     /// Who offers it.
-    org: String,
+    pub(super) org: String,
     /// Its name.
-    name: String,
+    pub(super) name: String,
 }
 
 /// What is asked of whoever applies, and how they stand.
