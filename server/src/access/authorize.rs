@@ -10,7 +10,7 @@ use crate::accounts::{Role, Scope, Via, Visitor};
 use crate::catalog::{Gate, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, Mend, Refusal};
-use crate::ids::{AccountId, ApplicationId, GrantId};
+use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// What somebody wants to do with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +75,8 @@ pub struct Permit {
 /// What is left of the tokens that somebody may have in the playground while their application waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
-    /// So many may still be read and made together.
+    /// So many may still be read and made together. What is set aside for generations that run is in it.
     pub tokens_left: i64,
-    /// Whether a generation of theirs runs now, of which is not known yet what it takes.
-    pub is_busy: bool,
 }
 
 /// Where an account stands with a gated model that it has no grant for.
@@ -147,6 +145,15 @@ pub async fn authorize_each(
         Door::Gated(_) => judge(model, &footings.get(&model.id).cloned().unwrap_or_default(), action, now),
     });
     Ok(verdicts.collect())
+}
+
+/// What is left of a trial. The application stays as it is until the end of the transaction, so that who counts on it counts alone.
+/// Nothing when no application waits any more.
+pub async fn lock_trial(tx: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<Trial>, Error> {
+    match store::lock_open(tx, account, model).await? {
+        Some(_) => Ok(store::footing(tx, account, model).await?.trial),
+        None => Ok(None),
+    }
 }
 
 /// What can be said before the database is asked.

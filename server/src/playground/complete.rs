@@ -14,10 +14,10 @@ use super::fault::Fault;
 use super::leave;
 use super::quota::{self, Tab};
 use super::store::{Ending, NewGeneration, Source};
-use crate::access::{Trial, authorize};
+use crate::access::authorize;
 use crate::accounts::Visitor;
 use crate::catalog::{self, Model, Release};
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 use crate::http::places::{Place, Turn};
 use crate::ids::{AccountId, GenerationId};
 use crate::portal::Portal;
@@ -34,8 +34,8 @@ pub struct Admitted {
     visitor: Visitor,
     account: AccountId,
     source: Source,
-    /// What they may have of it, while their application waits.
-    trial: Option<Trial>,
+    /// Whether they may only try it, while their application waits.
+    is_trial: bool,
     /// When they could have it.
     asked: Instant,
     place: Place,
@@ -48,10 +48,7 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str, so
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model(&mut db, org, name).await?.ok_or(Error::NotFound("model"))?;
     let asked = Instant::now();
-    let trial = authorize(&mut db, visitor, &model, source.action(), portal.clock.now()).await?.permit()?.trial;
-    if trial.is_some_and(|trial| trial.is_busy) {
-        return Err(Error::from(trial_busy(&model)).into());
-    }
+    let is_trial = authorize(&mut db, visitor, &model, source.action(), portal.clock.now()).await?.permit()?.trial.is_some();
     let account = visitor.account_id().ok_or(Error::SignedOut)?;
     let place = quota::enter(portal, account)?;
     let release = catalog::resolve(&mut db, model.id, "main").await?.ok_or(Error::NotFound("release"))?;
@@ -61,7 +58,7 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str, so
     let files = catalog::files(&mut db, release.id).await?;
     drop(db); // loading may take long, and others need the connection
     let engine = load(portal, &release.revision, &files).await?;
-    Ok(Admitted { model, release, engine, visitor: visitor.clone(), account, source, trial, asked, place, portal: portal.clone() })
+    Ok(Admitted { model, release, engine, visitor: visitor.clone(), account, source, is_trial, asked, place, portal: portal.clone() })
 }
 
 /// The files of `org/name` as `main` has them, for the operator: nobody is asked for permission.
@@ -126,19 +123,10 @@ impl Admitted {
     /// when the account's turn comes. Errors of the first come at once; those of later ones as [`Event::Failed`].
     pub async fn run(self, mut requests: Vec<Request>, choices: usize) -> Result<Run, Fault> {
         let prompt_tokens = requests.iter().map(|request| prompt_tokens(&request.prompt)).sum::<usize>();
-        if let Some(trial) = self.trial {
-            fit(&mut requests, trial, &self.model)?;
-        }
         let account: Arc<str> = self.account.to_string().into();
         requests.iter_mut().for_each(|request| request.account = account.clone());
-        let mut requests = requests.into_iter().enumerate().collect::<VecDeque<_>>();
-        let line = Line { engine: self.engine, choices, place: Arc::new(self.place) };
-        let mut answers = SelectAll::new();
-        if let Some((number, request)) = requests.pop_front() {
-            let turn = Arc::new(line.place.turn().await);
-            leave::still_after_waiting(&self.portal, &self.visitor, &self.model, self.source.action(), self.asked).await?;
-            answers.push(line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT)?);
-        }
+        let turn = Arc::new(self.place.turn().await);
+        leave::still_after_waiting(&self.portal, &self.visitor, &self.model, self.source.action(), self.asked).await?;
         let new = NewGeneration {
             id: GenerationId::fresh(),
             account: self.account,
@@ -146,34 +134,29 @@ impl Admitted {
             release: self.release.id,
             source: self.source,
             prompt_tokens: i32::try_from(prompt_tokens).unwrap_or(i32::MAX),
+            reserved_tokens: 0,
             now: self.portal.clock.now(),
         };
-        let tab = Tab::open(&self.portal, &new).await?;
-        let over = Box::pin(leave::taken_back(self.portal, self.visitor, self.model, self.source.action()));
-        Ok(Run { id: new.id, line, requests, answers, tab, ending: Ending::Stop, over })
-    }
-}
-
-/// Lets a trial make no more than is left of it. Errors: for a prompt that takes all of that.
-fn fit(requests: &mut [Request], trial: Trial, model: &Model) -> Result<(), Error> {
-    let mut left = usize::try_from(trial.tokens_left).unwrap_or_default();
-    for request in requests {
-        left = left.saturating_sub(prompt_tokens(&request.prompt));
-        if left == 0 {
-            let message =
-                format!("Your text is longer than what you may still try {} with: {} tokens.", model.full_name(), trial.tokens_left);
-            return Err(Refusal { code: "trial_used", message, mend: None }.into());
+        let tab = if self.is_trial {
+            Tab::open_trial(&self.portal, new, &mut requests, &self.model).await?
+        } else {
+            Tab::open(&self.portal, &new).await?
+        };
+        let mut requests = requests.into_iter().enumerate().collect::<VecDeque<_>>();
+        let line = Line { engine: self.engine, choices, place: Arc::new(self.place) };
+        let mut answers = SelectAll::new();
+        if let Some((number, request)) = requests.pop_front() {
+            match line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT) {
+                Ok(begun) => answers.push(begun),
+                Err(refused) => {
+                    tab.take_back().await;
+                    return Err(refused.into());
+                }
+            }
         }
-        request.max_tokens = request.max_tokens.min(left);
-        left = left.saturating_sub(request.max_tokens);
+        let over = Box::pin(leave::taken_back(self.portal, self.visitor, self.model, self.source.action()));
+        Ok(Run { id: tab.id(), line, requests, answers, tab, ending: Ending::Stop, over })
     }
-    Ok(())
-}
-
-/// One at a time: what one takes of a trial is known when it has ended.
-fn trial_busy(model: &Model) -> Refusal {
-    let message = format!("You may try {} with one text at a time; another of yours is being continued.", model.full_name());
-    Refusal { code: "trial_busy", message, mend: None }
 }
 
 fn encode(engine: &Engine, text: &str) -> Result<Vec<u32>, Fault> {

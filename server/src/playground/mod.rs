@@ -11,6 +11,7 @@ mod prompt;
 mod quota;
 mod routes;
 mod store;
+mod trial;
 mod usable;
 
 pub use complete::checkpoint;

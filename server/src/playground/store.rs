@@ -74,24 +74,44 @@ pub(super) struct NewGeneration {
     pub(super) release: ReleaseId,
     pub(super) source: Source,
     pub(super) prompt_tokens: i32,
+    /// Of a trial: so many it may make.
+    pub(super) reserved_tokens: i32,
     pub(super) now: Timestamp,
 }
 
 /// Notes that a generation begins.
 pub(super) async fn insert(db: &mut PgConnection, new: &NewGeneration) -> Result<(), Error> {
     sqlx::query!(
-        "insert into generation (id, account_id, model_id, release_id, via, prompt_tokens, started_at)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into generation (id, account_id, model_id, release_id, via, prompt_tokens, reserved_tokens, started_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
         new.id.uuid(),
         new.account.uuid(),
         new.model.uuid(),
         new.release.uuid(),
         new.source.as_str(),
         new.prompt_tokens,
+        new.reserved_tokens,
         new.now,
     )
     .execute(db)
     .await?;
+    Ok(())
+}
+
+/// How many tokens are set aside for the generations of an account by one model that run now.
+pub(super) async fn reserved_tokens(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<i64, Error> {
+    let sum = sqlx::query_scalar!(
+        r#"select coalesce(sum(reserved_tokens), 0)::bigint as "sum!" from generation
+         where account_id = $1 and model_id = $2 and finished_at is null"#,
+        account.uuid(),
+        model.uuid(),
+    );
+    Ok(sum.fetch_one(db).await?)
+}
+
+/// Removes the row of a generation that did not begin after all.
+pub(super) async fn remove(db: &mut PgConnection, id: GenerationId) -> Result<(), Error> {
+    sqlx::query!("delete from generation where id = $1 and finished_at is null", id.uuid()).execute(db).await?;
     Ok(())
 }
 

@@ -1,0 +1,76 @@
+//! A trial while an application waits: what a generation may take of it is set aside before it begins, and given back where it ends.
+
+use inference::Request;
+use sqlx::PgConnection;
+
+use super::complete::prompt_tokens;
+use super::store::{self, NewGeneration};
+use crate::access;
+use crate::catalog::Model;
+use crate::error::{Error, Refusal};
+
+/// Lets the generation make no more than is left beside those that run, and sets that aside. Whoever holds the application's row counts
+/// alone, so of two of the same moment the second knows what the first took. Errors: `Forbidden` when the prompt takes all that is left.
+pub(super) async fn reserve(tx: &mut PgConnection, new: &mut NewGeneration, requests: &mut [Request], model: &Model) -> Result<(), Error> {
+    let trial = access::lock_trial(tx, new.account, new.model).await?.ok_or_else(decided)?;
+    let set_aside = store::reserved_tokens(tx, new.account, new.model).await?;
+    new.reserved_tokens = fit(requests, trial.tokens_left - set_aside)
+        .ok_or_else(|| if set_aside > 0 { busy(model, set_aside) } else { too_long(model, trial.tokens_left) })?;
+    Ok(())
+}
+
+/// How many tokens the requests may make together, once each was told; nothing when the prompts take all that is left.
+fn fit(requests: &mut [Request], tokens_left: i64) -> Option<i32> {
+    let mut left = usize::try_from(tokens_left).unwrap_or_default();
+    let mut made = 0;
+    for request in requests {
+        left = left.saturating_sub(prompt_tokens(&request.prompt));
+        if left == 0 {
+            return None;
+        }
+        request.max_tokens = request.max_tokens.min(left);
+        left -= request.max_tokens;
+        made += request.max_tokens;
+    }
+    i32::try_from(made).ok()
+}
+
+/// Between the question and the start somebody decided.
+fn decided() -> Error {
+    Error::Conflict("your application has been decided in this moment; ask again".into())
+}
+
+fn busy(model: &Model, set_aside: i64) -> Error {
+    let message = format!(
+        "What you may still try {} with is set aside for another text of yours that is being continued ({set_aside} tokens). Ask again when it has ended.",
+        model.full_name()
+    );
+    Refusal { code: "trial_busy", message, mend: None }.into()
+}
+
+fn too_long(model: &Model, tokens_left: i64) -> Error {
+    let message = format!("Your text is longer than what you may still try {} with: {tokens_left} tokens.", model.full_name());
+    Refusal { code: "trial_used", message, mend: None }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use inference::{Prompt, Request};
+
+    use super::*;
+
+    fn asks(prompt: usize, max_tokens: usize) -> Request {
+        Request { max_tokens, ..Request::new(Prompt::Ids(vec![5; prompt])) }
+    }
+
+    #[test]
+    fn prompts_and_answers_share_what_is_left() {
+        let mut two = [asks(4, 10), asks(3, 10)];
+        assert_eq!(fit(&mut two, 22), Some(15));
+        assert_eq!(two.map(|request| request.max_tokens), [10, 5]);
+        assert_eq!(fit(&mut [asks(4, 10)], 5), Some(1));
+        assert_eq!(fit(&mut [asks(4, 10)], 4), None, "the prompt takes it all");
+        assert_eq!(fit(&mut [asks(4, 10), asks(1, 1)], 14), None, "nothing is left for the second");
+        assert_eq!(fit(&mut [asks(1, 1)], -5), None, "the rules have become narrower");
+    }
+}
