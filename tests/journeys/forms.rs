@@ -163,9 +163,15 @@ async fn two_admins_at_once_are_told_of_each_other_and_lose_nothing(db: PgPool) 
     let model = gated(&portal, "tiny-opt").await;
     let (root, wheel) = (portal.admin("root").await, portal.admin("wheel").await);
     let base = base(model);
-    assert_eq!(root.get(&format!("{base}/questions/title")).await.status, 409, "there is no draft yet");
+    for path in ["questions/title", "new/questions", "preview", "compare"] {
+        let page = root.get(&format!("{base}/{path}")).await;
+        assert_eq!(page.status, 409, "there is no draft yet");
+        page.says("Not done:").says("there is no draft of this form").says("Edit a copy");
+    }
     done(&root.post(&format!("{base}/start"), &[("version", "0")]).await);
-    assert_eq!(wheel.post(&format!("{base}/start"), &[("version", "0")]).await.status, 409);
+    let page = wheel.post(&format!("{base}/start"), &[("version", "0")]).await;
+    assert_eq!(page.status, 409);
+    page.says("there is a draft already").says("This is a draft");
     let seen = edition(&root.get(&base).await);
     done(&edits(&wheel, &base, "questions/ethics/remove", &[]).await);
 
@@ -182,11 +188,68 @@ async fn two_admins_at_once_are_told_of_each_other_and_lose_nothing(db: PgPool) 
         let fields: Vec<(&str, &str)> = fields.into_iter().chain([("edition", seen.as_str())]).collect();
         let page = wheel.post(&format!("{base}/{path}"), &fields).await;
         assert_eq!(page.status, 409, "{path}");
-        page.says("Root changed this draft on");
+        page.says("root changed this draft on").says("as it is now");
+        if path != "publish" {
+            assert_eq!(edition(&page), edition(&root.get(&base).await), "{path}: what is done from here is done on the draft of now");
+        }
+        assert!(!page.text.contains("action=\"form/"), "{path}: addresses fit where the page stands");
     }
+    let page = wheel.post(&format!("{base}/questions/title/move"), &[("way", "down"), ("edition", &seen)]).await;
+    page.says("<p class=\"error\">Not done: root changed this draft on");
     done(&edits(&root, &base, "discard", &[]).await);
     done(&wheel.post(&format!("{base}/start"), &[("version", "0")]).await);
     assert_eq!(root.post(&format!("{base}/discard"), &[("edition", &seen)]).await.status, 409, "no page fits another draft");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_was_typed_outlives_the_part_and_the_draft_it_was_typed_for(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let model = gated(&portal, "tiny-opt").await;
+    let (root, wheel) = (portal.admin("root").await, portal.admin("wheel").await);
+    let base = base(model);
+    done(&root.post(&format!("{base}/start"), &[("version", "0")]).await);
+    let typed = |edition: &str| {
+        let fields = [("section", "project"), ("name", "ethics"), ("label", "Whom may it hurt?"), ("kind", "text"), ("need", "optional")];
+        fields.into_iter().chain([("edition", edition)]).map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+    };
+    let save = async |path: &str, edition: &str| {
+        let fields = typed(edition);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        root.post(&format!("{base}/{path}"), &fields).await
+    };
+
+    // Another admin removes the question that is being edited: to save it is to add it.
+    let seen = edition(&root.get(&format!("{base}/questions/ethics")).await);
+    done(&edits(&wheel, &base, "questions/ethics/remove", &[]).await);
+    let page = save("questions/ethics", &seen).await;
+    assert_eq!(page.status, 422);
+    page.says("wheel changed this draft on")
+        .says("the question ethics is not in it any more, and would be added")
+        .says("Whom may it hurt?");
+    page.says("Add a question").says(&format!("action=\"{base}/new/questions\""));
+    done(&save("new/questions", &edition(&page)).await);
+    root.get(&base).await.says("Whom may it hurt?");
+
+    // Another admin discards the draft: what was typed waits until there is one.
+    let seen = edition(&root.get(&format!("{base}/questions/ethics")).await);
+    done(&edits(&wheel, &base, "discard", &[]).await);
+    let page = save("questions/ethics", &seen).await;
+    assert_eq!(page.status, 422);
+    page.says("there is no draft of this form any more").says("Begin a draft on").says("Whom may it hurt?");
+    done(&root.post(&format!("{base}/start"), &[("version", "0")]).await);
+    let page = save("questions/ethics", &edition(&page)).await;
+    assert_eq!(page.status, 422);
+    done(&save("questions/ethics", &edition(&page)).await);
+    root.get(&base).await.says("Whom may it hurt?");
+
+    // What another admin published leads back to the form, with the reason.
+    let seen = edition(&root.get(&base).await);
+    done(&edits(&wheel, &base, "publish", &[]).await);
+    for path in ["publish", "discard", "questions/ethics/remove"] {
+        let page = root.post(&format!("{base}/{path}"), &[("edition", &seen)]).await;
+        assert_eq!(page.status, 409, "{path}");
+        page.says("there is no draft of this form any more").says("Applicants are asked version 1").says("Edit a copy");
+    }
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

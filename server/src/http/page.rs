@@ -111,6 +111,12 @@ pub fn page_with_faults(template: &impl Template) -> Result<HttpResponse, Error>
     Ok(html(HttpResponse::UnprocessableEntity(), body))
 }
 
+/// The page of something that is not as its reader saw it any more: the page as it is now, with status 409.
+pub fn page_in_conflict(template: &impl Template) -> Result<HttpResponse, Error> {
+    let body = template.render().map_err(Error::internal)?;
+    Ok(html(HttpResponse::Conflict(), body))
+}
+
 /// The page of something that was done too often, with status 429 and the time to wait.
 pub fn page_limited(template: &impl Template, retry_after_s: u32) -> Result<HttpResponse, Error> {
     let body = template.render().map_err(Error::internal)?;

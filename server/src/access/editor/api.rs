@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::super::form::{Form, Layout};
 use super::super::people::People;
-use super::super::{form_rules, forms, store};
+use super::super::{consent, form_rules, forms, store};
 use super::compare::{self, Change, Detail};
 use super::json::JSON_FORM_BYTES_MAX;
 use super::{draft, publish as publishing};

@@ -12,7 +12,7 @@ use super::view::LayoutView;
 use crate::accounts::{self, Account, Admin};
 use crate::catalog::{self, Gate, Model};
 use crate::error::Error;
-use crate::http::page::page;
+use crate::http::page::{page, page_in_conflict};
 use crate::http::{Form, Frame, see_other, when};
 use crate::ids::{AccountId, ModelId};
 use crate::portal::Portal;
@@ -28,6 +28,16 @@ struct FormPage {
     versions: Vec<VersionRow>,
     /// Since when holders are asked to agree to the clauses that are asked now, and from when on access rests.
     announced: Option<(String, String)>,
+    /// The form's address from where this page stands.
+    here: String,
+    /// A step that was not done.
+    refused: Option<Refused>,
+}
+
+/// Why a step was not done, and the place on the page that it was about; an empty one is the page itself.
+struct Refused {
+    why: String,
+    place: String,
 }
 
 /// What is told about a draft.
@@ -52,6 +62,13 @@ impl FormPage {
         // The built-in form is always among them.
         self.versions.iter().find(|row| row.is_current).unwrap_or(&self.versions[0])
     }
+
+    /// Why a step was not done that was about this place.
+    fn refused_at(&self, kind: &str, name: &str) -> Option<&str> {
+        let refused =
+            self.refused.as_ref().filter(|refused| refused.place.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-')) == Some(name));
+        refused.map(|refused| refused.why.as_str())
+    }
 }
 
 /// The address of a model's form.
@@ -61,20 +78,32 @@ pub(super) fn base(model: ModelId) -> String {
 
 /// `GET /admin/models/{id}/form`
 pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
+    page(&form_page(&portal, frame, *id).await?)
+}
+
+/// The form's page as it is now, for whom a step was refused: nothing was changed, and they see why. Errors: all but `Conflict` and
+/// `Stale`, as they are.
+pub(super) async fn refused(portal: &Portal, frame: Frame, id: ModelId, place: &str, cause: Error) -> Result<HttpResponse, Error> {
+    let (Error::Conflict(why) | Error::Stale(why)) = cause else { return Err(cause) };
+    let refused = Some(Refused { why: why.into_owned(), place: place.to_owned() });
+    page_in_conflict(&FormPage { refused, here: base(id), ..form_page(portal, frame, id).await? })
+}
+
+async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPage, Error> {
     let mut db = portal.db.acquire().await?;
-    let model = catalog::find_model_by_id(&mut db, *id).await?;
-    let versions = store::form_versions(&mut db, *id).await?;
-    let draft = store::find_form_draft(&mut db, *id).await?;
+    let model = catalog::find_model_by_id(&mut db, id).await?;
+    let versions = store::form_versions(&mut db, id).await?;
+    let draft = store::find_form_draft(&mut db, id).await?;
     let who: Vec<AccountId> =
         versions.iter().map(|version| version.published_by).chain(draft.as_ref().map(|draft| draft.updated_by)).collect();
     let people = accounts::find_accounts(&mut db, &who).await?;
     let announced = match versions.first() {
-        Some(version) => store::form_change(&mut db, *id, &version.form_sha256).await?,
+        Some(version) => store::form_change(&mut db, id, &version.form_sha256).await?,
         None => None,
     };
     let layout = match &draft {
         Some(draft) => LayoutView::new(&draft.layout),
-        None => LayoutView::new(forms::current(&mut db, *id).await?.layout()),
+        None => LayoutView::new(forms::current(&mut db, id).await?.layout()),
     };
     let built_in = super::super::form::Form::built_in();
     let first = VersionRow {
@@ -93,9 +122,9 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
         by: name_of(&people, version.published_by),
         is_current: place == 0,
     });
-    page(&FormPage {
+    Ok(FormPage {
         frame,
-        base: base(*id),
+        base: base(id),
         layout,
         draft: draft.map(|draft| DraftRow {
             edition: draft.edition,
@@ -105,6 +134,8 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
         versions: rows.chain([first]).collect(),
         announced: announced.map(|(at, until)| (when::minute(at), when::minute(until))),
         model,
+        here: "form".into(),
+        refused: None,
     })
 }
 
@@ -118,10 +149,18 @@ pub(super) struct Start {
 }
 
 /// `POST /admin/models/{id}/form/start`
-pub(super) async fn start(portal: Data<Portal>, by: Admin, id: Path<ModelId>, Form(sent): Form<Start>) -> Result<HttpResponse, Error> {
+pub(super) async fn start(
+    portal: Data<Portal>,
+    frame: Frame,
+    by: Admin,
+    id: Path<ModelId>,
+    Form(sent): Form<Start>,
+) -> Result<HttpResponse, Error> {
     catalog::find_model_by_id(&mut *portal.db.acquire().await?, *id).await?;
-    draft::start(&portal, &by, *id, sent.version).await?;
-    Ok(see_other(&base(*id), Some("This is your draft. Applicants see nothing of it until you publish it.")))
+    match draft::start(&portal, &by, *id, sent.version).await {
+        Ok(()) => Ok(see_other(&base(*id), Some("This is your draft. Applicants see nothing of it until you publish it."))),
+        Err(cause) => refused(&portal, frame, *id, "", cause).await,
+    }
 }
 
 #[derive(Deserialize)]
@@ -130,7 +169,15 @@ pub(super) struct Seen {
 }
 
 /// `POST /admin/models/{id}/form/discard`
-pub(super) async fn discard(portal: Data<Portal>, _: Admin, id: Path<ModelId>, Form(seen): Form<Seen>) -> Result<HttpResponse, Error> {
-    draft::discard(&portal, *id, seen.edition).await?;
-    Ok(see_other(&base(*id), Some("The draft was discarded. Applicants are asked what they were asked before.")))
+pub(super) async fn discard(
+    portal: Data<Portal>,
+    frame: Frame,
+    _: Admin,
+    id: Path<ModelId>,
+    Form(seen): Form<Seen>,
+) -> Result<HttpResponse, Error> {
+    match draft::discard(&portal, *id, seen.edition).await {
+        Ok(()) => Ok(see_other(&base(*id), Some("The draft was discarded. Applicants are asked what they were asked before."))),
+        Err(cause) => refused(&portal, frame, *id, "", cause).await,
+    }
 }

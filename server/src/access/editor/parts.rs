@@ -7,10 +7,11 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::super::form::{Field, Kind, Layout};
-use super::super::store::FormDraft;
+use super::super::forms;
+use super::super::store;
 use super::draft;
 use super::edit::{self, Part, Way};
-use super::overview::base;
+use super::overview::{base, refused};
 use super::typed::Typed;
 use super::words;
 use crate::accounts::Admin;
@@ -38,6 +39,8 @@ struct PartPage {
     kinds: &'static [(&'static str, &'static str)],
     /// Why it was not saved, when somebody else came first.
     conflict: Option<String>,
+    /// Nothing can be saved until somebody begins a draft.
+    is_without_draft: bool,
     faults: Vec<FieldError>,
 }
 
@@ -56,7 +59,10 @@ pub(super) async fn fresh(
 ) -> Result<HttpResponse, Error> {
     let part = Part::parse(&path.1)?;
     let mut db = portal.db.acquire().await?;
-    let draft = draft::existing(&mut db, path.0).await?;
+    let draft = match draft::existing(&mut db, path.0).await {
+        Ok(draft) => draft,
+        Err(cause) => return refused(&portal, frame, path.0, "", cause).await,
+    };
     let typed = match part {
         Part::Section => Typed::default(),
         Part::Question => {
@@ -65,7 +71,8 @@ pub(super) async fn fresh(
         }
         Part::Clause => Typed::new_clause(),
     };
-    page(&part_page(&mut db, frame, path.0, part, None, draft, typed).await?)
+    let typed = Typed { edition: draft.edition, ..typed };
+    page(&part_page(&mut db, frame, path.0, part, None, &draft.layout, typed).await?)
 }
 
 /// `GET /admin/models/{id}/form/{part}/{name}`
@@ -78,9 +85,12 @@ pub(super) async fn part(
     let (model, part, name) = path.into_inner();
     let part = Part::parse(&part)?;
     let mut db = portal.db.acquire().await?;
-    let draft = draft::existing(&mut db, model).await?;
-    let typed = typed_of(&draft.layout, part, &name)?;
-    page(&part_page(&mut db, frame, model, part, Some(name), draft, typed).await?)
+    let draft = match draft::existing(&mut db, model).await {
+        Ok(draft) => draft,
+        Err(cause) => return refused(&portal, frame, model, "", cause).await,
+    };
+    let typed = Typed { edition: draft.edition, ..typed_of(&draft.layout, part, &name)? };
+    page(&part_page(&mut db, frame, model, part, Some(name), &draft.layout, typed).await?)
 }
 
 fn typed_of(layout: &Layout, part: Part, name: &str) -> Result<Typed, Error> {
@@ -100,7 +110,7 @@ async fn part_page(
     model: ModelId,
     part: Part,
     was: Option<String>,
-    draft: FormDraft,
+    layout: &Layout,
     typed: Typed,
 ) -> Result<PartPage, Error> {
     let base = base(model);
@@ -110,12 +120,13 @@ async fn part_page(
         action: was.as_ref().map_or(format!("{base}/new/{}", part.as_str()), |name| format!("{base}/{}/{name}", part.as_str())),
         base,
         part,
-        sections: draft.layout.sections.iter().map(|section| (section.id.clone(), section.title.clone())).collect(),
-        causes: draft.layout.fields().filter(|field| Some(&field.name) != was.as_ref()).flat_map(causes).collect(),
+        sections: layout.sections.iter().map(|section| (section.id.clone(), section.title.clone())).collect(),
+        causes: layout.fields().filter(|field| Some(&field.name) != was.as_ref()).flat_map(causes).collect(),
         kinds: words::KINDS,
-        typed: Typed { edition: draft.edition, ..typed },
+        typed,
         was,
         conflict: None,
+        is_without_draft: false,
         faults: vec![],
     })
 }
@@ -161,7 +172,7 @@ pub(super) async fn save(
 }
 
 /// Saves a part. What cannot be saved comes back as it was typed; after somebody else's change with the edition of now, so that whoever
-/// has looked at the draft can save again.
+/// has looked at the draft can save again. What somebody else removed would be added; where there is no draft any more, one is begun first.
 async fn put(
     portal: &Portal,
     frame: Frame,
@@ -178,9 +189,20 @@ async fn put(
         Err(other) => return Err(other),
     };
     let mut db = portal.db.acquire().await?;
-    let draft = draft::existing(&mut db, model).await?;
-    let again = PartPage { conflict, faults, ..part_page(&mut db, frame, model, part, was, draft, typed).await? };
-    page_with_faults(&again)
+    let draft = store::find_form_draft(&mut db, model).await?;
+    let is_without_draft = draft.is_none();
+    let (layout, edition) = match draft {
+        Some(draft) => (draft.layout, draft.edition),
+        None => (forms::current(&mut db, model).await?.layout().clone(), typed.edition),
+    };
+    let (was, conflict) = match (was, conflict) {
+        (Some(name), Some(why)) if typed_of(&layout, part, &name).is_err() => {
+            (None, Some(format!("{why}; the {} {name} is not in it any more, and would be added", part.word())))
+        }
+        kept => kept,
+    };
+    let again = part_page(&mut db, frame, model, part, was, &layout, Typed { edition, ..typed }).await?;
+    page_with_faults(&PartPage { conflict, is_without_draft, faults, ..again })
 }
 
 async fn try_put(portal: &Portal, by: &Admin, model: ModelId, part: Part, was: Option<&str>, typed: &Typed) -> Result<String, Error> {
@@ -215,6 +237,7 @@ pub(super) struct Step {
 /// `POST /admin/models/{id}/form/{part}/{name}/move`
 pub(super) async fn shift(
     portal: Data<Portal>,
+    frame: Frame,
     by: Admin,
     path: Path<(ModelId, String, String)>,
     Form(step): Form<Step>,
@@ -226,8 +249,11 @@ pub(super) async fn shift(
         "down" => Way::Down,
         _ => return Err(FieldError::new("way", "is up or down").into()),
     };
-    draft::change(&portal, &by, model, step.edition, |layout| edit::shift(layout, part, &name, way)).await?;
-    Ok(see_other(&format!("{}#{}-{name}", base(model), part.word()), None))
+    let place = format!("{}-{name}", part.word());
+    match draft::change(&portal, &by, model, step.edition, |layout| edit::shift(layout, part, &name, way)).await {
+        Ok(()) => Ok(see_other(&format!("{}#{place}", base(model)), None)),
+        Err(cause) => refused(&portal, frame, model, &place, cause).await,
+    }
 }
 
 #[derive(Deserialize)]
@@ -238,13 +264,18 @@ pub(super) struct Removal {
 /// `POST /admin/models/{id}/form/{part}/{name}/remove`
 pub(super) async fn remove(
     portal: Data<Portal>,
+    frame: Frame,
     by: Admin,
     path: Path<(ModelId, String, String)>,
     Form(sent): Form<Removal>,
 ) -> Result<HttpResponse, Error> {
     let (model, part, name) = path.into_inner();
     let part = Part::parse(&part)?;
-    draft::change(&portal, &by, model, sent.edition, |layout| edit::remove(layout, part, &name)).await?;
-    let told = format!("The {} {name} is no more in the draft. What was published keeps it.", part.word());
-    Ok(see_other(&base(model), Some(&told)))
+    match draft::change(&portal, &by, model, sent.edition, |layout| edit::remove(layout, part, &name)).await {
+        Ok(()) => {
+            let told = format!("The {} {name} is no more in the draft. What was published keeps it.", part.word());
+            Ok(see_other(&base(model), Some(&told)))
+        }
+        Err(cause) => refused(&portal, frame, model, &format!("{}-{name}", part.word()), cause).await,
+    }
 }

@@ -13,13 +13,13 @@ use super::super::forms;
 use super::super::store::{self, Affected, FormVersion};
 use super::compare::{self, Change};
 use super::draft;
-use super::overview::base;
+use super::overview::{base, refused};
 use super::view::LayoutView;
 use crate::accounts::{self, Admin};
 use crate::audit::{self, Event};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError};
-use crate::http::page::{page, page_with_faults};
+use crate::http::page::{page, page_in_conflict, page_with_faults};
 use crate::http::{Form, Frame, filters, see_other};
 use crate::ids::ModelId;
 use crate::portal::Portal;
@@ -31,7 +31,10 @@ pub(super) const WAITING_MAX: i64 = 50;
 pub(super) async fn preview(portal: Data<Portal>, frame: Frame, by: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, *id).await?;
-    let draft = draft::existing(&mut db, *id).await?;
+    let draft = match draft::existing(&mut db, *id).await {
+        Ok(draft) => draft,
+        Err(cause) => return refused(&portal, frame, *id, "", cause).await,
+    };
     drop(db);
     let told = Preview { told: "This is how applicants would see your draft. Nothing can be sent from here.".into(), back: base(*id) };
     // Drawn even where it breaks rules, so that it can be seen what is wrong.
@@ -70,14 +73,19 @@ struct ComparePage {
     waiting: Vec<(String, String)>,
     /// What the version would be called.
     next: i32,
+    /// Why it was not published.
+    refused: Option<String>,
 }
 
 /// `GET /admin/models/{id}/form/compare`
 pub(super) async fn compare(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
-    let fresh = PublishForm { edition: 0, material: None, grace_days: "30".into() };
-    page(&compare_page(&portal, frame, *id, fresh, vec![]).await?)
+    match compare_page(&portal, frame.clone(), *id, PublishForm::fresh(), vec![]).await {
+        Ok(compared) => page(&compared),
+        Err(cause) => refused(&portal, frame, *id, "", cause).await,
+    }
 }
 
+/// Errors: `Conflict` if there is no draft.
 async fn compare_page(
     portal: &Portal,
     frame: Frame,
@@ -110,11 +118,12 @@ async fn compare_page(
         faults,
         waiting: waiting.into_iter().map(|(id, applicant)| (name(applicant), format!("/review/{id}"))).collect(),
         next: version.map_or(1, |version| version.version + 1),
+        refused: None,
     })
 }
 
 /// The form of the page.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct PublishForm {
     edition: i64,
     /// Whether the change of the clauses matters, so that holders are asked.
@@ -123,7 +132,13 @@ pub(super) struct PublishForm {
     grace_days: String,
 }
 
-/// `POST /admin/models/{id}/form/publish`
+impl PublishForm {
+    fn fresh() -> Self {
+        Self { edition: 0, material: None, grace_days: "30".into() }
+    }
+}
+
+/// `POST /admin/models/{id}/form/publish`. What cannot be published is compared again, as it is now.
 pub(super) async fn publish(
     portal: Data<Portal>,
     frame: Frame,
@@ -147,6 +162,12 @@ pub(super) async fn publish(
             Ok(see_other(&base(*id), Some(&told)))
         }
         Err(Error::Invalid(faults)) => page_with_faults(&compare_page(&portal, frame, *id, sent, faults).await?),
+        Err(Error::Conflict(why) | Error::Stale(why)) => match compare_page(&portal, frame.clone(), *id, sent, vec![]).await {
+            Ok(compared) => page_in_conflict(&ComparePage { refused: Some(why.into_owned()), ..compared }),
+            // The draft is gone.
+            Err(Error::Conflict(_)) => refused(&portal, frame, *id, "", Error::Conflict(why)).await,
+            Err(cause) => Err(cause),
+        },
         Err(other) => Err(other),
     }
 }
@@ -160,8 +181,8 @@ pub(super) struct Published {
 }
 
 /// Lets the model ask its draft from now on: a new version, on record; with `grace`, holders agree to its new clauses within so long.
-/// Errors: `Stale` if the draft
-/// is not as it was seen; `Conflict` if there is none, or it breaks rules, or asks what is asked already; `Invalid` if no clause is new.
+/// Errors: `Stale` if the draft is not as it was seen; `Conflict` if there is none, or it breaks rules, or asks what is asked already;
+/// `Invalid` if no clause is new.
 pub(super) async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64, grace: Option<Duration>) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
