@@ -71,6 +71,7 @@ impl Workers {
         loops.spawn(every(SWEEP_EVERY, portal.clone(), stopped, "sweep", |portal| async move {
             portal.limits.sweep(portal.clock.now());
             portal.objects.sweep(portal.clock.now()).await?;
+            mail::forget_words(&portal.db, &portal.mailer, &portal.clock).await?;
             downloads::tell_late(&portal).await?;
             access::sweep(&portal).await?;
             access::sweep_applications(&portal).await?;

@@ -91,3 +91,56 @@ async fn the_outbox_is_filtered_searched_paged_and_exported(db: PgPool) {
     assert_eq!((mails.len(), &mails[0]["to"], &mails[0]["state"]), (10, &"reader-119@university.edu".into(), &"waiting".into()));
     assert!(!lines.text.contains("Hello"), "no texts");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_words_of_a_mail_go_after_ninety_days_and_that_it_went_stays(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let root = portal.admin("root").await;
+    let now = portal.portal.clock.now();
+    for to in ["ada@university.edu", "bob@university.edu", "eve@university.edu"] {
+        holds(&portal, now, to).await;
+    }
+    while sends(&portal).await {}
+    let db = &portal.portal.db;
+    let set = async |sql: &'static str| assert_eq!(sqlx::query(sql).bind(now).execute(db).await.unwrap().rows_affected(), 1);
+    set("update mail set bounced_at = $1, bounce = '550 no mailbox of Bob' where recipient = 'bob@university.edu'").await;
+    set("update mail set sent_at = null, gave_up_at = $1, attempts = 245, last_error = 'eve was refused' where recipient = 'eve@university.edu'").await;
+    // One that waits is as old as they are, and keeps its words.
+    holds(&portal, now + Duration::days(365), "late@university.edu").await;
+    let folder = portal.portal.config.data_dir.join("mail");
+    let files = || {
+        std::fs::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "eml")).count()
+    };
+    assert_eq!(files(), 3);
+    let forgets = async || mail::forget_words(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap();
+
+    portal.wait(Duration::days(90));
+    assert_eq!((forgets().await, files()), (0, 3));
+    portal.wait(Duration::SECOND);
+    assert_eq!((forgets().await, files()), (3, 0));
+    assert_eq!(forgets().await, 0, "once");
+    let words: Vec<(String, Option<String>, Option<String>, Option<String>)> =
+        sqlx::query_as("select recipient, body, last_error, nullif(bounce, '') from mail order by recipient").fetch_all(db).await.unwrap();
+    let with_words: Vec<&str> =
+        words.iter().filter(|row| row.1.is_some() || row.2.is_some() || row.3.is_some()).map(|row| row.0.as_str()).collect();
+    assert_eq!(with_words, ["late@university.edu"]);
+
+    // The line stays, and tells what became of it.
+    let root_again = portal.admin("wheel").await;
+    root_again
+        .get("/admin/mail")
+        .await
+        .says("ada@university.edu")
+        .says("Bounced")
+        .says("Given up")
+        .says("Your application for demo/tiny-opt has arrived");
+    let id: String = sqlx::query_scalar("select id::text from mail where recipient = 'eve@university.edu'").fetch_one(db).await.unwrap();
+    let id = server::ids::MailId::from(id.parse::<sqlx::types::Uuid>().unwrap());
+    root_again.get(&format!("/admin/mail/{id}")).await.says("Its text is gone: 90 days after");
+    let again = root_again.post(&format!("/admin/mail/{id}/retry"), &[]).await;
+    assert_eq!(again.status, 409);
+    again.says("has lost its words to time");
+    root_again.post("/admin/mail/retry", &[]).await;
+    assert!(!sends(&portal).await, "there is nothing to send any more");
+    drop(root);
+}

@@ -167,13 +167,17 @@ struct MailPage {
     view: MailView,
     /// The text, only where mails stay in the house: one that goes to a server may carry a link that is its reader's alone.
     body: Option<String>,
+    /// Whether it had its words, and lost them to time.
+    is_old: bool,
 }
 
 /// `GET /admin/mail/{id}`
 pub(super) async fn mail(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<MailId>) -> Result<HttpResponse, Error> {
     let mail = mail::find(&mut *portal.db.acquire().await?, *id).await?;
     let body = mail.body.clone().filter(|_| portal.mailer.keeps_mails());
-    page(&MailPage { frame, view: mail.into(), body })
+    let ended_at = mail.bounced_at.or(mail.sent_at).or(mail.gave_up_at);
+    let is_old = mail.body.is_none() && ended_at.is_some_and(|at| at < portal.clock.now() - mail::WORDS_LIFE);
+    page(&MailPage { frame, view: mail.into(), body, is_old })
 }
 
 /// `POST /admin/mail/{id}/retry`

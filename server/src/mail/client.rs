@@ -134,7 +134,7 @@ impl Mailer {
             let path = folder.join(format!("{mail}.eml"));
             match tokio::fs::remove_file(&path).await {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::error!(path = %path.display(), error = %cause, "a mail to somebody who was erased is still there; remove it");
+                    tracing::error!(path = %path.display(), error = %cause, "a mail that is not to be kept any more is still there; remove it");
                 }
                 Ok(()) | Err(_) => {}
             }

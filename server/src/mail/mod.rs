@@ -8,6 +8,7 @@ mod html;
 mod letter;
 mod messages;
 mod outbox;
+mod retention;
 mod store;
 mod topic;
 mod worker;
@@ -16,6 +17,7 @@ pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
 pub use messages::{Message, Waiting};
 pub use outbox::{enqueue, hold, take_back};
+pub use retention::{WORDS_LIFE, forget_words};
 pub use store::{
     Counts, Filter, Mail, State, begin_digest, choice_rows, counts, find, forget, paces, page, readers_without_digest, retry, retry_all,
     rows_to, set_pace, unreachable,

@@ -14,7 +14,7 @@ pub struct Mail {
     pub kind: String,
     pub recipient: String,
     pub subject: String,
-    /// Gone once handed to an SMTP server: it may carry a one-time link.
+    /// Gone once handed to an SMTP server, because it may carry a one-time link, and 90 days after its end.
     pub body: Option<String>,
     pub created_at: Timestamp,
     pub next_attempt_at: Timestamp,
@@ -97,7 +97,7 @@ pub async fn page(db: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
     let mails = sqlx::query_as!(
         Mail,
         r#"select id as "id: MailId", kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at, gave_up_at, last_error,
-                bounced_at, bounce
+                bounced_at, nullif(bounce, '') as bounce
          from mail
          where ($1::uuid is null or id < $1)
            and ($2::text is null or state = $2)
@@ -136,7 +136,7 @@ pub async fn find(db: &mut PgConnection, id: MailId) -> Result<Mail, Error> {
     sqlx::query_as!(
         Mail,
         r#"select id as "id: MailId", kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at, gave_up_at, last_error,
-                bounced_at, bounce
+                bounced_at, nullif(bounce, '') as bounce
          from mail where id = $1"#,
         id.uuid(),
     )
@@ -156,7 +156,11 @@ pub async fn retry(db: &mut PgConnection, id: MailId, now: Timestamp) -> Result<
     )
     .execute(db)
     .await?;
-    if done.rows_affected() == 0 { Err(Error::Conflict("this mail has been sent, or is to be sent in a moment".into())) } else { Ok(()) }
+    if done.rows_affected() == 0 {
+        Err(Error::Conflict("this mail has left, is to leave in a moment, or has lost its words to time; nothing was changed".into()))
+    } else {
+        Ok(())
+    }
 }
 
 /// The same with every mail that failed or was given up. Says how many.

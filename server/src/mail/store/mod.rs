@@ -5,6 +5,7 @@ mod digest;
 mod list;
 mod person;
 mod preference;
+mod retention;
 
 pub(super) use bounce::mark_bounced;
 pub use bounce::unreachable;
@@ -13,3 +14,4 @@ pub use list::{Counts, Filter, Mail, State, counts, find, page, retry, retry_all
 pub use person::{choice_rows, forget, rows_to};
 pub(super) use preference::pace;
 pub use preference::{paces, set_pace};
+pub(super) use retention::{remove_words, with_words};
