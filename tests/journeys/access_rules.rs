@@ -17,7 +17,7 @@ use crate::gated::{LICENCE, gated, prepared, relicense};
 /// Races are run so often, each on an application of its own.
 const TRIALS: usize = 40;
 
-async fn account(portal: &TestPortal, name: &str, role: Role) -> Account {
+pub async fn account(portal: &TestPortal, name: &str, role: Role) -> Account {
     let email = Email::parse(&format!("{name}@lab.example")).unwrap();
     accounts::add_account(&portal.portal, &email, name, role, None).await.unwrap()
 }
@@ -53,7 +53,7 @@ fn complete(model: &Model) -> Answers {
     Answers::from_fields(Form::built_in(), fields)
 }
 
-async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> ApplicationId {
+pub async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> ApplicationId {
     match access::submit(&portal.portal, applicant, model, complete(model)).await.unwrap() {
         Sent::Fresh(id) => id,
         Sent::Already(id) => panic!("{id} was sent before"),

@@ -37,6 +37,7 @@ mod publish;
 mod publish_killed;
 mod pull;
 mod quota;
+mod races;
 mod ready;
 mod record;
 mod renewals;

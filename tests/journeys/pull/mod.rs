@@ -11,6 +11,8 @@ mod quota;
 mod verify;
 mod weather;
 
+pub(crate) use verify::soak;
+
 use std::collections::BTreeMap;
 
 use server::catalog::Gate;

@@ -112,7 +112,7 @@ async fn no_flipped_bit_is_accepted(db: PgPool) {
 }
 
 /// A number that `make soak` makes larger.
-pub(super) fn soak(variable: &str, short: usize) -> usize {
+pub(crate) fn soak(variable: &str, short: usize) -> usize {
     #[expect(clippy::disallowed_methods, reason = "a test's own setting")]
     std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(short)
 }
