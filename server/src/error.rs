@@ -110,8 +110,21 @@ impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Self {
         match cause {
             sqlx::Error::PoolTimedOut => Error::Unavailable("the database is busy; try again in a moment".into()),
+            gone if is_gone(&gone) => {
+                tracing::error!(error = %gone, "the database went away");
+                Error::Unavailable("the database does not answer; look whether this was done, and try again in a moment".into())
+            }
             other => Error::internal(other),
         }
+    }
+}
+
+/// Whether the database ended the conversation: it is shut down, starts, or the line is cut. What had not been committed did not happen.
+fn is_gone(cause: &sqlx::Error) -> bool {
+    match cause {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(said) => matches!(said.code().as_deref(), Some("57P01" | "57P02" | "57P03")),
+        _ => false,
     }
 }
 

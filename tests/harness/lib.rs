@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "in tests a failure is a panic, and gestures are named for what they do")]
 
 mod large;
+mod line;
 mod mail_server;
 mod offers;
 mod page;
@@ -15,6 +16,7 @@ mod weather;
 mod weights;
 
 pub use large::{LargeRelease, journal_says_done};
+pub use line::Line;
 pub use mail_server::{Arrived, MailServer, Security};
 pub use offers::Offer;
 pub use page::Page;

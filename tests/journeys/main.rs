@@ -9,6 +9,7 @@ mod api_access;
 mod api_document;
 mod application_life;
 mod apply_and_review;
+mod bad_days;
 mod bounces;
 mod cluster;
 mod consent;
