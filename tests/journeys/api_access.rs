@@ -181,7 +181,7 @@ async fn a_holder_agrees_by_program_to_the_text_that_was_read(db: PgPool) {
     let (_, grant) = gets_access(&mine, &desk).await;
     let at = format!("/api/v1/grants/{grant}/consent");
     assert_eq!(fine(mine.fetch(&at).await)["asked"], Value::Null);
-    refused(&sends(&mine, "POST", &at, json!({ "licence_shown": "", "agreed": [] })).await, 409, "conflict");
+    refused(&sends(&mine, "POST", &at, json!({ "shown": "", "agreed": [] })).await, 409, "conflict");
 
     let before = text(&fine(admin.fetch(&format!("/api/v1/admin/models/{model}/access")).await), "/licence_sha256");
     portal.wait(Duration::DAY);
@@ -198,15 +198,15 @@ async fn a_holder_agrees_by_program_to_the_text_that_was_read(db: PgPool) {
     refused(&sends(&admin, "POST", &announce, json!({ "licence_shown": sha256, "grace_days": 30 })).await, 409, "conflict");
 
     let asked = fine(mine.fetch(&at).await)["asked"].clone();
-    assert_eq!((&asked["licence_shown"], &asked["text"]), (&json!(sha256), &json!("And no training of other models.")));
+    assert_eq!((&asked["shown"], &asked["licence"]["text"]), (&json!(sha256), &json!("And no training of other models.")));
     assert_eq!(fine(mine.fetch("/api/v1/grants").await)["items"][0]["consent_due_at"], asked["due_at"]);
     let clauses: Vec<String> = asked["clauses"].as_array().unwrap().iter().map(|clause| text(clause, "/field")).collect();
     refused(&other.fetch(&at).await, 404, "not_found");
-    refused(&sends(&other, "POST", &at, json!({ "licence_shown": sha256, "agreed": clauses })).await, 404, "not_found");
-    let unread = sends(&mine, "POST", &at, json!({ "licence_shown": before, "agreed": clauses })).await;
+    refused(&sends(&other, "POST", &at, json!({ "shown": sha256, "agreed": clauses })).await, 404, "not_found");
+    let unread = sends(&mine, "POST", &at, json!({ "shown": before, "agreed": clauses })).await;
     refused(&unread, 422, "invalid");
-    assert_eq!(fields(&unread), ["licence_shown"]);
-    let part = sends(&mine, "POST", &at, json!({ "licence_shown": sha256, "agreed": clauses[1..] })).await;
+    assert_eq!(fields(&unread), ["shown"]);
+    let part = sends(&mine, "POST", &at, json!({ "shown": sha256, "agreed": clauses[1..] })).await;
     refused(&part, 422, "invalid");
     assert_eq!(fields(&part), clauses[..1]);
     // After the days of grace it rests, and goes on by the same word.
@@ -214,9 +214,9 @@ async fn a_holder_agrees_by_program_to_the_text_that_was_read(db: PgPool) {
     ada.signs_in().await;
     let mine = program(&ada, &["apply"]).await;
     assert_eq!(fine(mine.fetch("/api/v1/grants").await)["items"][0]["standing"], "consent_needed");
-    let agreed = fine(sends(&mine, "POST", &at, json!({ "licence_shown": sha256, "agreed": clauses })).await);
+    let agreed = fine(sends(&mine, "POST", &at, json!({ "shown": sha256, "agreed": clauses })).await);
     assert_eq!((&agreed["standing"], &agreed["consent_due_at"]), (&json!("holds"), &Value::Null));
-    refused(&sends(&mine, "POST", &at, json!({ "licence_shown": sha256, "agreed": clauses })).await, 409, "conflict");
+    refused(&sends(&mine, "POST", &at, json!({ "shown": sha256, "agreed": clauses })).await, 409, "conflict");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -514,7 +514,7 @@ pub async fn tries_of_access(
     document.tries(admin, "POST", "/api/v1/admin/models/{id}/licence-change", &model, Some(change)).await;
     let consent = document.tries(mine, "GET", "/api/v1/grants/{id}/consent", grant, None).await;
     let agreed: Vec<String> = consent["asked"]["clauses"].as_array().unwrap().iter().map(|clause| text(clause, "/field")).collect();
-    document.tries(mine, "POST", "/api/v1/grants/{id}/consent", grant, Some(json!({ "licence_shown": licence, "agreed": agreed }))).await;
+    document.tries(mine, "POST", "/api/v1/grants/{id}/consent", grant, Some(json!({ "shown": licence, "agreed": agreed }))).await;
     let told = document.tries(mine, "GET", "/api/v1/grants/{id}", grant, None).await;
     portal.portal.audit.integrate(&portal.portal.db).await.unwrap();
     let receipt = told["record"].as_array().unwrap().last().unwrap()["seq"].to_string();

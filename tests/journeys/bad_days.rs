@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use reqwest::Method;
-use server::access::{self, DeclineReason};
+use server::access::{self, Approval, DeclineReason, GrantScope};
 use server::accounts::{Account, Reviewer, Role};
 use server::audit;
 use server::catalog::{self, Model};
@@ -77,7 +77,7 @@ impl Desk {
                 Command::Changes => access::request_changes(portal, grace, id, seen, "Why so long?", vec![]).await,
                 Command::Approve => {
                     let until = portal.clock.now() + Duration::days(30);
-                    access::approve(portal, grace, id, seen, until, "").await.map(drop)
+                    access::approve(portal, grace, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
                 }
                 Command::Decline => access::decline(portal, grace, id, seen, DeclineReason::PurposeUnclear, "").await,
                 Command::Undo => access::undo(portal, grace, id).await,

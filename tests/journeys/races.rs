@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use server::access::{self, DeclineReason};
+use server::access::{self, Approval, DeclineReason, GrantScope};
 use server::accounts::{self, Reviewer, Role};
 use server::audit;
 use server::catalog::{self, Model};
@@ -108,7 +108,7 @@ impl Desk {
 
     async fn approve(&self, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
         let until = self.portal.portal.clock.now() + Duration::days(30);
-        access::approve(&self.portal.portal, by, id, seen, until, "").await.map(drop)
+        access::approve(&self.portal.portal, by, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
     }
 
     async fn decline(&self, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {

@@ -183,7 +183,13 @@ pub(super) struct Published {
 /// Lets the model ask its draft from now on: a new version, on record; with `grace`, holders agree to its new clauses within so long.
 /// Errors: `Stale` if the draft is not as it was seen; `Conflict` if there is none, or it breaks rules, or asks what is asked already;
 /// `Invalid` if no clause is new.
-pub(super) async fn make_current(portal: &Portal, by: &Admin, id: ModelId, edition: i64, grace: Option<Duration>) -> Result<Published, Error> {
+pub(super) async fn make_current(
+    portal: &Portal,
+    by: &Admin,
+    id: ModelId,
+    edition: i64,
+    grace: Option<Duration>,
+) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let draft = draft::lock(&mut tx, id, edition).await?;
