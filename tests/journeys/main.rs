@@ -7,6 +7,7 @@ mod admin;
 mod api;
 mod api_access;
 mod api_document;
+mod api_portal;
 mod application_life;
 mod apply_and_review;
 mod bad_days;

@@ -3,11 +3,11 @@
 use super::account::{Account, Email, Password};
 use super::browser::{self, Browser};
 use super::secret::Secret;
-use super::session::{SESSION_LIFE, SignedIn};
+use super::session::SESSION_LIFE;
 use super::store;
 use crate::audit::{self, Event};
 use crate::error::Error;
-use crate::ids::SessionId;
+use crate::ids::{AccountId, SessionId};
 use crate::portal::Portal;
 
 /// The longest description of a browser that we keep.
@@ -46,18 +46,30 @@ pub(super) async fn begin_session(portal: &Portal, account: &Account, browser: &
     Ok(secret.reveal().to_owned())
 }
 
-/// Ends one session of the person, or with `None` all but the present one.
-pub async fn end_session(portal: &Portal, who: &SignedIn, session: Option<SessionId>) -> Result<(), Error> {
+/// Which sessions end.
+#[derive(Debug, Clone, Copy)]
+pub enum Ending {
+    /// This one.
+    One(SessionId),
+    /// All but this one, in which somebody asks for it.
+    Others(SessionId),
+    /// All: a program asks, which is in none.
+    All,
+}
+
+/// Ends sessions of an account.
+pub async fn end_session(portal: &Portal, account: AccountId, which: Ending) -> Result<(), Error> {
     let mut tx = portal.db.begin().await?;
-    match session {
-        Some(session) => {
-            if !store::end_session(&mut tx, who.account.id, session).await? {
+    match which {
+        Ending::One(session) => {
+            if !store::end_session(&mut tx, account, session).await? {
                 return Err(Error::NotFound("session"));
             }
         }
-        None => store::end_other_sessions(&mut tx, who.account.id, Some(who.session)).await?,
+        Ending::Others(present) => store::end_other_sessions(&mut tx, account, Some(present)).await?,
+        Ending::All => store::end_other_sessions(&mut tx, account, None).await?,
     }
-    audit::record(&mut tx, portal.clock.now(), Some(who.account.id), &Event::SessionEnded { account: who.account.id }).await?;
+    audit::record(&mut tx, portal.clock.now(), Some(account), &Event::SessionEnded { account }).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -169,6 +169,15 @@ pub(super) async fn rename(
     Ok(())
 }
 
+/// Gives one's own account another name. Errors: `Invalid` for what is none.
+pub(super) async fn rename_oneself(portal: &Portal, mut account: Account, name: &str) -> Result<Account, Error> {
+    let name = parse_name(name)?;
+    let mut tx = portal.db.begin().await?;
+    rename(&mut tx, portal.clock.now(), Some(account.id), &mut account, name).await?;
+    tx.commit().await?;
+    Ok(account)
+}
+
 /// Uses a sign-in link; the address counts as proved, because the operator vouches for it.
 pub async fn use_sign_in_link(portal: &Portal, secret: &str) -> Result<Account, Error> {
     let secret = Secret::parse("", secret).ok_or_else(used_up)?;

@@ -11,7 +11,7 @@ use super::session::Via;
 use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
-use crate::error::{Error, FieldError};
+use crate::error::{Error, FieldError, Mend, Refusal};
 use crate::http::when;
 use crate::ids::{AccountId, TokenId};
 use crate::mail::{self, Message};
@@ -64,8 +64,8 @@ impl Scope {
             Scope::Download => "fetch the weights you have access to",
             Scope::Api => "let models generate",
             Scope::Review => "read applications and decide on them, if you are a reviewer",
-            Scope::Apply => "apply for access, and see your applications, grants, downloads and tokens",
-            Scope::Admin => "run the portal: people, the record, mails and usage, if you are an admin",
+            Scope::Apply => "apply for access, and see to your account: applications, grants, downloads, mails, sessions and tokens",
+            Scope::Admin => "run the portal: people, releases, the record, mails and usage, if you are an admin",
         }
     }
 }
@@ -99,6 +99,15 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// The token by which a program made it, and with which it ends.
+    pub made_with: Option<TokenId>,
+}
+
+/// A token that asks for another one.
+pub(super) struct Parent {
+    pub scopes: Vec<Scope>,
+    pub expires_at: Timestamp,
+    pub made_with: Option<TokenId>,
 }
 
 /// A token that works, and whose it is, as the database keeps them.
@@ -158,44 +167,114 @@ pub async fn make_token(
     scopes: &[Scope],
     days: i64,
 ) -> Result<String, Error> {
+    let token = fresh(name, scopes, now, life(days)?)?;
+    insert(tx, now, by, account, token).await.map(|(_, secret)| secret)
+}
+
+/// What a program wants of a token that it makes.
+pub(super) struct Wanted<'a> {
+    pub name: &'a str,
+    pub scopes: &'a [Scope],
+    /// As long as the asking token lives, [`TOKEN_DAYS_DEFAULT`] at most, unless said.
+    pub days: Option<i64>,
+}
+
+/// Makes a token with another one, which it cannot outdo: it may no more, ends no later, and is revoked with it, so that whoever ends a
+/// leaked token ends what was made with it. For the same reason it makes none itself. Errors: `Forbidden` for such a one, `Invalid` for
+/// more than the asking token has.
+pub(super) async fn make_token_with(
+    portal: &Portal,
+    with: TokenId,
+    account: AccountId,
+    wanted: &Wanted<'_>,
+) -> Result<(Token, String), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let parent = store::lock_parent(&mut tx, account, with, now).await?.ok_or(Error::SignedOut)?;
+    if parent.made_with.is_some() {
+        let message = "This token was made with another one and makes none itself: ask with that one, or on the page of your tokens.";
+        let mend = Some(Mend { path: "/account/tokens".into(), label: "Make a token" });
+        return Err(Refusal { code: "token_made_by_token", message: message.into(), mend }.into());
+    }
+    let expires_at = match wanted.days {
+        Some(days) => now + life(days)?,
+        None => parent.expires_at.min(now + Duration::days(TOKEN_DAYS_DEFAULT)),
+    };
+    let mut faults = Vec::new();
+    if let Some(more) = wanted.scopes.iter().find(|scope| !parent.scopes.contains(scope)) {
+        let words = format!("the asking token has no scope {}, and makes none that may more than itself", more.as_str());
+        faults.push(FieldError::new("scopes", words));
+    }
+    if expires_at > parent.expires_at {
+        let end = when::minute(parent.expires_at);
+        faults.push(FieldError::new(
+            "days",
+            format!("the asking token ends on {end}, and makes none that lives longer; leave it out for that end"),
+        ));
+    }
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let token = Token { made_with: Some(with), ..fresh(wanted.name, wanted.scopes, now, expires_at - now)? };
+    let made = insert(&mut tx, now, Some(account), account, token).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+fn life(days: i64) -> Result<Duration, FieldError> {
+    let known = (1..=TOKEN_DAYS_MAX).contains(&days).then(|| Duration::days(days));
+    known.ok_or_else(|| FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")))
+}
+
+/// A token that is not kept yet, and has no secret.
+fn fresh(name: &str, scopes: &[Scope], now: Timestamp, life: Duration) -> Result<Token, FieldError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 80 || name.chars().any(char::is_control) {
-        return Err(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for").into());
+        return Err(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for"));
     }
     if scopes.is_empty() {
-        return Err(FieldError::new("scopes", "choose at least one: download, api, apply").into());
+        return Err(FieldError::new("scopes", "choose at least one: download, api, apply"));
     }
-    if !(1..=TOKEN_DAYS_MAX).contains(&days) {
-        return Err(FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")).into());
-    }
+    Ok(Token {
+        id: TokenId::fresh(),
+        name: name.to_owned(),
+        hint: String::new(),
+        scopes: scopes.to_vec(),
+        created_at: now,
+        expires_at: now + life,
+        last_used_at: None,
+        revoked_at: None,
+        made_with: None,
+    })
+}
+
+/// Gives a token its secret, and keeps it.
+async fn insert(
+    tx: &mut PgConnection,
+    now: Timestamp,
+    by: Option<AccountId>,
+    account: AccountId,
+    mut token: Token,
+) -> Result<(Token, String), Error> {
     if store::live_tokens(tx, account, now).await? >= TOKENS_MAX {
         return Err(Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into()));
     }
     let secret = Secret::fresh(TOKEN_PREFIX);
-    let hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();
-    let token = Token {
-        id: TokenId::fresh(),
-        name: name.to_owned(),
-        hint,
-        scopes: scopes.to_vec(),
-        created_at: now,
-        expires_at: now + Duration::days(days),
-        last_used_at: None,
-        revoked_at: None,
-    };
+    token.hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();
     store::insert_token(tx, account, &token, &secret.hash()).await?;
-    audit::record(tx, now, by, &Event::TokenMade { account, token: token.id, scopes: scopes.iter().map(|s| s.as_str()).collect() }).await?;
-    Ok(secret.reveal().to_owned())
+    let scopes = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    audit::record(tx, now, by, &Event::TokenMade { account, token: token.id, scopes }).await?;
+    Ok((token, secret.reveal().to_owned()))
 }
 
-/// Revokes one's own token, at once.
+/// Revokes one's own token, at once, and those that were made with it.
 pub(super) async fn revoke_token(portal: &Portal, owner: AccountId, id: TokenId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    if !store::revoke_token(&mut tx, owner, id, now).await? {
+    if !store::lock_token(&mut tx, owner, id).await? {
         return Err(Error::NotFound("token"));
     }
-    audit::record(&mut tx, now, Some(owner), &Event::TokenRevoked { account: owner, token: id }).await?;
+    revoke(&mut tx, owner, id, now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -205,14 +284,14 @@ pub(super) async fn give_back(portal: &Portal, shown: &str) -> Result<(), Error>
     let Some(secret) = Secret::parse(TOKEN_PREFIX, shown) else { return Ok(()) };
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    if let Some((account, token)) = store::revoke_by_secret(&mut tx, &secret.hash(), now).await? {
-        audit::record(&mut tx, now, Some(account), &Event::TokenRevoked { account, token }).await?;
+    if let Some((account, token)) = store::lock_by_secret(&mut tx, &secret.hash()).await? {
+        revoke(&mut tx, account, token, now).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-/// Revokes tokens that somebody has found in public, and tells their owners. Whoever found one need not say who they are, and learns nothing;
+/// Revokes tokens that somebody has found in public, and what was made with them, and tells their owners. Whoever found one need not say who they are, and learns nothing;
 /// what is no token, or works no more, is passed over. Errors: `Invalid` for none at all, or more than [`LEAKED_MAX`].
 pub(super) async fn revoke_leaked(portal: &Portal, found: &[String]) -> Result<(), Error> {
     if !(1..=LEAKED_MAX).contains(&found.len()) {
@@ -223,7 +302,10 @@ pub(super) async fn revoke_leaked(portal: &Portal, found: &[String]) -> Result<(
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     for leaked in store::revoke_leaked(&mut tx, &hashes, now).await? {
-        audit::record(&mut tx, now, None, &Event::TokenLeaked { account: leaked.account, token: leaked.id }).await?;
+        let made = store::revoke_token(&mut tx, leaked.id, now).await?;
+        for token in std::iter::once(leaked.id).chain(made) {
+            audit::record(&mut tx, now, None, &Event::TokenLeaked { account: leaked.account, token }).await?;
+        }
         let owner = store::find(&mut tx, leaked.account).await?;
         let message = Message::TokenLeaked {
             to: owner.email.to_string(),
@@ -237,5 +319,13 @@ pub(super) async fn revoke_leaked(portal: &Portal, found: &[String]) -> Result<(
         mail::enqueue(&mut tx, now, &message).await?;
     }
     tx.commit().await?;
+    Ok(())
+}
+
+/// Revokes a locked token with what was made with it: nothing more is, while it is locked.
+async fn revoke(tx: &mut PgConnection, account: AccountId, id: TokenId, now: Timestamp) -> Result<(), Error> {
+    for token in store::revoke_token(tx, id, now).await? {
+        audit::record(tx, now, Some(account), &Event::TokenRevoked { account, token }).await?;
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use time::Date;
 use url::form_urlencoded;
 
 use super::ledger::{Before, Download};
-use crate::error::Error;
+use crate::error::{Error, FieldError};
 use crate::http::when;
 use crate::ids::AccountId;
 
@@ -47,6 +47,26 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// The filter as a program sends it.
+    pub fn new(model: Option<String>, who: Option<String>, state: Option<String>, from: Option<String>, to: Option<String>) -> Self {
+        let [model, who, state, from, to] = [model, who, state, from, to].map(Option::unwrap_or_default);
+        Self { model, who, state, from, to, before: None }
+    }
+
+    /// The rows meant, as [`Asked::filter`]. Errors: `Invalid` for what cannot be read: a program does not see that it is not chosen.
+    pub fn understood(&self) -> Result<Filter, Error> {
+        let filter = self.filter();
+        let is_day = |field, typed: &str, read: Option<Date>| match (typed, read) {
+            ("", _) | (_, Some(_)) => None,
+            (_, None) => Some(FieldError::new(field, "is a day such as 2026-03-02")),
+        };
+        let is_state = matches!(self.state.as_str(), "" | "complete" | "part");
+        let state = (!is_state).then(|| FieldError::new("state", "is complete or part"));
+        let faults = [state, is_day("from", &self.from, filter.from), is_day("to", &self.to, filter.to)];
+        let faults: Vec<FieldError> = faults.into_iter().flatten().collect();
+        if faults.is_empty() { Ok(filter) } else { Err(Error::Invalid(faults)) }
+    }
+
     /// The rows meant, but for whose they are.
     pub fn filter(&self) -> Filter {
         let complete = match self.state.as_str() {

@@ -24,7 +24,7 @@ mod tree;
 mod watch;
 mod yank;
 
-pub use api::{DownloadLine, Operations};
+pub use api::{DownloadLine, DownloadTotals, Operations};
 pub use csv::export;
 pub use filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 pub use ledger::{Before, Counts, Download, Ledger};

@@ -21,6 +21,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     let file = || web::get().to(file);
     let file_head = || web::head().to(self::file);
     cfg.route("/api/v1/downloads", web::get().to(super::api::mine))
+        .route("/api/v1/downloads/summary", web::get().to(super::api::summary))
         .service(web::resource("/account/downloads").route(web::get().to(mine)))
         .service(web::resource("/account/downloads.csv").route(web::get().to(mine_as_csv)))
         .service(web::resource("/api/agent-harnesses").route(web::get().to(agent_harnesses)))

@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use crate::config::Config;
 use crate::http::api::Problem;
-use crate::{access, accounts, admin, downloads, models, record};
+use crate::{access, accounts, admin, downloads, models, privacy, record};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -21,12 +21,14 @@ use crate::{access, accounts, admin, downloads, models, record};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "models", description = "What is on offer, and where you stand with it."),
+        (name = "models", description = "What is on offer, where you stand with it, and how long applications take."),
         (name = "applications", description = "Your applications."),
         (name = "grants", description = "What you have access to."),
+        (name = "account", description = "Who you are, your sessions, tokens and downloads."),
         (name = "review", description = "The desk, for reviewers."),
-        (name = "account", description = "Who you are, your tokens and your downloads."),
-        (name = "admin", description = "Running the portal, for admins.")
+        (name = "people", description = "Who has an account, what they may do, and forgetting them."),
+        (name = "releases", description = "Drafts and releases, for admins: on offer and off."),
+        (name = "admin", description = "Running the portal, for admins: the record, mails, usage, statistics, jobs, the store.")
     ),
     components(schemas(Problem)),
     modifiers(&BearerToken)
@@ -49,6 +51,7 @@ pub fn document(config: &Config) -> OpenApi {
     document.merge(models::Operations::openapi());
     document.merge(access::Operations::openapi());
     document.merge(accounts::Operations::openapi());
+    document.merge(privacy::Operations::openapi());
     document.merge(downloads::Operations::openapi());
     document.merge(record::Operations::openapi());
     document.merge(admin::Operations::openapi());

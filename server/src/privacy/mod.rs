@@ -8,4 +8,4 @@ mod routes;
 
 pub use archive::Archive;
 pub use erase::{Asker, Erased, erase, forget_late};
-pub use routes::configure;
+pub use routes::{Operations, configure};

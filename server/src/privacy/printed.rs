@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::ids::{AccountId, ApplicationId, CommentId, GrantId, ModelId, ReleaseId, RenewalId};
+use crate::ids::{AccountId, ApplicationId, CommentId, GrantId, ModelId, ReleaseId, RenewalId, TokenId};
 
 /// Prints the ids in `row`: its own by `own`, others by the name of their column; of what no name tells the kind, the UUID stays.
 pub(super) fn printed(row: &mut Value, own: fn(Uuid) -> String) {
@@ -36,6 +36,7 @@ fn kind(name: &str, own: fn(Uuid) -> String) -> Option<fn(Uuid) -> String> {
         "application_id" => Some(|id| ApplicationId::from(id).to_string()),
         "grant_id" => Some(|id| GrantId::from(id).to_string()),
         "model_id" => Some(|id| ModelId::from(id).to_string()),
+        "made_with" => Some(|id| TokenId::from(id).to_string()),
         "release_id" => Some(|id| ReleaseId::from(id).to_string()),
         _ => None,
     }

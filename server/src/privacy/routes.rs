@@ -10,17 +10,24 @@ use serde::Deserialize;
 
 use super::archive::Archive;
 use super::erase::{Asker, erase};
-use crate::accounts::{self, Account, SignedIn};
+use crate::accounts::{self, Account, ApplyingProgram, SignedIn};
 use crate::error::{Error, FieldError};
+use crate::http::api::Refused;
 use crate::http::page::{page, page_with_faults};
 use crate::http::{Form, Frame, filters, see_other};
 use crate::ids::AccountId;
 use crate::portal::Portal;
 
+/// The room's part of the document.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(archive_for_program))]
+pub struct Operations;
+
 /// Every URL of this room.
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/account/data", get().to(data))
         .route("/account/data.json", get().to(archive))
+        .route("/api/v1/me/data", get().to(archive_for_program))
         .route("/account/erase", get().to(erase_page))
         .route("/account/erase", post().to(erase_me));
 }
@@ -39,6 +46,16 @@ async fn data(frame: Frame, _: SignedIn) -> Result<HttpResponse, Error> {
 /// `GET /account/data.json`
 async fn archive(portal: Data<Portal>, who: SignedIn) -> HttpResponse {
     download(portal, who.account.id)
+}
+
+/// Everything that is kept of me
+///
+/// One JSON document, streamed: the account, sessions, tokens, applications, grants, downloads, generations, mails and the record, as they are
+/// kept. Secrets are left out.
+#[utoipa::path(get, path = "/api/v1/me/data", operation_id = "get_my_data", tag = "account",
+    responses((status = 200, body = Object), Refused), security(("token" = ["apply"])))]
+pub(super) async fn archive_for_program(portal: Data<Portal>, by: ApplyingProgram) -> HttpResponse {
+    download(portal, by.0.id)
 }
 
 /// The archive of `account`, streamed.

@@ -18,7 +18,6 @@ use crate::http::filters;
 use crate::http::limits::client_address;
 use crate::http::page::{page, page_with_faults};
 use crate::http::{Form, Frame, see_other};
-use crate::ids::SessionId;
 use crate::portal::Portal;
 
 /// Answers about addresses and passwords take at least so long, so that the time they take tells nothing.
@@ -146,7 +145,7 @@ async fn begin(portal: &Portal, request: &HttpRequest, account: &Account, then: 
 
 /// `POST /sign-out`
 pub async fn sign_out(portal: Data<Portal>, who: SignedIn, _form: Form<Empty>) -> Result<HttpResponse, Error> {
-    session::end_session(&portal, &who, Some(SessionId::from(who.session.uuid()))).await?;
+    session::end_session(&portal, who.account.id, session::Ending::One(who.session)).await?;
     let mut response = see_other("/", Some("You are signed out."));
     response.add_cookie(&cookie("", portal.config.is_https())).map_err(Error::internal)?;
     Ok(response)

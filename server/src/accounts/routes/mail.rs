@@ -5,7 +5,8 @@ use actix_web::web::Data;
 use askama::Template;
 use serde::Deserialize;
 
-use super::super::{Role, SignedIn};
+use super::super::SignedIn;
+use super::super::mail_choice::{choose, topics};
 use crate::error::{Error, FieldError};
 use crate::http::filters;
 use crate::http::page::{page, page_with_faults};
@@ -35,12 +36,6 @@ struct Answer {
     is_chosen: bool,
 }
 
-/// The topics that are somebody's business.
-fn topics(who: &SignedIn) -> impl Iterator<Item = Topic> + use<> {
-    let reviews = who.account.role >= Role::Reviewer;
-    Topic::ALL.into_iter().filter(move |topic| reviews || *topic != Topic::Reviews)
-}
-
 /// `GET /account/mail`
 pub async fn mail_page(portal: Data<Portal>, frame: Frame, who: SignedIn) -> Result<HttpResponse, Error> {
     page(&preferences(&portal, frame, &who, vec![]).await?)
@@ -65,7 +60,7 @@ async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<
             })
             .collect(),
     };
-    Ok(MailPage { frame, email: who.account.email.to_string(), questions: topics(who).map(question).collect(), faults })
+    Ok(MailPage { frame, email: who.account.email.to_string(), questions: topics(&who.account).map(question).collect(), faults })
 }
 
 fn words(topic: Topic, pace: Pace, digest_hour: u8) -> String {
@@ -91,17 +86,6 @@ pub struct PreferencesForm {
     tokens: String,
 }
 
-impl PreferencesForm {
-    fn pace(&self, topic: Topic) -> Result<Pace, FieldError> {
-        let sent = match topic {
-            Topic::Reviews => &self.reviews,
-            Topic::Comments => &self.comments,
-            Topic::Tokens => &self.tokens,
-        };
-        Pace::parse(topic, sent)
-    }
-}
-
 /// `POST /account/mail`
 pub async fn save_preferences(
     portal: Data<Portal>,
@@ -109,18 +93,15 @@ pub async fn save_preferences(
     who: SignedIn,
     Form(form): Form<PreferencesForm>,
 ) -> Result<HttpResponse, Error> {
-    let mut faults = Vec::new();
-    let mut tx = portal.db.begin().await?;
-    for topic in topics(&who) {
-        match form.pace(topic) {
-            Ok(pace) => mail::set_pace(&mut tx, who.account.email.as_str(), topic, pace, portal.clock.now()).await?,
-            Err(fault) => faults.push(fault),
-        }
+    let sent = |topic| match topic {
+        Topic::Reviews => form.reviews.as_str(),
+        Topic::Comments => form.comments.as_str(),
+        Topic::Tokens => form.tokens.as_str(),
+    };
+    let wanted: Vec<(Topic, &str)> = topics(&who.account).map(|topic| (topic, sent(topic))).collect();
+    match choose(&portal, &who.account, &wanted).await {
+        Ok(()) => Ok(see_other("/account/mail", Some("Your choice is saved."))),
+        Err(Error::Invalid(faults)) => page_with_faults(&preferences(&portal, frame, &who, faults).await?),
+        Err(other) => Err(other),
     }
-    if !faults.is_empty() {
-        drop(tx);
-        return page_with_faults(&preferences(&portal, frame, &who, faults).await?);
-    }
-    tx.commit().await?;
-    Ok(see_other("/account/mail", Some("Your choice is saved.")))
 }

@@ -5,13 +5,14 @@ mod entry;
 mod mail;
 mod own;
 
-use actix_web::web::{ServiceConfig, delete, get, post};
+use actix_web::web::{ServiceConfig, get, post};
 
 use super::api;
 
 /// Every URL of this room.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/sign-up", get().to(entry::sign_up_page))
+    cfg.configure(api::configure)
+        .route("/sign-up", get().to(entry::sign_up_page))
         .route("/sign-up", post().to(entry::sign_up))
         .route("/sign-in", get().to(entry::sign_in_page))
         .route("/sign-in", post().to(entry::sign_in))
@@ -30,10 +31,6 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/device", get().to(device::device_page))
         .route("/device/approve", post().to(device::approve))
         .route("/device/deny", post().to(device::deny))
-        .route("/api/v1/me", get().to(api::me))
-        .route("/api/v1/tokens", get().to(api::tokens))
-        .route("/api/v1/tokens/leaked", post().to(api::leaked))
-        .route("/api/v1/tokens/{id}", delete().to(api::revoke_token))
         .route("/account", get().to(own::profile_page))
         .route("/account/name", post().to(own::rename))
         .route("/account/password", post().to(own::change_password))

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use askama::Template;
 use serde::Deserialize;
 
-use super::super::account::{PASSWORD_CHARS_MIN, Password, parse_name};
+use super::super::account::{PASSWORD_CHARS_MIN, Password};
 use super::super::session::{SESSION_IDLE, SignedIn};
 use super::super::token::{self, TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX};
 use super::super::{Account, Role, Scope, Token, sign_in, signup, store};
@@ -47,15 +47,10 @@ pub struct RenameForm {
 
 /// `POST /account/name`
 pub async fn rename(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(form): Form<RenameForm>) -> Result<HttpResponse, Error> {
-    match parse_name(&form.name) {
-        Ok(name) => {
-            let mut account = who.account;
-            let mut tx = portal.db.begin().await?;
-            signup::rename(&mut tx, portal.clock.now(), Some(account.id), &mut account, name).await?;
-            tx.commit().await?;
-            Ok(see_other("/account", Some("Your name is changed.")))
-        }
-        Err(fault) => page_with_faults(&profile(&portal, frame, who.account, vec![fault]).await?),
+    match signup::rename_oneself(&portal, who.account.clone(), &form.name).await {
+        Ok(_) => Ok(see_other("/account", Some("Your name is changed."))),
+        Err(Error::Invalid(faults)) => page_with_faults(&profile(&portal, frame, who.account, faults).await?),
+        Err(other) => Err(other),
     }
 }
 
@@ -103,13 +98,13 @@ pub async fn sessions_page(portal: Data<Portal>, frame: Frame, who: SignedIn) ->
 
 /// `POST /account/sessions/{id}/end`
 pub async fn end_session(portal: Data<Portal>, who: SignedIn, id: Path<SessionId>, _form: Form<Empty>) -> Result<HttpResponse, Error> {
-    sign_in::end_session(&portal, &who, Some(*id)).await?;
+    sign_in::end_session(&portal, who.account.id, sign_in::Ending::One(*id)).await?;
     Ok(see_other("/account/sessions", Some("That session has ended.")))
 }
 
 /// `POST /account/sessions/end-others`
 pub async fn end_other_sessions(portal: Data<Portal>, who: SignedIn, _form: Form<Empty>) -> Result<HttpResponse, Error> {
-    sign_in::end_session(&portal, &who, None).await?;
+    sign_in::end_session(&portal, who.account.id, sign_in::Ending::Others(who.session)).await?;
     Ok(see_other("/account/sessions", Some("Every other session has ended.")))
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::token::{Token, TokenHolder, scopes_of};
+use super::super::token::{Parent, Token, TokenHolder, scopes_of};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, TokenId};
@@ -11,8 +11,8 @@ use crate::ids::{AccountId, TokenId};
 pub async fn insert_token(tx: &mut PgConnection, account: AccountId, token: &Token, secret_hash: &[u8]) -> Result<(), Error> {
     let scopes: Vec<String> = token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
     sqlx::query!(
-        "insert into token (id, account_id, name, secret_hash, hint, scopes, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into token (id, account_id, name, secret_hash, hint, scopes, created_at, expires_at, made_with)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         token.id.uuid(),
         account.uuid(),
         token.name,
@@ -21,6 +21,7 @@ pub async fn insert_token(tx: &mut PgConnection, account: AccountId, token: &Tok
         &scopes,
         token.created_at,
         token.expires_at,
+        token.made_with.map(TokenId::uuid),
     )
     .execute(tx)
     .await?;
@@ -79,7 +80,8 @@ pub async fn touch_token(db: &mut PgConnection, id: TokenId, now: Timestamp) -> 
 /// The tokens of an account that were not revoked, newest first.
 pub async fn tokens(db: &mut PgConnection, account: AccountId) -> Result<Vec<Token>, Error> {
     let rows = sqlx::query!(
-        r#"select id as "id: TokenId", name, hint, scopes, created_at, expires_at, last_used_at, revoked_at
+        r#"select id as "id: TokenId", name, hint, scopes, created_at, expires_at, last_used_at, revoked_at,
+                made_with as "made_with: TokenId"
          from token
          where account_id = $1 and revoked_at is null
          order by id desc"#,
@@ -98,34 +100,59 @@ pub async fn tokens(db: &mut PgConnection, account: AccountId) -> Result<Vec<Tok
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
             revoked_at: row.revoked_at,
+            made_with: row.made_with,
         })
         .collect())
 }
 
-/// Revokes a token of an account; says whether there was one to revoke.
-pub async fn revoke_token(tx: &mut PgConnection, account: AccountId, id: TokenId, now: Timestamp) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "update token set revoked_at = $3 where account_id = $1 and id = $2 and revoked_at is null",
+/// What a working token of an account may, which nobody revokes before the transaction ends.
+pub async fn lock_parent(tx: &mut PgConnection, account: AccountId, id: TokenId, now: Timestamp) -> Result<Option<Parent>, Error> {
+    let row = sqlx::query!(
+        r#"select scopes, expires_at, made_with as "made_with: TokenId" from token
+         where account_id = $1 and id = $2 and revoked_at is null and expires_at > $3
+         for share"#,
         account.uuid(),
         id.uuid(),
-        now
-    )
-    .execute(tx)
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// Revokes the token with this secret, whosever it is; says which it was, if there was one to revoke.
-pub async fn revoke_by_secret(tx: &mut PgConnection, secret_hash: &[u8], now: Timestamp) -> Result<Option<(AccountId, TokenId)>, Error> {
-    let revoked = sqlx::query!(
-        r#"update token set revoked_at = $2 where secret_hash = $1 and revoked_at is null
-         returning account_id as "account: AccountId", id as "id: TokenId""#,
-        secret_hash,
-        now
+        now,
     )
     .fetch_optional(tx)
     .await?;
-    Ok(revoked.map(|row| (row.account, row.id)))
+    Ok(row.map(|row| Parent { scopes: scopes_of(&row.scopes), expires_at: row.expires_at, made_with: row.made_with }))
+}
+
+/// Locks a token of an account; says whether there was one to revoke.
+pub async fn lock_token(tx: &mut PgConnection, account: AccountId, id: TokenId) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select id as "id: TokenId" from token where account_id = $1 and id = $2 and revoked_at is null for update"#,
+        account.uuid(),
+        id.uuid(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Locks the token with this secret, whosever it is; says which it was, if there was one to revoke.
+pub async fn lock_by_secret(tx: &mut PgConnection, secret_hash: &[u8]) -> Result<Option<(AccountId, TokenId)>, Error> {
+    let found = sqlx::query!(
+        r#"select account_id as "account: AccountId", id as "id: TokenId" from token where secret_hash = $1 and revoked_at is null for update"#,
+        secret_hash,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(found.map(|row| (row.account, row.id)))
+}
+
+/// Revokes a token and those that were made with it, and says which.
+pub async fn revoke_token(tx: &mut PgConnection, id: TokenId, now: Timestamp) -> Result<Vec<TokenId>, Error> {
+    let revoked = sqlx::query_scalar!(
+        r#"update token set revoked_at = $2 where (id = $1 or made_with = $1) and revoked_at is null returning id as "id: TokenId""#,
+        id.uuid(),
+        now,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(revoked)
 }
 
 /// A token that was reported as leaked, and whose it is.
