@@ -322,6 +322,7 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     let nothing = json!({ "tokens": [format!("slc_{}", "a".repeat(48))] });
     document.tries(&mine, "POST", "/api/v1/tokens/leaked", "", Some(nothing)).await;
     api_portal::tries_an_account(&mut document, &portal, &mine).await;
+    api_portal::tries_running(&mut document, &portal, &admin).await;
     let tokens = document.tries(&mine, "GET", "/api/v1/tokens", "", None).await;
     let own = tokens["items"].as_array().unwrap().iter().find(|token| token["made_with"].is_null()).unwrap();
     let token = own["id"].as_str().unwrap().to_owned();

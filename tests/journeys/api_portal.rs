@@ -1,12 +1,13 @@
-//! `/api/v1` for one's own account: what it does, and what it refuses.
+//! `/api/v1` for one's own account, and for running the portal: what it does, and what it refuses.
 
 use serde_json::{Value, json};
-use server::ids::SessionId;
+use server::ids::{AccountId, MailId, ModelId, ReleaseId, SessionId};
 use sqlx::PgPool;
-use tests::TestPortal;
+use tests::{TestPortal, Weights};
 
 use crate::api::{fine, program, refused, sends};
 use crate::api_document::Document;
+use crate::gated::gated;
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn an_account_is_seen_to_by_program(db: PgPool) {
@@ -114,6 +115,126 @@ async fn a_token_makes_none_that_may_more_or_lives_longer_and_ends_what_it_made(
     assert!(told >= 2, "each is on the record");
 }
 
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn releases_go_on_offer_and_off_by_program(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);
+    let (mine, admin) = (program(&ada, &["apply"]).await, program(&root, &["admin"]).await);
+    let draft = portal.drafts("lab/tiny", &Weights::of("preln-fp16-sharded")).await;
+    refused(&mine.fetch("/api/v1/models/lab/tiny").await, 404, "not_found");
+    let models = fine(admin.fetch("/api/v1/admin/models").await);
+    assert_eq!((&models["items"][0]["name"], &models["items"][0]["is_on_offer"]), (&json!("lab/tiny"), &json!(false)));
+    let releases = format!("/api/v1/admin/models/{}/releases", models["items"][0]["id"].as_str().unwrap());
+    refused(&mine.fetch(&releases).await, 403, "not_an_admin");
+    refused(&admin.fetch(&format!("/api/v1/admin/models/{}/releases", ModelId::fresh())).await, 404, "not_found");
+    let listed = fine(admin.fetch(&releases).await)["items"][0].clone();
+    assert_eq!((&listed["state"], &listed["revision"]), (&json!("draft"), &json!(draft.revision)));
+    let id = listed["id"].as_str().unwrap();
+    let at = |verb: &str| format!("/api/v1/admin/releases/{id}/{verb}");
+    let whole = fine(admin.fetch(at("").trim_end_matches('/')).await);
+    assert!(whole["files"].as_array().unwrap().iter().any(|file| file["path"] == "config.json"), "{whole}");
+
+    refused(&sends(&admin, "POST", &at("publish"), json!({ "tag": "no tag" })).await, 422, "invalid");
+    refused(&sends(&admin, "POST", &at("publish"), json!({ "gate": "open" })).await, 422, "invalid");
+    let published = fine(sends(&admin, "POST", &at("publish"), json!({ "tag": "v1" })).await);
+    assert_eq!(
+        (&published["release"]["state"], &published["release"]["names"]),
+        (&json!("published"), &json!(["main", "v1"])),
+        "{published}"
+    );
+    fine(mine.fetch("/api/v1/models/lab/tiny").await);
+    refused(&sends(&admin, "POST", &at("publish"), json!({})).await, 409, "conflict");
+    refused(&sends(&admin, "POST", &at("discard"), json!({})).await, 409, "conflict");
+    refused(&sends(&admin, "POST", &at("restore"), json!({})).await, 409, "conflict");
+    refused(&sends(&admin, "POST", &at("yank"), json!({ "reason": " " })).await, 422, "invalid");
+    let yanked = fine(sends(&admin, "POST", &at("yank"), json!({ "reason": "A wrong tokenizer." })).await);
+    assert_eq!((&yanked["release"]["state"], &yanked["release"]["yank_reason"]), (&json!("yanked"), &json!("A wrong tokenizer.")));
+    refused(&sends(&admin, "POST", &at("yank"), json!({ "reason": "Again." })).await, 409, "conflict");
+    assert_eq!(fine(sends(&admin, "POST", &at("restore"), json!({})).await)["release"]["state"], "published");
+    let nothing = format!("/api/v1/admin/releases/{}/yank", ReleaseId::fresh());
+    refused(&sends(&admin, "POST", &nothing, json!({ "reason": "x" })).await, 404, "not_found");
+    refused(&sends(&mine, "POST", &at("yank"), json!({ "reason": "x" })).await, 403, "not_an_admin");
+
+    let second = Weights::of("preln-fp16-sharded");
+    second.write("README.md", "# Second");
+    let second = portal.drafts("lab/tiny", &second).await;
+    let drafted = fine(admin.fetch(&releases).await)["items"][0].clone();
+    assert_eq!(drafted["revision"], json!(second.revision), "drafts stand first");
+    let gone = format!("/api/v1/admin/releases/{}", drafted["id"].as_str().unwrap());
+    assert_eq!(sends(&admin, "POST", &format!("{gone}/discard"), json!({})).await.status, 204);
+    refused(&admin.fetch(&gone).await, 404, "not_found");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn people_are_seen_and_erased_by_program(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "opt").await;
+    let (ada, grace, root) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.admin("root").await);
+    let (desk, admin) = (program(&grace, &["review"]).await, program(&root, &["admin"]).await);
+    let mine = program(&ada, &["apply"]).await;
+    let id_of = async |of: &tests::Person| {
+        fine(program(of, &["apply"]).await.fetch("/api/v1/me").await)["account"]["id"].as_str().unwrap().to_owned()
+    };
+    let (hers, own) = (id_of(&ada).await, id_of(&root).await);
+    let at = |id: &str, verb: &str| format!("/api/v1/admin/people/{id}{verb}");
+
+    let whole = fine(desk.fetch(&at(&hers, "")).await);
+    assert_eq!((&whole["person"]["email"], &whole["is_unreachable"]), (&json!(ada.email), &json!(false)));
+    refused(&admin.fetch(&at(&hers, "")).await, 403, "token_scope");
+    refused(&mine.fetch(&at(&hers, "")).await, 403, "not_a_reviewer");
+    refused(&desk.fetch(&at(&AccountId::fresh().to_string(), "")).await, 404, "not_found");
+
+    let address = json!({ "email": ada.email });
+    refused(&sends(&desk, "POST", &at(&hers, "/erase"), address.clone()).await, 403, "not_an_admin");
+    refused(&sends(&admin, "POST", &at(&hers, "/erase"), json!({ "email": grace.email })).await, 422, "invalid");
+    refused(&sends(&admin, "POST", &at(&hers, "/erase"), json!({})).await, 422, "invalid");
+    refused(&sends(&admin, "POST", &at(&own, "/erase"), json!({ "email": root.email })).await, 409, "conflict");
+    assert_eq!(mine.fetch("/api/v1/me").await.status, 200, "nothing was erased");
+    let erased = fine(sends(&admin, "POST", &at(&hers, "/erase"), address.clone()).await);
+    assert!(!erased.to_string().contains("ada"), "{erased}");
+    assert_eq!(mine.fetch("/api/v1/me").await.status, 401);
+    refused(&sends(&admin, "POST", &at(&hers, "/erase"), address).await, 409, "conflict");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_portal_is_looked_after_by_program(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "opt").await;
+    let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);
+    let (mine, admin) = (program(&ada, &["apply"]).await, program(&root, &["admin"]).await);
+    for path in ["jobs", "store", "statistics", "usage/totals", "usage/generations", "mails", "models"] {
+        refused(&mine.fetch(&format!("/api/v1/admin/{path}")).await, 403, "not_an_admin");
+        refused(&program(&root, &["apply"]).await.fetch(&format!("/api/v1/admin/{path}")).await, 403, "token_scope");
+        fine(admin.fetch(&format!("/api/v1/admin/{path}")).await);
+    }
+
+    let mails = fine(admin.fetch("/api/v1/admin/mails").await);
+    let mail = mails["items"][0]["id"].as_str().unwrap();
+    let whole = fine(admin.fetch(&format!("/api/v1/admin/mails/{mail}")).await);
+    assert!(whole["text"].is_string(), "without a mail server they stay in the house: {whole}");
+    refused(&admin.fetch(&format!("/api/v1/admin/mails/{}", MailId::fresh())).await, 404, "not_found");
+    assert_eq!(fine(sends(&admin, "POST", "/api/v1/admin/mails/retry", json!({})).await)["mails"], 0);
+    sqlx::query("update mail set last_error = 'arranged', attempts = 9, gave_up_at = now(), sent_at = null, body = 'x'")
+        .execute(&portal.portal.db)
+        .await
+        .unwrap();
+    let jobs = fine(admin.fetch("/api/v1/admin/jobs").await);
+    let given_up = jobs["mails"]["given_up"].as_i64().unwrap();
+    assert!(given_up > 0, "{jobs}");
+    let retried = fine(sends(&admin, "POST", "/api/v1/admin/mails/retry", json!({})).await);
+    assert_eq!(retried["mails"], given_up);
+    refused(&sends(&admin, "POST", "/api/v1/admin/mails/retry", json!({ "all": true })).await, 422, "invalid");
+
+    let year = fine(admin.fetch("/api/v1/admin/statistics?by=week&model=demo/opt").await);
+    assert_eq!((&year["by"], year["figures"].as_array().unwrap().len()), (&json!("week"), 8));
+    let waits = year["figures"].as_array().unwrap().iter().find(|figure| figure["name"] == "waits").unwrap();
+    assert_eq!(waits["rows"].as_array().unwrap().len(), 53);
+    refused(&admin.fetch("/api/v1/admin/statistics?by=decade").await, 422, "invalid");
+    refused(&admin.fetch("/api/v1/admin/statistics?model=demo/none").await, 404, "not_found");
+    refused(&admin.fetch("/api/v1/admin/usage?state=half").await, 422, "invalid");
+    refused(&admin.fetch("/api/v1/admin/usage/totals?to=2026-02-30").await, 422, "invalid");
+}
+
 /// Every operation of an account that does not end the token it is asked with.
 pub async fn tries_an_account(document: &mut Document, portal: &TestPortal, mine: &tests::Person) {
     document.tries(mine, "PUT", "/api/v1/me/name", "", Some(json!({ "name": "Ada King" }))).await;
@@ -127,4 +248,38 @@ pub async fn tries_an_account(document: &mut Document, portal: &TestPortal, mine
     let sessions = document.tries(mine, "GET", "/api/v1/sessions", "", None).await;
     document.tries(mine, "DELETE", "/api/v1/sessions/{id}", sessions["items"][0]["id"].as_str().unwrap(), None).await;
     document.tries(mine, "DELETE", "/api/v1/sessions", "", None).await;
+}
+
+/// Every operation of running the portal, but for those on people's roles and accounts.
+pub async fn tries_running(document: &mut Document, portal: &TestPortal, admin: &tests::Person) {
+    portal.drafts("lab/tiny", &Weights::of("preln-fp16-sharded")).await;
+    let models = document.tries(admin, "GET", "/api/v1/admin/models", "?limit=3", None).await;
+    let tiny = models["items"].as_array().unwrap().iter().find(|model| model["name"] == "lab/tiny").unwrap();
+    let tiny = tiny["id"].as_str().unwrap().to_owned();
+    let listed = document.tries(admin, "GET", "/api/v1/admin/models/{id}/releases", &tiny, None).await;
+    let release = listed["items"][0]["id"].as_str().unwrap();
+    document.tries(admin, "GET", "/api/v1/admin/releases/{id}", release, None).await;
+    document.tries(admin, "POST", "/api/v1/admin/releases/{id}/publish", release, Some(json!({ "tag": "v1" }))).await;
+    document.tries(admin, "POST", "/api/v1/admin/releases/{id}/yank", release, Some(json!({ "reason": "A wrong tokenizer." }))).await;
+    document.tries(admin, "POST", "/api/v1/admin/releases/{id}/restore", release, Some(json!({}))).await;
+    let other = Weights::of("preln-fp16-sharded");
+    other.write("README.md", "# Other");
+    portal.drafts("lab/tiny", &other).await;
+    let listed = fine(admin.fetch(&format!("/api/v1/admin/models/{tiny}/releases")).await);
+    let draft = listed["items"][0]["id"].as_str().unwrap();
+    document.tries(admin, "POST", "/api/v1/admin/releases/{id}/discard", draft, Some(json!({}))).await;
+
+    let mails = fine(admin.fetch("/api/v1/admin/mails").await);
+    document.tries(admin, "GET", "/api/v1/admin/mails/{id}", mails["items"][0]["id"].as_str().unwrap(), None).await;
+    document.tries(admin, "POST", "/api/v1/admin/mails/retry", "", Some(json!({}))).await;
+    document.tries(admin, "GET", "/api/v1/admin/statistics", "?by=week", None).await;
+    document.tries(admin, "GET", "/api/v1/admin/jobs", "", None).await;
+    document.tries(admin, "GET", "/api/v1/admin/store", "", None).await;
+    document.tries(admin, "GET", "/api/v1/admin/usage/totals", "?state=part", None).await;
+    document.tries(admin, "GET", "/api/v1/admin/usage/generations", "", None).await;
+    let gone = portal.researcher("gone").await;
+    let people = fine(admin.fetch("/api/v1/admin/people?q=gone").await);
+    let id = people["items"][0]["id"].as_str().unwrap();
+    document.tries(admin, "GET", "/api/v1/admin/people/{id}", id, None).await;
+    document.tries(admin, "POST", "/api/v1/admin/people/{id}/erase", id, Some(json!({ "email": gone.email }))).await;
 }

@@ -40,13 +40,21 @@ pub(super) async fn erase(
     id: Path<AccountId>,
     Form(sent): Form<EraseForm>,
 ) -> Result<HttpResponse, Error> {
-    let person = somebody_else(&portal, &by, *id).await?;
-    if !person.email.as_str().eq_ignore_ascii_case(sent.email.trim()) {
-        let faults = vec![FieldError::new("email", "is not the address of this account")];
-        return page_with_faults(&ErasurePage { frame, person, faults });
+    match erase_person(&portal, &by, *id, &sent.email).await {
+        Ok(()) => Ok(see_other("/admin/people", Some("Erased. A pseudonym stands where this person was."))),
+        Err(Error::Invalid(faults)) => page_with_faults(&ErasurePage { frame, person: somebody_else(&portal, &by, *id).await?, faults }),
+        Err(other) => Err(other),
     }
-    privacy::erase(&portal, *id, Asker::Admin(by.0.id)).await?;
-    Ok(see_other("/admin/people", Some("Erased. A pseudonym stands where this person was.")))
+}
+
+/// Erases somebody else, whose address is typed so that it is nobody else. Errors: `Invalid` for another address, and as [`privacy::erase`].
+pub(super) async fn erase_person(portal: &Portal, by: &Admin, id: AccountId, email: &str) -> Result<(), Error> {
+    let person = somebody_else(portal, by, id).await?;
+    if !person.email.as_str().eq_ignore_ascii_case(email.trim()) {
+        return Err(FieldError::new("email", "is not the address of this account").into());
+    }
+    privacy::erase(portal, id, Asker::Admin(by.0.id)).await?;
+    Ok(())
 }
 
 /// An account that can be erased here. Errors: `Conflict` for one's own, and for one that was erased.

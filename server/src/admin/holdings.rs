@@ -11,10 +11,10 @@ use crate::http::page::page;
 use crate::http::{Frame, filters, when};
 use crate::portal::Portal;
 
-/// Rounds on the page.
-const ROUNDS: i64 = 20;
-/// Faulty objects on the page.
-const FAULTY_MAX: i64 = 500;
+/// Rounds told of.
+pub(super) const ROUNDS: i64 = 20;
+/// Faulty objects told of.
+pub(super) const FAULTY_MAX: i64 = 500;
 
 #[derive(Template)]
 #[template(path = "admin/store.html")]

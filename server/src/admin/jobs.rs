@@ -65,20 +65,45 @@ impl From<Job> for JobRow {
     }
 }
 
+/// What works in the background, and what waits for it.
+pub(super) struct Standing {
+    pub(super) jobs: Vec<Job>,
+    pub(super) mails: Counts,
+    pub(super) releases_unproven: usize,
+    pub(super) events_waiting: i64,
+    /// Why the log of the record is not signed any more.
+    pub(super) log_fault: Option<String>,
+    /// The latest time through the store.
+    pub(super) scrub: Option<Round>,
+}
+
+impl Standing {
+    /// As it is.
+    pub(super) async fn look(portal: &Portal) -> Result<Self, Error> {
+        let mut db = portal.db.acquire().await?;
+        Ok(Self {
+            jobs: portal.jobs.all(),
+            mails: mail::counts(&mut db, portal.clock.now()).await?,
+            releases_unproven: catalog::waiting_for_proof(portal, &mut db).await?,
+            events_waiting: audit::pending(&mut db).await?,
+            log_fault: portal.audit.standing().fault,
+            scrub: catalog::rounds(&mut db, 1).await?.into_iter().next(),
+        })
+    }
+}
+
 /// `GET /admin/jobs`
 pub(super) async fn jobs(portal: Data<Portal>, frame: Frame, _: Admin) -> Result<HttpResponse, Error> {
-    let mut db = portal.db.acquire().await?;
-    let mails = mail::counts(&mut db, portal.clock.now()).await?;
-    let scrub = catalog::rounds(&mut db, 1).await?.into_iter().next();
+    let standing = Standing::look(&portal).await?;
     page(&JobsPage {
         frame,
-        jobs: portal.jobs.all().into_iter().map(JobRow::from).collect(),
-        mails,
-        releases_unproven: catalog::waiting_for_proof(&portal, &mut db).await?,
-        events_waiting: audit::pending(&mut db).await?,
-        log_fault: portal.audit.standing().fault,
-        scrub_told: scrub.as_ref().map(told).unwrap_or_default(),
-        scrub,
+        jobs: standing.jobs.into_iter().map(JobRow::from).collect(),
+        mails: standing.mails,
+        releases_unproven: standing.releases_unproven,
+        events_waiting: standing.events_waiting,
+        log_fault: standing.log_fault,
+        scrub_told: standing.scrub.as_ref().map(told).unwrap_or_default(),
+        scrub: standing.scrub,
     })
 }
 

@@ -10,6 +10,7 @@ use super::policy::PolicyForm;
 use crate::access;
 use crate::accounts::Admin;
 use crate::catalog::{self, Draft, Gate, MAIN, Model, Release, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
+use crate::clock::Timestamp;
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
@@ -39,15 +40,18 @@ impl ModelPage {
     }
 }
 
-struct ReleaseRow {
-    id: ReleaseId,
-    revision: String,
-    notes: String,
-    names: Vec<String>,
-    state: ReleaseState,
+/// A release or a draft, as it is listed.
+pub(super) struct ReleaseRow {
+    pub(super) id: ReleaseId,
+    pub(super) revision: String,
+    pub(super) notes: String,
+    pub(super) names: Vec<String>,
+    pub(super) state: ReleaseState,
     /// When it was published; a draft, when it was stored.
-    since: String,
-    yanked: Option<(String, String)>,
+    pub(super) since: Timestamp,
+    pub(super) yanked_at: Option<Timestamp>,
+    /// When and why, in words.
+    pub(super) yanked: Option<(String, String)>,
 }
 
 impl ReleaseRow {
@@ -57,7 +61,8 @@ impl ReleaseRow {
             id: release.id,
             names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
             state: release.state(main),
-            since: when::minute(release.published_at),
+            since: release.published_at,
+            yanked_at: release.yanked_at,
             yanked: release.yanked_at.map(when::minute).zip(release.yank_reason),
             revision: release.revision,
             notes: release.notes,
@@ -69,7 +74,8 @@ impl ReleaseRow {
             id: draft.id,
             names: vec![],
             state: ReleaseState::Draft,
-            since: when::minute(draft.drafted_at),
+            since: draft.drafted_at,
+            yanked_at: None,
             yanked: None,
             revision: draft.revision,
             notes: draft.notes,
@@ -96,10 +102,7 @@ pub(super) async fn model_page(
 ) -> Result<impl Template, Error> {
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id).await?;
-    let names = catalog::names(&mut db, id).await?;
-    let drafts = catalog::drafts(&mut db, id).await?.into_iter().map(ReleaseRow::of_draft);
-    let releases = catalog::releases(&mut db, id, RELEASES_MAX).await?;
-    let releases = drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect();
+    let releases = rows(&mut db, id).await?;
     let policy = match sent {
         Some(sent) => sent,
         None => PolicyForm::of(access::policy::versioned(&mut db, id).await?),
@@ -108,6 +111,14 @@ pub(super) async fn model_page(
         access::consent::last_change(&mut db, id).await?.filter(|change| Some(&change.licence_sha256) == model.licence_sha256.as_ref());
     let announced = change.map(|change| (when::minute(change.announced_at), when::minute(change.grace_until)));
     Ok(ModelPage { frame, model, releases, policy, announced, faults })
+}
+
+/// The drafts of a model, and then its releases, the newest first.
+pub(super) async fn rows(db: &mut PgConnection, model: ModelId) -> Result<Vec<ReleaseRow>, Error> {
+    let names = catalog::names(db, model).await?;
+    let drafts = catalog::drafts(db, model).await?.into_iter().map(ReleaseRow::of_draft);
+    let releases = catalog::releases(db, model, RELEASES_MAX).await?;
+    Ok(drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect())
 }
 
 #[derive(Template)]
@@ -152,7 +163,8 @@ async fn release_page(portal: &Portal, frame: Frame, id: ReleaseId, sent: Sent, 
     Ok(ReleasePage { frame, model, row, files, fetched_by, sent, reason_chars_max: YANK_REASON_CHARS_MAX, faults })
 }
 
-async fn row(db: &mut PgConnection, id: ReleaseId) -> Result<(Model, ReleaseRow), Error> {
+/// One release or draft, and its model.
+pub(super) async fn row(db: &mut PgConnection, id: ReleaseId) -> Result<(Model, ReleaseRow), Error> {
     if let Some(draft) = catalog::draft(db, id).await? {
         return Ok((catalog::find_model_by_id(db, draft.model_id).await?, ReleaseRow::of_draft(draft)));
     }
@@ -169,16 +181,22 @@ pub(super) async fn publish(
     id: Path<ReleaseId>,
     Form(sent): Form<Sent>,
 ) -> Result<HttpResponse, Error> {
-    let tag = match sent.tag.trim() {
+    match publish_as(&portal, &by, *id, &sent.tag).await {
+        Ok(model) => Ok(see_other(&format!("/admin/models/{}", model.id), Some("Published. main names it now."))),
+        Err(Error::Invalid(faults)) => page_with_faults(&release_page(&portal, frame, *id, sent, faults).await?),
+        Err(other) => Err(other),
+    }
+}
+
+/// Puts a draft on offer, under a tag as it was typed; without one when nothing was. Errors: as [`catalog::publish_draft`], and `Invalid` for
+/// what is no tag.
+pub(super) async fn publish_as(portal: &Portal, by: &Admin, id: ReleaseId, tag: &str) -> Result<Model, Error> {
+    let tag = match tag.trim() {
         "" => None,
-        typed => match catalog::parse_tag(typed) {
-            Ok(tag) => Some(tag),
-            Err(fault) => return page_with_faults(&release_page(&portal, frame, *id, sent, vec![fault]).await?),
-        },
+        typed => Some(catalog::parse_tag(typed)?),
     };
     let terms = Terms { gate: None, tag: tag.as_deref() };
-    let (model, _) = catalog::publish_draft(&portal, Some(by.0.id), *id, &terms).await?;
-    Ok(see_other(&format!("/admin/models/{}", model.id), Some("Published. main names it now.")))
+    Ok(catalog::publish_draft(portal, Some(by.0.id), id, &terms).await?.0)
 }
 
 /// `POST /admin/releases/{id}/discard`

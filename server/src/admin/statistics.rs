@@ -37,6 +37,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// By this unit, of this model or of all.
+    pub(super) fn new(unit: Unit, model: Option<ModelId>) -> Self {
+        Self { model: model.map(|id| id.to_string()).unwrap_or_default(), by: unit.as_str().into() }
+    }
+
     fn unit(&self) -> Unit {
         if self.by == Unit::Week.as_str() { Unit::Week } else { Unit::Month }
     }
@@ -86,7 +91,8 @@ pub(super) async fn file(portal: Data<Portal>, _: Admin, file: Path<String>, ask
     Ok(figure.table.file(format))
 }
 
-async fn figures(db: &mut PgConnection, now: Timestamp, asked: &Asked) -> Result<Vec<Figure>, Error> {
+/// Everything that was counted, part by part.
+pub(super) async fn figures(db: &mut PgConnection, now: Timestamp, asked: &Asked) -> Result<Vec<Figure>, Error> {
     let (unit, model) = (asked.unit(), asked.model());
     let periods = periods(unit, now.date());
     let (Some(first), until) = (periods.first().copied(), after(unit, periods.last().copied().unwrap_or(now.date()))) else {

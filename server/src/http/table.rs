@@ -150,6 +150,11 @@ impl Table {
         text
     }
 
+    /// The rows, each as an object.
+    pub fn objects(&self) -> Vec<Value> {
+        self.rows.iter().map(|row| object(&self.columns, row)).collect()
+    }
+
     /// The first line of a CSV file.
     pub fn head(&self) -> String {
         head(&self.columns)
@@ -170,11 +175,13 @@ pub fn head(columns: &[Column]) -> String {
 pub fn line(format: Format, columns: &[Column], row: &[Cell]) -> String {
     match format {
         Format::Csv => format!("{}\r\n", row.iter().map(Cell::csv).collect::<Vec<_>>().join(",")),
-        Format::JsonLines => {
-            let fields: Map<String, Value> = columns.iter().zip(row).map(|(column, cell)| (column.key.to_owned(), cell.json())).collect();
-            format!("{}\n", Value::Object(fields))
-        }
+        Format::JsonLines => format!("{}\n", object(columns, row)),
     }
+}
+
+fn object(columns: &[Column], row: &[Cell]) -> Value {
+    let fields: Map<String, Value> = columns.iter().zip(row).map(|(column, cell)| (column.key.to_owned(), cell.json())).collect();
+    Value::Object(fields)
 }
 
 /// `1,234,567`

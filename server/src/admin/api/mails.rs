@@ -101,6 +101,25 @@ pub(super) async fn mails(
     Ok(answer(&Listed { items: mails.into_iter().map(MailLine::from).collect(), next }))
 }
 
+/// A mail with all that is kept of it.
+#[derive(Serialize, ToSchema)]
+struct MailWhole {
+    /// All but its text.
+    mail: MailLine,
+    /// Its text, where the portal sends no mails but keeps them; null else, because it may carry a link that is its reader's alone.
+    text: Option<String>,
+}
+
+/// A mail
+#[utoipa::path(get, path = "/api/v1/admin/mails/{id}", operation_id = "get_mail", tag = "admin",
+    params(("id" = String, Path, description = "The mail's id, `mail_…`.")),
+    responses((status = 200, body = MailWhole), Refused), security(("token" = ["admin"])))]
+pub(super) async fn one(portal: Data<Portal>, _: AdministeringProgram, id: Path<MailId>) -> Result<HttpResponse, Error> {
+    let mail = mail::find(&mut *portal.db.acquire().await?, *id).await?;
+    let text = mail.body.clone().filter(|_| portal.mailer.keeps_mails());
+    Ok(answer(&MailWhole { mail: mail.into(), text }))
+}
+
 /// Send a mail again
 ///
 /// One that failed is tried in a moment.
@@ -116,4 +135,22 @@ pub(super) async fn retry(
     let mut db = portal.db.acquire().await?;
     mail::retry(&mut db, *id, portal.clock.now()).await?;
     Ok(answer(&MailLine::from(mail::find(&mut db, *id).await?)))
+}
+
+/// How many.
+#[derive(Serialize, ToSchema)]
+struct Retried {
+    /// Mails that are tried again, one after the other.
+    #[schema(example = 3)]
+    mails: u64,
+}
+
+/// Send all failed mails again
+///
+/// Those that were given up and those that wait for another try.
+#[utoipa::path(post, path = "/api/v1/admin/mails/retry", operation_id = "retry_all_mails", tag = "admin", request_body = Nothing,
+    responses((status = 200, body = Retried), NotDone), security(("token" = ["admin"])))]
+pub(super) async fn retry_all(portal: Data<Portal>, _: AdministeringProgram, _: Body<Nothing>) -> Result<HttpResponse, Error> {
+    let mails = mail::retry_all(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
+    Ok(answer(&Retried { mails }))
 }

@@ -9,7 +9,9 @@ mod scrub;
 
 pub(super) use draft::{delete_draft, insert_draft, set_draft_notes, set_published, spoilt_file};
 pub use draft::{draft, draft_of, drafts};
-pub use model::{find_any_model, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, models_after};
+pub use model::{
+    all_models_after, find_any_model, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, models_after,
+};
 pub(super) use model::{insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
 pub use proof::{Bundle, bundle, file_proofs, report};

@@ -113,6 +113,28 @@ pub async fn list_all_models(db: &mut PgConnection, limit: i64) -> Result<Vec<Mo
     Ok(rows.into_iter().map(ModelRow::model).collect())
 }
 
+/// The same, from behind the model `after` (its two names) on.
+pub async fn all_models_after(db: &mut PgConnection, after: Option<(&str, &str)>, limit: i64) -> Result<Vec<Model>, Error> {
+    let (org, name) = after.unwrap_or_default();
+    if !is_text([org, name]) {
+        return Ok(vec![]);
+    }
+    let rows = sqlx::query_as!(
+        ModelRow,
+        r#"select id as "id: ModelId", org, name, gate, licence_sha256, summary, created_at
+         from model
+         where (lower(org), lower(name)) > (lower($1), lower($2))
+         order by lower(org), lower(name)
+         limit $3"#,
+        org,
+        name,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(ModelRow::model).collect())
+}
+
 /// Models that have a release and whose name contains `search`, of one gate if asked for, by name.
 pub async fn list_models(db: &mut PgConnection, search: &str, gate: Option<Gate>, limit: i64) -> Result<Vec<Model>, Error> {
     let rows = sqlx::query_as!(
