@@ -338,6 +338,8 @@ test("long names, and the admin's pages when something has happened", async () =
     ["/admin/usage/generations", "admin-generations"],
     ["/admin/statistics", "admin-statistics"],
     ["/admin/jobs", "admin-jobs"],
+    ["/admin/statistics?by=week", "admin-statistics-weeks"],
+    ["/admin/statistics/waits?by=week", "admin-statistics-figure"],
   ]) {
     await visit(admin, path, name);
   }
@@ -592,7 +594,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.(csv|jsonl|json|\{ending\})$/, /^\/admin\/statistics\//, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl|json|\{ending\})$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

@@ -177,6 +177,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/jobs", "/admin/jobs", "snnnnnysss"),
     ("GET", "/admin/statistics", "/admin/statistics", "snnnnnysss"),
     ("GET", "/admin/statistics/{file}", "/admin/statistics/waits.csv", "snnnnnysss"),
+    ("GET", "/admin/statistics/{file}", "/admin/statistics/waits", "snnnnnysss"),
+    ("GET", "/admin/statistics/{file}", "/admin/statistics/nothing", "snnnnnnsss"),
     ("GET", "/admin/store", "/admin/store", "snnnnnysss"),
     ("GET", "/admin/mail", "/admin/mail", "snnnnnysss"),
     ("GET", "/admin/mail/{id}", "/admin/mail/{mail}", "snnnnnysss"),

@@ -83,12 +83,37 @@ pub(super) async fn statistics(portal: Data<Portal>, frame: Frame, _: Admin, ask
     })
 }
 
-/// `GET /admin/statistics/{file}`: one of the tables, such as `waits.csv` or `downloads.jsonl`.
-pub(super) async fn file(portal: Data<Portal>, _: Admin, file: Path<String>, asked: Query<Asked>) -> Result<HttpResponse, Error> {
-    let (name, format) = Format::of(&file).ok_or(Error::NotFound("file"))?;
-    let figures = figures(&mut *portal.db.acquire().await?, portal.clock.now(), &asked).await?;
-    let figure = figures.into_iter().find(|figure| figure.table.name == name).ok_or(Error::NotFound("file"))?;
-    Ok(figure.table.file(format))
+#[derive(Template)]
+#[template(path = "admin/figure.html")]
+struct FigurePage {
+    frame: Frame,
+    /// Of one model, if one was chosen.
+    model: Option<Model>,
+    query: String,
+    is_by_week: bool,
+    figure: Figure,
+}
+
+/// `GET /admin/statistics/{file}`: one part with its numbers, such as `waits`, or its table alone, as `waits.csv` or `waits.jsonl`.
+pub(super) async fn file(
+    portal: Data<Portal>,
+    frame: Frame,
+    _: Admin,
+    file: Path<String>,
+    asked: Query<Asked>,
+) -> Result<HttpResponse, Error> {
+    let (name, format) = Format::of(&file).map_or((file.as_str(), None), |(name, format)| (name, Some(format)));
+    let mut db = portal.db.acquire().await?;
+    let figures = figures(&mut db, portal.clock.now(), &asked).await?;
+    let figure = figures.into_iter().find(|figure| figure.table.name == name).ok_or(Error::NotFound("page"))?;
+    if let Some(format) = format {
+        return Ok(figure.table.file(format));
+    }
+    let model = match asked.model() {
+        Some(id) => catalog::find_models(&mut db, &[id]).await?.pop(),
+        None => None,
+    };
+    page(&FigurePage { frame, model, query: asked.query(), is_by_week: asked.unit() == Unit::Week, figure })
 }
 
 /// Everything that was counted, part by part.

@@ -15,6 +15,10 @@ const LABELS_MAX: usize = 12;
 /// The room of one row of a plot of rows: the words, and the bar below them.
 const ROW: f64 = 44.0;
 
+/// More places than this, and what stands there is drawn in one piece, without words for each: they would weigh more than the page, and nobody
+/// points at so thin a bar. The table has the numbers.
+const WORDS_MAX: usize = 31;
+
 /// What is measured, and how its numbers are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Measure {
@@ -47,13 +51,22 @@ pub struct Bar {
     pub told: String,
 }
 
+/// Many bars of one colour in one piece.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the way around all of them, and the colour")]
+pub struct Shape {
+    pub path: String,
+    pub colour: usize,
+}
+
 /// A line through points.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "where it runs, its colour, and its points with what they say")]
+#[expect(missing_docs, reason = "where it runs, its colour, and its points with what they say; many points are marked in one piece")]
 pub struct Line {
     pub points: String,
     pub colour: usize,
     pub dots: Vec<(String, String, String)>,
+    pub marks: String,
 }
 
 /// A text at its place.
@@ -79,6 +92,7 @@ pub struct Plot {
     pub width: f64,
     pub height: f64,
     pub bars: Vec<Bar>,
+    pub shapes: Vec<Shape>,
     pub lines: Vec<Line>,
     /// Lines across, with their numbers.
     pub ticks: Vec<Words>,
@@ -125,7 +139,15 @@ pub fn bars(about: About, series: &[Series]) -> Plot {
             }
         }
     }
-    standing(about, series, &scale, bars, vec![])
+    if about.places.len() <= WORDS_MAX {
+        return Plot { bars, ..standing(about, series, &scale) };
+    }
+    let shapes = (1..=series.len()).map(|colour| Shape { path: around(bars.iter().filter(|bar| bar.colour == colour)), colour });
+    Plot { shapes: shapes.filter(|shape| !shape.path.is_empty()).collect(), ..standing(about, series, &scale) }
+}
+
+fn around<'a>(bars: impl Iterator<Item = &'a Bar>) -> String {
+    bars.map(|Bar { x, y, width, height, .. }| format!("M{x} {y}h{width}v{height}h-{width}z")).collect()
 }
 
 /// Lines, each through the places for which it has a value.
@@ -147,9 +169,18 @@ pub fn lines(about: About, series: &[Series]) -> Plot {
             })
             .collect();
         let points = dots.iter().map(|(x, y, _)| format!("{x},{y}")).collect::<Vec<_>>().join(" ");
-        drawn.push(Line { points, colour: colour + 1, dots });
+        let line = Line { points, colour: colour + 1, dots, marks: String::new() };
+        drawn.push(if about.places.len() <= WORDS_MAX { line } else { line.without_words() });
     }
-    standing(about, series, &scale, vec![], drawn)
+    Plot { lines: drawn, ..standing(about, series, &scale) }
+}
+
+impl Line {
+    /// The points as marks of no length, which round ends make dots.
+    fn without_words(self) -> Self {
+        let marks = self.dots.iter().map(|(x, y, _)| format!("M{x} {y}h0")).collect();
+        Self { dots: vec![], marks, ..self }
+    }
 }
 
 /// Bars below each other, each under its words: for places whose names are long.
@@ -176,7 +207,8 @@ pub fn rows(about: About, series: &[Series]) -> Plot {
     Plot { bars, labels, height, left: 0.0, right: WIDTH, ..empty(about, series) }
 }
 
-fn standing(about: About, series: &[Series], scale: &Scale, bars: Vec<Bar>, lines: Vec<Line>) -> Plot {
+/// The frame of a plot whose places stand side by side.
+fn standing(about: About, series: &[Series], scale: &Scale) -> Plot {
     let ticks = scale.ticks();
     let ticks = ticks.into_iter().map(|value| Words {
         x: at(LEFT - 8.0),
@@ -192,7 +224,7 @@ fn standing(about: About, series: &[Series], scale: &Scale, bars: Vec<Bar>, line
         text: name.clone(),
         minor: shown % 3 != 0,
     });
-    Plot { ticks: ticks.collect(), labels: labels.collect(), bars, lines, ..empty(about, series) }
+    Plot { ticks: ticks.collect(), labels: labels.collect(), ..empty(about, series) }
 }
 
 fn empty(about: About, series: &[Series]) -> Plot {
@@ -204,11 +236,12 @@ fn empty(about: About, series: &[Series]) -> Plot {
     };
     Plot {
         id: about.id,
-        told: format!("{}{of}{range}. The same numbers stand in the table below.", about.measure.unit),
+        told: format!("{}{of}{range}. The same numbers stand in a table.", about.measure.unit),
         title: about.title,
         width: WIDTH,
         height: HEIGHT,
         bars: vec![],
+        shapes: vec![],
         lines: vec![],
         ticks: vec![],
         labels: vec![],
@@ -298,6 +331,11 @@ mod tests {
         assert!((number(&plot.bars[1].y) + number(&plot.bars[1].height) - number(&plot.bars[0].y)).abs() < 0.2);
         assert_eq!(lines(about(3), &series).lines[0].dots.len(), 2);
         assert_eq!(rows(about(2), &series).labels[0].text, "place 0: 7");
+        let many: Vec<Series> = ["a", "b"].map(|name| Series { name, values: vec![Some(2.0); 53] }).into();
+        let plot = bars(about(53), &many);
+        assert_eq!((plot.bars.len(), plot.shapes.len(), plot.shapes[1].path.matches('z').count()), (0, 2, 53), "one piece a series");
+        let plot = lines(about(53), &many);
+        assert_eq!((plot.lines[0].dots.len(), plot.lines[0].marks.matches("h0").count()), (0, 53));
         assert!(bars(about(53), &series).labels.len() <= LABELS_MAX);
         assert_eq!(bars(about(0), &[]).bars.len(), 0);
     }
