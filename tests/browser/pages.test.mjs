@@ -561,6 +561,22 @@ test("the form of a model is edited, compared and published", async () => {
   assertCalm(admin, /422/);
 });
 
+test("the interface for programs, told", async () => {
+  const reader = await personIn(browser, portal.base);
+  await visit(reader, "/api/docs", "api");
+  const tags = await reader.locator(".contents h3 a").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+  assert.ok(tags.length > 5, `${tags}`);
+  for (const path of tags) await visit(reader, path, `api-${path.split("/").at(-1)}`);
+  await visit(reader, "/api/docs/nothing", "api-nothing", 404);
+  // Each operation has an address of its own.
+  await reader.goto("/api/docs");
+  await reader.getByRole("link", { name: "Make a token" }).click();
+  await reader.waitForURL(/\/api\/docs\/account#make_token$/);
+  const { y } = await reader.getByRole("heading", { name: "Make a token" }).boundingBox();
+  assert.ok(y >= 0 && y < 200, `the operation stands at the top: ${y}`);
+  assertCalm(reader, /404/);
+});
+
 // What `hf auth login` asks for, and the page it would have somebody open.
 async function deviceCodes() {
   const form = new URLSearchParams({ client_id: "26be6b09-91c5-47da-9861-d2d2bb7a7e36", scope: "download api" });
@@ -594,7 +610,7 @@ test("a program is signed in from a browser", async () => {
 });
 
 // The paths that answer programs alone.
-const FOR_PROGRAMS = [/\.(csv|jsonl|json|\{ending\})$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(api|v1|static)\//, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
+const FOR_PROGRAMS = [/\.(csv|jsonl|json|\{ending\})$/, /^\/(\.well-known|audit)\//, /\/proof\//, /^\/(v1|static)\//, /^\/api\/(?!docs)/, /^\/(healthz|readyz|robots\.txt|metrics|tokenize|detokenize|tokenizer_info)$/, /\/(resolve|raw)\//];
 
 test("no page was left out", async () => {
   const table = await readFile(join(ROOT, "tests/journeys/who_may.rs"), "utf8");

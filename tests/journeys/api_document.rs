@@ -173,10 +173,40 @@ async fn what_is_described_is_registered_and_the_other_way_round(db: PgPool) {
             assert!(schema["example"].is_object() && schema["additionalProperties"] == false, "{method} {path}: {schema}");
         }
     }
-    let page = portal.visitor().get("/api/docs").await;
-    assert_eq!(page.status, 200);
-    for (_, path) in &told {
-        page.says(path);
+    let visitor = portal.visitor();
+    let start = visitor.get("/api/docs").await;
+    start.says("Authorization: Bearer $SLUICE_TOKEN").says("/api/openapi.json");
+    for (method, path) in &told {
+        let operation = &document["paths"][path][method.to_lowercase()];
+        let (tag, name) = (operation["tags"][0].as_str().unwrap(), operation["operationId"].as_str().unwrap());
+        start.says(&format!("href=\"/api/docs/{tag}#{name}\""));
+        let page = visitor.get(&format!("/api/docs/{tag}")).await;
+        assert_eq!(page.status, 200, "{tag}");
+        page.says(path).says(&format!("id=\"{name}\""));
     }
-    page.says("Authorization: Bearer $SLUICE_TOKEN").says("/api/openapi.json");
+    for nothing in ["/api/docs/nothing", "/api/docs/", "/api/docs/models/x", "/api/docs/%3Cb%3E"] {
+        assert_eq!(visitor.get(nothing).await.status, 404, "{nothing}");
+    }
+    let mut codes = BTreeSet::new();
+    collect_codes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut codes);
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        start.says(&format!("<code>{code}</code>"));
+    }
+}
+
+/// Every code with which the source refuses by a condition.
+fn collect_codes(folder: &Path, codes: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // What the Hub's and OpenAI's interfaces say is their own.
+        if path.is_dir() && !path.ends_with("openai") {
+            collect_codes(&path, codes);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let found = text.split("code: \"").skip(1).chain(text.split("refused(\"").skip(1)).filter_map(|rest| rest.split('"').next());
+            let is_code = |word: &str| word != "token_invalid" && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            codes.extend(found.filter(|word| is_code(word)).map(str::to_owned));
+        }
+    }
 }

@@ -216,6 +216,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     // The interface of our own: by tokens alone, each for what its scope says; what is on offer is public.
     ("GET", "/api/openapi.json", "/api/openapi.json", "yyyyyyyyyy"),
     ("GET", "/api/docs", "/api/docs", "yyyyyyyyyy"),
+    ("GET", "/api/docs/{tag}", "/api/docs/models", "yyyyyyyyyy"),
+    ("GET", "/api/docs/{tag}", "/api/docs/nothing", "nnnnnnnnnn"),
     ("GET", "/api/v1/models", "/api/v1/models", "yyyyyyyyys"),
     ("GET", "/api/v1/models/{org}/{name}", "/api/v1/models/{gated}", "yyyyyyyyys"),
     ("GET", "/api/v1/models/{org}/{name}/licence", "/api/v1/models/{gated}/licence", "yyyyyyyyys"),

@@ -21,6 +21,7 @@ const ASSETS: &[Asset] = assets![
     "style.css": "text/css; charset=utf-8",
     "home.css": "text/css; charset=utf-8",
     "plot.css": "text/css; charset=utf-8",
+    "docs.css": "text/css; charset=utf-8",
     "mark.svg": "image/svg+xml",
     "instrument-sans.woff2": "font/woff2",
     "instrument-sans-ext.woff2": "font/woff2",
