@@ -76,6 +76,16 @@ pub(super) fn base(model: ModelId) -> String {
     format!("/admin/models/{model}/form")
 }
 
+/// The address of a model's form as it is written on a page at `path`, the form's own or one below it. In full it would be a tenth of the
+/// page's weight.
+fn from_here(path: &str, model: ModelId) -> String {
+    match path.strip_prefix(&base(model)).map_or(0, |below| below.matches('/').count()) {
+        0 => "form".into(),
+        1 => ".".into(),
+        depth => vec![".."; depth - 1].join("/"),
+    }
+}
+
 /// `GET /admin/models/{id}/form`
 pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<ModelId>) -> Result<HttpResponse, Error> {
     page(&form_page(&portal, frame, *id).await?)
@@ -86,7 +96,7 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
 pub(super) async fn refused(portal: &Portal, frame: Frame, id: ModelId, place: &str, cause: Error) -> Result<HttpResponse, Error> {
     let (Error::Conflict(why) | Error::Stale(why)) = cause else { return Err(cause) };
     let refused = Some(Refused { why: why.into_owned(), place: place.to_owned() });
-    page_in_conflict(&FormPage { refused, here: base(id), ..form_page(portal, frame, id).await? })
+    page_in_conflict(&FormPage { refused, ..form_page(portal, frame, id).await? })
 }
 
 async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPage, Error> {
@@ -122,6 +132,7 @@ async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPag
         by: name_of(&people, version.published_by),
         is_current: place == 0,
     });
+    let here = from_here(&frame.path, id);
     Ok(FormPage {
         frame,
         base: base(id),
@@ -134,7 +145,7 @@ async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPag
         versions: rows.chain([first]).collect(),
         announced: announced.map(|(at, until)| (when::minute(at), when::minute(until))),
         model,
-        here: "form".into(),
+        here,
         refused: None,
     })
 }
@@ -179,5 +190,21 @@ pub(super) async fn discard(
     match draft::discard(&portal, *id, seen.edition).await {
         Ok(()) => Ok(see_other(&base(*id), Some("The draft was discarded. Applicants are asked what they were asked before."))),
         Err(cause) => refused(&portal, frame, *id, "", cause).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_found_from_every_page_below_it() {
+        let model = ModelId::fresh();
+        let portal = url::Url::parse("http://127.0.0.1").expect("it is an address");
+        for path in ["", "/", "/start", "/new/questions", "/questions/title", "/questions/title/move"] {
+            let page = portal.join(&format!("{}{path}", base(model))).expect("a path of ours");
+            let part = format!("{}/sections/you", from_here(page.path(), model));
+            assert_eq!(page.join(&part).expect("a path of ours").path(), format!("{}/sections/you", base(model)), "{path}");
+        }
     }
 }
