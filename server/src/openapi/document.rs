@@ -26,7 +26,8 @@ use crate::{access, accounts, admin, downloads, models, privacy, record};
         (name = "grants", description = "What you have access to."),
         (name = "account", description = "Who you are, your sessions, tokens and downloads."),
         (name = "review", description = "The desk, for reviewers."),
-        (name = "people", description = "Who has an account, what they may do, and forgetting them."),
+        (name = "people", description = "Who has an account, what they may do, what keeps them out, and forgetting them."),
+        (name = "rules", description = "Who may have a model and what they are asked: gates, rules, changes of the licence, and forms; for admins."),
         (name = "releases", description = "Drafts and releases, for admins: on offer and off."),
         (name = "admin", description = "Running the portal, for admins: the record, mails, usage, statistics, jobs, the store.")
     ),

@@ -64,7 +64,7 @@ async fn lines(portal: &Portal, blocks: &[Block]) -> Result<Vec<BlockLine>, Erro
 /// Blocks in force
 ///
 /// Everybody's, the newest first.
-#[utoipa::path(get, path = "/api/v1/admin/blocks", operation_id = "list_blocks", tag = "review", params(Paging),
+#[utoipa::path(get, path = "/api/v1/admin/blocks", operation_id = "list_blocks", tag = "people", params(Paging),
     responses((status = 200, body = Listed<BlockLine>), Refused), security(("token" = ["review"])))]
 pub(super) async fn in_force(
     portal: Data<Portal>,
@@ -82,7 +82,7 @@ pub(super) async fn in_force(
 /// Blocks of one person
 ///
 /// All that there ever were, the newest first.
-#[utoipa::path(get, path = "/api/v1/admin/people/{id}/blocks", operation_id = "list_blocks_of", tag = "review",
+#[utoipa::path(get, path = "/api/v1/admin/people/{id}/blocks", operation_id = "list_blocks_of", tag = "people",
     params(("id" = String, Path, description = "The account's id, `acct_…`."), Paging),
     responses((status = 200, body = Listed<BlockLine>), Refused), security(("token" = ["review"])))]
 pub(super) async fn of_person(
@@ -118,7 +118,7 @@ pub(super) struct NewBlock {
 /// Block somebody
 ///
 /// From one model or from all. None of their grants for it holds and nothing can be applied for, from the next request on. They get a mail.
-#[utoipa::path(post, path = "/api/v1/admin/people/{id}/blocks", operation_id = "block_person", tag = "review",
+#[utoipa::path(post, path = "/api/v1/admin/people/{id}/blocks", operation_id = "block_person", tag = "people",
     params(("id" = String, Path, description = "The account's id.")), request_body = NewBlock,
     responses((status = 200, body = BlockLine), NotDone), security(("token" = ["review"])))]
 pub(super) async fn set(
@@ -142,7 +142,7 @@ pub(super) async fn set(
 /// Lift a block
 ///
 /// Before its end: what they had holds again. They get a mail.
-#[utoipa::path(post, path = "/api/v1/admin/people/{id}/blocks/{block}/lift", operation_id = "lift_block", tag = "review",
+#[utoipa::path(post, path = "/api/v1/admin/people/{id}/blocks/{block}/lift", operation_id = "lift_block", tag = "people",
     params(("id" = String, Path, description = "The account's id."), ("block" = String, Path, description = "The block's id, `block_…`.")),
     request_body = Nothing, responses((status = 200, body = BlockLine), NotDone), security(("token" = ["review"])))]
 pub(super) async fn lift(

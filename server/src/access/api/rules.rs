@@ -87,7 +87,7 @@ async fn read(portal: &Portal, id: ModelId) -> Result<AccessTold, Error> {
 /// What access to a model takes
 ///
 /// Its gate, the rules, the form and the licence in force.
-#[utoipa::path(get, path = "/api/v1/admin/models/{id}/access", operation_id = "get_access_rules", tag = "admin",
+#[utoipa::path(get, path = "/api/v1/admin/models/{id}/access", operation_id = "get_access_rules", tag = "rules",
     params(("id" = String, Path, description = "The model's id, `model_…`.")),
     responses((status = 200, body = AccessTold), Refused), security(("token" = ["admin"])))]
 pub(super) async fn rules(portal: Data<Portal>, _: AdministeringProgram, id: Path<ModelId>) -> Result<HttpResponse, Error> {
@@ -106,7 +106,7 @@ pub(super) struct GateWanted {
 /// Open or close a model's gate
 ///
 /// From the next request on.
-#[utoipa::path(put, path = "/api/v1/admin/models/{id}/gate", operation_id = "set_gate", tag = "admin",
+#[utoipa::path(put, path = "/api/v1/admin/models/{id}/gate", operation_id = "set_gate", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = GateWanted,
     responses((status = 200, body = AccessTold), NotDone), security(("token" = ["admin"])))]
 pub(super) async fn set_gate(
@@ -139,7 +139,7 @@ pub(super) struct PolicyWanted {
 /// Set the rules of access to a model
 ///
 /// They hold from the next request on.
-#[utoipa::path(put, path = "/api/v1/admin/models/{id}/policy", operation_id = "set_policy", tag = "admin",
+#[utoipa::path(put, path = "/api/v1/admin/models/{id}/policy", operation_id = "set_policy", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = PolicyWanted,
     responses((status = 200, body = AccessTold), NotDone), security(("token" = ["admin"])))]
 pub(super) async fn set_policy(
@@ -177,7 +177,7 @@ struct Announced {
 /// Ask holders to agree to the licence as it is now
 ///
 /// When its text has changed in a way that matters. Who agreed to it when they applied is not asked again.
-#[utoipa::path(post, path = "/api/v1/admin/models/{id}/licence-change", operation_id = "announce_licence_change", tag = "admin",
+#[utoipa::path(post, path = "/api/v1/admin/models/{id}/licence-change", operation_id = "announce_licence_change", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = Change,
     responses((status = 200, body = Announced), NotDone), security(("token" = ["admin"])))]
 pub(super) async fn announce(

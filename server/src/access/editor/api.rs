@@ -113,7 +113,7 @@ async fn read(db: &mut PgConnection, id: ModelId) -> Result<FormState, Error> {
 /// A model's form, as its editor sees it
 ///
 /// What is asked now, the draft of the next form, and every form before.
-#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form", operation_id = "get_form_draft", tag = "admin",
+#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form", operation_id = "get_form_draft", tag = "rules",
     params(("id" = String, Path, description = "The model's id, `model_…`.")),
     responses((status = 200, body = FormState), Refused), security(("token" = ["admin"])))]
 pub(in super::super) async fn form(portal: Data<Portal>, _: AdministeringProgram, id: Path<ModelId>) -> Result<HttpResponse, Error> {
@@ -134,7 +134,7 @@ struct FormOfVersion {
 /// A form of before
 ///
 /// By its version; 0 is the form that comes with the portal. It can be put in place of the draft.
-#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form/versions/{version}", operation_id = "get_form_version", tag = "admin",
+#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form/versions/{version}", operation_id = "get_form_version", tag = "rules",
     params(("id" = String, Path, description = "The model's id."), ("version" = i32, Path, description = "The version.")),
     responses((status = 200, body = FormOfVersion), Refused), security(("token" = ["admin"])))]
 pub(in super::super) async fn version(
@@ -167,7 +167,7 @@ pub(in super::super) struct FormWanted {
 /// Write a model's next form
 ///
 /// In place of the draft there is, or as a new one. Applicants see nothing of it until it is published.
-#[utoipa::path(put, path = "/api/v1/admin/models/{id}/form/draft", operation_id = "put_form_draft", tag = "admin",
+#[utoipa::path(put, path = "/api/v1/admin/models/{id}/form/draft", operation_id = "put_form_draft", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = FormWanted,
     responses((status = 200, body = FormState), NotDone), security(("token" = ["admin"])))]
 pub(in super::super) async fn replace(
@@ -250,7 +250,7 @@ impl From<Change> for FormChange {
 /// Compare the draft with the form in force
 ///
 /// What changes, what stands in the way, and whom it meets.
-#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form/compare", operation_id = "compare_form", tag = "admin",
+#[utoipa::path(get, path = "/api/v1/admin/models/{id}/form/compare", operation_id = "compare_form", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")),
     responses((status = 200, body = Comparison), NotDone), security(("token" = ["admin"])))]
 pub(in super::super) async fn compared(portal: Data<Portal>, _: AdministeringProgram, id: Path<ModelId>) -> Result<HttpResponse, Error> {
@@ -301,7 +301,7 @@ pub(in super::super) struct Publication {
 ///
 /// As a version that stays as it is. Whoever applies from now on answers it; where the change of its clauses matters, holders are asked
 /// to agree to them.
-#[utoipa::path(post, path = "/api/v1/admin/models/{id}/form/publish", operation_id = "publish_form", tag = "admin",
+#[utoipa::path(post, path = "/api/v1/admin/models/{id}/form/publish", operation_id = "publish_form", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = Publication,
     responses((status = 200, body = FormState), NotDone), security(("token" = ["admin"])))]
 pub(in super::super) async fn publish(
@@ -318,7 +318,7 @@ pub(in super::super) async fn publish(
 /// Discard the draft
 ///
 /// Applicants are asked what they were asked before.
-#[utoipa::path(post, path = "/api/v1/admin/models/{id}/form/discard", operation_id = "discard_form_draft", tag = "admin",
+#[utoipa::path(post, path = "/api/v1/admin/models/{id}/form/discard", operation_id = "discard_form_draft", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = EditionSeen,
     responses((status = 200, body = FormState), NotDone), security(("token" = ["admin"])))]
 pub(in super::super) async fn discard(
