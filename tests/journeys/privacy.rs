@@ -303,6 +303,7 @@ const WORDS: &[&str] = &[
 /// What else goes, and why the canary is not put into it.
 const GOES_TOO: &[(&str, &str)] = &[
     ("access_grant.attestation", "a sentence of ours, which is cleared all the same"),
+    ("account.found_by", "made of name and address, and goes with them"),
     ("account.password_hash", "cleared"),
     ("application.changes_text", "cleared; it is gone when the application is sent again, and then stands in the thread"),
     ("application.found_by", "the answers once more, to be searched; cleared"),

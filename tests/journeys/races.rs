@@ -90,7 +90,8 @@ impl Desk {
             .unwrap();
         let copies: Vec<(Uuid, Uuid)> = sqlx::query_as(
             "with people as (
-                 insert into account select (jsonb_populate_record(a, jsonb_build_object('id', gen_random_uuid(), 'email', 'racer' || n || '@lab.example'))).*
+                 insert into account (id, email, name, role, email_verified_at, created_at)
+                 select gen_random_uuid(), 'racer' || n || '@lab.example', a.name, a.role, a.email_verified_at, a.created_at
                  from account a, generate_series(1, $3) n where a.id = $1 returning id
              )
              insert into application select (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid(), 'account_id', people.id))).*

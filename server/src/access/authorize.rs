@@ -75,8 +75,10 @@ pub struct Permit {
 /// What is left of the tokens that somebody may have in the playground while their application waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
-    /// So many may still be read and made together. What is set aside for generations that run is in it.
+    /// So many may still be read and made together. Generations that run count with what they have read.
     pub tokens_left: i64,
+    /// So many of them are set aside, and given back as far as they are not made.
+    pub set_aside: i64,
 }
 
 /// Where an account stands with a gated model that it has no grant for.

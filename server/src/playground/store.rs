@@ -98,17 +98,6 @@ pub(super) async fn insert(db: &mut PgConnection, new: &NewGeneration) -> Result
     Ok(())
 }
 
-/// How many tokens are set aside for the generations of an account by one model that run now.
-pub(super) async fn reserved_tokens(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<i64, Error> {
-    let sum = sqlx::query_scalar!(
-        r#"select coalesce(sum(reserved_tokens), 0)::bigint as "sum!" from generation
-         where account_id = $1 and model_id = $2 and finished_at is null"#,
-        account.uuid(),
-        model.uuid(),
-    );
-    Ok(sum.fetch_one(db).await?)
-}
-
 /// Removes the row of a generation that did not begin after all.
 pub(super) async fn remove(db: &mut PgConnection, id: GenerationId) -> Result<(), Error> {
     sqlx::query!("delete from generation where id = $1 and finished_at is null", id.uuid()).execute(db).await?;

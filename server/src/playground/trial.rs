@@ -4,7 +4,7 @@ use inference::Request;
 use sqlx::PgConnection;
 
 use super::complete::prompt_tokens;
-use super::store::{self, NewGeneration};
+use super::store::NewGeneration;
 use crate::access;
 use crate::catalog::Model;
 use crate::error::{Error, Refusal};
@@ -13,9 +13,8 @@ use crate::error::{Error, Refusal};
 /// alone, so of two of the same moment the second knows what the first took. Errors: `Forbidden` when the prompt takes all that is left.
 pub(super) async fn reserve(tx: &mut PgConnection, new: &mut NewGeneration, requests: &mut [Request], model: &Model) -> Result<(), Error> {
     let trial = access::lock_trial(tx, new.account, new.model).await?.ok_or_else(decided)?;
-    let set_aside = store::reserved_tokens(tx, new.account, new.model).await?;
-    new.reserved_tokens = fit(requests, trial.tokens_left - set_aside)
-        .ok_or_else(|| if set_aside > 0 { busy(model, set_aside) } else { too_long(model, trial.tokens_left) })?;
+    new.reserved_tokens = fit(requests, trial.tokens_left - trial.set_aside)
+        .ok_or_else(|| if trial.set_aside > 0 { busy(model, trial.set_aside) } else { too_long(model, trial.tokens_left) })?;
     Ok(())
 }
 

@@ -40,7 +40,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until, g.consent_due_at,
                 a.id as "application_id?: ApplicationId", a.state as "state?",
                 b.expires_at as "bar_until?", b.reason as "bar_reason?",
-                t.tokens_left as "tokens_left?"
+                t.tokens_left as "tokens_left?", t.set_aside as "set_aside?"
          from unnest($2::uuid[]) asked(model_id)
          left join lateral (
              select * from grant_standing where account_id = $1 and model_id = asked.model_id
@@ -53,7 +53,8 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
              where account_id = $1 and (model_id is null or model_id = asked.model_id) and lifted_at is null
              order by expires_at desc limit 1) b on true
          left join lateral (
-             select p.trial_tokens - coalesce(sum(u.tokens), 0)::bigint as tokens_left
+             select p.trial_tokens - coalesce(sum(u.tokens), 0)::bigint as tokens_left,
+                 coalesce(sum(u.reserved_tokens), 0)::bigint as set_aside
              from access_policy p
              left join model_use u on u.account_id = $1 and u.model_id = p.model_id and u.kind = 'generation'
              where p.model_id = asked.model_id and p.trial_tokens > 0 and a.state in ('submitted', 'changes_requested')
@@ -95,7 +96,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
             "declined" => LatestApplication::Declined(id),
             _ => LatestApplication::Closed,
         });
-        let trial = row.tokens_left.map(|tokens_left| Trial { tokens_left });
+        let trial = row.tokens_left.zip(row.set_aside).map(|(tokens_left, set_aside)| Trial { tokens_left, set_aside });
         let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
         (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar, trial })
     });
