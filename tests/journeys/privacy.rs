@@ -315,6 +315,7 @@ const GOES_TOO: &[(&str, &str)] = &[
     ("device_sign_in.scopes", "goes with its row"),
     ("device_sign_in.state", "goes with its row"),
     ("device_sign_in.user_code_hash", "goes with its row"),
+    ("known_browser.secret_hash", "goes with its row"),
     ("mail.bounce", "goes with its row"),
     ("mail.held_for", "goes with its row"),
     ("mail.kind", "goes with its row"),
@@ -355,6 +356,7 @@ const STAYS: &[(&str, &str)] = &[
     ("audit_event.subject", "a printed id: a leaf of the log"),
     ("audit_leaf.hash", "a leaf of the log"),
     ("consent.clause", "names of clauses"),
+    ("consent.form_sha256", "which clauses were agreed to"),
     ("consent.licence_sha256", "which text was agreed to"),
     ("consent.wording", "the words of the portal, not of the person"),
     ("download.model_name", "of the model"),
@@ -368,6 +370,7 @@ const STAYS: &[(&str, &str)] = &[
     ("licence.body", "of the model"),
     ("licence.name", "of the model"),
     ("licence.sha256", "of the model"),
+    ("licence_change.form_sha256", "of the model"),
     ("licence_change.licence_sha256", "of the model"),
     ("model.gate", "of the model"),
     ("model.licence_sha256", "of the model"),
@@ -426,7 +429,7 @@ async fn a_mail_to_others_about_somebody_who_is_forgotten_goes_and_one_about_oth
     }
     assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 2);
     // A digest names everybody who waits.
-    posts(&grace, "/account/mail", &[("reviews", "daily"), ("comments", "each")]).await;
+    posts(&grace, "/account/mail", &[("reviews", "daily"), ("comments", "each"), ("tokens", "each")]).await;
     portal.wait(Duration::hours(24));
     access::send_digests(&portal.portal).await.unwrap();
     mails_leave(&portal).await;

@@ -167,7 +167,7 @@ pub async fn make_token(
     scopes: &[Scope],
     days: i64,
 ) -> Result<String, Error> {
-    let token = fresh(name, scopes, now, life(days)?)?;
+    let token = fresh(name, scopes, now, life(days))?;
     insert(tx, now, by, account, token).await.map(|(_, secret)| secret)
 }
 
@@ -215,7 +215,7 @@ pub(super) async fn make_token_with(
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let token = Token { made_with: Some(with), ..fresh(wanted.name, wanted.scopes, now, expires_at - now)? };
+    let token = Token { made_with: Some(with), ..fresh(wanted.name, wanted.scopes, now, Ok(expires_at - now))? };
     let made = insert(&mut tx, now, Some(account), account, token).await?;
     tx.commit().await?;
     Ok(made)
@@ -226,14 +226,22 @@ fn life(days: i64) -> Result<Duration, FieldError> {
     known.ok_or_else(|| FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")))
 }
 
-/// A token that is not kept yet, and has no secret.
-fn fresh(name: &str, scopes: &[Scope], now: Timestamp, life: Duration) -> Result<Token, FieldError> {
+/// A token that is not kept yet, and has no secret. Errors: `Invalid`, with everything that is wrong.
+fn fresh(name: &str, scopes: &[Scope], now: Timestamp, life: Result<Duration, FieldError>) -> Result<Token, Error> {
     let name = name.trim();
+    let mut faults = Vec::new();
     if name.is_empty() || name.chars().count() > 80 || name.chars().any(char::is_control) {
-        return Err(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for"));
+        faults.push(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for"));
     }
     if scopes.is_empty() {
-        return Err(FieldError::new("scopes", "choose at least one: download, api, apply"));
+        faults.push(FieldError::new("scopes", "choose at least one: download, api, apply"));
+    }
+    let life = life.unwrap_or_else(|fault| {
+        faults.push(fault);
+        Duration::ZERO
+    });
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
     }
     Ok(Token {
         id: TokenId::fresh(),

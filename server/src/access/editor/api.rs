@@ -289,7 +289,7 @@ pub(in super::super) struct EditionSeen {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "edition": 3, "grace_days": 30 }))]
-pub(in super::super) struct Publication {
+pub(in super::super) struct FormPublication {
     /// The edition of the draft that was seen; if it is another by now, nothing is done (`stale`).
     edition: i64,
     /// Given when the change of the clauses matters: for how many days access goes on without agreeing to the new ones, 0 to 180. Left
@@ -302,13 +302,13 @@ pub(in super::super) struct Publication {
 /// As a version that stays as it is. Whoever applies from now on answers it; where the change of its clauses matters, holders are asked
 /// to agree to them.
 #[utoipa::path(post, path = "/api/v1/admin/models/{id}/form/publish", operation_id = "publish_form", tag = "rules",
-    params(("id" = String, Path, description = "The model's id.")), request_body = Publication,
+    params(("id" = String, Path, description = "The model's id.")), request_body = FormPublication,
     responses((status = 200, body = FormState), NotDone), security(("token" = ["admin"])))]
 pub(in super::super) async fn publish(
     portal: Data<Portal>,
     AdministeringProgram(by): AdministeringProgram,
     id: Path<ModelId>,
-    Body(wanted): Body<Publication>,
+    Body(wanted): Body<FormPublication>,
 ) -> Result<HttpResponse, Error> {
     let grace = wanted.grace_days.map(|days| consent::grace(&days.to_string())).transpose()?;
     publishing::make_current(&portal, &by, *id, wanted.edition, grace).await?;
