@@ -172,4 +172,5 @@ async def main(base, socket, per_second=50, seconds=10):
 
 
 
-asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))

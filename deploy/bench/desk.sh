@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The desk at size: pages and commands at 50 a second with so many applications, 30 events each. Prints tables for BENCHMARKS.md.
+# Then what Lighthouse says of the pages.
 # desk.sh [APPLICATIONS]: by default 100,000. SLUICE_BIN names the program to measure.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
@@ -7,6 +8,8 @@
 
 need_python
 need_postgres
+need_browser
+need_node_modules deploy/bench/lighthouse
 if ! have curl || ! have psql; then fail "This measurement needs curl and psql: install them as your system does"; fi
 APPLICATIONS=${1:-100000}
 need_release
@@ -37,3 +40,6 @@ until [ "$(curl -fs "http://$SLUICE_LISTEN/audit/checkpoint" | sed -n 2p)" -ge "
 psql -qAt -h "$WORK/data/postgres/sock" -U sluice -d sluice -c checkpoint
 step "Asking, 50 times a second"
 python3 deploy/bench/desk.py "http://$SLUICE_LISTEN" "$WORK/data/postgres/sock"
+step "Looking with Lighthouse"
+CHROME_PATH=$SLUICE_TEST_BROWSER python3 deploy/bench/lighthouse.py "http://$SLUICE_LISTEN" "$WORK/data/postgres/sock" \
+    deploy/bench/lighthouse/node_modules/.bin/lighthouse
