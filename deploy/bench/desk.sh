@@ -6,10 +6,18 @@
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
 
+LIGHTHOUSE=12.8.2
+need_lighthouse() {
+    [ -x "$TOOLS/lighthouse/node_modules/.bin/lighthouse" ] && return
+    node_suffices || fail "Lighthouse needs Node 20 or newer with npm"
+    step "Installing lighthouse $LIGHTHOUSE into .tools/lighthouse"
+    npm install --prefix "$TOOLS/lighthouse" --ignore-scripts --no-audit --no-fund --loglevel=error "lighthouse@$LIGHTHOUSE"
+}
+
 need_python
 need_postgres
 need_browser
-need_node_modules deploy/bench/lighthouse
+need_lighthouse
 if ! have curl || ! have psql; then fail "This measurement needs curl and psql: install them as your system does"; fi
 APPLICATIONS=${1:-100000}
 need_release
@@ -42,4 +50,4 @@ step "Asking, 50 times a second"
 python3 deploy/bench/desk.py "http://$SLUICE_LISTEN" "$WORK/data/postgres/sock"
 step "Looking with Lighthouse"
 CHROME_PATH=$SLUICE_TEST_BROWSER python3 deploy/bench/lighthouse.py "http://$SLUICE_LISTEN" "$WORK/data/postgres/sock" \
-    deploy/bench/lighthouse/node_modules/.bin/lighthouse
+    "$TOOLS/lighthouse/node_modules/.bin/lighthouse"
