@@ -451,6 +451,10 @@ async fn a_program_is_told_what_the_pages_tell(db: PgPool) {
     assert!(text(&fine(mine.fetch(&receipt).await), "/proof").starts_with("c2sp.org/tlog-proof@v1\n"));
     refused(&other.fetch(&receipt).await, 404, "not_found");
     refused(&mine.fetch("/api/v1/receipts/999999999").await, 404, "not_found");
+    // An admin's program sees to others with the scope for that alone.
+    let root = portal.admin("root").await;
+    refused(&program(&root, &["apply"]).await.fetch(&receipt).await, 404, "not_found");
+    fine(program(&root, &["apply", "admin"]).await.fetch(&receipt).await);
 
     // Reviewers read any grant; whoever holds it, only their own.
     let grant = text(&told, "/grant/id");

@@ -1,6 +1,6 @@
 //! The rules of the house, checked on the source: who may import whom, and what lives only in one place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -245,6 +245,33 @@ fn some_things_live_in_one_place_only() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn two_schemas_of_the_interface_have_two_names() {
+    let mut seen = BTreeMap::new();
+    let mut faults = Vec::new();
+    for source in sources("server/src") {
+        let mut lines = source.code.lines().map(str::trim_start);
+        while let Some(line) = lines.next() {
+            if !(line.starts_with("#[derive(") && line.contains("ToSchema")) {
+                continue;
+            }
+            let mut renamed = None;
+            let name = lines.by_ref().find_map(|line| {
+                renamed = renamed.take().or_else(|| Some(line.split_once("schema(as = ")?.1.split([',', ')']).next()?.to_owned()));
+                let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+                let kind = words.iter().position(|word| matches!(*word, "struct" | "enum")).filter(|_| !line.starts_with('#'))?;
+                words.get(kind + 1).map(|name| (*name).to_owned())
+            });
+            let name = renamed.or(name).unwrap();
+            if let Some(other) = seen.insert(name.clone(), source.path.clone()) {
+                faults.push(format!("{name}: {} and {}", other.display(), source.path.display()));
+            }
+        }
+    }
+    assert!(seen.len() > 50 && seen.contains_key("FormValue"), "the schemas are found: {seen:?}");
+    assert!(faults.is_empty(), "one would be described as the other:\n{}", faults.join("\n"));
 }
 
 #[test]

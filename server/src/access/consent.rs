@@ -59,19 +59,8 @@ pub struct Change {
     pub grace_until: Timestamp,
 }
 
-/// A change of a model's licence that holders have to agree to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LicenceChange {
-    /// The new text, by its SHA-256.
-    pub licence_sha256: String,
-    /// When it was said that it matters.
-    pub announced_at: Timestamp,
-    /// The first moment at which access rests for whoever has not agreed.
-    pub grace_until: Timestamp,
-}
-
 /// The last change of a model's licence that was announced, if any was.
-pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option<LicenceChange>, Error> {
+pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option<Change>, Error> {
     store::last_change(db, model).await
 }
 

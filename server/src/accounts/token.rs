@@ -299,8 +299,8 @@ pub(super) async fn give_back(portal: &Portal, shown: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Revokes tokens that somebody has found in public, and what was made with them, and tells their owners. Whoever found one need not say who they are, and learns nothing;
-/// what is no token, or works no more, is passed over. Errors: `Invalid` for none at all, or more than [`LEAKED_MAX`].
+/// Revokes tokens that somebody has found in public, and what was made with them, and tells their owners. Whoever found one need not say
+/// who they are, and learns nothing; what is no token, or works no more, is passed over. Errors: `Invalid` for none at all, or more than [`LEAKED_MAX`].
 pub(super) async fn revoke_leaked(portal: &Portal, found: &[String]) -> Result<(), Error> {
     if !(1..=LEAKED_MAX).contains(&found.len()) {
         return Err(FieldError::new("tokens", format!("are 1 to {LEAKED_MAX}; send more in several requests")).into());

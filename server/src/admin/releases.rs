@@ -108,7 +108,7 @@ pub(super) async fn model_page(
         None => PolicyForm::of(access::policy::versioned(&mut db, id).await?),
     };
     let change =
-        access::consent::last_change(&mut db, id).await?.filter(|change| Some(&change.licence_sha256) == model.licence_sha256.as_ref());
+        access::consent::last_change(&mut db, id).await?.filter(|change| change.terms.licence() == model.licence_sha256.as_deref());
     let announced = change.map(|change| (when::minute(change.announced_at), when::minute(change.grace_until)));
     Ok(ModelPage { frame, model, releases, policy, announced, faults })
 }

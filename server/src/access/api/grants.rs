@@ -11,14 +11,14 @@ use super::super::people::People;
 use super::super::renewal::RenewalState;
 use super::super::state_view::{name_of, standing_words};
 use super::super::{close as closing, policy, revoke as revoking, store, suspend as suspending};
-use super::mine::{Nothing, Paging};
+use super::mine::Paging;
 use super::renewals::{self, RenewalLine};
 use super::view::{self, RecordedLine};
 use crate::accounts::{self, ApplyingProgram, Email, Person, ReviewingProgram};
 use crate::catalog;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, cursor, limit};
+use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Nothing, Refused, answer, cursor, limit};
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 use crate::portal::Portal;
 

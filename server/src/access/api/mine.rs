@@ -18,7 +18,7 @@ use super::view::{self, ApplicationLine, RecordedLine, Said, Word, said, typed, 
 use crate::accounts::{self, Account, ApplyingProgram};
 use crate::catalog;
 use crate::error::Error;
-use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, cursor, limit};
+use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Nothing, Refused, answer, cursor, limit};
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::portal::Portal;
 
@@ -192,12 +192,6 @@ pub(super) struct Words {
     /// The words, 4,000 characters at most.
     pub(super) text: String,
 }
-
-/// Nothing that has to be said.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({}))]
-pub(super) struct Nothing {}
 
 /// Withdraw an application
 ///

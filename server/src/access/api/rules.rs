@@ -77,7 +77,7 @@ async fn read(portal: &Portal, id: ModelId) -> Result<AccessTold, Error> {
         form_sha256: forms::current(&mut db, id).await?.sha256().to_owned(),
         licence_sha256: model.licence_sha256,
         licence_change: consent::last_change(&mut db, id).await?.map(|change| ChangeTold {
-            licence_sha256: change.licence_sha256,
+            licence_sha256: change.terms.licence().map(str::to_owned).unwrap_or_default(),
             announced_at: change.announced_at.into(),
             grace_until: change.grace_until.into(),
         }),

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::clause::Clause;
-use super::super::consent::{Change, LicenceChange, Terms};
+use super::super::consent::{Change, Terms};
 use super::super::grant::HeldGrant;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
@@ -31,9 +31,8 @@ pub async fn insert_change(tx: &mut PgConnection, model: ModelId, change: &Chang
 }
 
 /// The last change of a model's licence.
-pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option<LicenceChange>, Error> {
-    let change = sqlx::query_as!(
-        LicenceChange,
+pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option<Change>, Error> {
+    let row = sqlx::query!(
         r#"select licence_sha256 as "licence_sha256!", announced_at, grace_until
          from licence_change where model_id = $1 and licence_sha256 is not null
          order by announced_at desc
@@ -42,7 +41,8 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
     )
     .fetch_optional(db)
     .await?;
-    Ok(change)
+    let change = |licence, announced_at, grace_until| Change { terms: Terms::Licence(licence), announced_at, grace_until };
+    Ok(row.map(|row| change(row.licence_sha256, row.announced_at, row.grace_until)))
 }
 
 /// When the change of a model's clauses that brought this form was announced last, if it was, and until when access goes on.

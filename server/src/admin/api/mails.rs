@@ -5,10 +5,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Nothing;
 use crate::accounts::AdministeringProgram;
 use crate::error::{Error, FieldError};
-use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, cursor, limit};
+use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Nothing, Refused, answer, cursor, limit};
 use crate::ids::MailId;
 use crate::mail::{self, Filter, Mail, State};
 use crate::portal::Portal;

@@ -66,9 +66,3 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .route("/api/v1/admin/jobs", get().to(running::jobs))
         .route("/api/v1/admin/store", get().to(running::store));
 }
-
-/// Nothing that has to be said.
-#[derive(serde::Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NoWords, example = json!({}))]
-pub(super) struct Nothing {}

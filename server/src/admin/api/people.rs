@@ -7,10 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::erasure::erase_person;
 use super::super::people;
-use super::Nothing;
 use crate::accounts::{self, AdministeringProgram, Person, ReviewingProgram, Role};
 use crate::error::Error;
-use crate::http::api::{Body, Cut, Listed, NotDone, Refused, answer, cursor, limit};
+use crate::http::api::{Body, Cut, Listed, NotDone, Nothing, Refused, answer, cursor, limit};
 use crate::ids::AccountId;
 use crate::mail;
 use crate::portal::Portal;

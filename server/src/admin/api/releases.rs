@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::releases::{self, ReleaseRow};
-use super::Nothing;
 use crate::accounts::AdministeringProgram;
 use crate::catalog::{self, Model, ReleaseFile};
 use crate::downloads;
 use crate::error::Error;
-use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Refused, answer, limit};
+use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Nothing, Refused, answer, limit};
 use crate::ids::{ModelId, ReleaseId};
 use crate::portal::Portal;
 
