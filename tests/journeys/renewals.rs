@@ -69,6 +69,16 @@ async fn a_holder_is_told_of_the_end_once_for_each_notice_and_of_the_most_urgent
     assert_eq!(subjects(&portal, &cora).await, ["Your access to lab/tiny ends in 1 day"], "and is, as soon as it goes on");
     portal.wait(Duration::days(2));
     assert_eq!(sweep().await, 4, "what is over is not announced");
+    for person in [&ada, &bob, &cora] {
+        let told = portal.mails_to(&person.email, "access_ended").await;
+        assert_eq!(told.len(), 1, "once, that it has ended: {told:?}");
+        assert!(told[0].contains("your access to lab/tiny ended on") && told[0].contains("within 90 days"), "{}", told[0]);
+    }
+    let dora = portal.researcher("dora").await;
+    portal.grants(&offer, &dora.email, 1).await;
+    portal.wait(Duration::days(30));
+    sweep().await;
+    assert!(portal.mails_to(&dora.email, "access_ended").await.is_empty(), "nobody is told after a month");
     let mail = &portal.mails_to(&bob.email, "access_ends").await[0];
     assert!(mail.contains(&format!("/grants/{}", grant_of(&portal, &bob).await)), "{mail}");
 }

@@ -1,8 +1,9 @@
-//! Telling holders that their access ends, some days before: each of them once, however often and after whatever pause this is run.
+//! Telling holders that their access ends, some days before, and that it has ended: each of them once, however often and after whatever
+//! pause this is run.
 
 use time::Duration;
 
-use super::store;
+use super::{renewal, store};
 use crate::accounts;
 use crate::catalog;
 use crate::error::Error;
@@ -13,6 +14,9 @@ use crate::portal::Portal;
 /// So many days before the end its holder is told. A grant that is not twice as long is not told of this: it would hear of its end
 /// before half of it has passed.
 pub const NOTICE_DAYS: [i16; 4] = [60, 30, 7, 1];
+
+/// An end that lies longer back is not told of any more: whoever is told would have noticed.
+const ENDED_LATELY: Duration = Duration::days(7);
 
 /// How many are told in one transaction.
 const TOLD_AT_ONCE: i64 = 100;
@@ -35,6 +39,20 @@ pub async fn tell(portal: &Portal) -> Result<bool, Error> {
         };
         mail::enqueue(&mut tx, now, &message).await?;
     }
+    let ended = store::claim_ended(&mut tx, now - ENDED_LATELY, now, TOLD_AT_ONCE).await?;
+    for held in &ended {
+        let model = catalog::find_model_by_id(&mut tx, held.model).await?;
+        let holder = accounts::find_account(&mut tx, held.account).await?;
+        let message = Message::AccessEnded {
+            to: holder.email.to_string(),
+            name: holder.name,
+            model: model.full_name(),
+            until: when::day(held.expires_at),
+            days: renewal::AFTER_END.whole_days(),
+            link: portal.config.url_of(&format!("/grants/{}", held.grant)),
+        };
+        mail::enqueue(&mut tx, now, &message).await?;
+    }
     tx.commit().await?;
-    Ok(due.len() as i64 == TOLD_AT_ONCE)
+    Ok([due, ended].iter().any(|told| told.len() as i64 == TOLD_AT_ONCE))
 }

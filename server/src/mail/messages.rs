@@ -67,6 +67,8 @@ pub enum Message {
     BlockLifted { to: String, name: String, what: String, link: String },
     #[template(path = "mail/access_ends.txt")]
     AccessEnds { to: String, name: String, model: String, until: String, left: String, link: String },
+    #[template(path = "mail/access_ended.txt")]
+    AccessEnded { to: String, name: String, model: String, until: String, days: i64, link: String },
     #[template(path = "mail/renewal_to_review.txt")]
     RenewalToReview { to: String, name: String, holder: String, model: String, months: u8, link: String },
     #[template(path = "mail/access_renewed.txt")]
@@ -133,6 +135,7 @@ impl Message {
             Message::Blocked { .. } => "blocked",
             Message::BlockLifted { .. } => "block_lifted",
             Message::AccessEnds { .. } => "access_ends",
+            Message::AccessEnded { .. } => "access_ended",
             Message::RenewalToReview { .. } => "renewal_to_review",
             Message::AccessRenewed { .. } => "access_renewed",
             Message::RenewalDeclined { .. } => "renewal_declined",
@@ -174,6 +177,7 @@ impl Message {
             | Message::Blocked { to, .. }
             | Message::BlockLifted { to, .. }
             | Message::AccessEnds { to, .. }
+            | Message::AccessEnded { to, .. }
             | Message::RenewalToReview { to, .. }
             | Message::AccessRenewed { to, .. }
             | Message::RenewalDeclined { to, .. }
@@ -215,6 +219,7 @@ impl Message {
             Message::Blocked { what, .. } => format!("You are blocked from {what}"),
             Message::BlockLifted { what, .. } => format!("You are no longer blocked from {what}"),
             Message::AccessEnds { model, left, .. } => format!("Your access to {model} ends in {left}"),
+            Message::AccessEnded { model, .. } => format!("Your access to {model} has ended"),
             Message::RenewalToReview { model, .. } => format!("To review: a renewal for {model}"),
             Message::AccessRenewed { model, .. } => format!("Your access to {model} was renewed"),
             Message::RenewalDeclined { model, .. } => format!("Your access to {model} was not renewed"),

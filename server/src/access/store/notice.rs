@@ -45,3 +45,26 @@ pub async fn claim_notices(tx: &mut PgConnection, days: &[i16], now: Timestamp, 
     .await?;
     Ok(due)
 }
+
+/// Takes grants that ended after `since` and whose holder has not been told, and notes that they are. Not those that somebody has stopped.
+pub async fn claim_ended(tx: &mut PgConnection, since: Timestamp, now: Timestamp, limit: i64) -> Result<Vec<DueNotice>, Error> {
+    let ended = sqlx::query_as!(
+        DueNotice,
+        r#"update access_grant
+         set noticed_days = 0
+         where id in (
+             select s.id from access_grant s
+             where s.revoked_at is null and s.suspended_at is null and s.revocation_proposed_at is null
+               and s.expires_at <= $2 and s.expires_at > $1 and s.noticed_days is distinct from 0
+             order by s.expires_at
+             limit $3
+             for update skip locked)
+         returning id as "grant: GrantId", account_id as "account: AccountId", model_id as "model: ModelId", expires_at"#,
+        since,
+        now,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(ended)
+}
