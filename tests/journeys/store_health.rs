@@ -201,9 +201,12 @@ async fn an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace(portal: 
     }
     let round = round.unwrap();
     assert_eq!((round.objects, round.bytes, round.faults), (10, 200_000, 0));
+    let told = read.len();
     read.sort();
     read.dedup();
-    assert_eq!(read.len(), 10, "none was read twice");
+    assert_eq!(read.len(), told, "one was read twice");
+    // The cut may come after an object was written down and before it was told.
+    assert!((9..=10).contains(&told), "{told} told");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
