@@ -72,7 +72,7 @@ impl Workers {
             portal.limits.sweep(portal.clock.now());
             portal.objects.sweep(portal.clock.now()).await?;
             mail::forget_words(&portal.db, &portal.mailer, &portal.clock).await?;
-            downloads::tell_late(&portal).await?;
+            downloads::sweep(&portal).await?;
             access::sweep(&portal).await?;
             access::sweep_applications(&portal).await?;
             privacy::forget_late(&portal).await?;

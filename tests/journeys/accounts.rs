@@ -184,6 +184,8 @@ async fn a_token_is_shown_once_and_stored_as_a_hash(db: PgPool) {
     assert!(!page.says("laptop").text.contains(&token), "it is shown only once");
     let everything: String = sqlx::query_scalar("select coalesce(string_agg(t::text, ' '), '') from token t").fetch_one(&db).await.unwrap();
     assert!(!everything.contains(&token[4..]));
+    let [mail] = &portal.mails_to(&ada.email, "token_made").await[..] else { panic!("one mail") };
+    assert!(mail.contains("called \"laptop\"") && mail.contains("fetch the weights") && !mail.contains("slc_"), "{mail}");
 
     ada.post("/account/tokens", &[("name", ""), ("days", "9000")]).await.says("give the token a name");
     ada.post("/account/tokens", &[("name", "x"), ("days", "9000"), ("api", "on")]).await.says("a token lives 1 to 366 days");

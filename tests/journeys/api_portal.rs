@@ -22,7 +22,10 @@ async fn an_account_is_seen_to_by_program(db: PgPool) {
     assert_eq!(fine(mine.fetch("/api/v1/me").await)["account"]["name"], "Ada King");
 
     // Mails: what is theirs to choose, all of it or nothing.
-    assert_eq!(fine(mine.fetch("/api/v1/me/mails").await), json!({ "reviews": null, "comments": "each", "tokens": "each" }));
+    assert_eq!(
+        fine(mine.fetch("/api/v1/me/mails").await),
+        json!({ "reviews": null, "comments": "each", "tokens": "each", "releases": "each" })
+    );
     let not_hers = sends(&mine, "PUT", "/api/v1/me/mails", json!({ "reviews": "never", "comments": "never" })).await;
     refused(&not_hers, 422, "invalid");
     assert_eq!(not_hers.json()["errors"][0]["field"], "reviews");

@@ -92,8 +92,24 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     assert!(kept.iter().all(|(_, sha256)| *sha256 == licence));
     assert_eq!(events_of(&portal, &of_ada.to_string()).await, ["grant.made", "grant.consent_given"]);
 
+    // Three days before the end bob is reminded, once; nobody else is.
+    let reminded = async |person: &Person| {
+        let (one, other) = tokio::join!(server::access::sweep(&portal.portal), server::access::sweep(&portal.portal));
+        one.and(other).unwrap();
+        portal.mails_to(&person.email, "consent_due").await
+    };
+    portal.wait(Duration::days(27) - Duration::MINUTE);
+    assert!(reminded(&bob).await.is_empty());
+    portal.wait(Duration::MINUTE);
+    let [mail] = &reminded(&bob).await[..] else { panic!("one mail") };
+    assert!(mail.contains("in 3 days") && mail.contains(&format!("/grants/{of_bob}/consent")), "{mail}");
+    portal.wait(Duration::DAY);
+    for (person, mails) in [(&bob, 1), (&ada, 0), (&cora, 0)] {
+        assert_eq!(reminded(person).await.len(), mails, "{}", person.email);
+    }
+
     // After them bob rests, until he agrees; the others never notice.
-    portal.wait(Duration::days(30) - Duration::MINUTE);
+    portal.wait(Duration::days(2) - Duration::MINUTE);
     bob.signs_in().await;
     let bob_program = bob.with_token(&bob.makes_token(&["download", "api"]).await);
     let again = async |person: &Person| {

@@ -11,7 +11,7 @@ use crate::gated::{applies_for, gated};
 const GRACE: &str = "grace@lab.example";
 
 async fn chooses(person: &Person, reviews: &str) {
-    let page = person.post("/account/mail", &[("reviews", reviews), ("comments", "each"), ("tokens", "each")]).await;
+    let page = person.post("/account/mail", &[("reviews", reviews), ("comments", "each"), ("tokens", "each"), ("releases", "each")]).await;
     assert_eq!((page.status, page.location()), (303, "/account/mail"), "{}", page.text);
 }
 
@@ -34,13 +34,14 @@ async fn a_reviewer_chooses_each_application_one_mail_a_day_or_none(db: PgPool) 
     assert_eq!(portal.mails_to(&root.email, "application_to_review").await.len(), 4, "others choose for themselves");
     assert_eq!(portal.mails_to("bob@university.edu", "application_received").await.len(), 1, "and a receipt is for nobody to refuse");
 
-    let refused = grace.post("/account/mail", &[("reviews", "hourly"), ("comments", "never"), ("tokens", "each")]).await;
+    let refused =
+        grace.post("/account/mail", &[("reviews", "hourly"), ("comments", "never"), ("tokens", "each"), ("releases", "each")]).await;
     assert_eq!(refused.status, 422);
     refused.says("choose one of those offered");
     grace.get("/account/mail").await.says("name=\"comments\" value=\"each\" checked");
     let ada = portal.researcher("ida").await;
     assert!(!ada.get("/account/mail").await.says("Comments on applications").text.contains("Applications to review"));
-    assert_eq!(ada.post("/account/mail", &[("comments", "never"), ("tokens", "each")]).await.status, 303);
+    assert_eq!(ada.post("/account/mail", &[("comments", "never"), ("tokens", "each"), ("releases", "never")]).await.status, 303);
     ada.get("/account/mail").await.says("name=\"comments\" value=\"never\" checked");
 }
 
@@ -97,6 +98,7 @@ async fn who_waits_for_longer_than_was_promised_is_told_once_and_digests_name_it
     let portal = TestPortal::start(db).await;
     gated(&portal, "tiny-opt").await;
     chooses(&portal.reviewer("grace").await, "daily").await;
+    let greta = portal.reviewer("greta").await;
     let ada = portal.researcher("ada").await;
     let path = applies_for(&ada, "/demo/tiny-opt").await;
     let told = async |person: &Person| {
@@ -107,6 +109,7 @@ async fn who_waits_for_longer_than_was_promised_is_told_once_and_digests_name_it
     };
     portal.wait(Duration::days(7));
     assert!(told(&ada).await.is_empty(), "an answer within seven days is in time");
+    assert!(portal.mails_to(&greta.email, "reviews_overdue").await.is_empty());
     let bob = portal.researcher("bob").await;
     let of_bob = applies_for(&bob, "/demo/tiny-opt").await;
     portal.wait(Duration::MINUTE);
@@ -114,10 +117,15 @@ async fn who_waits_for_longer_than_was_promised_is_told_once_and_digests_name_it
     assert!(mails.len() == 1 && mails[0].contains("by 9 March 2026") && mails[0].contains(&path), "{mails:?}");
     portal.wait(Duration::days(30));
     assert_eq!((told(&ada).await.len(), told(&bob).await.len()), (1, 1), "once for an application, after whatever pause");
+    let escalated = portal.mails_to(&greta.email, "reviews_overdue").await;
+    assert_eq!(escalated.len(), 2, "and so is the reviewer who gets a mail for each: {escalated:?}");
+    let case = path.replace("/applications/", "/review/");
+    assert_eq!(escalated.iter().filter(|mail| mail.contains(&case)).count(), 1, "{escalated:?}");
+    assert!(portal.mails_to(GRACE, "reviews_overdue").await.is_empty(), "the other has it in her digest");
 
     // What a colleague has taken on and left is told of, too.
     let case = of_bob.replace("/applications/", "/review/");
-    assert_eq!(portal.reviewer("greta").await.post(&format!("{case}/claim"), &[]).await.status, 303);
+    assert_eq!(portal.reviewer("gina").await.post(&format!("{case}/claim"), &[]).await.status, 303);
     assert_eq!(access::send_digests(&portal.portal).await.unwrap(), 1);
     let digest = &digests(&portal).await[0];
     assert!(

@@ -429,7 +429,7 @@ async fn a_mail_to_others_about_somebody_who_is_forgotten_goes_and_one_about_oth
     }
     assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 2);
     // A digest names everybody who waits.
-    posts(&grace, "/account/mail", &[("reviews", "daily"), ("comments", "each"), ("tokens", "each")]).await;
+    posts(&grace, "/account/mail", &[("reviews", "daily"), ("comments", "each"), ("tokens", "each"), ("releases", "each")]).await;
     portal.wait(Duration::hours(24));
     access::send_digests(&portal.portal).await.unwrap();
     mails_leave(&portal).await;

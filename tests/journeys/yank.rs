@@ -5,7 +5,7 @@ use server::downloads;
 use server::error::Error;
 use server::ids::ReleaseId;
 use sqlx::PgPool;
-use tests::{TestPortal, Weights};
+use tests::{Person, TestPortal, Weights};
 use time::Duration;
 
 const MODEL: &str = "lab/tiny";
@@ -75,6 +75,37 @@ async fn a_yanked_release_is_refused_with_the_reason_and_its_fetchers_are_told_o
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_downloaded_a_model_hears_of_its_new_release_once_it_has_settled(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (weights, first, second) = two_releases(&portal).await;
+    let (ada, bob, eve) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.researcher("eve").await);
+    for (person, revision) in [(&ada, &first), (&bob, &first), (&bob, &second), (&eve, &first)] {
+        assert_eq!(person.fetch(&config(revision)).await.status, 200);
+    }
+    assert_eq!(eve.post("/account/mail", &[("comments", "each"), ("tokens", "each"), ("releases", "never")]).await.status, 303);
+    portal.ledger.write(&portal.portal.db).await.unwrap();
+    let told = async |person: &Person| {
+        let (one, other) = tokio::join!(downloads::sweep(&portal.portal), downloads::sweep(&portal.portal));
+        one.and(other).unwrap();
+        portal.mails_to(&person.email, "release_superseded").await
+    };
+    assert!(told(&ada).await.is_empty(), "it was published this minute");
+    portal.wait(Duration::minutes(10));
+    let [mail] = &told(&ada).await[..] else { panic!("one mail") };
+    assert!(mail.contains(&second) && !mail.contains(&first), "{mail}");
+    for (person, why) in [(&bob, "bob has it"), (&eve, "eve does not want to know")] {
+        assert!(told(person).await.is_empty(), "{why}");
+    }
+
+    // One that is yanked before it has settled is news to nobody.
+    weights.write("README.md", "# Tiny\n\nThree, by mistake.");
+    let third = portal.publishes(MODEL, Gate::Open, &weights).await.revision;
+    downloads::yank(&portal.portal, None, id_of(&portal, &third).await, "the wrong folder").await.unwrap();
+    portal.wait(Duration::days(1));
+    assert_eq!((told(&ada).await.len(), told(&bob).await.len()), (1, 0));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn who_was_still_fetching_is_told_later_and_nobody_twice(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (_, _, second) = two_releases(&portal).await;
@@ -86,7 +117,7 @@ async fn who_was_still_fetching_is_told_later_and_nobody_twice(db: PgPool) {
     assert_eq!(downloads::yank(&portal.portal, None, id, "wrong file").await.unwrap().told, 1);
     portal.ledger.write(&portal.portal.db).await.unwrap();
     for _ in 0..2 {
-        downloads::tell_late(&portal.portal).await.unwrap();
+        downloads::sweep(&portal.portal).await.unwrap();
     }
     for address in [&ada.email, &bob.email] {
         assert_eq!(portal.mails_to(address, "release_yanked").await.len(), 1, "{address}");

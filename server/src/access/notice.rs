@@ -1,5 +1,5 @@
-//! Telling holders that their access ends, some days before, and that it has ended: each of them once, however often and after whatever
-//! pause this is run.
+//! Telling holders that their access ends, some days before, that it has ended, and that it will rest because they have not agreed to what
+//! has changed: each of them once, however often and after whatever pause this is run.
 
 use time::Duration;
 
@@ -17,6 +17,9 @@ pub const NOTICE_DAYS: [i16; 4] = [60, 30, 7, 1];
 
 /// An end that lies longer back is not told of any more: whoever is told would have noticed.
 const ENDED_LATELY: Duration = Duration::days(7);
+
+/// So many days before access rests for want of an agreement its holder is reminded, if they had twice as long to agree.
+pub const REMINDED_DAYS: i32 = 3;
 
 /// How many are told in one transaction.
 const TOLD_AT_ONCE: i64 = 100;
@@ -53,6 +56,20 @@ pub async fn tell(portal: &Portal) -> Result<bool, Error> {
         };
         mail::enqueue(&mut tx, now, &message).await?;
     }
+    let to_agree = store::claim_consents_due(&mut tx, REMINDED_DAYS, now, TOLD_AT_ONCE).await?;
+    for held in &to_agree {
+        let model = catalog::find_model_by_id(&mut tx, held.model).await?;
+        let holder = accounts::find_account(&mut tx, held.account).await?;
+        let message = Message::ConsentDue {
+            to: holder.email.to_string(),
+            name: holder.name,
+            model: model.full_name(),
+            left: when::span(held.expires_at - now + Duration::HOUR),
+            until: when::minute(held.expires_at),
+            link: portal.config.url_of(&format!("/grants/{}/consent", held.grant)),
+        };
+        mail::enqueue(&mut tx, now, &message).await?;
+    }
     tx.commit().await?;
-    Ok([due, ended].iter().any(|told| told.len() as i64 == TOLD_AT_ONCE))
+    Ok([due, ended, to_agree].iter().any(|told| told.len() as i64 == TOLD_AT_ONCE))
 }

@@ -5,14 +5,14 @@ use time::Duration;
 
 use super::secret::Secret;
 use super::session::SignedIn;
+use super::store;
 use super::token::{Scope, TOKEN_DAYS_DEFAULT, make_token};
-use super::{Account, store};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
 use crate::ids::{AccountId, DeviceSignInId};
-use crate::mail::{self, Message};
+use crate::mail::TokenMaker;
 use crate::portal::Portal;
 
 /// How long both codes work.
@@ -271,22 +271,11 @@ pub async fn redeem(portal: &Portal, program: Program, device_code: &str) -> Res
     }
     store::use_device_sign_in(&mut tx, waiting.id).await?;
     let name = format!("{} {}", program.title(), when::date_field(now.date()));
-    let secret = make_token(&mut tx, now, Some(account.id), account.id, &name, &waiting.scopes, TOKEN_DAYS_DEFAULT).await?;
-    mail::enqueue(&mut tx, now, &told(portal, &account, program, name, now)).await?;
+    // Who was talked into typing a stranger's code reads of it in a mail.
+    let maker = TokenMaker::Program(program.title());
+    let secret = make_token(&mut tx, portal, maker, &account, &name, &waiting.scopes, TOKEN_DAYS_DEFAULT).await?;
     tx.commit().await?;
     Ok(Redeemed::Token { secret, scopes: waiting.scopes })
-}
-
-/// Who is talked into typing a stranger's code reads it in a mail.
-fn told(portal: &Portal, account: &Account, program: Program, token: String, now: Timestamp) -> Message {
-    Message::TokenMade {
-        to: account.email.to_string(),
-        name: account.name.clone(),
-        token,
-        program: program.title(),
-        until: when::day(now + Duration::days(TOKEN_DAYS_DEFAULT)),
-        tokens: portal.config.url_of("/account/tokens"),
-    }
 }
 
 #[cfg(test)]

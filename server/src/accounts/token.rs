@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Mend, Refusal};
 use crate::http::when;
 use crate::ids::{AccountId, TokenId};
-use crate::mail::{self, Message};
+use crate::mail::{self, Message, TokenMaker};
 use crate::portal::Portal;
 
 /// How every token begins, so that leaked ones are found by scanners.
@@ -157,18 +157,31 @@ pub(super) fn scopes_of(stored: &[String]) -> Vec<Scope> {
     stored.iter().map(|scope| scope.parse().expect("token_scopes_ck allows only known scopes")).collect()
 }
 
-/// Makes a token for `account` and returns the secret: the only time it is seen.
+/// Makes a token for `account`, tells them so in a mail, and returns the secret: the only time it is seen.
 pub async fn make_token(
     tx: &mut PgConnection,
-    now: Timestamp,
-    by: Option<AccountId>,
-    account: AccountId,
+    portal: &Portal,
+    maker: TokenMaker,
+    account: &Account,
     name: &str,
     scopes: &[Scope],
     days: i64,
 ) -> Result<String, Error> {
+    let now = portal.clock.now();
+    let by = (maker != TokenMaker::Operator).then_some(account.id);
     let token = fresh(name, scopes, now, life(days))?;
-    insert(tx, now, by, account, token).await.map(|(_, secret)| secret)
+    let (token, secret) = insert(tx, now, by, account.id, token).await?;
+    let message = Message::TokenMade {
+        to: account.email.to_string(),
+        name: account.name.clone(),
+        token: token.name,
+        maker,
+        may: token.scopes.iter().map(|scope| scope.means()).collect(),
+        until: when::day(token.expires_at),
+        tokens: portal.config.url_of("/account/tokens"),
+    };
+    mail::enqueue(tx, now, &message).await?;
+    Ok(secret)
 }
 
 /// What a program wants of a token that it makes.
@@ -180,7 +193,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Makes a token with another one, which it cannot outdo: it may no more, ends no later, and is revoked with it, so that whoever ends a
-/// leaked token ends what was made with it. For the same reason it makes none itself. Errors: `Forbidden` for such a one, `Invalid` for
+/// leaked token ends what was made with it. For the same reason it makes none itself. No mail tells of it: a program may make one an hour. Errors: `Forbidden` for such a one, `Invalid` for
 /// more than the asking token has.
 pub(super) async fn make_token_with(
     portal: &Portal,

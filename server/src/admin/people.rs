@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Form, Frame, filters, see_other};
 use crate::ids::AccountId;
-use crate::mail;
+use crate::mail::{self, Message};
 use crate::portal::Portal;
 
 /// Accounts on one page.
@@ -86,12 +86,25 @@ pub(super) async fn role(portal: Data<Portal>, by: Admin, id: Path<AccountId>, F
 
 /// Changes what somebody may do. It holds from their next request on. Errors: `Conflict` for one's own role.
 pub(super) async fn change_role(portal: &Portal, by: &Admin, id: AccountId, role: Role) -> Result<Account, Error> {
+    let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let account = other_account(&mut tx, by, id).await?;
     if account.role != role {
         accounts::set_role(&mut tx, id, role).await?;
         let event = Event::RoleChanged { account: id, role: role.as_str() };
-        audit::record(&mut tx, portal.clock.now(), Some(by.0.id), &event).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+        let start = match role {
+            Role::Researcher => "/",
+            Role::Reviewer => "/review",
+            Role::Admin => "/admin",
+        };
+        let message = Message::RoleChanged {
+            to: account.email.to_string(),
+            name: account.name.clone(),
+            role: role.as_str(),
+            link: portal.config.url_of(start),
+        };
+        mail::enqueue(&mut tx, now, &message).await?;
     }
     tx.commit().await?;
     Ok(account)

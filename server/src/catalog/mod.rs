@@ -40,8 +40,8 @@ pub use report::tensors_json;
 pub use scrub::{RATE_DEFAULT as SCRUB_RATE_DEFAULT, scrub};
 pub use size::human_bytes;
 pub use store::{
-    Bundle, Faulty, Holdings, Round, all_models_after, bundle, draft, draft_of, drafts, faulty, file, file_proofs, files, find_any_model,
-    find_model, find_model_by_id, find_models, holdings, licence, list_all_models, list_models, main_releases, models_after, names,
-    names_of_revisions, release, releases, report, resolve, rounds, yanked_since,
+    Bundle, Faulty, Holdings, Round, all_models_after, bundle, claim_news, draft, draft_of, drafts, faulty, file, file_proofs, files,
+    find_any_model, find_model, find_model_by_id, find_models, holdings, licence, list_all_models, list_models, main_releases,
+    models_after, names, names_of_revisions, release, releases, report, resolve, rounds, yanked_since,
 };
 pub use yank::{Changed, YANK_REASON_CHARS_MAX, restore, yank};

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::{result, say};
 use crate::accounts::{self, Email, Scope, TOKEN_DAYS_DEFAULT};
 use crate::error::Error;
+use crate::mail::TokenMaker;
 use crate::portal::Portal;
 
 /// `sluice token …`
@@ -42,7 +43,7 @@ pub async fn run(portal: &Portal, command: TokenCommand) -> Result<(), Error> {
     let account = accounts::find_by_email(&mut tx, &email)
         .await?
         .ok_or_else(|| Error::Conflict(format!("{email} has no account; make one with: sluice user add {email}").into()))?;
-    let secret = accounts::make_token(&mut tx, portal.clock.now(), None, account.id, &add.name, &scopes, add.days).await?;
+    let secret = accounts::make_token(&mut tx, portal, TokenMaker::Operator, &account, &add.name, &scopes, add.days).await?;
     tx.commit().await?;
     say(&format!("A token for {email}, for {} days:", add.days));
     result(&secret);

@@ -14,6 +14,7 @@ mod hub;
 mod instead;
 mod ledger;
 mod lookup;
+mod news;
 mod query;
 mod quota;
 mod range;
@@ -31,4 +32,11 @@ pub use ledger::{Before, Counts, Download, Ledger};
 pub use routes::configure;
 pub use store::{Volume, forget, page, rows_of, totals, volumes};
 pub use watch::ASK_EVERY;
-pub use yank::{Yanked, fetched_by, restore, tell_late, yank};
+pub use yank::{Yanked, fetched_by, restore, yank};
+
+/// Tells those who downloaded something that it was yanked since, or has a new release.
+pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
+    yank::tell_late(portal).await?;
+    while news::tell(portal).await? {}
+    Ok(())
+}

@@ -266,6 +266,21 @@ pub(super) async fn forget_told(tx: &mut PgConnection, release: ReleaseId) -> Re
     Ok(accounts)
 }
 
+/// Who fetched anything of another release of the model, and nothing of this one.
+pub(super) async fn have_another(db: &mut PgConnection, model: ModelId, release: ReleaseId) -> Result<Vec<AccountId>, Error> {
+    let accounts = sqlx::query_scalar!(
+        r#"select distinct d.account_id as "account!: AccountId"
+         from download d
+         where d.model_id = $1 and d.release_id <> $2 and d.account_id is not null
+           and not exists (select from download this where this.release_id = $2 and this.account_id = d.account_id)"#,
+        model.uuid(),
+        release.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(accounts)
+}
+
 /// How many accounts fetched anything of a release.
 pub(super) async fn fetched_by(db: &mut PgConnection, release: ReleaseId) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(distinct account_id) as "count!" from download where release_id = $1"#, release.uuid())

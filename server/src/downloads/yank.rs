@@ -55,7 +55,7 @@ pub async fn restore(portal: &Portal, by: Option<AccountId>, release: ReleaseId)
 }
 
 /// Tells those whose transfers were written to the ledger after a yank.
-pub async fn tell_late(portal: &Portal) -> Result<(), Error> {
+pub(super) async fn tell_late(portal: &Portal) -> Result<(), Error> {
     let now = portal.clock.now();
     let yanked = catalog::yanked_since(&mut *portal.db.acquire().await?, now - LATE).await?;
     for release in yanked {

@@ -20,13 +20,15 @@ pub enum Message {
     #[template(path = "mail/password_changed.txt")]
     PasswordChanged { to: String, name: String, revoked_tokens: usize, tokens: String, reset: String },
     #[template(path = "mail/token_made.txt")]
-    TokenMade { to: String, name: String, token: String, program: &'static str, until: String, tokens: String },
+    TokenMade { to: String, name: String, token: String, maker: TokenMaker, may: Vec<&'static str>, until: String, tokens: String },
     #[template(path = "mail/token_ends.txt")]
     TokenEnds { to: String, name: String, token: String, left: String, until: String, tokens: String },
     #[template(path = "mail/token_leaked.txt")]
     TokenLeaked { to: String, name: String, token: String, made: String, used: Option<String>, downloads: String, tokens: String },
     #[template(path = "mail/new_sign_in.txt")]
     NewSignIn { to: String, name: String, at: String, browser: String, sessions: String, reset: String },
+    #[template(path = "mail/role_changed.txt")]
+    RoleChanged { to: String, name: String, role: &'static str, link: String },
     #[template(path = "mail/application_received.txt")]
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
@@ -51,6 +53,8 @@ pub enum Message {
     ReleaseYanked { to: String, name: String, model: String, revision: String, reason: String, instead: Option<String>, link: String },
     #[template(path = "mail/release_restored.txt")]
     ReleaseRestored { to: String, name: String, model: String, revision: String, link: String },
+    #[template(path = "mail/release_superseded.txt")]
+    ReleaseSuperseded { to: String, name: String, model: String, revision: String, notes: String, link: String },
     #[template(path = "mail/access_revoked.txt")]
     AccessRevoked { to: String, name: String, model: String, reason: String, link: String },
     #[template(path = "mail/access_suspended.txt")]
@@ -81,11 +85,26 @@ pub enum Message {
     LicenceChanged { to: String, name: String, model: String, until: String, link: String },
     #[template(path = "mail/clauses_changed.txt")]
     ClausesChanged { to: String, name: String, model: String, until: String, clauses: Vec<String>, link: String },
+    #[template(path = "mail/consent_due.txt")]
+    ConsentDue { to: String, name: String, model: String, left: String, until: String, link: String },
+    #[template(path = "mail/reviews_overdue.txt")]
+    ReviewsOverdue { to: String, name: String, cases: Vec<Waiting>, link: String },
     #[template(path = "mail/review_digest.txt")]
     ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, overdue_elsewhere: i64, urgent: Vec<Waiting>, link: String },
 }
 
-/// An application in a digest.
+/// Who makes a token that no other token makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenMaker {
+    /// Its owner, on the page of their tokens.
+    Owner,
+    /// Its owner, by letting a program sign in that is called so.
+    Program(&'static str),
+    /// The operator of the portal, for its owner.
+    Operator,
+}
+
+/// An application in a mail to a reviewer.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// The model's full name.
@@ -115,6 +134,7 @@ impl Message {
             Message::TokenEnds { .. } => "token_ends",
             Message::TokenLeaked { .. } => "token_leaked",
             Message::NewSignIn { .. } => "new_sign_in",
+            Message::RoleChanged { .. } => "role_changed",
             Message::ApplicationReceived { .. } => "application_received",
             Message::ApplicationToReview { .. } => "application_to_review",
             Message::ApplicationResubmitted { .. } => "application_resubmitted",
@@ -127,6 +147,7 @@ impl Message {
             Message::ApplicationDeclined { .. } => "application_declined",
             Message::ReleaseYanked { .. } => "release_yanked",
             Message::ReleaseRestored { .. } => "release_restored",
+            Message::ReleaseSuperseded { .. } => "release_superseded",
             Message::AccessRevoked { .. } => "access_revoked",
             Message::AccessSuspended { .. } => "access_suspended",
             Message::AccessReinstated { .. } => "access_reinstated",
@@ -142,6 +163,8 @@ impl Message {
             Message::RenewalLapsed { .. } => "renewal_lapsed",
             Message::LicenceChanged { .. } => "licence_changed",
             Message::ClausesChanged { .. } => "clauses_changed",
+            Message::ConsentDue { .. } => "consent_due",
+            Message::ReviewsOverdue { .. } => "reviews_overdue",
             Message::ReviewDigest { .. } => Self::REVIEW_DIGEST,
         }
     }
@@ -157,6 +180,7 @@ impl Message {
             | Message::TokenEnds { to, .. }
             | Message::TokenLeaked { to, .. }
             | Message::NewSignIn { to, .. }
+            | Message::RoleChanged { to, .. }
             | Message::ApplicationReceived { to, .. }
             | Message::ApplicationToReview { to, .. }
             | Message::ApplicationResubmitted { to, .. }
@@ -169,6 +193,7 @@ impl Message {
             | Message::ApplicationDeclined { to, .. }
             | Message::ReleaseYanked { to, .. }
             | Message::ReleaseRestored { to, .. }
+            | Message::ReleaseSuperseded { to, .. }
             | Message::AccessRevoked { to, .. }
             | Message::AccessSuspended { to, .. }
             | Message::AccessReinstated { to, .. }
@@ -184,6 +209,8 @@ impl Message {
             | Message::RenewalLapsed { to, .. }
             | Message::LicenceChanged { to, .. }
             | Message::ClausesChanged { to, .. }
+            | Message::ConsentDue { to, .. }
+            | Message::ReviewsOverdue { to, .. }
             | Message::ReviewDigest { to, .. } => to,
         }
     }
@@ -195,7 +222,9 @@ impl Message {
             Message::AlreadyRegistered { .. } => "You already have an account".into(),
             Message::ResetPassword { .. } => "Choose a new password".into(),
             Message::PasswordChanged { .. } => "Your password was changed".into(),
-            Message::TokenMade { program, .. } => format!("{program} was signed in to your account"),
+            Message::TokenMade { maker: TokenMaker::Program(program), .. } => format!("{program} was signed in to your account"),
+            Message::TokenMade { token, .. } => format!("An access token was made for your account: {token}"),
+            Message::RoleChanged { role, .. } => format!("Your role here is {role} now"),
             Message::TokenEnds { token, left, .. } => format!("Your access token {token} ends in {left}"),
             Message::TokenLeaked { token, .. } => format!("Your access token {token} was found in public, and revoked"),
             Message::NewSignIn { .. } => "A new sign-in to your account".into(),
@@ -211,6 +240,7 @@ impl Message {
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
             Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),
             Message::ReleaseRestored { model, .. } => format!("A release of {model} is on offer again"),
+            Message::ReleaseSuperseded { model, .. } => format!("There is a new release of {model}"),
             Message::AccessRevoked { model, .. } => format!("Your access to {model} has ended"),
             Message::AccessSuspended { model, .. } => format!("Your access to {model} is suspended"),
             Message::AccessReinstated { model, .. } => format!("Your access to {model} goes on"),
@@ -226,6 +256,13 @@ impl Message {
             Message::RenewalLapsed { model, .. } => format!("Your request to renew {model} has lapsed"),
             Message::LicenceChanged { model, .. } => format!("The licence of {model} has changed"),
             Message::ClausesChanged { model, .. } => format!("What {model} asks you to agree to has changed"),
+            Message::ConsentDue { model, left, .. } => {
+                format!("Your access to {model} rests in {left} unless you agree to what has changed")
+            }
+            Message::ReviewsOverdue { cases, .. } => match &cases[..] {
+                [case] => format!("Overdue: an application for {}", case.model),
+                more => format!("Overdue: {} applications", more.len()),
+            },
             Message::ReviewDigest { waiting: 1, .. } => "To review: one application waits".into(),
             Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications wait"),
         }

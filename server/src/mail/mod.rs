@@ -15,7 +15,7 @@ mod worker;
 
 pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
-pub use messages::{Message, Waiting};
+pub use messages::{Message, TokenMaker, Waiting};
 pub use outbox::{enqueue, hold, take_back};
 pub use retention::{WORDS_LIFE, forget_words};
 pub use store::{

@@ -13,6 +13,8 @@ pub enum Topic {
     Comments,
     /// Access tokens that end.
     Tokens,
+    /// New releases of what was downloaded.
+    Releases,
 }
 
 /// How often somebody wants to hear of a topic.
@@ -28,14 +30,15 @@ pub enum Pace {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Topic; 3] = [Topic::Reviews, Topic::Comments, Topic::Tokens];
+    pub const ALL: [Topic; 4] = [Topic::Reviews, Topic::Comments, Topic::Tokens, Topic::Releases];
 
     /// The topic of a kind of mail; none of an essential one.
     pub fn of(kind: &str) -> Option<Self> {
         match kind {
-            "application_to_review" | "application_resubmitted" | Message::REVIEW_DIGEST => Some(Topic::Reviews),
+            "application_to_review" | "application_resubmitted" | "reviews_overdue" | Message::REVIEW_DIGEST => Some(Topic::Reviews),
             "comment_written" => Some(Topic::Comments),
             "token_ends" => Some(Topic::Tokens),
+            "release_superseded" => Some(Topic::Releases),
             _ => None,
         }
     }
@@ -46,6 +49,7 @@ impl Topic {
             Topic::Reviews => "reviews",
             Topic::Comments => "comments",
             Topic::Tokens => "tokens",
+            Topic::Releases => "releases",
         }
     }
 
@@ -53,7 +57,7 @@ impl Topic {
     pub fn paces(self) -> &'static [Pace] {
         match self {
             Topic::Reviews => &[Pace::Each, Pace::Daily, Pace::Never],
-            Topic::Comments | Topic::Tokens => &[Pace::Each, Pace::Never],
+            Topic::Comments | Topic::Tokens | Topic::Releases => &[Pace::Each, Pace::Never],
         }
     }
 }
@@ -96,7 +100,7 @@ mod tests {
         assert_eq!(kinds.map(|kind| Pace::Never.lets_through(kind)), [false, false]);
         assert!(Topic::ALL.iter().all(|topic| topic.paces().contains(&Pace::Each)), "the default can be chosen");
         assert!(Pace::parse(Topic::Comments, "daily").is_err() && Pace::parse(Topic::Reviews, "daily").is_ok());
-        for kind in ["release_yanked", "new_sign_in", "token_leaked", "application_overdue"] {
+        for kind in ["release_yanked", "new_sign_in", "token_made", "token_leaked", "role_changed", "application_overdue", "consent_due"] {
             assert_eq!(Topic::of(kind), None, "{kind} is essential");
         }
     }

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, GrantId, ModelId};
 
-/// A grant whose holder is to be told that it ends.
+/// A grant whose holder is to be told that it ends, or rests.
 pub struct DueNotice {
     pub grant: GrantId,
     pub account: AccountId,
@@ -67,4 +67,36 @@ pub async fn claim_ended(tx: &mut PgConnection, since: Timestamp, now: Timestamp
     .fetch_all(tx)
     .await?;
     Ok(ended)
+}
+
+/// Takes grants whose holder has not agreed to what has changed, whose access rests within so many days (`expires_at` is that moment), and
+/// who had twice as long; and notes that they are reminded of it. Not those that somebody has stopped.
+pub async fn claim_consents_due(tx: &mut PgConnection, days: i32, now: Timestamp, limit: i64) -> Result<Vec<DueNotice>, Error> {
+    let due = sqlx::query_as!(
+        DueNotice,
+        r#"update access_grant g
+         set consent_told_at = $2
+         from (
+             select s.id, min(d.due_at) as due_at
+             from licence_change c
+             join access_grant s on s.model_id = c.model_id
+             join consent_due d on d.grant_id = s.id and (d.licence_sha256 = c.licence_sha256 or d.form_sha256 = c.form_sha256)
+             where c.grace_until - c.announced_at >= make_interval(days => 2 * $1)
+               and greatest(c.grace_until, s.granted_at + (c.grace_until - c.announced_at)) > $2
+               and greatest(c.grace_until, s.granted_at + (c.grace_until - c.announced_at)) <= $2 + make_interval(days => $1)
+               and d.due_at > $2 and d.due_at <= $2 + make_interval(days => $1)
+               and (s.consent_told_at is null or s.consent_told_at < c.announced_at)
+               and s.revoked_at is null and s.suspended_at is null and s.revocation_proposed_at is null and s.expires_at > $2
+             group by s.id
+             order by min(d.due_at)
+             limit $3) due
+         where g.id = due.id
+         returning g.id as "grant: GrantId", g.account_id as "account: AccountId", g.model_id as "model: ModelId", due.due_at as "expires_at!""#,
+        days,
+        now,
+        limit,
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok(due)
 }

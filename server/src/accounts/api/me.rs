@@ -100,6 +100,9 @@ struct MailChoice {
     /// Tokens that end soon: `each` or `never`.
     #[schema(example = "each")]
     tokens: Option<&'static str>,
+    /// New releases of models that were downloaded: `each` or `never`.
+    #[schema(example = "each")]
+    releases: Option<&'static str>,
 }
 
 /// My choice of mails
@@ -120,13 +123,20 @@ pub(super) struct MailsWanted {
     comments: Option<String>,
     /// `each` or `never`.
     tokens: Option<String>,
+    /// `each` or `never`.
+    releases: Option<String>,
 }
 
 /// Choose my mails
 #[utoipa::path(put, path = "/api/v1/me/mails", operation_id = "choose_mails", tag = "account", request_body = MailsWanted,
     responses((status = 200, body = MailChoice), NotDone), security(("token" = ["apply"])))]
 pub async fn choose_mails(portal: Data<Portal>, by: ApplyingProgram, Body(sent): Body<MailsWanted>) -> Result<HttpResponse, Error> {
-    let wanted = [(Topic::Reviews, &sent.reviews), (Topic::Comments, &sent.comments), (Topic::Tokens, &sent.tokens)];
+    let wanted = [
+        (Topic::Reviews, &sent.reviews),
+        (Topic::Comments, &sent.comments),
+        (Topic::Tokens, &sent.tokens),
+        (Topic::Releases, &sent.releases),
+    ];
     let wanted: Vec<(Topic, &str)> = wanted.into_iter().filter_map(|(topic, name)| Some((topic, name.as_deref()?))).collect();
     choose(&portal, &by.0, &wanted).await?;
     mail_choice(&portal, &by.0).await
@@ -138,5 +148,10 @@ async fn mail_choice(portal: &Portal, account: &Account) -> Result<HttpResponse,
         let is_theirs = topics(account).any(|own| own == topic);
         chosen.iter().find(|(of, _)| is_theirs && *of == topic).map(|(_, pace)| pace.as_str())
     };
-    Ok(answer(&MailChoice { reviews: of(Topic::Reviews), comments: of(Topic::Comments), tokens: of(Topic::Tokens) }))
+    Ok(answer(&MailChoice {
+        reviews: of(Topic::Reviews),
+        comments: of(Topic::Comments),
+        tokens: of(Topic::Tokens),
+        releases: of(Topic::Releases),
+    }))
 }

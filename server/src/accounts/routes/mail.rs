@@ -49,6 +49,7 @@ async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<
             Topic::Reviews => "Applications to review",
             Topic::Comments => "Comments on applications",
             Topic::Tokens => "Access tokens that end",
+            Topic::Releases => "New releases",
         },
         answers: topic
             .paces()
@@ -65,14 +66,15 @@ async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<
 
 fn words(topic: Topic, pace: Pace, digest_hour: u8) -> String {
     match (topic, pace) {
-        (Topic::Reviews, Pace::Each) => "A mail for each, as soon as it arrives".into(),
+        (Topic::Reviews, Pace::Each) => "A mail for each, as soon as it arrives, and when it is overdue".into(),
         (Topic::Reviews, Pace::Daily) => {
             format!("One mail on working days, at {digest_hour}:00 UTC, with what waits and what is overdue; none if nothing waits")
         }
         (Topic::Comments, Pace::Each) => "A mail for each, as soon as it is written".into(),
         (Topic::Tokens, Pace::Each) => "A mail a week before, and one a day before".into(),
-        (Topic::Comments | Topic::Tokens, Pace::Daily) => "One mail on working days".into(),
-        (Topic::Reviews | Topic::Comments | Topic::Tokens, Pace::Never) => "No mails; I look here by myself".into(),
+        (Topic::Releases, Pace::Each) => "A mail when a model that you have downloaded has a new one".into(),
+        (Topic::Comments | Topic::Tokens | Topic::Releases, Pace::Daily) => "One mail on working days".into(),
+        (_, Pace::Never) => "No mails; I look here by myself".into(),
     }
 }
 
@@ -84,6 +86,8 @@ pub struct PreferencesForm {
     comments: String,
     #[serde(default)]
     tokens: String,
+    #[serde(default)]
+    releases: String,
 }
 
 /// `POST /account/mail`
@@ -97,6 +101,7 @@ pub async fn save_preferences(
         Topic::Reviews => form.reviews.as_str(),
         Topic::Comments => form.comments.as_str(),
         Topic::Tokens => form.tokens.as_str(),
+        Topic::Releases => form.releases.as_str(),
     };
     let wanted: Vec<(Topic, &str)> = topics(&who.account).map(|topic| (topic, sent(topic))).collect();
     match choose(&portal, &who.account, &wanted).await {

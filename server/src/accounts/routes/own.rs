@@ -16,6 +16,7 @@ use crate::http::filters;
 use crate::http::page::{page, page_with_faults};
 use crate::http::{Form, Frame, see_other};
 use crate::ids::{SessionId, TokenId};
+use crate::mail::TokenMaker;
 use crate::portal::Portal;
 
 #[derive(Template)]
@@ -203,7 +204,7 @@ pub async fn make_token(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(
     // Anything but a number is out of range, and told so.
     let days = form.days.trim().parse().unwrap_or(0);
     let mut tx = portal.db.begin().await?;
-    let made = token::make_token(&mut tx, portal.clock.now(), Some(who.account.id), who.account.id, &form.name, &form.scopes(), days).await;
+    let made = token::make_token(&mut tx, &portal, TokenMaker::Owner, &who.account, &form.name, &form.scopes(), days).await;
     match made {
         Ok(secret) => {
             tx.commit().await?;

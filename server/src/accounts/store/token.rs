@@ -164,12 +164,17 @@ pub struct LeakedToken {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Revokes the tokens with these secrets that work now, whosever they are, and says which.
+/// Revokes the tokens with these secrets that work now, whosever they are, and says which. Two who have found the same do not
+/// wait for each other in a ring: both take them in one order.
 pub async fn revoke_leaked(tx: &mut PgConnection, hashes: &[Vec<u8>], now: Timestamp) -> Result<Vec<LeakedToken>, Error> {
     let leaked = sqlx::query_as!(
         LeakedToken,
         r#"update token set revoked_at = $2
-         where secret_hash = any($1) and revoked_at is null and expires_at > $2
+         where id in (
+             select id from token
+             where secret_hash = any($1) and revoked_at is null and expires_at > $2
+             order by id
+             for update)
          returning id as "id: TokenId", account_id as "account: AccountId", name, created_at, last_used_at"#,
         hashes,
         now,

@@ -249,3 +249,23 @@ pub async fn yanked_since(db: &mut PgConnection, since: Timestamp) -> Result<Vec
     .await?;
     Ok(releases)
 }
+
+/// Takes the release that was published first of those of before `settled` which nobody has been told of, and notes that they are.
+pub async fn claim_news(tx: &mut PgConnection, settled: Timestamp, now: Timestamp) -> Result<Option<Release>, Error> {
+    let release = sqlx::query_as!(
+        Release,
+        r#"update release set news_told_at = $2
+         where id = (
+             select id from release
+             where news_told_at is null and published_at <= $1
+             order by published_at
+             limit 1
+             for update skip locked)
+         returning id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason"#,
+        settled,
+        now,
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(release)
+}
