@@ -63,6 +63,8 @@ pub struct Limits {
     pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
     pub applications: Limit,
+    /// Comments, by author: each is a mail. 20 at once, then one in two minutes.
+    pub comments: Limit,
     /// Bytes a day and downloads at once, by account.
     pub downloads: Allowance,
     /// Downloads at once of those without an account, by network address.
@@ -84,6 +86,7 @@ impl Default for Limits {
             leaked_client: Limit::new(40, minute / 6),
             device_code: Limit::new(20, minute / 4),
             applications: Limit::new(6, minute * 60 * 4),
+            comments: Limit::new(20, minute * 2),
             downloads: Allowance::new(None, usize::MAX),
             nameless_downloads: Allowance::new(None, usize::MAX),
             generations: Places::new(4, 12),
@@ -113,6 +116,7 @@ impl Limits {
             &self.leaked_client,
             &self.device_code,
             &self.applications,
+            &self.comments,
         ] {
             limit.sweep();
         }

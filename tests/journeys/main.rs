@@ -47,6 +47,7 @@ mod serve;
 mod smtp;
 mod statistics;
 mod store_health;
+mod ways_around;
 mod ways_in;
 mod who_may;
 mod yank;

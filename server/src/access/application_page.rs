@@ -89,6 +89,8 @@ struct ApplicationPage {
     sections: Vec<AnsweredSection>,
     comments: Vec<CommentView>,
     recorded: Vec<Recorded>,
+    /// What keeps them from the model, if they are blocked: until when, and why.
+    blocked: Option<(String, String)>,
     may_withdraw: bool,
     may_comment: bool,
     may_appeal: bool,
@@ -167,6 +169,7 @@ async fn application_page(
     let (model, model_path) = name_of(&models, application.model);
     let cooling = cooling(&mut db, &application, now).await?;
     let state = &application.state;
+    let blocked = file.bar.filter(|bar| now < bar.until);
     let form = forms::of(&mut db, &application).await?;
     Ok(ApplicationPage {
         frame,
@@ -186,9 +189,10 @@ async fn application_page(
         recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(Recorded::of).collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
-        may_appeal: may_appeal(state, now) && !has_access,
+        may_appeal: may_appeal(state, now) && !has_access && blocked.is_none(),
         is_draft: matches!(state, State::Draft),
-        may_apply_again: !has_access && !state.is_open() && cooling.is_none(),
+        may_apply_again: !has_access && !state.is_open() && cooling.is_none() && blocked.is_none(),
+        blocked: blocked.map(|bar| (when::day(bar.until), bar.reason)),
         apply_again_from: cooling.map(when::day),
         entry,
     })

@@ -188,6 +188,8 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
         return Err(Error::internal("an appeal left no trace in its application"));
     };
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
+    block::refuse(&mut tx, applicant.id, &model, now).await?;
+    mail::let_go(&mut tx, &id.to_string(), now).await?;
     store::save(&mut tx, &application).await?;
     store::insert_comment(&mut tx, id, &Comment::new(applicant.id, Lane::Shared, Kind::Appeal, text, now)).await?;
     audit::record(&mut tx, now, Some(applicant.id), &Event::ApplicationAppealed { application: id }).await?;

@@ -4,9 +4,9 @@
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::revoke::parse_reason;
-use super::store;
-use crate::accounts::{self, Reviewer};
+use super::revoke::{let_decision_go, parse_reason};
+use super::{held, store};
+use crate::accounts::{self, Reviewer, Role};
 use crate::audit::{self, Event};
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -67,6 +67,22 @@ impl Bar {
     }
 }
 
+/// Refuses to give access to somebody who is blocked from this model: the block is lifted first. Errors: `Conflict`, for whoever gives it.
+pub(super) async fn refuse_gift(
+    db: &mut PgConnection,
+    account: &accounts::Account,
+    model: &catalog::Model,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match store::footing(db, account.id, model.id).await?.bar.filter(|bar| now < bar.until) {
+        Some(bar) => {
+            let (name, what, until) = (&account.name, model.full_name(), when::day(bar.until));
+            Err(Error::Conflict(format!("{name} is blocked from {what} until {until}; lift the block first. Nothing was changed").into()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses whoever is blocked from this model. Errors: `Forbidden` with the reason and the end.
 pub async fn refuse(db: &mut PgConnection, account: AccountId, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
     let bar = store::footing(db, account, model.id).await?.bar;
@@ -82,7 +98,7 @@ pub async fn of(db: &mut PgConnection, account: AccountId) -> Result<Vec<Block>,
 }
 
 /// Keeps somebody out: no grant of theirs holds and nothing can be applied for, from the next request on.
-/// Errors: `Invalid` for the reason or the end, `Forbidden` against oneself, `NotFound` for an unknown account or model.
+/// Errors: `Invalid` for the reason or the end, `Forbidden` against oneself, `Conflict` against an admin, `NotFound` for an unknown account or model.
 pub async fn set(
     portal: &Portal,
     by: &Reviewer,
@@ -104,10 +120,16 @@ pub async fn set(
     }
     let mut tx = portal.db.begin().await?;
     let person = accounts::find_account(&mut tx, account).await?;
+    if person.role == Role::Admin {
+        return Err(Error::Conflict("an admin may use every model, blocked or not; change the role first, then block".into()));
+    }
     let what = match model {
         Some(model) => catalog::find_model_by_id(&mut tx, model).await?.full_name(),
         None => "every model".into(),
     };
+    for held in held::grants_of(&mut tx, account).await?.iter().filter(|held| model.is_none_or(|model| model == held.model)) {
+        let_decision_go(&mut tx, held, now).await?;
+    }
     let block = Block { id: BlockId::fresh(), account, model, reason, set_by: by.0.id, set_at: now, expires_at, lifted_at: None };
     store::insert_block(&mut tx, &block).await?;
     let event = Event::BlockSet { account, block: block.id, model, until: when::hub(expires_at), reason: block.reason.clone() };

@@ -65,6 +65,8 @@ pub(super) struct CasePage {
     grants: Vec<GrantView>,
     live_grant: Option<GrantView>,
     barred: Option<&'static str>,
+    /// What keeps the applicant from the model, if they are blocked: until when, and why.
+    blocked: Option<(String, String)>,
     is_waiting: bool,
     /// Whether somebody else sees to it, who is asked or taken over from first.
     is_anothers: bool,
@@ -205,6 +207,7 @@ pub(super) async fn case_page(
     let answers = file.sendings.first().unwrap_or(&application.answers);
     let earlier = history.iter().filter(|a| a.id != id && a.state.sent().is_some()).count() as i64;
     let decided_at = decided_at(&application.state);
+    let blocked = file.bar.as_ref().filter(|bar| now < bar.until);
     Ok(CasePage {
         id,
         version: application.version,
@@ -214,7 +217,8 @@ pub(super) async fn case_page(
         title: answers.get("title").to_owned(),
         badge: badge(&application.state),
         clock: clock(&application.state, now),
-        chips: evidence::chips(Some(&applicant), answers, earlier),
+        chips: blocked.map(|_| evidence::BLOCKED).into_iter().chain(evidence::chips(Some(&applicant), answers, earlier)).collect(),
+        blocked: blocked.map(|bar| (when::day(bar.until), bar.reason.clone())),
         sent: when::minute(sent.at),
         waited: matches!(application.state, State::Submitted(_)).then(|| when::span(now - sent.at)),
         scopes: ScopeBox::all(&panel.scopes),

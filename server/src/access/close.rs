@@ -1,7 +1,7 @@
 //! Giving access back: its holder attests that nothing of the model is left with them.
 
 use super::grant::HeldGrant;
-use super::revoke::holder_and_model;
+use super::revoke::{holder_and_model, let_decision_go};
 use super::store;
 use crate::audit::{self, Event};
 use crate::error::{Error, FieldError};
@@ -13,7 +13,7 @@ use crate::portal::Portal;
 pub const DELETED: &str = "I have deleted every copy of the weights that I held, and use the model no more.";
 
 /// Closes a grant for its holder; it does not hold from the next request on. `attested`: whether the box was ticked.
-/// Errors: `NotFound` for anybody else's, `Conflict` if it is over, `Invalid` without the attestation.
+/// Errors: `NotFound` for anybody else's, `Conflict` if it is over or stopped, `Invalid` without the attestation.
 pub async fn close(portal: &Portal, holder: AccountId, id: GrantId, attested: bool) -> Result<HeldGrant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
@@ -26,6 +26,7 @@ pub async fn close(portal: &Portal, holder: AccountId, id: GrantId, attested: bo
     }
     held.grant = held.grant.close(now, DELETED.into())?;
     store::save_grant(&mut tx, &held.grant, Some(holder)).await?;
+    let_decision_go(&mut tx, &held, now).await?;
     audit::record(&mut tx, now, Some(holder), &Event::GrantClosed { grant: id, attestation: DELETED }).await?;
     let (holder, model) = holder_and_model(&mut tx, &held).await?;
     let message = Message::AccessClosed {

@@ -1,5 +1,7 @@
 //! What is known about who applies, in chips: what a reviewer would look up first.
 
+use std::borrow::Cow;
+
 use super::answers::Answers;
 use super::state_view::Badge;
 use crate::accounts::Account;
@@ -28,6 +30,9 @@ const FREE_MAIL: &[&str] = &[
     "zoho.com",
     "tutanota.com",
 ];
+
+/// The chip of somebody who is blocked from what they apply for.
+pub(super) const BLOCKED: Badge = Badge { word: Cow::Borrowed("Blocked"), class: "bad" };
 
 /// Whose address it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

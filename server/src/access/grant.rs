@@ -218,9 +218,14 @@ impl Grant {
         Ok(self)
     }
 
-    /// Its holder gives it back, whoever has stopped it meanwhile. Errors: `Conflict` if it is over.
+    /// Its holder gives it back. Errors: `Conflict` if it is over, and while somebody has stopped it: nobody escapes a revocation by closing.
     pub(super) fn close(mut self, at: Timestamp, attestation: String) -> Result<Self, Error> {
         self.still_runs(at)?;
+        if self.stopped().is_some() {
+            let told =
+                "this access is suspended while reviewers look into it; it can be closed once they have answered. Nothing was changed";
+            return Err(Error::Conflict(told.into()));
+        }
         self.ended = Some(Ended::Closed { at, attestation });
         Ok(self)
     }

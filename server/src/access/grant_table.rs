@@ -96,7 +96,7 @@ fn expected(state: &str, command: Command, is_proposer: bool) -> Result<&'static
         ("proposed", Command::Reject) => Ok("holds"),
         ("suspended and proposed", Command::Reject) => Ok("suspended"),
         ("holds" | "suspended" | "proposed" | "suspended and proposed", Command::Revoke) => Ok("revoked"),
-        ("holds" | "suspended" | "proposed" | "suspended and proposed", Command::Close) => Ok("closed"),
+        ("holds", Command::Close) => Ok("closed"),
         _ => Err("conflict"),
     }
 }
@@ -196,7 +196,8 @@ impl Model {
             Command::Reinstate => self.suspended,
             Command::Propose => self.proposer.is_none(),
             Command::Confirm | Command::Reject => answers,
-            Command::Revoke | Command::Close => true,
+            Command::Revoke => true,
+            Command::Close => !self.suspended && self.proposer.is_none(),
         };
         if taken {
             match command {

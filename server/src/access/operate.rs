@@ -3,6 +3,7 @@
 use time::Duration;
 
 use super::application::own_application;
+use super::block;
 use super::grant::Grant;
 use super::issue::{access_granted, grant_made, make_room};
 use super::revoke::{Revoked, parse_reason, revoke};
@@ -17,7 +18,7 @@ use crate::mail;
 use crate::portal::Portal;
 
 /// Gives `account` access to `model` for so many days, for every use. `by` is nobody for the operator's command. Errors: `Conflict` if it
-/// has access, `Invalid` for days or reason, `Forbidden` to oneself.
+/// has access, is blocked, or has an application that a reviewer can decide on, `Invalid` for days or reason, `Forbidden` to oneself.
 pub async fn give(
     portal: &Portal,
     by: Option<AccountId>,
@@ -51,6 +52,15 @@ pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account,
         .map_err(|_| FieldError::new("days", "is a number from 1 to 366"))?
         .for_scopes(gift.scopes)?;
     let mut tx = portal.db.begin().await?;
+    block::refuse_gift(&mut tx, account, model, now).await?;
+    // A reviewer decides on what waits, under the rules for that: an appeal, for one, is another's.
+    if by.is_some()
+        && let Some(open) = store::lock_open(&mut tx, account.id, model.id).await?
+        && open.state.sent().is_some()
+    {
+        let told = format!("{} has an application for {} that waits; decide on it at /review/{}", account.name, model.full_name(), open.id);
+        return Err(Error::Conflict(told.into()));
+    }
     make_room(&mut tx, account.id, model, now).await?;
     let origin = GrantOrigin { account: account.id, model: model.id, application: None, by, reason: &reason };
     store::insert_grant(&mut tx, &grant, &origin).await?;

@@ -10,7 +10,7 @@ use super::application::Application;
 use super::form::Form;
 use super::state::State;
 use super::state_view::{Badge, badge, name_of};
-use super::store::{self, ViewCounts};
+use super::store::{self, Past, ViewCounts};
 use super::view::View;
 use super::{evidence, forms, people::People};
 use crate::accounts::{self, Reviewer};
@@ -93,18 +93,17 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
     let counts = store::view_counts(&mut db, by.0.id, now).await?;
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let sent = store::sent_by(&mut db, &applicants).await?;
+    let pasts = store::pasts(&mut db, &applicants, now).await?;
     let others = found.iter().flat_map(|one| [one.state.sent().and_then(|sent| sent.claim).map(|claim| claim.by), decider(&one.state)]);
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
-    let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
     let next = found.last().filter(|_| has_more && q.is_empty()).map(|last| format!("/review?view={}&after={}", view.as_str(), last.id));
     page(&QueuePage {
         frame,
         tabs: tabs(view, &counts, q.is_empty()),
         view,
         q: q.to_owned(),
-        rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, earlier(one.applicant), by.0.id, now)).collect(),
+        rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, &pasts, by.0.id, now)).collect(),
         next,
     })
 }
@@ -118,12 +117,16 @@ fn row(
     form: &Form,
     models: &[Model],
     people: &People,
-    earlier: i64,
+    pasts: &[Past],
     reader: AccountId,
     now: Timestamp,
 ) -> QueueRow {
     let is_own = application.applicant == reader;
-    let mut chips = evidence::chips(people.find(application.applicant), &application.answers, earlier);
+    let applicant = application.applicant;
+    let mut chips = evidence::chips(people.find(applicant), &application.answers, Past::earlier(pasts, applicant));
+    if Past::is_blocked(pasts, applicant, application.model) {
+        chips.insert(0, evidence::BLOCKED);
+    }
     if application.state.sent().is_some_and(|sent| sent.appeal.is_some()) {
         chips.push(Badge { word: "Appeal".into(), class: "info" });
     }

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::application::{Application, Approval, CHANGES_LIFE, UNDO, words};
+use super::block;
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
@@ -77,7 +78,7 @@ pub async fn request_changes(
 }
 
 /// Opens the model to the applicant; the mail leaves after [`UNDO`]. Errors: `Conflict` if it was decided or withdrawn
-/// meanwhile, changed since it was `seen`, is another's case, or access was given another way; `Forbidden` for one's own application;
+/// meanwhile, changed since it was `seen`, is another's case, its applicant is blocked, or access was given another way; `Forbidden` for one's own application;
 /// `Invalid` for the end, no use at all, or the note.
 pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
@@ -85,6 +86,7 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Op
     let (application, grant) = lock_waiting(&mut tx, id).await?.seen_as(seen)?.approve(by.0.id, approval, now)?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
+    block::refuse_gift(&mut tx, &applicant, &model, now).await?;
     make_room(&mut tx, application.applicant, &model, now).await?;
     store::save(&mut tx, &application).await?;
     let reason = format!("application {id}");
@@ -146,11 +148,16 @@ async fn parties(portal: &Portal, id: ApplicationId) -> Result<(accounts::Accoun
 }
 
 /// Takes a decision back before its mail has left: the application waits again, and access that was given ends.
-/// Errors: `Conflict` after [`UNDO`] or once the mail is on its way, `Forbidden` to everybody but who decided.
+/// Errors: `Conflict` after [`UNDO`], once the mail is on its way or another application was begun, `Forbidden` to everybody but who decided.
 pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = store::lock(&mut tx, id).await?.undo(by.0.id, now)?;
+    // Invariant: one open application per account and model.
+    if store::lock_open(&mut tx, application.applicant, application.model).await?.is_some() {
+        let told = "the applicant has begun another application for this model since; decide on that one. Nothing was changed";
+        return Err(Error::Conflict(told.into()));
+    }
     if mail::take_back(&mut tx, &id.to_string()).await? == 0 {
         return Err(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into()));
     }

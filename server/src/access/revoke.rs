@@ -45,9 +45,12 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
     let reason = parse_reason(reason)?;
     let mut tx = portal.db.begin().await?;
     let mut held = store::lock_grant(&mut tx, id).await?;
-    let revoked = if policy::of(&mut tx, held.model).await?.revoke_needs_two {
+    // What was proposed takes two, whatever the rule has become meanwhile.
+    let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoke_needs_two;
+    let revoked = if needs_two {
         held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now)?;
         store::save_grant(&mut tx, &held.grant, None).await?;
+        let_decision_go(&mut tx, &held, now).await?;
         audit::record(&mut tx, now, by, &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
         let (holder, model) = holder_and_model(&mut tx, &held).await?;
         ask_the_others(&mut tx, portal, &held, by, (&holder, &model), &reason, now).await?;
@@ -93,6 +96,7 @@ pub async fn reject_revocation(portal: &Portal, by: &Reviewer, id: GrantId) -> R
 async fn end(tx: &mut PgConnection, portal: &Portal, held: &HeldGrant, by: Option<AccountId>, now: Timestamp) -> Result<(), Error> {
     let reason = held.grant.end_reason().to_owned();
     store::save_grant(tx, &held.grant, by).await?;
+    let_decision_go(tx, held, now).await?;
     audit::record(tx, now, by, &Event::GrantRevoked { grant: held.grant.id, reason: reason.clone() }).await?;
     let (holder, model) = holder_and_model(tx, held).await?;
     let message = Message::AccessRevoked {
@@ -140,6 +144,15 @@ pub(super) async fn lock_of_another(tx: &mut PgConnection, id: GrantId, by: &Rev
     if held.account == by.0.id { Err(own_application().into()) } else { Ok(held) }
 }
 
+/// The mail about the approval that led to a grant leaves before one that says what has become of the grant.
+pub(super) async fn let_decision_go(tx: &mut PgConnection, held: &HeldGrant, now: Timestamp) -> Result<(), Error> {
+    match held.application {
+        Some(application) => mail::let_go(tx, &application.to_string(), now).await,
+        None => Ok(()),
+    }
+}
+
+/// Whose a grant is, and for what.
 pub(super) async fn holder_and_model(tx: &mut PgConnection, held: &HeldGrant) -> Result<(Account, Model), Error> {
     let model = catalog::find_model_by_id(tx, held.model).await?;
     Ok((accounts::find_account(tx, held.account).await?, model))

@@ -108,7 +108,7 @@ pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
         }
         Standing::Blocked => {
             let until = grant.blocked_until.map(when::day).unwrap_or_default();
-            words("Blocked", "bad", format!("Its holder is blocked until {until}."))
+            words("Blocked", "bad", format!("Blocked until {until}."))
         }
         Standing::ConsentNeeded => words("Agree", "warn", "It rests until its holder agrees to the licence, which has changed.".into()),
         Standing::Expired => words("Expired", "warn", format!("Ended on {}.", when::day(grant.expires_at))),

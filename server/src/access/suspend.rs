@@ -1,7 +1,7 @@
 //! Stopping a grant for the time being, and letting it go on: one reviewer does either.
 
 use super::grant::{HeldGrant, Note};
-use super::revoke::{access_reinstated, access_suspended, holder_and_model, lock_of_another, parse_reason};
+use super::revoke::{access_reinstated, access_suspended, holder_and_model, let_decision_go, lock_of_another, parse_reason};
 use super::store;
 use crate::accounts::Reviewer;
 use crate::audit::{self, Event};
@@ -19,6 +19,7 @@ pub async fn suspend(portal: &Portal, by: &Reviewer, id: GrantId, reason: &str) 
     let mut held = lock_of_another(&mut tx, id, by).await?;
     held.grant = held.grant.suspend(Note { at: now, by: Some(by.0.id), reason: reason.clone() }, now)?;
     store::save_grant(&mut tx, &held.grant, None).await?;
+    let_decision_go(&mut tx, &held, now).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::GrantSuspended { grant: id, reason: reason.clone() }).await?;
     let (holder, model) = holder_and_model(&mut tx, &held).await?;
     mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;

@@ -19,13 +19,13 @@ use crate::portal::Portal;
 const COMMENTS_MAX: i64 = 500;
 
 /// The applicant writes to the reviewers. Errors: `NotFound` for a foreign application, `Conflict` for one that was never sent or is
-/// closed, `Invalid` without a word.
+/// closed, `Invalid` without a word, `Limited` after many.
 pub async fn write(portal: &Portal, applicant: &Account, id: ApplicationId, body: &str) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = super::apply::own(&mut tx, applicant.id, id).await?;
     let comment = Comment::new(applicant.id, Lane::Shared, Kind::Comment, said(body)?, now);
-    add(&mut tx, &application, &comment).await?;
+    add(&mut tx, portal, &application, &comment).await?;
     if let Some(claim) = application.state.sent().and_then(|sent| sent.claim) {
         let reviewer = accounts::find_account(&mut tx, claim.by).await?;
         tell(&mut tx, portal, &reviewer, &application, &applicant.name, &format!("/review/{id}"), now).await?;
@@ -46,7 +46,7 @@ pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lan
         return Err(super::application::own_application().into());
     }
     let comment = Comment::new(by.0.id, lane, Kind::Comment, said(body)?, now);
-    add(&mut tx, &application, &comment).await?;
+    add(&mut tx, portal, &application, &comment).await?;
     if lane == Lane::Shared {
         let applicant = accounts::find_account(&mut tx, application.applicant).await?;
         tell(&mut tx, portal, &applicant, &application, "A reviewer", &format!("/applications/{id}"), now).await?;
@@ -60,7 +60,7 @@ fn said(body: &str) -> Result<String, FieldError> {
     if body.is_empty() { Err(FieldError::new("comment", "is empty; write a word")) } else { Ok(body) }
 }
 
-async fn add(tx: &mut PgConnection, application: &Application, comment: &Comment) -> Result<(), Error> {
+async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, comment: &Comment) -> Result<(), Error> {
     match (&application.state, comment.lane) {
         (State::Submitted(_) | State::ChangesRequested { .. }, _) | (_, Lane::Internal) => {}
         (State::Draft, Lane::Shared) => return Err(Error::Conflict("nobody reads this application yet; send it first".into())),
@@ -72,6 +72,7 @@ async fn add(tx: &mut PgConnection, application: &Application, comment: &Comment
         let full = format!("this application has {COMMENTS_MAX} comments, and no more fit; it is time to decide it");
         return Err(Error::Conflict(full.into()));
     }
+    portal.limits.comments.check(&comment.author.to_string())?;
     store::insert_comment(tx, application.id, comment).await?;
     let event = Event::CommentWritten { application: application.id, lane: comment.lane.as_str() };
     audit::record(tx, comment.at, Some(comment.author), &event).await

@@ -16,7 +16,7 @@ mod worker;
 pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
 pub use messages::{Message, TokenMaker, Waiting};
-pub use outbox::{enqueue, hold, take_back};
+pub use outbox::{enqueue, hold, let_go, take_back};
 pub use retention::{WORDS_LIFE, forget_words};
 pub use store::{
     Counts, Filter, Mail, State, begin_digest, choice_rows, counts, find, forget, paces, page, readers_without_digest, retry, retry_all,

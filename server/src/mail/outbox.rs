@@ -35,6 +35,18 @@ pub async fn take_back(tx: &mut PgConnection, subject: &str) -> Result<u64, Erro
     Ok(gone.rows_affected())
 }
 
+/// Lets the mails held for `subject` leave now, because what they tell of has gone on: they come before what is written after them.
+pub async fn let_go(tx: &mut PgConnection, subject: &str, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "update mail set next_attempt_at = $2 where held_for = $1 and sent_at is null and attempts = 0 and next_attempt_at > $2",
+        subject,
+        now - Duration::SECOND,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// The one door into the outbox, so that no sender can forget what somebody has chosen not to get.
 async fn insert(tx: &mut PgConnection, now: Timestamp, due: Timestamp, held_for: Option<&str>, message: &Message) -> Result<(), Error> {
     if let Some(topic) = Topic::of(message.kind())

@@ -12,6 +12,7 @@ use super::super::application::{Application, UNDO};
 use super::super::difference::differences;
 use super::super::form::Form;
 use super::super::people::People;
+use super::super::store::Past;
 use super::super::view::View;
 use super::super::{case_page, evidence, forms, held, store};
 use super::grants::{GrantLine, lines};
@@ -178,17 +179,19 @@ pub(super) async fn list(
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let claims = found.iter().filter_map(|one| Some(one.state.sent()?.claim?.by));
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let sent = store::sent_by(&mut db, &applicants).await?;
-    let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
+    let pasts = store::pasts(&mut db, &applicants, now).await?;
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(claims).collect::<Vec<_>>()).await?);
-    let line = |one: &Application| line(one, forms.of(one), earlier(one.applicant), &models, &people, now);
+    let line = |one: &Application| line(one, forms.of(one), &pasts, &models, &people, now);
     Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(one: &Application, form: &Form, earlier: i64, models: &[Model], people: &People, now: Timestamp) -> CaseLine {
+fn line(one: &Application, form: &Form, pasts: &[Past], models: &[Model], people: &People, now: Timestamp) -> CaseLine {
     let sent = one.state.sent();
-    let chips = evidence::chips(people.find(one.applicant), &one.answers, earlier);
+    let mut chips = evidence::chips(people.find(one.applicant), &one.answers, Past::earlier(pasts, one.applicant));
+    if Past::is_blocked(pasts, one.applicant, one.model) {
+        chips.insert(0, evidence::BLOCKED);
+    }
     CaseLine {
         organisation: one.answers.get("organisation").to_owned(),
         role: in_words(form, "role", &one.answers).to_owned(),
@@ -254,12 +257,14 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
     let applicant = people.find(application.applicant).ok_or(Error::NotFound("account"))?;
     let form = forms::of(&mut db, application).await?;
     let answers = file.sendings.first().unwrap_or(&application.answers);
+    let blocked = file.bar.as_ref().filter(|bar| now < bar.until).map(|_| evidence::BLOCKED);
     let others = || history.iter().filter(|one| one.id != id && one.state.sent().is_some());
     Ok(Case {
         application: ApplicationLine::new(application, &models, now),
         applicant: applicant.into(),
-        evidence: evidence::chips(Some(applicant), answers, others().count() as i64)
+        evidence: blocked
             .into_iter()
+            .chain(evidence::chips(Some(applicant), answers, others().count() as i64))
             .map(|chip| chip.word.into_owned())
             .collect(),
         answers: typed(answers),

@@ -6,6 +6,7 @@ use sqlx::types::Json;
 
 use super::super::answers::Answers;
 use super::super::application::Application;
+use super::super::block::Bar;
 use super::super::check::Attestation;
 use super::super::comment::{Comment, Kind, Lane};
 use super::application_row::ApplicationRow;
@@ -25,6 +26,8 @@ pub struct CaseFile {
     pub comments: Vec<Comment>,
     /// The points of the checklist that are ticked.
     pub checked: Vec<String>,
+    /// The block that keeps its applicant from its model longest, if there is one; it may be over.
+    pub bar: Option<Bar>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,8 +69,15 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
              (select coalesce(jsonb_agg(jsonb_build_object('id', id, 'author', author_id, 'lane', lane, 'kind', kind, 'fields', fields,
                      'body', body, 'at', written_at) order by id), '[]')
                  from application_comment where application_id = $1
-             ) as "comments!: Json<Vec<CommentJson>>"
-         from application a where a.id = $1"#,
+             ) as "comments!: Json<Vec<CommentJson>>",
+             bar.expires_at as "bar_until?", bar.reason as "bar_reason?"
+         from application a
+         left join lateral (
+             select b.expires_at, b.reason from block b
+             where b.account_id = a.account_id and (b.model_id is null or b.model_id = a.model_id) and b.lifted_at is null
+             order by b.expires_at desc
+             limit 1) bar on true
+         where a.id = $1"#,
         id.uuid(),
     )
     .fetch_optional(db)
@@ -121,6 +131,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
         attestations: attestations.collect(),
         comments: comments.collect(),
         checked: row.checked,
+        bar: row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason }),
     })
 }
 

@@ -24,8 +24,8 @@ mod statistics;
 mod thread;
 
 pub(super) use application::{
-    count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_applicant_after, of_model,
-    save, sent_by,
+    Past, count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_applicant_after,
+    of_model, pasts, save,
 };
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, blocks_after, insert_block, lift_block, lock_block};
