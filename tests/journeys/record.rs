@@ -216,6 +216,59 @@ async fn an_older_copy_of_the_database_is_found_and_nothing_new_is_signed_on_it(
     page.says("entries are signed in the");
 }
 
+/// It has the tree in memory, and looks at the database all the same.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_running_portal_signs_nothing_over_rows_that_were_removed_or_changed(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, _) = eventful(&portal).await;
+    let root = portal.admin("root").await;
+    integrate(&portal).await;
+    let db = &portal.portal.db;
+    let note = portal.portal.audit.note().unwrap().unwrap();
+    let signed = verdict(&portal).await.signed;
+    let unseen = async |script: &str| {
+        let script = format!("set local session_replication_role = replica; {script}");
+        let mut tx = db.begin().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    unseen("create table kept_event as table audit_event; create table kept_leaf as table audit_leaf").await;
+    let put_back = "delete from audit_leaf l where exists (select from kept_leaf k where k.index = l.index);
+        insert into audit_leaf select * from kept_leaf;
+        insert into audit_event overriding system value select * from kept_event k where not exists (select from audit_event e where e.seq = k.seq)";
+    let tampered = [
+        (
+            "delete from audit_event where seq in (select seq from audit_leaf order by index desc limit 5);
+             delete from audit_leaf where index in (select index from audit_leaf order by index desc limit 5)",
+            "rows were removed",
+        ),
+        ("update audit_leaf set hash = sha256(hash) where index = (select max(index) from audit_leaf)", "rows were changed"),
+        ("insert into audit_leaf select max(index) + 1, -1, sha256('') from audit_leaf", "rows came in behind its back"),
+    ];
+    for (script, told) in tampered {
+        unseen(script).await;
+        // The event is kept, and waits.
+        ada.signs_in().await;
+        for _ in 0..3 {
+            assert_eq!(integrate(&portal).await, 0, "{script}");
+            let fault = portal.portal.audit.standing().fault.unwrap_or_else(|| panic!("not seen: {script}"));
+            assert!(fault.contains(told) || fault.contains("does not fit an event"), "{fault}");
+        }
+        assert_eq!(portal.portal.audit.note().unwrap().unwrap(), note, "nothing was signed over it: {script}");
+        root.fetch("/metrics").await.says("sluice_audit_fault 1");
+        unseen(&format!("delete from audit_leaf where seq = -1; {put_back}")).await;
+    }
+    // What is missing is seen before anybody does anything.
+    unseen(tampered[0].0).await;
+    assert_eq!(integrate(&portal).await, 0);
+    assert!(portal.portal.audit.standing().fault.unwrap().contains("rows were removed"));
+    unseen(put_back).await;
+    assert!(integrate(&portal).await > 0, "the rows are back, and it goes on");
+    assert_eq!(portal.portal.audit.standing().fault, None);
+    let whole = verdict(&portal).await;
+    assert!(whole.fault.is_none() && whole.signed > signed, "{whole:?}");
+}
+
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_log_that_stands_still_is_told_to_admins_and_monitors(db: PgPool) {
     let portal = TestPortal::start(db).await;

@@ -142,10 +142,14 @@ impl Log {
         loop {
             let mut tx = db.begin().await?;
             let events = store::take_pending(&mut tx, BATCH_EVENTS).await?;
+            let first = tree.size();
+            if let Some(fault) = self.contradiction(&mut tx, first).await? {
+                self.tell(Some(fault));
+                return Ok(integrated);
+            }
             if events.is_empty() {
                 break;
             }
-            let first = tree.size();
             let mut growth = Growth::default();
             let hashes: Vec<Hash> = events.iter().map(Committed::hash).collect();
             hashes.iter().for_each(|hash| tree.push(*hash, |height, index, node| growth.take(height, index, node)));
@@ -173,20 +177,52 @@ impl Log {
         if checkpoint.is_some_and(|checkpoint| checkpoint.root != tree.root()) {
             return Ok(Err("the log's tiles do not lead to the root that was signed".into()));
         }
-        let in_database = store::leaf_count(db).await?;
-        if in_database < size {
-            return Ok(Err(format!(
-                "the log has {size} entries, the database {in_database}: an older copy of it was restored, or rows were removed"
-            )));
+        if let Some(fault) = self.contradiction_below(db, size).await? {
+            return Ok(Err(fault));
         }
-        while tree.size() < in_database {
+        loop {
+            let entries = store::logged_between(db, tree.size(), BATCH_EVENTS.unsigned_abs()).await?;
+            if entries.is_empty() {
+                return Ok(Ok(tree));
+            }
             let mut growth = Growth::default();
-            for hash in store::leaf_hashes(db, tree.size(), BATCH_EVENTS).await? {
+            for entry in entries {
+                let at = tree.size();
+                let fitting = entry.leaf().map(|leaf| leaf.hash()).filter(|hash| entry.index.unsigned_abs() == at && entry.hash == hash);
+                let Some(hash) = fitting else {
+                    return Ok(Err(format!("entry {at} of the database does not fit an event: rows were changed")));
+                };
                 tree.push(hash, |height, index, node| growth.take(height, index, node));
             }
             self.publish(&growth, &tree)?;
         }
-        Ok(Ok(tree))
+    }
+
+    /// What the end of the database's entries says against a log of `size`. It is asked before every batch, also of a portal that runs: two
+    /// rows of an index and a tile.
+    async fn contradiction(&self, db: &mut sqlx::PgConnection, size: u64) -> Result<Option<String>, Error> {
+        let below = self.contradiction_below(db, size).await?;
+        if below.is_some() || store::leaf_hash(db, size).await?.is_none() {
+            return Ok(below);
+        }
+        // The catch-up of the next round takes it along if it fits an event.
+        Ok(Some(format!("the log has {size} entries, the database more: rows came in behind its back")))
+    }
+
+    /// The same, but for what the database has beyond.
+    async fn contradiction_below(&self, db: &mut sqlx::PgConnection, size: u64) -> Result<Option<String>, Error> {
+        let Some(last) = size.checked_sub(1) else { return Ok(None) };
+        let Ok(logged) = Nodes::new(&self.tiles, size).node(0, last) else { return Ok(Some("tiles of the log are missing or cut".into())) };
+        if store::leaf_hash(db, last).await? == Some(logged) {
+            return Ok(None);
+        }
+        let in_database = store::leaf_count(db).await?;
+        Ok(Some(match in_database < size {
+            true => {
+                format!("the log has {size} entries, the database {in_database}: an older copy of it was restored, or rows were removed")
+            }
+            false => format!("entry {last} is another in the database than in the log: rows were changed or removed"),
+        }))
     }
 
     fn publish(&self, growth: &Growth, tree: &Frontier) -> io::Result<()> {

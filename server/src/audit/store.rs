@@ -224,12 +224,10 @@ pub(super) async fn leaf_count(db: &mut PgConnection) -> Result<u64, Error> {
     Ok(count.unsigned_abs())
 }
 
-/// The leaf hashes from place `first` on.
-pub(super) async fn leaf_hashes(db: &mut PgConnection, first: u64, limit: i64) -> Result<Vec<Hash>, Error> {
-    let rows = sqlx::query_scalar!("select hash from audit_leaf where index >= $1 order by index limit $2", first.cast_signed(), limit)
-        .fetch_all(db)
-        .await?;
-    Ok(rows.into_iter().filter_map(|hash| hash.try_into().ok()).collect())
+/// The leaf hash at a place. `None` if there is none.
+pub(super) async fn leaf_hash(db: &mut PgConnection, index: u64) -> Result<Option<Hash>, Error> {
+    let hash = sqlx::query_scalar!("select hash from audit_leaf where index = $1", index.cast_signed()).fetch_optional(db).await?;
+    Ok(hash.and_then(|hash| hash.try_into().ok()))
 }
 
 /// How many events have no place in the log yet.
@@ -287,8 +285,8 @@ pub(super) async fn logged_as(db: &mut PgConnection, seq: i64) -> Result<Option<
     Ok(logged)
 }
 
-/// The entries at these places, for whoever reads the log itself.
-async fn logged_between(db: &mut PgConnection, first: u64, count: u64) -> Result<Vec<Logged>, Error> {
+/// The entries at these places, without what opens their commitments.
+pub(super) async fn logged_between(db: &mut PgConnection, first: u64, count: u64) -> Result<Vec<Logged>, Error> {
     let logged = sqlx::query_as!(
         Logged,
         r#"select l.index, l.seq, l.hash, e.at as "at?", e.actor_id as "actor?: AccountId", e.kind as "kind?", e.subject as "subject?",
