@@ -245,7 +245,14 @@ pub enum Event {
         account: AccountId,
         asked_by: &'static str,
     },
+    DetailsErased {
+        account: AccountId,
+        events: Vec<i64>,
+    },
 }
+
+/// The kind of the events that say which details were erased. Their own detail is never erased.
+pub(super) const DETAILS_ERASED: &str = "record.details_erased";
 
 impl Event {
     /// The stable name it is stored and searched by.
@@ -308,6 +315,7 @@ impl Event {
             Event::ConsentGiven { .. } => "grant.consent_given",
             Event::BlockLifted { .. } => "account.block_lifted",
             Event::AccountErased { .. } => "account.erased",
+            Event::DetailsErased { .. } => DETAILS_ERASED,
         }
     }
 
@@ -367,7 +375,7 @@ impl Event {
             | Event::RenewalLapsed { grant, .. }
             | Event::ConsentGiven { grant, .. } => grant.to_string(),
             Event::BlockSet { account, .. } | Event::BlockLifted { account, .. } => account.to_string(),
-            Event::AccountErased { account, .. } => account.to_string(),
+            Event::AccountErased { account, .. } | Event::DetailsErased { account, .. } => account.to_string(),
         }
     }
 
@@ -440,6 +448,7 @@ impl Event {
                 "revoke_needs_two": revoke_needs_two, "trial_tokens": trial_tokens, "answer_days": answer_days, "reapply_days": reapply_days,
             }),
             Event::AccountErased { asked_by, .. } => json!({ "asked_by": asked_by }),
+            Event::DetailsErased { events, .. } => json!({ "events": events }),
         }
     }
 }

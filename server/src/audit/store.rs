@@ -1,15 +1,21 @@
 //! Append, page through, and give places in the log; never update.
 
+use std::collections::HashSet;
+
 use futures_util::Stream;
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::Event;
+use super::event::DETAILS_ERASED;
 use super::leaf::Leaf;
 use super::merkle::Hash;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::AccountId;
+
+/// So many erased details are told by one event; more by several.
+const ERASED_TOLD_MAX: usize = 200;
 
 /// One thing that happened, as it was kept.
 #[derive(Debug, Clone)]
@@ -154,17 +160,40 @@ pub async fn about(db: &mut PgConnection, account: AccountId, subjects: &[String
     Ok(rows)
 }
 
-/// Forgets the details of what is about one of `subjects`, but for that somebody was erased. The events stay, and every proof of them
-/// holds.
-pub async fn forget(tx: &mut PgConnection, subjects: &[String]) -> Result<(), Error> {
-    sqlx::query!(
+/// Forgets the details of what is about `account`, as one of `subjects`, but for that it was erased. The events stay, and every proof of
+/// them holds; which details went is on the record, since a detail that is missing otherwise is a fault of it. `by`: as for [`record`].
+pub async fn forget(
+    tx: &mut PgConnection,
+    now: Timestamp,
+    by: Option<AccountId>,
+    account: AccountId,
+    subjects: &[String],
+) -> Result<(), Error> {
+    let mut erased = sqlx::query_scalar!(
         "delete from audit_payload
-         where seq in (select seq from audit_event where subject = any($1) and kind <> 'account.erased')",
+         where seq in (select seq from audit_event where subject = any($1) and kind <> all(array['account.erased', $2]))
+         returning seq",
         subjects,
+        DETAILS_ERASED,
     )
-    .execute(tx)
+    .fetch_all(&mut *tx)
     .await?;
+    erased.sort_unstable();
+    for events in erased.chunks(ERASED_TOLD_MAX) {
+        record(tx, now, by, &Event::DetailsErased { account, events: events.to_vec() }).await?;
+    }
     Ok(())
+}
+
+/// The events whose details were erased, as the record says.
+pub(super) async fn erased(db: &mut PgConnection) -> Result<HashSet<i64>, Error> {
+    let lists = sqlx::query_scalar!(
+        r#"select p.detail->'events' as "events?" from audit_event join audit_payload p using (seq) where kind = $1"#,
+        DETAILS_ERASED,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(lists.into_iter().flatten().filter_map(|list| serde_json::from_value::<Vec<i64>>(list).ok()).flatten().collect())
 }
 
 /// An event that is in the record and has no place in the log yet.

@@ -1,5 +1,6 @@
 //! Proves the record whole: the tree is built anew from the database, event by event, and compared with the tiles and with what was signed.
 
+use std::collections::HashSet;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
@@ -51,7 +52,9 @@ pub async fn verify(db: &PgPool, log: &Log, others: &[Checkpoint]) -> Result<Ver
     };
     let mut tx = db.begin().await?;
     store::look_at_one_moment(&mut tx).await?;
-    let mut walk = Walk { log, checkpoints: signed.iter().chain(others).collect(), tree: Frontier::default(), tile: Vec::new(), erased: 0 };
+    let may_be_missing = store::erased(&mut tx).await?;
+    let checkpoints = signed.iter().chain(others).collect();
+    let mut walk = Walk { log, checkpoints, tree: Frontier::default(), tile: Vec::new(), may_be_missing, erased: 0 };
     let signed = signed.as_ref().map_or(0, |signed| signed.size);
     let mut fault = walk.all(&mut tx, signed).await?;
     if fault.is_none() {
@@ -71,6 +74,8 @@ struct Walk<'a> {
     tree: Frontier,
     /// The tile of leaf hashes that we are in.
     tile: Vec<u8>,
+    /// The events whose details were erased, on the record.
+    may_be_missing: HashSet<i64>,
     erased: u64,
 }
 
@@ -115,7 +120,13 @@ impl Walk<'_> {
                     return fault(format!("the detail of event {} is not what it was committed to: it was changed", entry.seq));
                 }
             }
-            _ => self.erased += 1,
+            _ if self.may_be_missing.contains(&entry.seq) => self.erased += 1,
+            _ => {
+                return fault(format!(
+                    "the detail of event {} is missing, and no erasure on the record took it: it was removed",
+                    entry.seq
+                ));
+            }
         }
         self.tree.push(hash, |_, _, _| ());
         let size = self.tree.size();

@@ -54,7 +54,7 @@ pub async fn erase(portal: &Portal, account: AccountId, asker: Asker) -> Result<
     let person = accounts::lock_account(&mut tx, account).await?;
     let was = if person.is_erased() { Erased::Before } else { Erased::Now };
     access::close_all(&mut tx, account, by, now).await?;
-    let mails = forget(&mut tx, &person, now).await?;
+    let mails = forget(&mut tx, &person, by, now).await?;
     if was == Erased::Now {
         accounts::erase_account(&mut tx, account, now).await?;
         audit::record(&mut tx, now, by, &Event::AccountErased { account, asked_by }).await?;
@@ -74,9 +74,9 @@ pub async fn forget_late(portal: &Portal) -> Result<(), Error> {
 }
 
 /// Clears what every room has of them. The record first, which is found by ids that go with their rows.
-async fn forget(tx: &mut PgConnection, person: &Account, now: Timestamp) -> Result<Vec<MailId>, Error> {
+async fn forget(tx: &mut PgConnection, person: &Account, by: Option<AccountId>, now: Timestamp) -> Result<Vec<MailId>, Error> {
     let subjects = subjects(tx, person.id).await?;
-    audit::forget(tx, &subjects).await?;
+    audit::forget(tx, now, by, person.id, &subjects).await?;
     let mails = mail::forget(tx, person.email.as_str(), &subjects).await?;
     access::forget(tx, person.id, now).await?;
     downloads::forget(tx, person.id).await?;
