@@ -40,6 +40,40 @@ async fn known_and_unknown_addresses_get_the_same_answers(db: PgPool) {
     assert_eq!(portal.mails_to("ada@university.edu", "already_registered").await.len(), 1);
 }
 
+/// Everybody may read how many entries the log has.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_length_of_the_log_does_not_tell_which_addresses_are_known(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let (db, stranger) = (&portal.portal.db, portal.visitor());
+    let grown = async |path: &str, name: &str, email: &str, password: &str| {
+        let size = async || {
+            portal.portal.audit.integrate(db).await.unwrap();
+            let checkpoint = stranger.fetch("/audit/checkpoint").await.text;
+            checkpoint.lines().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        let before = size().await;
+        let status = stranger.post(path, &[("name", name), ("email", email), ("password", password)]).await.status;
+        assert_eq!(status, if path == "/sign-in" { 422 } else { 200 }, "{path} {email}");
+        size().await - before
+    };
+    let (known, fresh) = (ada.email.as_str(), "bob@university.edu");
+    for (name, email) in [("X", known), ("Bob", fresh), ("Bob", fresh), ("Robert", fresh)] {
+        assert_eq!(grown("/sign-up", name, email, "").await, 1, "{name} {email}");
+    }
+    for email in [known, fresh, "eve@university.edu"] {
+        assert_eq!(grown("/forgot", "", email, "").await, 0, "{email}");
+        assert_eq!(grown("/sign-in", "", email, "not the right one").await, 1, "{email}");
+    }
+    sqlx::query("update account set disabled_at = now() where email = $1").bind(known).execute(db).await.unwrap();
+    assert_eq!(grown("/sign-in", "", known, Person::PASSWORD).await, 1, "a closed account");
+
+    // An admin reads which were meant for somebody, and by which names people were asked for in vain.
+    let root = portal.admin("root").await;
+    root.get("/admin/audit?kind=account.sign_in_failed").await.says("unknown").says("somebody unknown").says("acct_");
+    root.get("/admin/audit?kind=account.sign_up_repeated").await.says("acct_");
+}
+
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn nobody_sends_words_of_theirs_to_others_in_our_mails(db: PgPool) {
     let portal = TestPortal::start(db).await;

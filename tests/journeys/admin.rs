@@ -133,7 +133,7 @@ async fn the_record_pages_back_to_its_beginning(db: PgPool) {
     let mut tx = portal.portal.db.begin().await.unwrap();
     let account = id_of(&portal, &ada).await.parse().unwrap();
     for _ in 0..150 {
-        let event = server::audit::Event::SignInFailed { account };
+        let event = server::audit::Event::SignInFailed { account: Some(account) };
         server::audit::record(&mut tx, portal.portal.clock.now(), None, &event).await.unwrap();
     }
     tx.commit().await.unwrap();

@@ -58,7 +58,7 @@ async fn anybody_can_follow_the_log_and_admins_can_read_it(db: PgPool) {
     let db = &portal.portal.db;
     for n in 0..300 {
         let account = AccountId::fresh();
-        let event = if n % 2 == 0 { Event::SignedIn { account } } else { Event::SignInFailed { account } };
+        let event = if n % 2 == 0 { Event::SignedIn { account } } else { Event::SignInFailed { account: Some(account) } };
         audit::record(&mut db.acquire().await.unwrap(), portal.portal.clock.now(), Some(account), &event).await.unwrap();
     }
     integrate(&portal).await;

@@ -24,13 +24,14 @@ pub async fn check_password(portal: &Portal, email: &Email, password: String) ->
     // Hashing takes its time; the connection is others' meanwhile.
     drop(db);
     let right = Password::typed(password).matches(stored).await?;
-    let Some(account) = account else { return Ok(None) };
-    if right && account.disabled_at.is_none() && account.email_verified_at.is_some() {
-        return Ok(Some(account));
+    let whose = account.as_ref().map(|account| account.id);
+    let signed_in = account.filter(|account| right && account.disabled_at.is_none() && account.email_verified_at.is_some());
+    if signed_in.is_none() {
+        // For an unknown address, too: how long the log is tells everybody, and must not tell whom we know.
+        let mut db = portal.db.acquire().await?;
+        audit::record(&mut db, portal.clock.now(), None, &Event::SignInFailed { account: whose }).await?;
     }
-    let mut db = portal.db.acquire().await?;
-    audit::record(&mut db, portal.clock.now(), None, &Event::SignInFailed { account: account.id }).await?;
-    Ok(None)
+    Ok(signed_in)
 }
 
 /// Begins a session and returns its secret, for the cookie alone. Its owner is told when the browser is a new one.

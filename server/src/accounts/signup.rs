@@ -41,19 +41,27 @@ impl Purpose {
     }
 }
 
-/// Begins an account and mails the link that completes it. Known addresses are told by mail, never on the page.
+/// Begins an account and mails the link that completes it. Known addresses are told by mail, never on the page, nor by the length of the
+/// log, which everybody sees: whatever is known, one event is recorded.
 pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let message = match store::find_by_email(&mut tx, email).await? {
-        Some(account) if account.email_verified_at.is_some() => Message::AlreadyRegistered {
-            to: email.to_string(),
-            name: account.name,
-            sign_in: portal.config.url_of("/sign-in"),
-            reset: portal.config.url_of("/forgot"),
-        },
+        Some(account) if account.email_verified_at.is_some() => {
+            audit::record(&mut tx, now, None, &Event::SignUpRepeated { account: account.id }).await?;
+            Message::AlreadyRegistered {
+                to: email.to_string(),
+                name: account.name,
+                sign_in: portal.config.url_of("/sign-in"),
+                reset: portal.config.url_of("/forgot"),
+            }
+        }
         known => {
             let account = match known {
+                Some(account) if account.name == name => {
+                    audit::record(&mut tx, now, None, &Event::SignUpRepeated { account: account.id }).await?;
+                    account
+                }
                 Some(mut account) => {
                     // Nobody proved the address yet: the latest to ask names the account.
                     rename(&mut tx, now, None, &mut account, parse_name(name)?).await?;

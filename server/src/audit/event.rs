@@ -18,7 +18,11 @@ pub enum Event {
     SignedIn {
         account: AccountId,
     },
+    /// Nobody's, where the address is unknown: the log grows alike, because everybody may see how long it is.
     SignInFailed {
+        account: Option<AccountId>,
+    },
+    SignUpRepeated {
         account: AccountId,
     },
     PasswordChanged {
@@ -262,6 +266,7 @@ impl Event {
             Event::EmailVerified { .. } => "account.email_verified",
             Event::SignedIn { .. } => "account.signed_in",
             Event::SignInFailed { .. } => "account.sign_in_failed",
+            Event::SignUpRepeated { .. } => "account.sign_up_repeated",
             Event::PasswordChanged { .. } => "account.password_changed",
             Event::AccountRenamed { .. } => "account.renamed",
             Event::RoleChanged { .. } => "account.role_changed",
@@ -325,7 +330,8 @@ impl Event {
             Event::AccountMade { account, .. }
             | Event::EmailVerified { account }
             | Event::SignedIn { account }
-            | Event::SignInFailed { account }
+            | Event::SignUpRepeated { account }
+            | Event::SignInFailed { account: Some(account) }
             | Event::PasswordChanged { account }
             | Event::AccountRenamed { account }
             | Event::RoleChanged { account, .. }
@@ -348,6 +354,7 @@ impl Event {
             | Event::ClausesChangeAnnounced { model, .. }
             | Event::LicenceChangeAnnounced { model, .. } => model.to_string(),
             Event::SigningKeyRotated { to, .. } => to.clone(),
+            Event::SignInFailed { account: None } => "unknown".into(),
             Event::ObjectsRemoved { .. } => "store".into(),
             Event::ApplicationSubmitted { application, .. }
             | Event::ApplicationResubmitted { application, .. }
@@ -386,6 +393,7 @@ impl Event {
             Event::EmailVerified { .. }
             | Event::SignedIn { .. }
             | Event::SignInFailed { .. }
+            | Event::SignUpRepeated { .. }
             | Event::PasswordChanged { .. }
             | Event::AccountRenamed { .. }
             | Event::AccountClosed { .. }
@@ -456,8 +464,8 @@ impl Event {
 /// Who did what no account did, in words; `kind`: what it was.
 pub fn without_account(kind: &str) -> &'static str {
     match kind {
-        "account.sign_in_failed" | "token.leaked" => "somebody unknown",
-        "application.lapsed" | "grant.renewal_lapsed" => "the portal",
+        "account.sign_in_failed" | "account.sign_up_repeated" | "token.leaked" => "somebody unknown",
+        "application.lapsed" | "grant.renewal_lapsed" | "grant.replaced" => "the portal",
         _ => "the operator",
     }
 }
