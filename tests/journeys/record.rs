@@ -377,6 +377,60 @@ async fn what_was_erased_before_is_told_by_the_update_and_nothing_after_it(db: P
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_reviewers_say_among_themselves_is_on_the_record_and_not_the_applicants(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, application) = eventful(&portal).await;
+    let (grace, db) = (portal.reviewer("barbara").await, &portal.portal.db);
+    for lane in ["internal", "shared"] {
+        let page = grace.post(&format!("/review/{application}/comment"), &[("lane", lane), ("text", "Looks thin.")]).await;
+        assert_eq!(page.status, if lane == "internal" { 303 } else { 409 }, "the case is closed for the applicant");
+    }
+    // As such words were recorded before they had a kind of their own, and as those for the applicant were.
+    let account = crate::grants::account_of(&portal, &grace).await;
+    for lane in ["internal", "shared"] {
+        sqlx::query(
+            "insert into audit_event (at, actor_id, kind, subject, detail)
+             values (now(), $1, 'application.comment_written', $2, jsonb_build_object('lane', $3::text))",
+        )
+        .bind(account.uuid())
+        .bind(&application)
+        .bind(lane)
+        .execute(db)
+        .await
+        .unwrap();
+    }
+    integrate(&portal).await;
+    let (hidden, told): (Vec<i64>, Vec<i64>) = sqlx::query_as(
+        "select array_agg(seq) filter (where kind = 'application.note_written' or detail->>'lane' = 'internal'),
+                array_agg(seq) filter (where detail->>'lane' = 'shared')
+         from (select e.seq, e.kind, p.detail from audit_event e join audit_payload p using (seq)) events",
+    )
+    .fetch_one(db)
+    .await
+    .unwrap();
+    assert_eq!((hidden.len(), told.len()), (2, 1));
+    let (program, other) = (ada.with_token(&ada.makes_token(&["apply"]).await), grace.with_token(&grace.makes_token(&["apply"]).await));
+    let record = ada.fetch("/account/data.json").await.json()["record"].as_array().unwrap().clone();
+    let in_archive = |seq: &i64| record.iter().any(|event| event["seq"] == *seq);
+    for seq in &hidden {
+        assert_eq!(ada.get(&format!("/audit/receipt/{seq}")).await.status, 404);
+        assert_eq!(program.fetch(&format!("/api/v1/receipts/{seq}")).await.status, 404);
+        assert_eq!(other.fetch(&format!("/api/v1/receipts/{seq}")).await.status, 200, "whoever wrote it has its receipt");
+        assert!(!in_archive(seq));
+    }
+    assert_eq!(program.fetch(&format!("/api/v1/receipts/{}", told[0])).await.status, 200);
+    assert!(in_archive(&told[0]) && record.iter().any(|event| event["kind"] == "application.approved"));
+    assert!(!program.fetch("/api/v1/me/data").await.text.contains("note_written"));
+    for page in
+        [ada.get(&format!("/applications/{application}")).await, program.fetch(&format!("/api/v1/applications/{application}")).await]
+    {
+        assert!(!page.text.contains("ote written") && !page.text.contains("note_written"), "{}", page.text);
+    }
+    let own = grace.fetch("/account/data.json").await.json();
+    assert!(own["record"].as_array().unwrap().iter().any(|event| event["kind"] == "application.note_written"), "hers has it");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn whom_it_concerns_can_prove_it_without_us_and_nobody_else_gets_the_proof(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (ada, application) = eventful(&portal).await;

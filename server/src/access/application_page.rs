@@ -186,7 +186,7 @@ async fn application_page(
         grant,
         sections: answers_view::read(&form, &application.answers),
         comments: thread_view::for_applicant(&form, &file.comments, reader),
-        recorded: events.iter().rev().filter(|event| concerns_applicant(event)).map(Recorded::of).collect(),
+        recorded: events.iter().rev().filter(|event| !event.is_among_reviewers()).map(Recorded::of).collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
         may_appeal: may_appeal(state, now) && !has_access && blocked.is_none(),
@@ -205,11 +205,6 @@ fn asked(application: &Application, form: &Form) -> Option<Asked> {
         fields: changes.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
         until: application.lapses_at().map(when::day).unwrap_or_default(),
     })
-}
-
-/// What reviewers say among themselves is on the record, and not shown here.
-pub(super) fn concerns_applicant(event: &audit::Row) -> bool {
-    event.kind != "application.comment_written" || !event.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal")
 }
 
 /// From when on its applicant may apply again, if they have to wait.

@@ -74,7 +74,10 @@ async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, 
     }
     portal.limits.comments.check(&comment.author.to_string())?;
     store::insert_comment(tx, application.id, comment).await?;
-    let event = Event::CommentWritten { application: application.id, lane: comment.lane.as_str() };
+    let event = match comment.lane {
+        Lane::Shared => Event::CommentWritten { application: application.id },
+        Lane::Internal => Event::NoteWritten { application: application.id },
+    };
     audit::record(tx, comment.at, Some(comment.author), &event).await
 }
 

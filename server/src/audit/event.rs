@@ -139,7 +139,9 @@ pub enum Event {
     },
     CommentWritten {
         application: ApplicationId,
-        lane: &'static str,
+    },
+    NoteWritten {
+        application: ApplicationId,
     },
     ApplicationAppealed {
         application: ApplicationId,
@@ -296,6 +298,7 @@ impl Event {
             Event::ApplicationReleased { .. } => "application.released",
             Event::ChangesRequested { .. } => "application.changes_requested",
             Event::CommentWritten { .. } => "application.comment_written",
+            Event::NoteWritten { .. } => "application.note_written",
             Event::ApplicationAppealed { .. } => "application.appealed",
             Event::DecisionUndone { .. } => "application.decision_undone",
             Event::ApplicationApproved { .. } => "application.approved",
@@ -363,7 +366,8 @@ impl Event {
             | Event::ApplicationClaimed { application }
             | Event::ApplicationReleased { application }
             | Event::ChangesRequested { application, .. }
-            | Event::CommentWritten { application, .. }
+            | Event::CommentWritten { application }
+            | Event::NoteWritten { application }
             | Event::ApplicationAppealed { application }
             | Event::DecisionUndone { application }
             | Event::ApplicationApproved { application, .. }
@@ -420,10 +424,11 @@ impl Event {
             | Event::ApplicationLapsed { .. }
             | Event::ApplicationClaimed { .. }
             | Event::ApplicationReleased { .. }
+            | Event::CommentWritten { .. }
+            | Event::NoteWritten { .. }
             | Event::ApplicationAppealed { .. }
             | Event::DecisionUndone { .. } => json!({}),
             Event::ChangesRequested { fields, .. } => json!({ "fields": fields }),
-            Event::CommentWritten { lane, .. } => json!({ "lane": lane }),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
             Event::ApplicationDeclined { code, .. } => json!({ "code": code }),
             Event::FormPublished { from, to, .. } => json!({ "from": from, "to": to }),

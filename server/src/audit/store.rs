@@ -34,6 +34,15 @@ pub struct Row {
     pub detail: Option<Value>,
 }
 
+impl Row {
+    /// Whether it is of what reviewers say among themselves, which is not for whom it is about. Before such words had a kind of their own,
+    /// only the detail told.
+    pub fn is_among_reviewers(&self) -> bool {
+        let is_internal = || self.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal");
+        self.kind == "application.note_written" || (self.kind == "application.comment_written" && is_internal())
+    }
+}
+
 /// Which rows to show. Nothing set: all.
 #[derive(Debug, Default, Clone)]
 pub struct Filter {
@@ -138,7 +147,7 @@ pub async fn find(db: &mut PgConnection, seq: i64) -> Result<Option<Row>, Error>
     Ok(row)
 }
 
-/// What an account did, and what is about one of `subjects`, from behind `after` on, the oldest first.
+/// What an account did, and what is about one of `subjects` (but for [`Row::is_among_reviewers`]), from behind `after` on, the oldest first.
 pub async fn about(db: &mut PgConnection, account: AccountId, subjects: &[String], after: i64, limit: i64) -> Result<Vec<Row>, Error> {
     let rows = sqlx::query_as!(
         Row,
@@ -147,7 +156,11 @@ pub async fn about(db: &mut PgConnection, account: AccountId, subjects: &[String
          where seq in (
              (select seq from audit_event where actor_id = $1 and seq > $3 order by seq limit $4)
              union
-             (select seq from audit_event where subject = any($2) and seq > $3 order by seq limit $4))
+             (select seq from audit_event e
+              where subject = any($2) and seq > $3 and kind <> 'application.note_written'
+                and not (kind = 'application.comment_written' and exists (
+                    select from audit_payload p where p.seq = e.seq and p.detail->>'lane' = 'internal'))
+              order by seq limit $4))
          order by seq
          limit $4"#,
         account.uuid(),

@@ -95,5 +95,5 @@ async fn concerns(db: &mut PgConnection, account: &Account, event: &Row) -> Resu
     if event.actor == Some(account.id) || event.subject == account.id.to_string() {
         return Ok(true);
     }
-    access::concerns(db, account.id, &event.subject).await
+    Ok(!event.is_among_reviewers() && access::concerns(db, account.id, &event.subject).await?)
 }

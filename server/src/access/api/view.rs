@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::super::answers::Answers;
 use super::super::application::Application;
-use super::super::application_page::concerns_applicant;
 use super::super::comment::Comment;
 use super::super::people::People;
 use super::super::recorded::RECORDED_MAX;
@@ -168,7 +167,7 @@ impl RecordedLine {
 pub(super) async fn record(db: &mut PgConnection, subjects: Vec<String>, config: &Config) -> Result<Vec<RecordedLine>, Error> {
     let filter = audit::Filter { subjects: Some(subjects), ..audit::Filter::default() };
     let events = audit::page(db, &filter, RECORDED_MAX).await?;
-    Ok(events.iter().rev().filter(|event| concerns_applicant(event)).map(|event| RecordedLine::new(event, config)).collect())
+    Ok(events.iter().rev().filter(|event| !event.is_among_reviewers()).map(|event| RecordedLine::new(event, config)).collect())
 }
 
 /// The answers by the names of their questions, as they were typed.
