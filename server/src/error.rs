@@ -114,9 +114,16 @@ impl From<sqlx::Error> for Error {
                 tracing::error!(error = %gone, "the database went away");
                 Error::Unavailable("the database does not answer; look whether this was done, and try again in a moment".into())
             }
+            text if is_unkeepable(&text) => FieldError::new("text", "has a character in it that cannot be kept (NUL); leave it out").into(),
             other => Error::internal(other),
         }
     }
+}
+
+/// Whether the database refuses a character: of all that a Rust string may hold, U+0000 alone. What has a place of its own for text leaves
+/// it out before; here it is found wherever it was sent.
+fn is_unkeepable(cause: &sqlx::Error) -> bool {
+    cause.as_database_error().is_some_and(|said| matches!(said.code().as_deref(), Some("22021" | "22P05")))
 }
 
 /// Whether the database ended the conversation: it is shut down, starts, or the line is cut. What had not been committed did not happen.

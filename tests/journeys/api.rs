@@ -126,6 +126,63 @@ async fn an_application_lives_its_whole_life_by_program(db: PgPool) {
     assert_eq!(fine(mine.fetch("/api/v1/models/demo/opt").await)["download"]["code"], "grant_revoked", "and says why");
 }
 
+/// PostgreSQL keeps every character but this one.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_character_that_cannot_be_kept_is_a_fault_of_what_was_sent(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "opt").await;
+    let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);
+    let (mine, admin) = (program(&ada, &["apply"]).await, program(&root, &["admin", "review"]).await);
+    let mut answers = filled(&mine, "demo/opt").await;
+    let form = "/api/v1/models/demo/opt/application";
+    for field in ["form_shown", "title", "summary"] {
+        let whole = std::mem::replace(&mut answers[field], json!("x\u{0}"));
+        for method in ["PUT", "POST"] {
+            let page = sends(&mine, method, form, json!({ "answers": answers })).await;
+            assert!(page.status < 500, "{method} {field}: {} {}", page.status, page.text);
+        }
+        answers[field] = whole;
+    }
+    for search in
+        ["kind=a%00b", "subject=a%00b", "subject=a%00/b", "subject=%00@lab.example", "by=%00@lab.example", "cursor=%00", "from=%00"]
+    {
+        for path in ["/admin/audit", "/admin/audit.csv", "/admin/audit.jsonl"] {
+            assert_eq!(root.get(&format!("{path}?{search}")).await.status, 200, "{path}?{search}");
+        }
+        let page = admin.fetch(&format!("/api/v1/admin/audit?{search}")).await;
+        assert!([200, 404, 422].contains(&page.status), "{search}: {} {}", page.status, page.text);
+    }
+    refused(&admin.fetch("/api/v1/admin/audit?kind=a%00b").await, 422, "invalid");
+    // Whatever else may be asked for by words.
+    for path in [
+        "/admin/people?q=%00",
+        "/admin/people?q=a%00b",
+        "/admin/outbox?q=%00",
+        "/admin/usage?who=%00",
+        "/admin/usage?person=%00&model=%00/x",
+    ] {
+        assert!(root.get(path).await.status < 500, "{path}");
+    }
+    for path in
+        ["/review?q=a%00b", "/review/renewals?q=%00", "/models?q=%00", "/turnaround?model=%00", "/sign-in?then=%00", "/reset?key=%00"]
+    {
+        assert!(root.get(path).await.status < 500, "{path}");
+    }
+    let listed = [
+        "admin/people?q=%00",
+        "admin/people?q=a%00b",
+        "admin/mails?to=%00",
+        "admin/downloads?person=%00&model=%00",
+        "admin/generations?person=%00",
+        "models?q=%00",
+        "review/grants?model=%00/x&person=%00",
+    ];
+    for path in listed {
+        let page = admin.fetch(&format!("/api/v1/{path}")).await;
+        assert!(page.status < 500, "{path}: {} {}", page.status, page.text);
+    }
+}
+
 async fn applies_again(mine: &Person, sent: &Value) -> Value {
     fine(sends(mine, "POST", "/api/v1/models/demo/opt/application", json!({ "answers": sent["answers"] })).await)
 }

@@ -65,9 +65,10 @@ impl Search {
             "" => None,
             by => Some(account_of(db, by).await?.unwrap_or_else(AccountId::fresh)),
         };
+        let typed = |field: &str| field.trim().replace('\0', "");
         Ok(Filter {
-            subjects: subject_of(db, self.subject.trim()).await?.map(|subject| vec![subject]),
-            kind: Some(self.kind.trim().to_owned()).filter(|kind| !kind.is_empty()),
+            subjects: subject_of(db, &typed(&self.subject)).await?.map(|subject| vec![subject]),
+            kind: Some(typed(&self.kind)).filter(|kind| !kind.is_empty()),
             actor,
             from: when::parse_date_field(&self.from).map(|day| day.midnight().assume_utc()),
             until: when::parse_date_field(&self.to).and_then(|day| day.next_day()).map(|day| day.midnight().assume_utc()),
