@@ -274,6 +274,16 @@ async fn a_block_keeps_somebody_out_until_its_end_or_until_it_is_lifted(db: PgPo
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_end_of_a_grant_that_another_one_follows_is_on_the_record(db: PgPool) {
+    let place = Place::new(db, &[GrantScope::Download]).await;
+    let expired = grant_of(&place.portal, &place.ada).await.to_string();
+    place.portal.wait(Duration::days(61));
+    place.gives(&[GrantScope::Download]).await;
+    assert_eq!(events_of(&place.portal, &expired).await, ["grant.made", "grant.replaced"]);
+    assert_ne!(grant_of(&place.portal, &place.ada).await.to_string(), expired);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn nobody_decides_about_their_own_grant_or_block(db: PgPool) {
     let place = Place::new(db, &[GrantScope::Api]).await;
     let (grace, barbara) = (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await);

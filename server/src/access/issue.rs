@@ -6,7 +6,7 @@ use super::grant::{Grant, Standing};
 use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
 use crate::accounts;
-use crate::audit::Event;
+use crate::audit::{self, Event};
 use crate::catalog;
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -28,7 +28,8 @@ pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: 
             Err(Error::Conflict(told.into()))
         }
         Standing::Expired | Standing::Closed | Standing::Revoked => {
-            store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await
+            store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await?;
+            audit::record(tx, now, None, &Event::GrantReplaced { grant: held.grant.id }).await
         }
     }
 }

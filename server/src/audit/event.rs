@@ -174,6 +174,9 @@ pub enum Event {
         grant: GrantId,
         reason: String,
     },
+    GrantReplaced {
+        grant: GrantId,
+    },
     PolicyChanged {
         model: ModelId,
         revoke_needs_two: bool,
@@ -306,6 +309,7 @@ impl Event {
             Event::FormPublished { .. } => "form.published",
             Event::GrantMade { .. } => "grant.made",
             Event::GrantRevoked { .. } => "grant.revoked",
+            Event::GrantReplaced { .. } => "grant.replaced",
             Event::PolicyChanged { .. } => "model.policy_changed",
             Event::GrantSuspended { .. } => "grant.suspended",
             Event::GrantReinstated { .. } => "grant.reinstated",
@@ -374,6 +378,7 @@ impl Event {
             | Event::ApplicationDeclined { application, .. } => application.to_string(),
             Event::GrantMade { grant, .. }
             | Event::GrantRevoked { grant, .. }
+            | Event::GrantReplaced { grant }
             | Event::GrantSuspended { grant, .. }
             | Event::GrantReinstated { grant }
             | Event::RevocationProposed { grant, .. }
@@ -438,7 +443,7 @@ impl Event {
             Event::GrantRevoked { reason, .. } | Event::GrantSuspended { reason, .. } | Event::RevocationProposed { reason, .. } => {
                 json!({ "reason": reason })
             }
-            Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => json!({}),
+            Event::GrantReplaced { .. } | Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => json!({}),
             Event::RenewalRequested { renewal, months, .. } => json!({ "renewal": renewal, "months": months }),
             Event::RenewalWithdrawn { renewal, .. } | Event::RenewalDeclined { renewal, .. } | Event::RenewalLapsed { renewal, .. } => {
                 json!({ "renewal": renewal })
