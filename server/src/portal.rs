@@ -1,7 +1,8 @@
 //! What every request may use.
 
+use futures_util::future::BoxFuture;
 use inference::{LoadOptions, ModelPool, PackedCache};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::audit;
 use crate::clock::{Clock, Timestamp};
@@ -12,10 +13,14 @@ use crate::http::limits::Limit;
 use crate::http::places::Places;
 use crate::http::presence::Presence;
 use crate::ids::{AccountId, ApplicationId};
-use crate::integrity::Keyring;
+use crate::integrity::{AddressKey, Keyring};
 use crate::jobs::Jobs;
 use crate::mail::Mailer;
 use crate::storage::Objects;
+
+/// What is done in the transaction in which an account proves its address. Accounts know nothing of access, which stands above them, so it is
+/// handed down.
+pub type WhenProved = for<'a> fn(&'a Portal, &'a mut PgConnection, AccountId) -> BoxFuture<'a, Result<(), Error>>;
 
 /// The portal's parts, made once at start and shared by every request and worker.
 pub struct Portal {
@@ -27,6 +32,10 @@ pub struct Portal {
     pub engine: ModelPool,
     /// The keys that sign releases.
     pub keys: Keyring,
+    /// The key by which an address is known again that was forgotten.
+    pub address_key: AddressKey,
+    /// What access does when somebody proves an address.
+    pub when_proved: WhenProved,
     /// The log that the record is integrated into.
     pub audit: audit::Log,
     /// The way mails leave.
@@ -190,14 +199,16 @@ fn load_options(config: &Config) -> LoadOptions {
 
 impl Portal {
     /// A portal on this database with these settings; opens the store (a bucket is not asked yet) and the way mails leave.
-    pub fn open(db: PgPool, config: Config, clock: Clock) -> Result<Self, Error> {
+    pub fn open(db: PgPool, config: Config, clock: Clock, when_proved: WhenProved) -> Result<Self, Error> {
         let objects = Objects::open(&config)?;
         let mailer = Mailer::new(&config.mail, config.url_of(""), &config.data_dir.join("mail"))?;
         let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
         let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
+        let address_key = AddressKey::open(&config.data_dir.join("keys"))?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         let limits = Limits::new(&config);
-        Ok(Self { db, objects, engine, keys, audit, mailer, clock, config, limits, cases_seen: Presence::default(), jobs: Jobs::default() })
+        let (cases_seen, jobs) = (Presence::default(), Jobs::default());
+        Ok(Self { db, objects, engine, keys, address_key, when_proved, audit, mailer, clock, config, limits, cases_seen, jobs })
     }
 
     /// How the parts are, each asked now.

@@ -44,7 +44,8 @@ impl TestPortal {
             other => settings.iter().find(|(name, _)| *name == other).map(|(_, value)| value.clone()),
         })
         .unwrap();
-        let portal = Data::new(Portal::open(db, config, Clock::held(datetime!(2026-03-02 09:00 UTC))).unwrap());
+        let portal =
+            Data::new(Portal::open(db, config, Clock::held(datetime!(2026-03-02 09:00 UTC)), server::access::follow_address).unwrap());
         let ledger = Data::new(Ledger::new(portal.clock.clone()));
         let server = server::serve::server(portal.clone(), ledger.clone(), listener, 2).unwrap();
         let handle = server.handle();

@@ -24,6 +24,7 @@ mod generate;
 mod grants;
 mod house;
 mod hub_requests;
+mod kept_bars;
 mod killed;
 mod mail_choice;
 mod metrics;

@@ -6,7 +6,7 @@ use time::Duration;
 
 use super::revoke::{let_decision_go, parse_reason};
 use super::{held, store};
-use crate::accounts::{self, Reviewer, Role};
+use crate::accounts::{self, Account, Reviewer, Role};
 use crate::audit::{self, Event};
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -30,8 +30,8 @@ pub struct Block {
     pub model: Option<ModelId>,
     /// Why, as the person reads it.
     pub reason: String,
-    /// Who set it.
-    pub set_by: AccountId,
+    /// Who set it; nobody where it followed an address from an account that was erased.
+    pub set_by: Option<AccountId>,
     /// Since when it stands.
     pub set_at: Timestamp,
     /// The first moment at which it does not stand any more.
@@ -123,28 +123,34 @@ pub async fn set(
     if person.role == Role::Admin {
         return Err(Error::Conflict("an admin may use every model, blocked or not; change the role first, then block".into()));
     }
+    let block = Block { id: BlockId::fresh(), account, model, reason, set_by: Some(by.0.id), set_at: now, expires_at, lifted_at: None };
+    announce(&mut tx, portal, &block, &person).await?;
+    tx.commit().await?;
+    Ok(block)
+}
+
+/// Puts a block into force, on the record, and tells `person`, whom it keeps out.
+pub(super) async fn announce(tx: &mut PgConnection, portal: &Portal, block: &Block, person: &Account) -> Result<(), Error> {
+    let Block { account, model, expires_at, .. } = *block;
     let what = match model {
-        Some(model) => catalog::find_model_by_id(&mut tx, model).await?.full_name(),
+        Some(model) => catalog::find_model_by_id(tx, model).await?.full_name(),
         None => "every model".into(),
     };
-    for held in held::grants_of(&mut tx, account).await?.iter().filter(|held| model.is_none_or(|model| model == held.model)) {
-        let_decision_go(&mut tx, held, now).await?;
+    for held in held::grants_of(tx, account).await?.iter().filter(|held| model.is_none_or(|model| model == held.model)) {
+        let_decision_go(tx, held, block.set_at).await?;
     }
-    let block = Block { id: BlockId::fresh(), account, model, reason, set_by: by.0.id, set_at: now, expires_at, lifted_at: None };
-    store::insert_block(&mut tx, &block).await?;
+    store::insert_block(tx, block).await?;
     let event = Event::BlockSet { account, block: block.id, model, until: when::hub(expires_at), reason: block.reason.clone() };
-    audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    audit::record(tx, block.set_at, block.set_by, &event).await?;
     let message = Message::Blocked {
         to: person.email.to_string(),
-        name: person.name,
+        name: person.name.clone(),
         what,
         until: when::day(expires_at),
         reason: block.reason.clone(),
         link: portal.config.url_of("/applications"),
     };
-    mail::enqueue(&mut tx, now, &message).await?;
-    tx.commit().await?;
-    Ok(block)
+    mail::enqueue(tx, block.set_at, &message).await
 }
 
 /// Lets somebody in again before the block's end: what they had holds again. Errors: `NotFound`, `Conflict` if it does not stand,

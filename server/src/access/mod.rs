@@ -40,6 +40,7 @@ mod held;
 mod holder;
 mod hub_requests;
 mod issue;
+mod kept_bar;
 mod lapse;
 mod notice;
 mod operate;
@@ -81,6 +82,7 @@ pub use erase::{close_all, forget, subjects_of};
 pub use form::Form;
 pub use grant::{Ended, Grant, HeldGrant, Note, Standing};
 pub use held::{Counts, concerns, counts, grants_of};
+pub use kept_bar::{follow_address, keep_bars};
 pub use lapse::sweep_applications;
 pub use operate::{Gift, give, give_for, take_back};
 pub use policy::Policy;
@@ -93,10 +95,11 @@ pub use state_view::{StandingWords, standing_words};
 pub use store::{application_rows, block_rows, find_grant, grant_rows, grants_in_force, revocations_proposed};
 pub use suspend::{reinstate, suspend};
 
-/// Tells holders whose access ends soon and applicants whose answer is late, and closes requests for a renewal that nobody can decide any more.
+/// Tells holders whose access ends soon and applicants whose answer is late, closes requests for a renewal that nobody can decide
+/// any more, and forgets bars of erased accounts that have ended.
 pub async fn sweep(portal: &crate::portal::Portal) -> Result<(), crate::error::Error> {
     while notice::tell(portal).await? {}
     while overdue::tell(portal).await? {}
     while renew::lapse(portal).await? {}
-    Ok(())
+    store::sweep_bars(&mut *portal.db.acquire().await?, portal.clock.now()).await
 }

@@ -86,7 +86,7 @@ async fn person_page(
     let grants = access::grants_of(&mut db, id).await?;
     let blocks = block::of(&mut db, id).await?;
     let models = catalog::list_all_models(&mut db, MODELS_MAX).await?;
-    let setters = accounts::find_accounts(&mut db, &blocks.iter().map(|block| block.set_by).collect::<Vec<AccountId>>()).await?;
+    let setters = accounts::find_accounts(&mut db, &blocks.iter().filter_map(|block| block.set_by).collect::<Vec<AccountId>>()).await?;
     let name = |id: ModelId| models.iter().find(|model| model.id == id).map_or_else(|| "a removed model".into(), Model::full_name);
     if sent.until.is_empty() {
         sent.until = when::date_field((now + BLOCK_LIFE).date());
@@ -96,7 +96,10 @@ async fn person_page(
     let blocks = blocks.into_iter().map(|block| BlockRow {
         id: block.id,
         what: block.model.map_or_else(|| "Every model".into(), name),
-        by: setters.iter().find(|setter| setter.id == block.set_by).map_or_else(String::new, |setter| setter.name.clone()),
+        by: match block.set_by {
+            Some(by) => setters.iter().find(|setter| setter.id == by).map_or_else(String::new, |setter| setter.name.clone()),
+            None => "the portal".into(),
+        },
         since: when::minute(block.set_at),
         until: when::day(block.expires_at),
         lifted: block.lifted_at.map(when::day),

@@ -475,7 +475,7 @@ impl Event {
 pub fn without_account(kind: &str) -> &'static str {
     match kind {
         "account.sign_in_failed" | "account.sign_up_repeated" | "token.leaked" => "somebody unknown",
-        "application.lapsed" | "grant.renewal_lapsed" | "grant.replaced" => "the portal",
+        "application.lapsed" | "grant.renewal_lapsed" | "grant.replaced" | "account.blocked" => "the portal",
         _ => "the operator",
     }
 }

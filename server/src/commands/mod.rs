@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use inference::Precision;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+use crate::access;
 use crate::client::Fault;
 use crate::config::{ClientConfig, Config};
 use crate::error::Error;
@@ -298,7 +299,7 @@ async fn open(config: Config, database: PgConnectOptions) -> Result<Portal, Erro
         .await
         .map_err(|cause| Error::internal(format!("the database cannot be reached: {cause}")))?;
     MIGRATOR.run(&db).await.map_err(|cause| Error::internal(format!("the database's schema cannot be brought up to date: {cause}")))?;
-    Portal::open(db, config, Clock::System)
+    Portal::open(db, config, Clock::System, access::follow_address)
 }
 
 #[cfg(test)]

@@ -112,7 +112,8 @@ async fn erase(portal: &Portal, who: &str, yes: bool) -> Result<(), Error> {
     if !yes {
         say(&format!(
             "This would erase {} ({}), once and for all: access, answers, comments, mails, name and address go, and open applications are \
-             withdrawn. What was decided, when and by whom stays, and so do places in the audit log. To do it, add --yes.",
+             withdrawn. What was decided, when and by whom stays, and so do places in the audit log; what keeps \
+             them out follows their address until it ends. To do it, add --yes.",
             account.email, account.id
         ));
         return Ok(());

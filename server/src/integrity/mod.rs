@@ -1,5 +1,6 @@
 //! What the bytes must be: digests, the manifest of a release, and signatures over it. Knows no database and no HTTP.
 
+mod address_key;
 mod digest;
 mod key;
 mod keyring;
@@ -10,6 +11,7 @@ mod statement;
 mod succession;
 mod sums;
 
+pub use address_key::AddressKey;
 pub use digest::{CHUNK_BYTES, ChunkDigests, Digests, GIT_BYTES_MAX, Hasher, digest, sha256_hex};
 pub use key::{ALGORITHM, KeyFault, PublicKey, SigningKey};
 pub use keyring::{KeyRecord, Keyring};

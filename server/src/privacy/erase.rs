@@ -1,5 +1,6 @@
 //! Forgetting a person, in one transaction, on the record, and as often as one likes. What stays says that somebody was here: that
-//! applications were made and decided, when and by whom, how much was downloaded, and each place in the audit log.
+//! applications were made and decided, when and by whom, how much was downloaded, and each place in the audit log. What keeps them out
+//! is remembered until it ends, whoever asks for the erasure: otherwise a block would last as long as somebody lets it.
 
 use sqlx::PgConnection;
 use time::Duration;
@@ -53,6 +54,10 @@ pub async fn erase(portal: &Portal, account: AccountId, asker: Asker) -> Result<
     }
     let person = accounts::lock_account(&mut tx, account).await?;
     let was = if person.is_erased() { Erased::Before } else { Erased::Now };
+    if was == Erased::Now {
+        // Before anything is closed: what the erasure itself ends is no bar.
+        access::keep_bars(&mut tx, portal, account, person.email.as_str(), now).await?;
+    }
     access::close_all(&mut tx, account, by, now).await?;
     let mails = forget(&mut tx, &person, by, now).await?;
     if was == Erased::Now {

@@ -29,8 +29,8 @@ pub(super) struct BlockLine {
     model: Option<String>,
     /// Why, as the person reads it.
     reason: String,
-    /// Who set it.
-    set_by: String,
+    /// Who set it; null where it followed an address from an account that was erased.
+    set_by: Option<String>,
     /// When.
     set_at: Moment,
     /// The first moment at which it does not stand any more.
@@ -45,14 +45,14 @@ async fn lines(portal: &Portal, blocks: &[Block]) -> Result<Vec<BlockLine>, Erro
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let models = catalog::find_models(&mut db, &blocks.iter().filter_map(|block| block.model).collect::<Vec<ModelId>>()).await?;
-    let ids: Vec<AccountId> = blocks.iter().flat_map(|block| [block.account, block.set_by]).collect();
+    let ids: Vec<AccountId> = blocks.iter().flat_map(|block| [Some(block.account), block.set_by]).flatten().collect();
     let people = People(accounts::find_accounts(&mut db, &ids).await?);
     let line = |block: &Block| BlockLine {
         id: block.id,
         person: people.find(block.account).map(Person::from),
         model: block.model.map(|model| name_of(&models, model).0),
         reason: block.reason.clone(),
-        set_by: people.name(block.set_by),
+        set_by: block.set_by.map(|by| people.name(by)),
         set_at: block.set_at.into(),
         expires_at: block.expires_at.into(),
         lifted_at: block.lifted_at.map(Moment),

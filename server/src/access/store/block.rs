@@ -16,7 +16,7 @@ pub async fn insert_block(tx: &mut PgConnection, block: &Block) -> Result<(), Er
         block.account.uuid(),
         block.model.map(ModelId::uuid),
         block.reason,
-        block.set_by.uuid(),
+        block.set_by.map(AccountId::uuid),
         block.set_at,
         block.expires_at,
     )

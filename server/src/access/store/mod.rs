@@ -14,6 +14,7 @@ mod export;
 mod form;
 mod form_draft;
 mod grant;
+mod kept_bar;
 mod model_use;
 mod notice;
 mod overdue;
@@ -48,6 +49,7 @@ pub(super) use grant::{
     revoke_grant, save_grant,
 };
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
+pub(super) use kept_bar::{keep_bars, sweep_bars, take_bars};
 pub(super) use model_use::used;
 pub(super) use notice::{claim_consents_due, claim_ended, claim_notices};
 pub(super) use overdue::claim_overdue;
