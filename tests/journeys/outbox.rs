@@ -1,10 +1,13 @@
 //! The outbox between a change and its mail: held, taken back, claimed by one worker alone.
 
 use server::clock::Timestamp;
+use server::ids::MailId;
 use server::mail::{self, Message};
 use sqlx::PgPool;
 use tests::TestPortal;
 use time::Duration;
+
+use crate::api::{fine, program};
 
 const SUBJECT: &str = "app_00000000000000000000000001";
 
@@ -145,4 +148,48 @@ async fn the_words_of_a_mail_go_after_ninety_days_and_that_it_went_stays(db: PgP
     root_again.post("/admin/mail/retry", &[]).await;
     assert!(!sends(&portal).await, "there is nothing to send any more");
     drop(root);
+}
+
+/// Where the newest mail of one kind to one address is shown.
+async fn mail_to(portal: &TestPortal, email: &str, kind: &str) -> MailId {
+    let mails = mail::page(&mut portal.portal.db.acquire().await.unwrap(), &mail::Filter::default(), 1_000).await.unwrap();
+    mails.into_iter().find(|mail| mail.recipient == email && mail.kind == kind).unwrap().id
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_key_to_an_account_is_shown_to_nobody_but_an_admin_who_lets_a_newcomer_in(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let stranger = portal.visitor();
+    stranger.post("/sign-up", &[("name", "Eve"), ("email", "eve@university.edu")]).await;
+    for email in [&ada.email, &root.email] {
+        stranger.post("/forgot", &[("email", email)]).await;
+    }
+    let admin = program(&root, &["admin"]).await;
+    let mails = [(&*ada.email, "reset_password"), (&*root.email, "reset_password"), ("eve@university.edu", "verify_address")];
+    for (email, kind) in mails {
+        let (id, key) = (mail_to(&portal, email, kind).await, portal.key_mailed_to(email, kind).await);
+        let whole = fine(admin.fetch(&format!("/api/v1/admin/mails/{id}")).await);
+        assert!(whole["text"].is_null() && !whole.to_string().contains(&key), "{whole}");
+        let page = root.get(&format!("/admin/mail/{id}")).await;
+        if kind == "verify_address" {
+            // Without a mail server there is no other way in for somebody who has never been here.
+            page.says(&format!("/verify?key={key}"));
+        } else {
+            page.says("/reset?key=…").says(&format!("sluice user link {email}"));
+            assert!(!page.text.contains(&key), "{email}");
+        }
+        for list in ["/admin/mail", "/admin/mail.csv", "/admin/mail.jsonl"] {
+            assert!(!root.fetch(list).await.text.contains(&key), "{list}");
+        }
+    }
+    // Whoever may read the data folder runs the portal anyway.
+    while sends(&portal).await {}
+    let key = portal.key_mailed_to(&ada.email, "reset_password").await;
+    let folder = portal.portal.config.data_dir.join("mail");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
+    assert!(files.filter(|file| file.replace("=\r\n", "").contains(&key)).count() > 0);
+    // Another text is read as before.
+    let id = mail_to(&portal, &root.email, "token_made").await;
+    assert!(fine(admin.fetch(&format!("/api/v1/admin/mails/{id}")).await)["text"].as_str().unwrap().contains("token"));
 }

@@ -4,9 +4,10 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use url::form_urlencoded;
 
-use crate::accounts::Admin;
+use crate::accounts::{self, Admin, Email, Role};
 use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Form, Frame, filters, see_other, when};
@@ -167,17 +168,30 @@ struct MailPage {
     view: MailView,
     /// The text, only where mails stay in the house: one that goes to a server may carry a link that is its reader's alone.
     body: Option<String>,
+    /// Whether the key of such a link is left out.
+    hides_key: bool,
     /// Whether it had its words, and lost them to time.
     is_old: bool,
 }
 
 /// `GET /admin/mail/{id}`
 pub(super) async fn mail(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<MailId>) -> Result<HttpResponse, Error> {
-    let mail = mail::find(&mut *portal.db.acquire().await?, *id).await?;
-    let body = mail.body.clone().filter(|_| portal.mailer.keeps_mails());
+    let mut db = portal.db.acquire().await?;
+    let mail = mail::find(&mut db, *id).await?;
+    let hides_key = mail.has_key() && !is_only_way_in(&mut db, &mail).await?;
+    let words = if hides_key { mail.without_keys() } else { mail.body.clone() };
+    let body = words.filter(|_| portal.mailer.keeps_mails());
     let ended_at = mail.bounced_at.or(mail.sent_at).or(mail.gave_up_at);
     let is_old = mail.body.is_none() && ended_at.is_some_and(|at| at < portal.clock.now() - mail::WORDS_LIFE);
-    page(&MailPage { frame, view: mail.into(), body, is_old })
+    page(&MailPage { frame, view: mail.into(), body, hides_key, is_old })
+}
+
+/// Whether nobody but an admin who reads the outbox can bring its reader in: a researcher who has never been here and proves the address.
+/// Any other link would let whoever reads it act as somebody who is.
+async fn is_only_way_in(db: &mut PgConnection, mail: &Mail) -> Result<bool, Error> {
+    let Ok(address) = Email::parse(&mail.recipient) else { return Ok(false) };
+    let reader = accounts::find_by_email(db, &address).await?;
+    Ok(reader.is_some_and(|reader| reader.email_verified_at.is_none() && reader.role == Role::Researcher))
 }
 
 /// `POST /admin/mail/{id}/retry`

@@ -105,7 +105,8 @@ pub(super) async fn mails(
 struct MailWhole {
     /// All but its text.
     mail: MailLine,
-    /// Its text, where the portal sends no mails but keeps them; null else, because it may carry a link that is its reader's alone.
+    /// Its text, where the portal sends no mails but keeps them; null else, and for a mail with a link that lets its reader in, which is
+    /// theirs alone: `sluice user link` makes one.
     text: Option<String>,
 }
 
@@ -115,7 +116,7 @@ struct MailWhole {
     responses((status = 200, body = MailWhole), Refused), security(("token" = ["admin"])))]
 pub(super) async fn one(portal: Data<Portal>, _: AdministeringProgram, id: Path<MailId>) -> Result<HttpResponse, Error> {
     let mail = mail::find(&mut *portal.db.acquire().await?, *id).await?;
-    let text = mail.body.clone().filter(|_| portal.mailer.keeps_mails());
+    let text = mail.body.clone().filter(|_| portal.mailer.keeps_mails() && !mail.has_key());
     Ok(answer(&MailWhole { mail: mail.into(), text }))
 }
 

@@ -28,7 +28,27 @@ pub struct Mail {
     pub bounce: Option<String>,
 }
 
+/// What stands before the key of a one-time link.
+const KEY: &str = "?key=";
+
 impl Mail {
+    /// Whether it carries a link that lets whoever opens it into its reader's account.
+    pub fn has_key(&self) -> bool {
+        self.body.as_deref().is_some_and(|body| body.contains(KEY))
+    }
+
+    /// Its words without the keys of such links.
+    pub fn without_keys(&self) -> Option<String> {
+        let mut parts = self.body.as_deref()?.split(KEY);
+        let mut words = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            words.push_str(KEY);
+            words.push('…');
+            words.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric()));
+        }
+        Some(words)
+    }
+
     /// What became of it: the same as the column `state`.
     pub fn state(&self) -> State {
         match (self.bounced_at, self.sent_at, self.gave_up_at) {
