@@ -163,3 +163,26 @@ async fn whoever_finds_a_token_reports_it_and_its_owner_is_told(db: PgPool) {
     }
     assert!(limited > 0, "as every door that stands open");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_signs_in_anew_ends_the_session_that_the_browser_had(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, bob) = (portal.researcher("ada").await, portal.researcher("bob").await);
+    let elsewhere = Person::new(&portal.base, &ada.email);
+    elsewhere.signs_in().await;
+    let sessions = async |of: &Person| -> i64 {
+        let count = sqlx::query_scalar("select count(*) from session s join account a on a.id = s.account_id where a.email = $1");
+        count.bind(&of.email).fetch_one(&portal.portal.db).await.unwrap()
+    };
+    assert_eq!(sessions(&ada).await, 2);
+    assert_eq!(ada.signs_in().await.status, 303);
+    assert_eq!((sessions(&ada).await, elsewhere.get("/account").await.status), (2, 200), "another browser goes on");
+    // Somebody else at the same browser.
+    let fields = [("email", bob.email.as_str()), ("password", Person::PASSWORD)];
+    assert_eq!(ada.post("/sign-in", &fields).await.status, 303);
+    ada.get("/account").await.says(&bob.email);
+    assert_eq!((sessions(&ada).await, sessions(&bob).await), (1, 2));
+    // Who mistypes stays who they are.
+    assert_eq!(ada.post("/sign-in", &[("email", bob.email.as_str()), ("password", "a wrong password")]).await.status, 422);
+    assert_eq!(ada.get("/account").await.status, 200);
+}

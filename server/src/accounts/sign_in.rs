@@ -34,12 +34,24 @@ pub async fn check_password(portal: &Portal, email: &Email, password: String) ->
     Ok(signed_in)
 }
 
-/// Begins a session and returns its secret, for the cookie alone. Its owner is told when the browser is a new one.
-pub(super) async fn begin_session(portal: &Portal, account: &Account, browser: &Browser, user_agent: &str) -> Result<String, Error> {
+/// Begins a session and returns its secret, for the cookie alone. Its owner is told when the browser is a new one. `before`: whoever the
+/// browser was signed in as, and in which session, which ends: its cookie is about to be replaced, and nobody could end it there any more.
+pub(super) async fn begin_session(
+    portal: &Portal,
+    account: &Account,
+    before: Option<(AccountId, SessionId)>,
+    browser: &Browser,
+    user_agent: &str,
+) -> Result<String, Error> {
     let now = portal.clock.now();
     let secret = Secret::fresh("");
     let called: String = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
     let mut tx = portal.db.begin().await?;
+    if let Some((account, session)) = before
+        && store::end_session(&mut tx, account, session).await?
+    {
+        audit::record(&mut tx, now, Some(account), &Event::SessionEnded { account }).await?;
+    }
     store::insert_session(&mut tx, SessionId::fresh(), account.id, &secret.hash(), &called, now, now + SESSION_LIFE).await?;
     browser::meet(portal, &mut tx, now, account, browser, user_agent).await?;
     audit::record(&mut tx, now, Some(account.id), &Event::SignedIn { account: account.id }).await?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::super::account::{Email, PASSWORD_CHARS_MIN, Password};
 use super::super::browser::Browser;
-use super::super::session::{SignedIn, cookie};
+use super::super::session::{SignedIn, Via, Visitor, cookie};
 use super::super::signup::{self, Purpose};
 use super::super::{Account, sign_in as session};
 use crate::error::{Error, FieldError};
@@ -136,7 +136,11 @@ async fn begin(portal: &Portal, request: &HttpRequest, account: &Account, then: 
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let secure = portal.config.is_https();
     let browser = Browser::of(request, secure);
-    let secret = session::begin_session(portal, account, &browser, user_agent).await?;
+    let before = match Visitor::of(request) {
+        Visitor::Known { account, via: Via::Session(session) } => Some((account.id, session)),
+        Visitor::Known { via: Via::Token { .. }, .. } | Visitor::Anonymous | Visitor::BadToken => None,
+    };
+    let secret = session::begin_session(portal, account, before, &browser, user_agent).await?;
     let mut response = see_other(then, flash);
     response.add_cookie(&cookie(&secret, secure)).map_err(Error::internal)?;
     response.add_cookie(&browser.cookie(secure)).map_err(Error::internal)?;
