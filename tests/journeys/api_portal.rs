@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use server::ids::{AccountId, MailId, ModelId, ReleaseId, SessionId};
 use sqlx::PgPool;
-use tests::{TestPortal, Weights};
+use tests::{Person, TestPortal, Weights};
 
 use crate::api::{fine, program, refused, sends};
 use crate::api_document::Document;
@@ -116,6 +116,34 @@ async fn a_token_makes_none_that_may_more_or_lives_longer_and_ends_what_it_made(
     let told: i64 =
         sqlx::query_scalar("select count(*) from audit_event where kind = 'token.revoked'").fetch_one(&portal.portal.db).await.unwrap();
     assert!(told >= 2, "each is on the record");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_token_ends_what_may_no_more_than_itself_and_nothing_else(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let root = portal.admin("root").await;
+    let (weak, strong, equal) =
+        (program(&root, &["apply"]).await, program(&root, &["admin", "download"]).await, program(&root, &["apply"]).await);
+    let own = async |program: &Person| {
+        let me = fine(program.fetch("/api/v1/me").await);
+        format!("/api/v1/tokens/{}", me["token"]["id"].as_str().unwrap())
+    };
+    let (strong_path, equal_path, weak_path) = (own(&strong).await, own(&equal).await, own(&weak).await);
+    let child = fine(sends(&weak, "POST", "/api/v1/tokens", json!({ "name": "night", "scopes": ["apply"] })).await);
+    let child = root.with_token(child["secret"].as_str().unwrap());
+
+    for asking in [&weak, &child] {
+        let page = sends(asking, "DELETE", &strong_path, json!({})).await;
+        refused(&page, 403, "token_scope");
+        assert_eq!(page.json()["mend"]["path"], "/account/tokens");
+    }
+    assert_eq!(strong.fetch("/api/v1/me").await.status, 200);
+    for (asking, path, ended) in [(&child, &equal_path, &equal), (&weak, &own(&child).await, &child), (&weak, &weak_path, &weak)] {
+        assert_eq!(sends(asking, "DELETE", path, json!({})).await.status, 204);
+        assert_eq!(ended.fetch("/api/v1/me").await.status, 401);
+    }
+    let page = root.post(&format!("{}/revoke", strong_path.replace("/api/v1", "/account")), &[]).await;
+    assert_eq!((page.status, strong.fetch("/api/v1/me").await.status), (303, 401), "its owner ends any");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -288,12 +288,34 @@ async fn insert(
     Ok((token, secret.reveal().to_owned()))
 }
 
-/// Revokes one's own token, at once, and those that were made with it.
-pub(super) async fn revoke_token(portal: &Portal, owner: AccountId, id: TokenId) -> Result<(), Error> {
+/// Who wants a token to end.
+pub(super) enum Revoker<'a> {
+    /// Its owner, at a browser.
+    Owner,
+    /// A program, with this token, which may so much.
+    Program(TokenId, &'a [Scope]),
+}
+
+impl Revoker<'_> {
+    /// A program ends its own token, what was made with it, and what may no more than itself: whoever finds a weak token does not shut out
+    /// the programs that run the portal.
+    fn may_revoke(&self, id: TokenId, scopes: &[Scope], made_with: Option<TokenId>) -> bool {
+        match self {
+            Revoker::Owner => true,
+            Revoker::Program(own, may) => id == *own || made_with == Some(*own) || scopes.iter().all(|scope| may.contains(scope)),
+        }
+    }
+}
+
+/// Revokes one's own token, at once, and those that were made with it. Errors: `NotFound`, `Forbidden` to a program whose token may less.
+pub(super) async fn revoke_token(portal: &Portal, owner: AccountId, by: Revoker<'_>, id: TokenId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    if !store::lock_token(&mut tx, owner, id).await? {
-        return Err(Error::NotFound("token"));
+    let (scopes, made_with) = store::lock_token(&mut tx, owner, id).await?.ok_or(Error::NotFound("token"))?;
+    if !by.may_revoke(id, &scopes, made_with) {
+        let message = "That token may do more than the one you ask with: end it with itself, or on the page of your tokens.";
+        let mend = Some(Mend { path: "/account/tokens".into(), label: "See your tokens" });
+        return Err(Refusal { code: "token_scope", message: message.into(), mend }.into());
     }
     revoke(&mut tx, owner, id, now).await?;
     tx.commit().await?;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::super::program::{ApplyingProgram, Program};
 use super::super::session::Via;
-use super::super::token::{self, Wanted};
+use super::super::token::{self, Revoker, Wanted};
 use super::super::{Scope, Token, store};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -121,11 +121,13 @@ pub async fn make_token(
 
 /// Revoke a token of mine
 ///
-/// Nothing accepts it from the next request on, nor those that were made with it; the token that asks may end itself.
+/// Nothing accepts it from the next request on, nor those that were made with it. The token that asks ends itself, those that were made with
+/// it, and those that may no more than it may.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account", params(("id" = String, Path, description = "The token's id, `tok_…`.")),
     responses((status = 204, description = "Revoked."), NotDone), security(("token" = ["apply"])))]
-pub async fn revoke_token(portal: Data<Portal>, by: ApplyingProgram, id: Path<TokenId>) -> Result<HttpResponse, Error> {
-    token::revoke_token(&portal, by.0.id, *id).await?;
+pub async fn revoke_token(portal: Data<Portal>, by: ApplyingProgram, program: Program, id: Path<TokenId>) -> Result<HttpResponse, Error> {
+    let Via::Token { id: with, scopes, .. } = &program.via else { return Err(Error::SignedOut) };
+    token::revoke_token(&portal, by.0.id, Revoker::Program(*with, scopes), *id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::account::{PASSWORD_CHARS_MIN, Password};
 use super::super::session::{SESSION_IDLE, SignedIn};
-use super::super::token::{self, TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX};
+use super::super::token::{self, Revoker, TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX};
 use super::super::{Account, Role, Scope, Token, sign_in, signup, store};
 use super::entry::Empty;
 use crate::clock::Timestamp;
@@ -217,6 +217,6 @@ pub async fn make_token(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(
 
 /// `POST /account/tokens/{id}/revoke`
 pub async fn revoke_token(portal: Data<Portal>, who: SignedIn, id: Path<TokenId>, _form: Form<Empty>) -> Result<HttpResponse, Error> {
-    token::revoke_token(&portal, who.account.id, *id).await?;
+    token::revoke_token(&portal, who.account.id, Revoker::Owner, *id).await?;
     Ok(see_other("/account/tokens", Some("That token has been revoked; nothing accepts it any more.")))
 }

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::token::{Parent, Token, TokenHolder, scopes_of};
+use super::super::token::{Parent, Scope, Token, TokenHolder, scopes_of};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, TokenId};
@@ -120,16 +120,18 @@ pub async fn lock_parent(tx: &mut PgConnection, account: AccountId, id: TokenId,
     Ok(row.map(|row| Parent { scopes: scopes_of(&row.scopes), expires_at: row.expires_at, made_with: row.made_with }))
 }
 
-/// Locks a token of an account; says whether there was one to revoke.
-pub async fn lock_token(tx: &mut PgConnection, account: AccountId, id: TokenId) -> Result<bool, Error> {
-    let found = sqlx::query_scalar!(
-        r#"select id as "id: TokenId" from token where account_id = $1 and id = $2 and revoked_at is null for update"#,
+/// Locks a token of an account that was not revoked; says what it may, and with which token it was made.
+pub async fn lock_token(tx: &mut PgConnection, account: AccountId, id: TokenId) -> Result<Option<(Vec<Scope>, Option<TokenId>)>, Error> {
+    let found = sqlx::query!(
+        r#"select scopes, made_with as "made_with: TokenId" from token
+         where account_id = $1 and id = $2 and revoked_at is null
+         for update"#,
         account.uuid(),
         id.uuid(),
     )
     .fetch_optional(tx)
     .await?;
-    Ok(found.is_some())
+    Ok(found.map(|row| (scopes_of(&row.scopes), row.made_with)))
 }
 
 /// Locks the token with this secret, whosever it is; says which it was, if there was one to revoke.
