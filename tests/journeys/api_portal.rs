@@ -147,6 +147,19 @@ async fn a_token_ends_what_may_no_more_than_itself_and_nothing_else(db: PgPool) 
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_fiftieth_token_is_the_last_however_many_are_asked_for_at_once(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let ada = portal.researcher("ada").await;
+    let mine = program(&ada, &["apply"]).await;
+    let wanted = || sends(&mine, "POST", "/api/v1/tokens", json!({ "name": "one of many", "scopes": ["apply"] }));
+    let statuses: Vec<u16> = futures_util::future::join_all((0..75).map(|_| wanted())).await.into_iter().map(|page| page.status).collect();
+    let of = |status: u16| statuses.iter().filter(|met| **met == status).count();
+    assert_eq!((of(200), of(409)), (49, 26), "{statuses:?}");
+    let live: i64 = sqlx::query_scalar("select count(*) from token where revoked_at is null").fetch_one(&portal.portal.db).await.unwrap();
+    assert_eq!(live, 50);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn releases_go_on_offer_and_off_by_program(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);

@@ -279,6 +279,7 @@ async fn insert(
 ) -> Result<(Token, String), Error> {
     if store::live_tokens(tx, account, now).await? >= TOKENS_MAX {
         return Err(Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into()));
+    store::lock_tokens(tx, account).await?;
     }
     let secret = Secret::fresh(TOKEN_PREFIX);
     token.hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();

@@ -25,6 +25,6 @@ pub(super) use session::{
     Session, end_other_sessions, end_session, find_by_session, insert_session, session_lives, sessions, sweep, touch_session,
 };
 pub(super) use token::{
-    claim_token_notices, find_by_token, insert_token, live_tokens, lock_by_secret, lock_parent, lock_token, revoke_all_tokens,
+    claim_token_notices, find_by_token, insert_token, live_tokens, lock_by_secret, lock_parent, lock_token, lock_tokens, revoke_all_tokens,
     revoke_leaked, revoke_token, token_works, tokens, touch_token,
 };

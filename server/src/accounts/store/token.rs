@@ -28,6 +28,13 @@ pub async fn insert_token(tx: &mut PgConnection, account: AccountId, token: &Tok
     Ok(())
 }
 
+/// Lets nobody else make a token of an account before the transaction ends, so that they can be counted. Not the account's row is locked:
+/// who changes the password holds that, and then asks for tokens and programs that whoever makes one holds.
+pub async fn lock_tokens(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('tokens ' || $1::text, 0))", account.to_string()).execute(tx).await?;
+    Ok(())
+}
+
 /// How many tokens of an account work now.
 pub async fn live_tokens(db: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
