@@ -6,6 +6,7 @@ mod api;
 mod browser;
 mod device;
 mod erase;
+mod guess;
 mod mail_choice;
 mod notice;
 mod program;

@@ -70,7 +70,7 @@ async fn add(portal: &Portal, add: Add) -> Result<(), Error> {
     let email = Email::parse(&add.email)?;
     let role: Role = add.role.parse()?;
     let name = add.name.unwrap_or_else(|| email.as_str().split('@').next().unwrap_or_default().to_owned());
-    let password = if add.password_stdin { Some(read_password(&email)?) } else { None };
+    let password = if add.password_stdin { Some(read_password(&email, &name)?) } else { None };
     let has_password = password.is_some();
     let account = accounts::add_account(portal, &email, &name, role, password).await?;
     if has_password {
@@ -137,11 +137,11 @@ async fn named(portal: &Portal, who: &str) -> Result<Account, Error> {
 /// More than any password; a wrong file on stdin is not read to its end.
 const STDIN_BYTES_MAX: u64 = 4096;
 
-fn read_password(email: &Email) -> Result<Password, Error> {
+fn read_password(email: &Email, name: &str) -> Result<Password, Error> {
     let mut text = String::new();
     std::io::stdin()
         .take(STDIN_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(|cause| FieldError::new("--password-stdin", cause.to_string()))?;
-    Ok(Password::parse_new(text.lines().next().unwrap_or_default(), email)?)
+    Ok(Password::parse_new(text.lines().next().unwrap_or_default(), email, name)?)
 }

@@ -260,7 +260,7 @@ async fn set_by_link(
 ) -> Result<HttpResponse, Error> {
     portal.limits.sign_in_client.check(&client_address(request, &portal.config.trusted_proxies))?;
     let account = signup::whose(portal, purpose, &form.key).await?;
-    let password = match Password::parse_new(&form.password, &account.email) {
+    let password = match Password::parse_new(&form.password, &account.email, &account.name) {
         Ok(password) => password,
         Err(fault) => return page_with_faults(&choose_password(frame, purpose, form.key, &account.email, vec![fault])),
     };

@@ -71,7 +71,7 @@ pub async fn change_password(
     Form(form): Form<PasswordForm>,
 ) -> Result<HttpResponse, Error> {
     portal.limits.sign_in_account.check(&who.account.id.to_string())?;
-    let done = match Password::parse_new(&form.password, &who.account.email) {
+    let done = match Password::parse_new(&form.password, &who.account.email, &who.account.name) {
         Ok(new) => signup::change_password(&portal, &who, form.current, new).await,
         Err(fault) => Err(fault.into()),
     };
