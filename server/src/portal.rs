@@ -54,9 +54,10 @@ pub struct Portal {
 
 /// The limits on what is worth attacking. Each is a number of tries at once and the time until one comes back.
 pub struct Limits {
-    /// Passwords tried for one account from one network address: a guesser is slowed down, and its owner elsewhere is not.
+    /// Passwords tried for one account from one network address, or with one browser that the account knows: a guesser is slowed down, and
+    /// its owner elsewhere is not.
     pub sign_in_account: Limit,
-    /// Passwords tried for one account from everywhere together: far above what people mistype, far below what guessing needs.
+    /// Passwords tried for one account from everywhere together, but for browsers that it knows: far above what people mistype, far below what guessing needs.
     pub sign_in_everywhere: Limit,
     /// Signing in, by network address.
     pub sign_in_client: Limit,
@@ -203,8 +204,8 @@ impl Portal {
         let objects = Objects::open(&config)?;
         let mailer = Mailer::new(&config.mail, config.url_of(""), &config.data_dir.join("mail"))?;
         let keys = Keyring::open(&config.data_dir.join("keys"), clock.now())?;
-        let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let address_key = AddressKey::open(&config.data_dir.join("keys"))?;
+        let audit = audit::Log::open(&config.data_dir.join("audit"), &config.public_url)?;
         let engine = ModelPool::new(config.engine.memory_bytes, load_options(&config));
         let limits = Limits::new(&config);
         let (cases_seen, jobs) = (Presence::default(), Jobs::default());

@@ -186,3 +186,23 @@ async fn who_signs_in_anew_ends_the_session_that_the_browser_had(db: PgPool) {
     assert_eq!(ada.post("/sign-in", &[("email", bob.email.as_str()), ("password", "a wrong password")]).await.status, 422);
     assert_eq!(ada.get("/account").await.status, 200);
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn strangers_who_try_passwords_lock_nobody_out_of_a_browser_that_is_known(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (ada, bob) = (portal.researcher("ada").await, portal.researcher("bob").await);
+    ada.post("/sign-out", &[]).await;
+    // From so many addresses that every try of everybody together is used up.
+    while portal.portal.limits.sign_in_everywhere.check(&ada.email).is_ok() {}
+    assert_eq!(Person::new(&portal.base, &ada.email).signs_in().await.status, 429);
+    let as_ada = [("email", ada.email.as_str()), ("password", Person::PASSWORD)];
+    assert_eq!(bob.post("/sign-in", &as_ada).await.status, 429, "a browser is known to its own account alone");
+    assert_eq!(ada.signs_in().await.status, 303);
+    // It has tries of its own, and no more than others.
+    let wrong = [("email", ada.email.as_str()), ("password", "a wrong password")];
+    let mut tried = 0;
+    while ada.post("/sign-in", &wrong).await.status == 422 {
+        tried += 1;
+    }
+    assert!((8..=11).contains(&tried), "{tried}");
+}

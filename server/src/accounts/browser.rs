@@ -3,12 +3,13 @@
 
 use actix_web::HttpRequest;
 use actix_web::cookie::Cookie;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use time::Duration;
 
 use super::secret::Secret;
-use super::{Account, store};
+use super::{Account, Email, store};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::{csrf, when};
@@ -35,6 +36,15 @@ impl Browser {
     pub(super) fn cookie(&self, secure: bool) -> Cookie<'static> {
         let life = actix_web::cookie::time::Duration::seconds(KNOWN_LIFE.whole_seconds());
         csrf::own_cookie(cookie_name(secure), self.0.reveal().to_owned(), secure).max_age(life).finish()
+    }
+
+    /// What the account of an address knows it by, in hex, if somebody has signed in there with it.
+    pub(super) async fn known_as(&self, portal: &Portal, email: &Email) -> Result<Option<String>, Error> {
+        let mut db = portal.db.acquire().await?;
+        let Some(account) = store::find_by_email(&mut db, email).await? else { return Ok(None) };
+        let hash = self.hash_for(account.id);
+        let is_known = store::knows_browser(&mut db, account.id, &hash).await?;
+        Ok(is_known.then(|| HEXLOWER.encode(&hash)))
     }
 
     /// What an account knows it by; another account knows it by something else.

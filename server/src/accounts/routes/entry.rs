@@ -119,9 +119,8 @@ pub async fn sign_in(
     let then = own_path(&form.then).to_owned();
     let found = match Email::parse(&form.email) {
         Ok(email) => {
-            portal.limits.sign_in_account.check(&format!("{email} {client}"))?;
-            portal.limits.sign_in_everywhere.check(email.as_str())?;
-            in_the_same_time(session::check_password(&portal, &email, form.password)).await?
+            let browser = Browser::of(&request, portal.config.is_https());
+            in_the_same_time(try_password(&portal, &email, form.password, &browser, &client)).await?
         }
         Err(_) => None,
     };
@@ -129,6 +128,19 @@ pub async fn sign_in(
         Some(account) => begin(&portal, &request, &account, &then, None).await,
         None => page_with_faults(&SignInPage { frame, email: form.email, then, failed: true }),
     }
+}
+
+/// Whose password this is, if tries are left. A browser that the account knows has tries of its own, whoever else tries meanwhile and
+/// from how many addresses: strangers can tire out strangers, not the owner.
+async fn try_password(portal: &Portal, email: &Email, password: String, browser: &Browser, client: &str) -> Result<Option<Account>, Error> {
+    match browser.known_as(portal, email).await? {
+        Some(known) => portal.limits.sign_in_account.check(&format!("{email} {known}"))?,
+        None => {
+            portal.limits.sign_in_account.check(&format!("{email} {client}"))?;
+            portal.limits.sign_in_everywhere.check(email.as_str())?;
+        }
+    }
+    session::check_password(portal, email, password).await
 }
 
 /// Signs in, and sends the person to where they wanted to go.

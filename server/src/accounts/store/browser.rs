@@ -37,6 +37,18 @@ pub async fn meet_browser(tx: &mut PgConnection, account: AccountId, hash: &[u8]
     Ok(met)
 }
 
+/// Whether somebody has signed in to an account with a browser.
+pub async fn knows_browser(db: &mut PgConnection, account: AccountId, hash: &[u8]) -> Result<bool, Error> {
+    let known = sqlx::query_scalar!(
+        r#"select exists (select 1 from known_browser where account_id = $1 and secret_hash = $2) as "known!""#,
+        account.uuid(),
+        hash,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(known)
+}
+
 /// Forgets all but those that an account used last.
 pub async fn keep_browsers(tx: &mut PgConnection, account: AccountId, most: i64) -> Result<(), Error> {
     sqlx::query!(

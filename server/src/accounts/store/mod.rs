@@ -13,7 +13,7 @@ pub use account::{
     any_admin, count, find, find_all, find_by_email, list, lock_admins, never_entered_admin, reviewers, set_disabled, set_role,
 };
 pub(super) use account::{insert_account, password_hash, set_name, set_password_hash, set_verified};
-pub(super) use browser::{forget_browsers, keep_browsers, meet_browser, sweep_browsers};
+pub(super) use browser::{forget_browsers, keep_browsers, knows_browser, meet_browser, sweep_browsers};
 pub(super) use device::{
     decide, end_device_sign_ins, insert_device_sign_in, lock_device_sign_in, note_poll, use_device_sign_in, waiting_with_code,
 };
