@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::answers_view::{self, Answered};
 use super::clause::BOX_PREFIX;
 use super::form::{FORM_SHOWN, Field, Form, Kind, LICENCE_SHOWN, TICKED};
+use crate::http::unseen::visible;
 
 /// The answers. Fields left empty are not kept; names the form does not know never get in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,7 +16,7 @@ pub struct Answers(BTreeMap<String, String>);
 
 impl Answers {
     /// From the fields that the page of `form` posted. Line ends become `\n`; characters that are neither text nor white space are dropped,
-    /// because the database cannot keep them all and no reader can see them.
+    /// because the database cannot keep them all and no reader can see them; in a line, such as a title, nothing else that cannot be seen is kept.
     pub fn from_fields(form: &Form, fields: impl IntoIterator<Item = (String, String)>) -> Self {
         let answers = fields
             .into_iter()
@@ -27,7 +28,8 @@ impl Answers {
                     .chars()
                     .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
                     .collect();
-                (name, value)
+                let is_line = form.field(&name).is_some_and(|field| matches!(field.kind, Kind::Line { .. }));
+                (name, if is_line { visible(&value) } else { value })
             })
             .filter(|(_, value)| !value.is_empty())
             .collect();

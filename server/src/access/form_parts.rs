@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::clause::{BOX_PREFIX, Clause};
 use super::form::{Field, Kind, Listed, Section};
+use crate::http::unseen::is_unseen;
 
 /// Values of a list.
 pub(super) const VALUES_MAX: usize = 60;
@@ -112,9 +113,7 @@ fn is_name(name: &str, joint: u8) -> bool {
 /// Words that people read: plain, visible, of a length that fits. The page escapes them in any case; markup would be shown as it stands.
 fn words(part: &'static str, text: &str, chars_min: usize, chars_max: usize) -> Option<Found> {
     let chars = text.chars().count();
-    let unseen = text
-        .chars()
-        .find(|c| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'));
+    let unseen = text.chars().find(|c| is_unseen(*c));
     let is_markup = |(at, _): (usize, &str)| text[at + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'));
     let message = if chars < chars_min {
         "is needed".to_owned()

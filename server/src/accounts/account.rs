@@ -9,6 +9,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
 use super::guess::is_guessed_first;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
+use crate::http::unseen::{is_unseen, visible};
 use crate::ids::AccountId;
 
 /// A person's account.
@@ -76,7 +77,7 @@ impl Email {
         let wrong = || FieldError::new("email", "does not look like an e-mail address, such as ada@university.edu");
         let (local, domain) = address.rsplit_once('@').ok_or_else(wrong)?;
         let plain =
-            |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>()[],;:\\\"@".contains(c));
+            |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || is_unseen(c) || "<>()[],;:\\\"@".contains(c));
         if !plain(local)
             || !plain(domain)
             || domain.starts_with('.')
@@ -119,13 +120,14 @@ impl fmt::Display for Email {
     }
 }
 
-/// Reads a person's name: one line, 1 to 120 characters.
+/// Reads a person's name: one line, 1 to 120 characters, each of which can be seen.
 pub fn parse_name(raw: &str) -> Result<String, FieldError> {
-    let name = raw.split_whitespace().collect::<Vec<_>>().join(" ");
-    if name.is_empty() || name.chars().count() > 120 || name.chars().any(char::is_control) {
+    let name = visible(&raw.split_whitespace().collect::<Vec<_>>().join(" "));
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 120 {
         return Err(FieldError::new("name", "give the name you publish under, at most 120 characters"));
     }
-    Ok(name)
+    Ok(name.to_owned())
 }
 
 /// A password that is good enough, never printed.
@@ -207,6 +209,8 @@ mod tests {
             "<ada@uni.edu>",
             "a@b@c",
             "ada@erased.invalid",
+            "a\u{202e}da@uni.edu",
+            "ada\u{200b}@uni.edu",
         ] {
             assert!(Email::parse(wrong).is_err(), "{wrong:?} was taken for an address");
         }

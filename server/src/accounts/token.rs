@@ -12,6 +12,7 @@ use super::store;
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Mend, Refusal};
+use crate::http::unseen::visible;
 use crate::http::when;
 use crate::ids::{AccountId, TokenId};
 use crate::mail::{self, Message, TokenMaker};
@@ -241,9 +242,10 @@ fn life(days: i64) -> Result<Duration, FieldError> {
 
 /// A token that is not kept yet, and has no secret. Errors: `Invalid`, with everything that is wrong.
 fn fresh(name: &str, scopes: &[Scope], now: Timestamp, life: Result<Duration, FieldError>) -> Result<Token, Error> {
+    let name = visible(name);
     let name = name.trim();
     let mut faults = Vec::new();
-    if name.is_empty() || name.chars().count() > 80 || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > 80 || name.contains(['\n', '\t']) {
         faults.push(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for"));
     }
     if scopes.is_empty() {
@@ -277,9 +279,9 @@ async fn insert(
     account: AccountId,
     mut token: Token,
 ) -> Result<(Token, String), Error> {
+    store::lock_tokens(tx, account).await?;
     if store::live_tokens(tx, account, now).await? >= TOKENS_MAX {
         return Err(Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into()));
-    store::lock_tokens(tx, account).await?;
     }
     let secret = Secret::fresh(TOKEN_PREFIX);
     token.hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();

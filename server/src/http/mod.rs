@@ -17,6 +17,7 @@ pub mod problem;
 pub mod search;
 pub mod sse;
 pub mod table;
+pub mod unseen;
 pub mod when;
 
 pub use csrf::Form;
