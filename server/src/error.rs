@@ -72,7 +72,7 @@ impl From<FieldError> for Error {
 pub struct Refusal {
     /// Stable, snake_case: part of the interface.
     pub code: &'static str,
-    /// What is missing, in one ASCII sentence (it also travels in HTTP headers).
+    /// What is missing, in one sentence, in which the words of people stand as they wrote them.
     pub message: String,
     /// Where it can be mended: a path of the portal, and the words on the button.
     pub mend: Option<Mend>,

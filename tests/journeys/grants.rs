@@ -136,6 +136,30 @@ async fn who_is_suspended_has_nothing_anywhere_until_reinstated(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn words_of_people_are_crushed_in_headers_alone(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let (grace, id) = (place.portal.reviewer("grace").await, grant_of(&place.portal, &place.ada).await);
+    let reason = "Überprüfung läuft – идёт проверка";
+    assert_eq!(grace.post(&format!("/admin/grants/{id}/suspend"), &[("reason", reason)]).await.status, 303);
+
+    let url = place.offer.url("model.safetensors");
+    for path in [url.as_str(), &format!("/api/models/{}/auth-check", place.offer.full_name)] {
+        let refused = place.download.fetch(path).await;
+        assert_eq!(refused.status, 403);
+        let said = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(said.contains(&format!("is suspended: {reason}. See where it stands: ")), "{said}");
+        let header = refused.header("x-error-message");
+        assert!(header.contains("is suspended: Ueberpruefung laeuft - [...]. See where it stands: "), "{header}");
+        assert_eq!(said.split(": http").last(), header.split(": http").last(), "both lead to the page that has the words");
+    }
+    let body = json!({ "model": place.offer.full_name, "prompt": "a", "max_tokens": 1 });
+    let v1 = Page::of(place.api.request(Method::POST, "/v1/completions").json(&body).send().await.unwrap()).await;
+    assert!(v1.json()["error"]["message"].as_str().unwrap().contains(reason), "{}", v1.text);
+    place.ada.get(&url).await.says(reason);
+    place.ada.get(&format!("/grants/{id}")).await.says(reason);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn where_it_takes_two_the_first_suspends_and_the_second_decides(db: PgPool) {
     let place = Place::new(db, &GrantScope::ALL).await;
     let (grace, barbara) = (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await);

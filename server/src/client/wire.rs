@@ -272,15 +272,13 @@ impl Wire {
         }
     }
 
-    /// Why the portal refuses, in its own words.
+    /// Why the portal refuses, in its own words: as the body has them, where there is one, because a header has to do without their marks.
     async fn reason(&self, response: Response) -> String {
-        if let Some(message) = header(response.headers(), "x-error-message") {
-            return message.to_owned();
-        }
+        let plain = header(response.headers(), "x-error-message").map(str::to_owned);
         let body = self.body(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
         let said: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let said = said.as_ref().and_then(|said| ["detail", "error", "title"].iter().find_map(|key| said.get(key)?.as_str()));
-        said.unwrap_or("the portal gave no reason").to_owned()
+        said.map(str::to_owned).or(plain).unwrap_or_else(|| "the portal gave no reason".into())
     }
 
     async fn body(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, Trouble> {

@@ -164,7 +164,7 @@ fn asked_paths(request: &HttpRequest, body: &[u8]) -> Result<(Vec<String>, bool)
 fn put_next(response: &mut HttpResponse, portal: &Portal, path: &str, query: &Query, cursor: usize) {
     let next = portal.config.url_of(&format!("{path}?{}", query.with("cursor", &cursor.to_string())));
     let link = format!("<{next}>; rel=\"next\"");
-    response.headers_mut().insert(header::LINK, super::instead::ascii(&link));
+    response.headers_mut().insert(header::LINK, super::ascii::ascii(&link));
 }
 
 fn query(request: &HttpRequest) -> Query {

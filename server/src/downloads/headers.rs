@@ -5,7 +5,8 @@ use actix_web::http::header::{self, HeaderName};
 use data_encoding::{BASE64, HEXLOWER};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::instead::{X_REPO_COMMIT, ascii};
+use super::ascii::ascii;
+use super::instead::X_REPO_COMMIT;
 use crate::catalog::{Gate, Model, Release, ReleaseFile};
 use crate::storage::Shown;
 

@@ -1,11 +1,12 @@
 //! What is answered instead of what was asked for: a refusal in the Hub's shape, or the way to the right spelling.
 //!
 //! Clients read `X-Error-Code` to choose their exception, `X-Error-Message` as its text and print `X-HF-Warning` on stderr.
-//! A HEAD has no body, so all is said in headers, in ASCII. Browsers get the portal's own error page from the same [`Error`].
+//! A HEAD has no body, so all is said in headers, in ASCII; the body has the same words as they were written. Browsers get the portal's own error page from the same [`Error`].
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 
+use super::ascii::ascii;
 use crate::accounts::Visitor;
 use crate::catalog::Model;
 use crate::config::Config;
@@ -20,8 +21,6 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
-/// More than this in one header only feeds proxies that refuse it.
-const HEADER_CHARS_MAX: usize = 600;
 
 /// Not what was asked for.
 #[derive(Debug)]
@@ -179,12 +178,11 @@ impl ResponseError for Instead {
 impl Refused {
     /// The portal's own answer to the error, dressed for the Hub's clients.
     fn response(&self) -> HttpResponse {
-        let message = ascii(&self.message);
-        let body = serde_json::json!({ "error": message.to_str().unwrap_or_default() }).to_string();
+        let body = serde_json::json!({ "error": self.message }).to_string();
         let mut response = self.error.error_response().set_body(actix_web::body::BoxBody::new(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(X_ERROR_MESSAGE, message);
+        headers.insert(X_ERROR_MESSAGE, ascii(&self.message));
         if let Some(code) = self.code {
             headers.insert(X_ERROR_CODE, HeaderValue::from_static(code));
         }
@@ -207,12 +205,6 @@ pub(super) fn tell_limits(headers: &mut HeaderMap, standing: &Standing) {
     headers.insert(RATE_LIMIT_POLICY, ascii(&standing.policy()));
 }
 
-/// Text for a header: older clients garble what is not ASCII, and a line break would end the header.
-pub(super) fn ascii(text: &str) -> HeaderValue {
-    let plain: String = text.chars().take(HEADER_CHARS_MAX).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
-    HeaderValue::try_from(plain).expect("printable ASCII is a header value")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,7 +212,7 @@ mod tests {
     #[test]
     fn what_somebody_typed_cannot_break_a_header() {
         let refused = Instead::no_revision("v1\r\nSet-Cookie: a=b\u{e9}").error_response();
-        assert_eq!(refused.headers().get(X_ERROR_MESSAGE).expect("a message"), "Invalid rev id: v1??Set-Cookie: a=b?");
+        assert_eq!(refused.headers().get(X_ERROR_MESSAGE).expect("a message"), "Invalid rev id: v1??Set-Cookie: a=be");
         assert!(!refused.headers().contains_key(X_REPO_COMMIT), "a commit here would be remembered for a name that does not exist");
     }
 }

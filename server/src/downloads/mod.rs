@@ -5,6 +5,7 @@
 //! pages show the same. The gate is on bytes: of a gated model only the card and the licence at its root are given without a grant.
 
 mod api;
+mod ascii;
 mod at_once;
 mod csv;
 mod describe;

@@ -8,7 +8,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::instead::{Instead, X_HF_WARNING, ascii, tell_limits};
+use super::ascii::ascii;
+use super::instead::{Instead, X_HF_WARNING, tell_limits};
 use super::ledger::Ledger;
 use super::query::{Query, is_yes};
 use super::quota::Share;
