@@ -16,10 +16,10 @@ pub enum Error {
     Forbidden(Refusal),
     /// The state of the thing does not allow this any more (or not yet).
     #[error("{0}")]
-    Conflict(Cow<'static, str>),
+    Conflict(Clash),
     /// The thing changed since whoever acts on it looked: look again, then act.
     #[error("{0}")]
-    Stale(Cow<'static, str>),
+    Stale(Clash),
     /// What was sent does not make sense; every fault by its field.
     #[error("{}", faults(.0))]
     Invalid(Vec<FieldError>),
@@ -78,6 +78,42 @@ pub struct Refusal {
     pub mend: Option<Mend>,
 }
 
+/// Why something cannot be done as the thing stands, and the next step where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// What stands in the way, in a sentence.
+    pub why: Cow<'static, str>,
+    /// Where to go on. Without one, a page leads back to where its reader came from.
+    pub mend: Option<Mend>,
+}
+
+impl From<&'static str> for Clash {
+    fn from(why: &'static str) -> Self {
+        Self { why: why.into(), mend: None }
+    }
+}
+
+impl From<String> for Clash {
+    fn from(why: String) -> Self {
+        Self { why: why.into(), mend: None }
+    }
+}
+
+/// It reads as its sentence.
+impl std::ops::Deref for Clash {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.why
+    }
+}
+
+impl std::fmt::Display for Clash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// The next step after a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mend {
@@ -103,6 +139,39 @@ impl Error {
     /// Our own fault, with a sentence for the log.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Internal(cause.into())
+    }
+
+    /// The next step, where the refusal names one.
+    pub fn mend(&self) -> Option<&Mend> {
+        match self {
+            Error::Conflict(clash) | Error::Stale(clash) => clash.mend.as_ref(),
+            Error::Forbidden(refusal) => refusal.mend.as_ref(),
+            Error::NotFound(_)
+            | Error::SignedOut
+            | Error::Invalid(_)
+            | Error::Limited { .. }
+            | Error::Busy { .. }
+            | Error::Unavailable(_)
+            | Error::Internal(_) => None,
+        }
+    }
+
+    /// The same with the next step, where it is a refusal that names none yet: what stands nearest to the cause knows best.
+    #[must_use]
+    pub fn mended_by(mut self, path: impl Into<String>, label: &'static str) -> Self {
+        match &mut self {
+            Error::Conflict(Clash { mend, .. }) | Error::Stale(Clash { mend, .. }) | Error::Forbidden(Refusal { mend, .. }) => {
+                mend.get_or_insert_with(|| Mend { path: path.into(), label });
+            }
+            Error::NotFound(_)
+            | Error::SignedOut
+            | Error::Invalid(_)
+            | Error::Limited { .. }
+            | Error::Busy { .. }
+            | Error::Unavailable(_)
+            | Error::Internal(_) => {}
+        }
+        self
     }
 }
 

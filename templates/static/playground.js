@@ -119,6 +119,12 @@
     showFaults(problem.errors || []);
     const words = problem.detail || `The portal answered ${answer.status}`;
     say(problem.errors ? "Some settings cannot be used; see the notes beside them." : `${words} Your text is still here.`, true);
+    if (problem.mend) {
+      const way = document.createElement("a");
+      way.href = problem.mend.path;
+      way.textContent = problem.mend.label;
+      status.append(" ", way);
+    }
   }
 
   async function* events(body) {

@@ -38,6 +38,8 @@ async fn a_program_lists_requests_and_decides_as_the_desk_does(db: PgPool) {
     assert_eq!(pending[0]["requestId"], of_ada.rsplit('/').next().unwrap());
     assert_eq!(pending[0]["timestamp"], "2026-03-02T09:00:00.000Z");
     assert!(pending[0]["fields"]["Organisation"].is_string(), "{pending}");
+    assert_eq!(pending[0]["fields"]["What you are"], "Academic staff", "in the words of the form");
+    assert_eq!(pending[0]["fields"]["What you will use the model for"], "Evaluation", "boxes, too: {pending}");
     assert_eq!(pending.as_array().unwrap().len(), 2);
 
     // One page at a time, if asked.
@@ -87,6 +89,15 @@ async fn nobody_else_decides_and_what_makes_no_sense_is_told(db: PgPool) {
     assert_eq!(sends(&researcher, "grant", json!({ "user": "ada@university.edu" })).await.status, 403);
     let downloads = grace.with_token(&grace.makes_token(&["download"]).await);
     sends(&downloads, "handle", json!({ "requestId": id, "status": "accepted" })).await.says("scope review");
+    // Nor does a token that runs the portal; the library shows what stands under `error`.
+    let root = portal.admin("root").await;
+    let runs = root.with_token(&root.makes_token(&["admin"]).await);
+    for refused in [runs.fetch(&format!("{REQUESTS}/pending")).await, sends(&runs, "grant", json!({ "user": "ada@university.edu" })).await]
+    {
+        assert_eq!(refused.status, 403);
+        let way = format!("make one with the scope review. Make such a token: {}/account/tokens", portal.base);
+        assert!(refused.json()["error"].as_str().unwrap().ends_with(&way), "{}", refused.text);
+    }
     assert_eq!(sends(&grace, "handle", json!({ "requestId": id, "status": "accepted" })).await.status, 401);
     assert_eq!(ada.get("/account/tokens").await.text.matches("name=\"review\"").count(), 0, "offered to reviewers alone");
 

@@ -43,6 +43,7 @@ mod quota;
 mod races;
 mod ready;
 mod record;
+mod refusals;
 mod renewals;
 mod serve;
 mod smtp;

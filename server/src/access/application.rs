@@ -10,7 +10,7 @@ use super::grant::{GRANT_LIFE_MAX, Grant};
 use super::scope::GrantScope;
 use super::state::{Appeal, Changes, Claim, Sent, State};
 use crate::clock::Timestamp;
-use crate::error::{Error, FieldError, Refusal};
+use crate::error::{Error, FieldError, Mend, Refusal};
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// The longest text that one of the two sides may write to the other, in characters.
@@ -189,7 +189,8 @@ impl Application {
         };
         if by != decided_by {
             let message = "Only whoever decided takes it back.".into();
-            return Err(Refusal { code: "not_your_decision", message, mend: None }.into());
+            let mend = Some(Mend { path: format!("/review/{}", self.id), label: "See who decided" });
+            return Err(Refusal { code: "not_your_decision", message, mend }.into());
         }
         if now - at >= UNDO {
             return Err(Error::Conflict("this was decided more than ten minutes ago, and its mail has left; nothing was changed".into()));
@@ -246,7 +247,8 @@ impl Application {
         }
         if sent.appeal.as_ref().is_some_and(|appeal| appeal.against == by) {
             let message = "This appeal is against your decision; another reviewer will decide.".into();
-            return Err(Refusal { code: "own_decision", message, mend: None }.into());
+            let mend = Some(Mend { path: "/review".into(), label: "See what else waits" });
+            return Err(Refusal { code: "own_decision", message, mend }.into());
         }
         Ok(sent.clone())
     }
@@ -255,7 +257,8 @@ impl Application {
         let sent = self.waiting_for(by)?;
         match sent.claim {
             Some(claim) if claim.by != by => {
-                Err(Error::Conflict("somebody else sees to this application; take it over first, or leave it to them".into()))
+                let refused = Error::Conflict("somebody else sees to this application; take it over first, or leave it to them".into());
+                Err(refused.mended_by(format!("/review/{}", self.id), "Take it over at the case"))
             }
             Some(_) | None => Ok(sent),
         }
@@ -281,7 +284,9 @@ impl Approval<'_> {
 
 /// Nobody decides on what they asked for themselves.
 pub(super) fn own_application() -> Refusal {
-    Refusal { code: "own_application", message: "Nobody decides on their own access; another reviewer will decide.".into(), mend: None }
+    let message = "Nobody decides on their own access; another reviewer will decide.".into();
+    let mend = Some(Mend { path: "/applications".into(), label: "See where yours stands" });
+    Refusal { code: "own_application", message, mend }
 }
 
 /// What one side writes to the other: without characters that nobody can see, and no longer than fits.

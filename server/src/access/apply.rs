@@ -115,7 +115,10 @@ pub async fn save_draft(
 ) -> Result<Application, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let draft = open_application(&mut tx, applicant.id, model, now).await?.seen_as(seen)?.save_draft(answers, now)?;
+    let application = to_write_on(&mut tx, applicant.id, model, now).await?;
+    let id = application.id;
+    let draft = application.seen_as(seen).map_err(|changed| changed.mended_by(format!("{}/apply", model.path()), "Look at it again"))?;
+    let draft = draft.save_draft(answers, now).map_err(at_own(id))?;
     store::save(&mut tx, &draft).await?;
     tx.commit().await?;
     Ok(draft)
@@ -126,7 +129,7 @@ pub async fn save_draft(
 pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers) -> Result<Sent, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = open_application(&mut tx, applicant.id, model, now).await?;
+    let application = to_write_on(&mut tx, applicant.id, model, now).await?;
     if matches!(application.state, State::Submitted(_)) {
         return Ok(Sent::Already(application.id));
     }
@@ -179,10 +182,11 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     let mut tx = portal.db.begin().await?;
     let application = own(&mut tx, applicant.id, id).await?;
     let promise = policy::of(&mut tx, application.model).await?.promise();
-    let application = application.appeal(text, promise, now)?;
+    let application = application.appeal(text, promise, now).map_err(at_own(id))?;
     // Invariant: one open application per account and model. A new one that was begun meanwhile goes first.
-    if store::lock_open(&mut tx, applicant.id, application.model).await?.is_some() {
-        return Err(Error::Conflict("you have begun a new application for this model; discard it, then appeal".into()));
+    if let Some(begun) = store::lock_open(&mut tx, applicant.id, application.model).await? {
+        let refused = Error::Conflict("you have begun a new application for this model; discard it, then appeal".into());
+        return Err(at_own(begun.id)(refused));
     }
     let Some((text, against)) = application.state.sent().and_then(|sent| sent.appeal.as_ref()).map(|a| (a.text.clone(), a.against)) else {
         return Err(Error::internal("an appeal left no trace in its application"));
@@ -202,7 +206,7 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
 pub async fn withdraw(portal: &Portal, applicant: AccountId, id: ApplicationId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = own(&mut tx, applicant, id).await?.withdraw(now)?;
+    let application = own(&mut tx, applicant, id).await?.withdraw(now).map_err(at_own(id))?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(applicant), &Event::ApplicationWithdrawn { application: id }).await?;
     tx.commit().await?;
@@ -215,17 +219,35 @@ pub(super) async fn own(tx: &mut PgConnection, applicant: AccountId, id: Applica
     if application.applicant == applicant { Ok(application) } else { Err(Error::NotFound("application")) }
 }
 
+/// An applicant who is refused looks at their application as it is now.
+fn at_own(id: ApplicationId) -> impl Fn(Error) -> Error {
+    move |refused| refused.mended_by(format!("/applications/{id}"), "See your application")
+}
+
+/// The application that is written on; whoever may write on none is led to their latest one, which says why.
+async fn to_write_on(tx: &mut PgConnection, applicant: AccountId, model: &Model, now: Timestamp) -> Result<Application, Error> {
+    match open_application(tx, applicant, model, now).await {
+        Err(refused @ Error::Conflict(_)) => Err(match store::latest(tx, applicant, model.id).await? {
+            Some(latest) => at_own(latest.id)(refused),
+            None => refused.mended_by(model.path(), "See the model"),
+        }),
+        other => other,
+    }
+}
+
 /// The open application of an account for a model, begun now if there was none, locked.
 async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &Model, now: Timestamp) -> Result<Application, Error> {
     if model.gate == Gate::Open {
-        return Err(Error::Conflict(format!("{} is open; no application is needed", model.full_name()).into()));
+        let open = Error::Conflict(format!("{} is open; no application is needed", model.full_name()).into());
+        return Err(open.mended_by(model.path(), "See the model"));
     }
     // Read without a lock: a decision locks the application first and the grant second, and the other order could wait for ever.
     block::refuse(tx, applicant, model, now).await?;
     let (grant, _) = store::standing(tx, applicant, model.id).await?;
     if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
         let until = when::day(grant.expires_at);
-        return Err(Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into()));
+        let held = Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
+        return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
     }
     if let Some(Application { state: State::Declined { at, .. }, .. }) = store::latest(tx, applicant, model.id).await? {
         let from = at + policy::of(tx, model.id).await?.cool_down();

@@ -75,10 +75,20 @@ pub struct Permit {
 /// What is left of the tokens that somebody may have in the playground while their application waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trial {
+    /// The application that waits.
+    pub application: ApplicationId,
     /// So many may still be read and made together. Generations that run count with what they have read.
     pub tokens_left: i64,
     /// So many of them are set aside, and given back as far as they are not made.
     pub set_aside: i64,
+}
+
+impl Trial {
+    /// What is said where it does not suffice: what it waits for is the application.
+    pub fn refusal(&self, code: &'static str, message: String) -> Refusal {
+        let mend = Some(Mend { path: format!("/applications/{}", self.application), label: "See your application" });
+        Refusal { code, message, mend }
+    }
 }
 
 /// Where an account stands with a gated model that it has no grant for.
@@ -204,7 +214,10 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         Some(trial) if action == Action::Try && is_open(footing) && trial.tokens_left > 0 => {
             Verdict::Allowed(Permit { grant: None, until: None, trial: Some(trial) })
         }
-        Some(_) if action == Action::Try && is_open(footing) => Verdict::Refused(trial_used(refusal)),
+        Some(trial) if action == Action::Try && is_open(footing) => {
+            let message = format!("{} You have used the tokens that you may try it with until then.", refusal.message);
+            Verdict::Refused(trial.refusal("trial_used", message))
+        }
         Some(_) | None => Verdict::Refused(refusal),
     }
 }
@@ -213,11 +226,6 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
 fn is_open(footing: &Footing) -> bool {
     let waits = matches!(footing.application, Some(LatestApplication::Submitted(_) | LatestApplication::ChangesRequested(_)));
     waits && !footing.grant.as_ref().is_some_and(|grant| grant.ended.is_none() && grant.stopped().is_some())
-}
-
-fn trial_used(pending: Refusal) -> Refusal {
-    let message = format!("{} You have used the tokens that you may try it with until then.", pending.message);
-    Refusal { code: "trial_used", message, ..pending }
 }
 
 /// What is said to somebody whose grant, if they ever had one, is over.
@@ -249,10 +257,14 @@ fn without_access(model: &Model, application: Option<LatestApplication>, over: O
         (_, Some((_, Standing::Closed))) => {
             Refusal { code: "grant_closed", message: format!("You have closed your access to {name}."), mend: apply("Apply again") }
         }
-        (_, Some((_, Standing::Revoked))) => Refusal {
+        (declined, Some((_, Standing::Revoked))) => Refusal {
             code: "grant_revoked",
             message: format!("Your access to {name} was revoked."),
-            mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+            // A decline since then says from when on one may apply again.
+            mend: match declined {
+                Some(LatestApplication::Declined(id)) => see(id),
+                _ => apply("Apply again"),
+            },
         },
         (Some(LatestApplication::Declined(id)), _) => {
             Refusal { code: "application_declined", message: format!("Your application for {name} was declined."), mend: see(id) }

@@ -109,7 +109,7 @@ pub async fn set(
 ) -> Result<Block, Error> {
     let now = portal.clock.now();
     if account == by.0.id {
-        return Err(Refusal { code: "own_block", message: "Nobody blocks themselves.".into(), mend: None }.into());
+        return Err(own_block("Nobody blocks themselves.").into());
     }
     let reason = parse_reason(reason)?;
     if expires_at <= now {
@@ -163,10 +163,11 @@ pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockI
         return Err(Error::NotFound("block"));
     }
     if block.account == by.0.id {
-        return Err(Refusal { code: "own_block", message: "Another reviewer lifts a block of yours.".into(), mend: None }.into());
+        return Err(own_block("Another reviewer lifts a block of yours.").into());
     }
     if !block.stands(now) {
-        return Err(Error::Conflict("this block does not stand any more; nothing was changed".into()));
+        let over = Error::Conflict("this block does not stand any more; nothing was changed".into());
+        return Err(over.mended_by(format!("/admin/people/{account}"), "See what stands"));
     }
     let person = accounts::find_account(&mut tx, block.account).await?;
     let what = match block.model {
@@ -180,4 +181,13 @@ pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockI
     mail::enqueue(&mut tx, now, &message).await?;
     tx.commit().await?;
     Ok(Block { lifted_at: Some(now), ..block })
+}
+
+/// Nobody sets or lifts a block of their own; whoever runs the portal sees the others.
+fn own_block(message: &str) -> Refusal {
+    Refusal {
+        code: "own_block",
+        message: message.into(),
+        mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+    }
 }

@@ -24,7 +24,7 @@ pub async fn close(portal: &Portal, holder: AccountId, id: GrantId, attested: bo
     if !attested {
         return Err(FieldError::new("deleted", "has to be attested: access is closed when nothing of the model is left with you").into());
     }
-    held.grant = held.grant.close(now, DELETED.into())?;
+    held.grant = held.grant.close(now, DELETED.into()).map_err(|refused| refused.mended_by(format!("/grants/{id}"), "See your access"))?;
     store::save_grant(&mut tx, &held.grant, Some(holder)).await?;
     let_decision_go(&mut tx, &held, now).await?;
     audit::record(&mut tx, now, Some(holder), &Event::GrantClosed { grant: id, attestation: DELETED }).await?;

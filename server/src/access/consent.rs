@@ -80,7 +80,8 @@ pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, seen: Option<
     let model = catalog::find_model_by_id(&mut tx, model).await?;
     let licence_sha256 = model.licence_sha256.clone().ok_or(Error::Conflict("this model has no licence text to agree to".into()))?;
     if seen.is_some_and(|seen| seen != licence_sha256) {
-        return Err(Error::Stale("the licence of this model changed since you looked; read the new text, then ask".into()));
+        let stale = Error::Stale("the licence of this model changed since you looked; read the new text, then ask".into());
+        return Err(stale.mended_by(format!("{}/licence", model.path()), "Read the new text"));
     }
     let change = Change { terms: Terms::Licence(licence_sha256.clone()), announced_at: now, grace_until: now + grace };
     let event = Event::LicenceChangeAnnounced { model: model.id, licence_sha256, grace_until: when::hub(change.grace_until) };
@@ -254,9 +255,11 @@ pub async fn agree(portal: &Portal, holder: AccountId, id: GrantId, shown: &str,
         return Err(Error::NotFound("grant"));
     }
     if !held.grant.standing(now).is_running() {
-        return Err(Error::Conflict("this access is over; nothing has to be agreed to".into()));
+        let over = Error::Conflict("this access is over; nothing has to be agreed to".into());
+        return Err(over.mended_by(format!("/grants/{id}"), "See your access"));
     }
-    let due = due(&mut tx, &held).await?.ok_or(Error::Conflict("you have agreed to everything as it is; nothing was changed".into()))?;
+    let done = || Error::Conflict("you have agreed to everything as it is; nothing was changed".into());
+    let due = due(&mut tx, &held).await?.ok_or_else(|| done().mended_by(format!("/grants/{id}"), "See your access"))?;
     let mut faults = Vec::new();
     if shown != due.shown() {
         faults.push(FieldError::new("shown", "changed while you were reading; read it again and agree to its clauses"));

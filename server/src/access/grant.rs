@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::scope::{self, GrantScope};
 use crate::clock::Timestamp;
-use crate::error::{Error, FieldError, Refusal};
+use crate::error::{Error, FieldError, Mend, Refusal};
 use crate::http::when;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
@@ -235,7 +235,8 @@ impl Grant {
         let proposal = self.proposed.clone().ok_or(Error::Conflict("nobody has proposed to revoke this access".into()))?;
         if proposal.by == Some(by) {
             let message = "You have proposed this yourself; revoking takes another person, who confirms or rejects.".into();
-            return Err(Refusal { code: "own_proposal", message, mend: None }.into());
+            let mend = Some(Mend { path: format!("/admin/grants/{}", self.id), label: "See where it stands" });
+            return Err(Refusal { code: "own_proposal", message, mend }.into());
         }
         Ok(proposal)
     }

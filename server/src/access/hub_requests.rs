@@ -1,8 +1,12 @@
 //! The Hub's own interface for access requests, so that `huggingface_hub` lists applications and decides on them. What is decided here is
-//! decided by the same rules, on the same record, with the same mails as at the desk.
+//! decided by the same rules, on the same record, with the same mails as at the desk. It asks for a token with the scope `review`, as the
+//! desk's other programs do: deciding is a reviewer's work, and a token that runs the portal (`admin`) does not decide in passing.
 
 use actix_web::HttpResponse;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data, Path, Query};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,11 +20,11 @@ use super::form::Form;
 use super::grant::HeldGrant;
 use super::scope::GrantScope;
 use super::state::State;
-use super::{forms, operate, review, store};
+use super::{answers_view, forms, operate, review, store};
 use crate::accounts::{self, Account, Email, ReviewingProgram};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError};
-use crate::http::when;
+use crate::http::{problem, when};
 use crate::ids::{AccountId, ApplicationId};
 use crate::portal::Portal;
 
@@ -56,6 +60,21 @@ impl Status {
 pub(super) struct Paging {
     limit: Option<i64>,
     cursor: Option<String>,
+}
+
+/// Refusals as the Hub's library reads them: it shows people what stands under `error`, so the next step and its address stand there, too.
+pub(super) async fn refused_in_words(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let answer = next.call(request).await?.map_into_boxed_body();
+    let Some((detail, mend)) = problem::told(answer.response()) else { return Ok(answer) };
+    let step = answer.request().app_data::<Data<Portal>>().zip(mend);
+    let step = step.map(|(portal, mend)| format!(" {}: {}", mend.label, portal.config.url_of(&mend.path)));
+    let body = json!({ "error": format!("{detail}{}", step.unwrap_or_default()) }).to_string();
+    let mut answer = answer.map_body(|_, _| BoxBody::new(body));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(answer)
 }
 
 /// `GET /api/models/{org}/{name}/user-access-request/{status}`
@@ -103,13 +122,10 @@ fn cursor<Id: std::str::FromStr>(paging: &Paging) -> Result<Option<Id>, FieldErr
     id.map_err(|_| FieldError::new("cursor", "is what the link to the next page says"))
 }
 
-/// An application as the Hub tells of it. `fields` are the answers, by the names that the form gives them.
+/// An application as the Hub tells of it. `fields` are the answers, by the names that the form gives them and in its words.
 fn request(application: &Application, form: &Form, status: Status, person: &Account) -> Value {
-    let fields: Map<String, Value> = form
-        .fields()
-        .map(|field| (field.label.clone(), json!(application.answers.get(&field.name))))
-        .filter(|(_, answer)| answer.as_str().is_some_and(|answer| !answer.is_empty()))
-        .collect();
+    let answered = answers_view::read(form, &application.answers).into_iter().flat_map(|section| section.answers);
+    let fields: Map<String, Value> = answered.map(|answer| (answer.label, json!(answer.lines.join("\n")))).collect();
     json!({
         "user": user(person),
         "requestId": application.id,

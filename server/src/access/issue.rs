@@ -25,7 +25,7 @@ pub(super) async fn make_room(tx: &mut PgConnection, account: AccountId, model: 
             let until = when::day(held.grant.expires_at);
             let stopped = if standing == Standing::Holds { "" } else { ", stopped just now" };
             let told = format!("this person has access to {} until {until} already{stopped}; nothing was changed", model.full_name());
-            Err(Error::Conflict(told.into()))
+            Err(Error::Conflict(told.into()).mended_by(format!("/admin/grants/{}", held.grant.id), "See their access"))
         }
         Standing::Expired | Standing::Closed | Standing::Revoked => {
             store::revoke_grant(tx, held.grant.id, None, "expired; another grant followed", now).await?;

@@ -84,7 +84,10 @@ pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy, se
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     catalog::find_model_by_id(&mut tx, model).await?;
-    let stale = || Error::Stale("somebody has set other rules since you looked; look at them again, then set yours".into());
+    let stale = || {
+        let told = "somebody has set other rules since you looked; look at them again, then set yours";
+        Error::Stale(told.into()).mended_by(format!("/admin/models/{model}"), "Look at the rules again")
+    };
     let (before, version) = versioned(&mut tx, model).await?;
     if seen.is_some_and(|seen| seen != version) {
         return Err(stale());

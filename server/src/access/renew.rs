@@ -23,8 +23,8 @@ pub async fn ask(portal: &Portal, holder: &Account, id: GrantId, asked: Asked) -
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let held = lock_own(&mut tx, holder.id, id).await?;
-    let renewal = Renewal::ask(&held.grant, asked, now)?;
-    store::insert_renewal(&mut tx, &renewal).await?;
+    let renewal = Renewal::ask(&held.grant, asked, now).map_err(at_own_grant(id))?;
+    store::insert_renewal(&mut tx, &renewal).await.map_err(at_own_grant(id))?;
     let months = renewal.asked.months;
     audit::record(&mut tx, now, Some(holder.id), &Event::RenewalRequested { grant: id, renewal: renewal.id, months }).await?;
     let (_, model) = holder_and_model(&mut tx, &held).await?;
@@ -49,7 +49,8 @@ pub async fn withdraw(portal: &Portal, holder: AccountId, id: GrantId) -> Result
     let mut tx = portal.db.begin().await?;
     lock_own(&mut tx, holder, id).await?;
     let newest = store::renewals_of(&mut tx, id).await?.into_iter().next();
-    let renewal = newest.ok_or(Error::Conflict("no renewal was asked for".into()))?.withdraw(now)?;
+    let newest = newest.ok_or(Error::Conflict("no renewal was asked for".into())).map_err(at_own_grant(id))?;
+    let renewal = newest.withdraw(now).map_err(at_own_grant(id))?;
     store::save_renewal(&mut tx, &renewal).await?;
     audit::record(&mut tx, now, Some(holder), &Event::RenewalWithdrawn { grant: id, renewal: renewal.id }).await?;
     tx.commit().await?;
@@ -62,7 +63,7 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: RenewalId, until: Times
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let (renewal, held) = lock_for_decision(&mut tx, by, id).await?;
-    let (renewal, grant) = renewal.approve(held.grant.clone(), by.0.id, until, note, now)?;
+    let (renewal, grant) = renewal.approve(held.grant.clone(), by.0.id, until, note, now).map_err(at_the_renewal(id))?;
     store::save_renewal(&mut tx, &renewal).await?;
     store::move_end(&mut tx, grant.id, grant.expires_at, now).await?;
     let event = Event::GrantRenewed { grant: grant.id, renewal: id, until: when::hub(until) };
@@ -86,7 +87,7 @@ pub async fn decline(portal: &Portal, by: &Reviewer, id: RenewalId, text: &str) 
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let (renewal, held) = lock_for_decision(&mut tx, by, id).await?;
-    let renewal = renewal.decline(by.0.id, text, now)?;
+    let renewal = renewal.decline(by.0.id, text, now).map_err(at_the_renewal(id))?;
     store::save_renewal(&mut tx, &renewal).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::RenewalDeclined { grant: renewal.grant, renewal: id }).await?;
     let (holder, model) = holder_and_model(&mut tx, &held).await?;
@@ -126,6 +127,16 @@ pub async fn lapse(portal: &Portal) -> Result<bool, Error> {
         tx.commit().await?;
     }
     Ok(over.len() as i64 == LAPSE_AT_ONCE)
+}
+
+/// A holder who is refused looks at their access as it is now.
+fn at_own_grant(id: GrantId) -> impl Fn(Error) -> Error {
+    move |refused| refused.mended_by(format!("/grants/{id}"), "See your access")
+}
+
+/// A reviewer who is refused looks at the request as it is now.
+fn at_the_renewal(id: RenewalId) -> impl Fn(Error) -> Error {
+    move |refused| refused.mended_by(format!("/review/renewals/{id}"), "Look at the request again")
 }
 
 async fn lock_own(tx: &mut PgConnection, holder: AccountId, id: GrantId) -> Result<HeldGrant, Error> {

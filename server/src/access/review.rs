@@ -23,7 +23,7 @@ use crate::portal::Portal;
 pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.claim(by.0.id, now)?;
+    let application = lock_waiting(&mut tx, id, seen).await?.claim(by.0.id, now).map_err(at_the_case(id))?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationClaimed { application: id }).await?;
     tx.commit().await?;
@@ -34,7 +34,7 @@ pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Opti
 pub async fn release(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id).await?.release(by.0.id, now)?;
+    let application = lock_waiting(&mut tx, id, None).await?.release(by.0.id, now).map_err(at_the_case(id))?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationReleased { application: id }).await?;
     tx.commit().await?;
@@ -52,7 +52,7 @@ pub async fn request_changes(
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.request_changes(by.0.id, text, fields, now)?;
+    let application = lock_waiting(&mut tx, id, seen).await?.request_changes(by.0.id, text, fields, now).map_err(at_the_case(id))?;
     let State::ChangesRequested { changes, .. } = &application.state else {
         return Err(Error::internal("a request for changes left no trace in its application"));
     };
@@ -83,7 +83,7 @@ pub async fn request_changes(
 pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_waiting(&mut tx, id).await?.seen_as(seen)?.approve(by.0.id, approval, now)?;
+    let (application, grant) = lock_waiting(&mut tx, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     block::refuse_gift(&mut tx, &applicant, &model, now).await?;
@@ -111,7 +111,7 @@ pub async fn decline(
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id).await?.seen_as(seen)?.decline(by.0.id, reason, text, now)?;
+    let application = lock_waiting(&mut tx, id, seen).await?.decline(by.0.id, reason, text, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
@@ -152,14 +152,14 @@ async fn parties(portal: &Portal, id: ApplicationId) -> Result<(accounts::Accoun
 pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = store::lock(&mut tx, id).await?.undo(by.0.id, now)?;
+    let application = store::lock(&mut tx, id).await?.undo(by.0.id, now).map_err(at_the_case(id))?;
     // Invariant: one open application per account and model.
     if store::lock_open(&mut tx, application.applicant, application.model).await?.is_some() {
         let told = "the applicant has begun another application for this model since; decide on that one. Nothing was changed";
         return Err(Error::Conflict(told.into()));
     }
     if mail::take_back(&mut tx, &id.to_string()).await? == 0 {
-        return Err(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into()));
+        return Err(at_the_case(id)(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into())));
     }
     if let Some(held) = store::lock_unrevoked(&mut tx, application.applicant, application.model).await?
         && held.application == Some(id)
@@ -175,20 +175,28 @@ pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(
 }
 
 /// The application, unless somebody decided: then `Conflict` says who and what, as the second of two reviewers wants to know.
-/// Reviewers see what was sent; a draft is its applicant's alone.
-async fn lock_waiting(tx: &mut PgConnection, id: ApplicationId) -> Result<Application, Error> {
+/// Reviewers see what was sent; a draft is its applicant's alone. Errors: `Stale` too, unless it is as it was `seen`.
+async fn lock_waiting(tx: &mut PgConnection, id: ApplicationId, seen: Option<i64>) -> Result<Application, Error> {
     let application = store::lock(tx, id).await?;
     let (decided, by, at) = match &application.state {
         State::Draft | State::Withdrawn { sent: None, .. } | State::Lapsed { sent: None, .. } => {
             return Err(Error::NotFound("application"));
         }
         // The state machine has words for those.
-        State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => return Ok(application),
+        State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+            return application.seen_as(seen).map_err(at_the_case(id));
+        }
         State::Approved { by, at, .. } => ("approved".to_owned(), *by, *at),
         State::Declined { by, at, reason, .. } => (format!("declined ({})", reason.label()), *by, *at),
     };
     let by = accounts::find_account(tx, by).await?.name;
-    Err(Error::Conflict(format!("{by} has {decided} this application on {}; nothing was changed", when::minute(at)).into()))
+    let told = format!("{by} has {decided} this application on {}; nothing was changed", when::minute(at));
+    Err(at_the_case(id)(Error::Conflict(told.into())))
+}
+
+/// Whoever is refused at a case looks at it as it is now.
+fn at_the_case(id: ApplicationId) -> impl Fn(Error) -> Error {
+    move |refused| refused.mended_by(format!("/review/{id}"), "Look at the case again")
 }
 
 /// The mail about a decline.

@@ -48,7 +48,7 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
     // What was proposed takes two, whatever the rule has become meanwhile.
     let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoke_needs_two;
     let revoked = if needs_two {
-        held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now)?;
+        held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now).map_err(at_the_grant(id))?;
         store::save_grant(&mut tx, &held.grant, None).await?;
         let_decision_go(&mut tx, &held, now).await?;
         audit::record(&mut tx, now, by, &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
@@ -57,7 +57,7 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
         mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
         Revoked::Proposed(held)
     } else {
-        held.grant = held.grant.revoke(now, reason)?;
+        held.grant = held.grant.revoke(now, reason).map_err(at_the_grant(id))?;
         end(&mut tx, portal, &held, by, now).await?;
         Revoked::Done(held)
     };
@@ -70,7 +70,7 @@ pub async fn confirm_revocation(portal: &Portal, by: &Reviewer, id: GrantId) -> 
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let mut held = lock_of_another(&mut tx, id, by).await?;
-    held.grant = held.grant.confirm_revocation(by.0.id, now)?;
+    held.grant = held.grant.confirm_revocation(by.0.id, now).map_err(at_the_grant(id))?;
     end(&mut tx, portal, &held, Some(by.0.id), now).await?;
     tx.commit().await?;
     Ok(held)
@@ -81,7 +81,7 @@ pub async fn reject_revocation(portal: &Portal, by: &Reviewer, id: GrantId) -> R
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let mut held = lock_of_another(&mut tx, id, by).await?;
-    held.grant = held.grant.reject_revocation(by.0.id, now)?;
+    held.grant = held.grant.reject_revocation(by.0.id, now).map_err(at_the_grant(id))?;
     store::save_grant(&mut tx, &held.grant, None).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::RevocationRejected { grant: id }).await?;
     if held.grant.suspended.is_none() {
@@ -136,6 +136,11 @@ async fn ask_the_others(
         mail::enqueue(tx, now, &message).await?;
     }
     Ok(())
+}
+
+/// Whoever is refused at a grant looks at it as it is now.
+pub(super) fn at_the_grant(id: GrantId) -> impl Fn(Error) -> Error {
+    move |refused| refused.mended_by(format!("/admin/grants/{id}"), "See where it stands")
 }
 
 /// The grant, locked for a reviewer who decides about it. Errors: `Forbidden` to its holder.

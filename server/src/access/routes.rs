@@ -1,6 +1,7 @@
 //! The room's URLs; each page stands in the file of its name.
 
-use actix_web::web::{ServiceConfig, get, post};
+use actix_web::middleware::from_fn;
+use actix_web::web::{ServiceConfig, get, post, resource};
 
 use super::{
     api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, queue_page, turnaround_page,
@@ -32,10 +33,15 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/review/{id}/decline", post().to(case_actions::decline))
         .route("/review/{id}/undo", post().to(case_actions::undo))
         .route("/review/{id}/revoke", post().to(case_actions::revoke))
-        .route("/api/models/{org}/{name}/user-access-request/handle", post().to(hub_requests::handle))
-        .route("/api/models/{org}/{name}/user-access-request/grant", post().to(hub_requests::grant))
-        .route("/api/models/{org}/{name}/user-access-request/{status}", get().to(hub_requests::list))
+        .configure(hub_interface)
         .route("/{org}/{name}/apply", get().to(apply_page::apply_page))
         .route("/{org}/{name}/apply", post().to(apply_page::submit))
         .route("/{org}/{name}/apply/draft", post().to(apply_page::save_draft));
+}
+
+fn hub_interface(cfg: &mut ServiceConfig) {
+    let in_words = || from_fn(hub_requests::refused_in_words);
+    cfg.service(resource("/api/models/{org}/{name}/user-access-request/handle").wrap(in_words()).route(post().to(hub_requests::handle)))
+        .service(resource("/api/models/{org}/{name}/user-access-request/grant").wrap(in_words()).route(post().to(hub_requests::grant)))
+        .service(resource("/api/models/{org}/{name}/user-access-request/{status}").wrap(in_words()).route(get().to(hub_requests::list)));
 }

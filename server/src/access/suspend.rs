@@ -1,7 +1,7 @@
 //! Stopping a grant for the time being, and letting it go on: one reviewer does either.
 
 use super::grant::{HeldGrant, Note};
-use super::revoke::{access_reinstated, access_suspended, holder_and_model, let_decision_go, lock_of_another, parse_reason};
+use super::revoke::{access_reinstated, access_suspended, at_the_grant, holder_and_model, let_decision_go, lock_of_another, parse_reason};
 use super::store;
 use crate::accounts::Reviewer;
 use crate::audit::{self, Event};
@@ -17,7 +17,7 @@ pub async fn suspend(portal: &Portal, by: &Reviewer, id: GrantId, reason: &str) 
     let reason = parse_reason(reason)?;
     let mut tx = portal.db.begin().await?;
     let mut held = lock_of_another(&mut tx, id, by).await?;
-    held.grant = held.grant.suspend(Note { at: now, by: Some(by.0.id), reason: reason.clone() }, now)?;
+    held.grant = held.grant.suspend(Note { at: now, by: Some(by.0.id), reason: reason.clone() }, now).map_err(at_the_grant(id))?;
     store::save_grant(&mut tx, &held.grant, None).await?;
     let_decision_go(&mut tx, &held, now).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::GrantSuspended { grant: id, reason: reason.clone() }).await?;
@@ -32,7 +32,7 @@ pub async fn reinstate(portal: &Portal, by: &Reviewer, id: GrantId) -> Result<He
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let mut held = lock_of_another(&mut tx, id, by).await?;
-    held.grant = held.grant.reinstate(now)?;
+    held.grant = held.grant.reinstate(now).map_err(at_the_grant(id))?;
     store::save_grant(&mut tx, &held.grant, None).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::GrantReinstated { grant: id }).await?;
     if held.grant.proposed.is_none() {

@@ -11,7 +11,7 @@ use crate::audit::{self, Event};
 use crate::catalog;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::ids::ApplicationId;
+use crate::ids::{AccountId, ApplicationId};
 use crate::mail::{self, Message};
 use crate::portal::Portal;
 
@@ -63,14 +63,18 @@ fn said(body: &str) -> Result<String, FieldError> {
 async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, comment: &Comment) -> Result<(), Error> {
     match (&application.state, comment.lane) {
         (State::Submitted(_) | State::ChangesRequested { .. }, _) | (_, Lane::Internal) => {}
-        (State::Draft, Lane::Shared) => return Err(Error::Conflict("nobody reads this application yet; send it first".into())),
+        (State::Draft, Lane::Shared) => {
+            let unsent = Error::Conflict("nobody reads this application yet; send it first".into());
+            return Err(unsent.mended_by(format!("/applications/{}", application.id), "See your application"));
+        }
         (State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. }, Lane::Shared) => {
-            return Err(Error::Conflict("this application is closed; nothing was written".into()));
+            let closed = Error::Conflict("this application is closed; nothing was written".into());
+            return Err(closed.mended_by(page_for(application, comment.author), "See how it ended"));
         }
     }
     if store::count_comments(tx, application.id).await? >= COMMENTS_MAX {
         let full = format!("this application has {COMMENTS_MAX} comments, and no more fit; it is time to decide it");
-        return Err(Error::Conflict(full.into()));
+        return Err(Error::Conflict(full.into()).mended_by(page_for(application, comment.author), "To the application"));
     }
     portal.limits.comments.check(&comment.author.to_string())?;
     store::insert_comment(tx, application.id, comment).await?;
@@ -79,6 +83,12 @@ async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, 
         Lane::Internal => Event::NoteWritten { application: application.id },
     };
     audit::record(tx, comment.at, Some(comment.author), &event).await
+}
+
+/// The page on which its applicant, or a reviewer, sees an application.
+fn page_for(application: &Application, reader: AccountId) -> String {
+    let room = if application.applicant == reader { "applications" } else { "review" };
+    format!("/{room}/{}", application.id)
 }
 
 async fn tell(

@@ -237,7 +237,10 @@ pub async fn look(portal: &Portal, who: &SignedIn, typed: &str) -> Result<Option
 
 /// Decides. Of two at once exactly one does. Errors: `Conflict` if nobody waits with the code any more.
 pub async fn decide(portal: &Portal, who: &SignedIn, typed: &str, approve: bool) -> Result<DeviceSignIn, Error> {
-    let gone = || Error::Conflict("no program waits with this code any more; start again where you typed the command".into());
+    let gone = || {
+        let told = "no program waits with this code any more; start again where you typed the command";
+        Error::Conflict(told.into()).mended_by("/device", "Type another code")
+    };
     let Some((_, waiting)) = look(portal, who, typed).await? else { return Err(gone()) };
     let (now, account) = (portal.clock.now(), who.account.id);
     let mut tx = portal.db.begin().await?;

@@ -36,17 +36,18 @@ pub struct AdministeringProgram(pub Admin);
 fn by_token(request: &HttpRequest, scope: Scope) -> Result<Account, Error> {
     let Visitor::Known { account, via: Via::Token { scopes, .. } } = Visitor::of(request) else { return Err(Error::SignedOut) };
     let refused = |code, message: String, mend| Err(Error::Forbidden(Refusal { code, message, mend }));
+    let role = Some(Mend { path: "/account".into(), label: "See your role" });
     match scope {
         Scope::Review if account.role < Role::Reviewer => {
-            return refused("not_a_reviewer", "Only reviewers read applications and decide on them.".into(), None);
+            return refused("not_a_reviewer", "Only reviewers read applications and decide on them.".into(), role);
         }
         Scope::Admin if account.role < Role::Admin => {
-            return refused("not_an_admin", "Only admins run the portal.".into(), None);
+            return refused("not_an_admin", "Only admins run the portal.".into(), role);
         }
         Scope::Review | Scope::Admin | Scope::Apply | Scope::Download | Scope::Api => {}
     }
     if !scopes.contains(&scope) {
-        let mend = Some(Mend { path: "/account/tokens".into(), label: "Make a token" });
+        let mend = Some(Mend { path: "/account/tokens".into(), label: "Make such a token" });
         let message = format!("This token may not be used for that: make one with the scope {}.", scope.as_str());
         return refused("token_scope", message, mend);
     }

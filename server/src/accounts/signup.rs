@@ -276,4 +276,5 @@ async fn link(
 
 fn used_up() -> Error {
     Error::Conflict("this link has been used, has expired, or the password was changed since it was sent; ask for a new one".into())
+        .mended_by("/forgot", "Ask for a new link")
 }

@@ -281,7 +281,8 @@ async fn insert(
 ) -> Result<(Token, String), Error> {
     store::lock_tokens(tx, account).await?;
     if store::live_tokens(tx, account, now).await? >= TOKENS_MAX {
-        return Err(Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into()));
+        let full = Error::Conflict(format!("an account has at most {TOKENS_MAX} tokens; revoke one that is not used any more").into());
+        return Err(full.mended_by("/account/tokens", "See your tokens"));
     }
     let secret = Secret::fresh(TOKEN_PREFIX);
     token.hint = secret.reveal()[secret.reveal().len() - 4..].to_owned();

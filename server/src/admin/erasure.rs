@@ -60,8 +60,12 @@ pub(super) async fn erase_person(portal: &Portal, by: &Admin, id: AccountId, ema
 /// An account that can be erased here. Errors: `Conflict` for one's own, and for one that was erased.
 async fn somebody_else(portal: &Portal, by: &Admin, id: AccountId) -> Result<Account, Error> {
     if id == by.0.id {
-        return Err(Error::Conflict("your own account is erased under My data, with your password".into()));
+        let own = Error::Conflict("your own account is erased under My data, with your password".into());
+        return Err(own.mended_by("/account/erase", "Erase your own account"));
     }
     let person = accounts::find_account(&mut *portal.db.acquire().await?, id).await?;
-    if person.is_erased() { Err(Error::Conflict("this person was erased already".into())) } else { Ok(person) }
+    if person.is_erased() {
+        return Err(Error::Conflict("this person was erased already".into()).mended_by("/admin/people", "To the people"));
+    }
+    Ok(person)
 }

@@ -165,11 +165,14 @@ async fn other_account(tx: &mut PgConnection, by: &Admin, id: AccountId) -> Resu
         return Err(Error::NotFound("page"));
     }
     if id == by.0.id {
-        return Err(Error::Conflict("your own role and account are changed by another admin, so that one always remains".into()));
+        let own = Error::Conflict("your own role and account are changed by another admin, so that one always remains".into());
+        return Err(own.mended_by("/admin/people", "See who is an admin"));
     }
     let account = accounts::find_account(tx, id).await?;
     if account.is_erased() {
-        return Err(Error::Conflict("this person was erased; nobody has that account any more".into()));
+        return Err(
+            Error::Conflict("this person was erased; nobody has that account any more".into()).mended_by("/admin/people", "To the people")
+        );
     }
     Ok(account)
 }

@@ -34,7 +34,7 @@ pub async fn yank(tx: &mut PgConnection, now: Timestamp, by: Option<AccountId>, 
     let reason = parse_reason(reason)?;
     let (model, before) = lock(tx, id).await?;
     if before.yanked_at.is_some() {
-        return Err(Error::Conflict("this release is yanked already".into()));
+        return Err(Error::Conflict("this release is yanked already".into()).mended_by(page_of(id), "See the release"));
     }
     store::set_yanked(tx, id, Some((now, &reason))).await?;
     audit::record(tx, now, by, &Event::ReleaseYanked { model: model.id, revision: before.revision.clone(), reason }).await?;
@@ -45,11 +45,16 @@ pub async fn yank(tx: &mut PgConnection, now: Timestamp, by: Option<AccountId>, 
 pub async fn restore(tx: &mut PgConnection, now: Timestamp, by: Option<AccountId>, id: ReleaseId) -> Result<Changed, Error> {
     let (model, before) = lock(tx, id).await?;
     if before.yanked_at.is_none() {
-        return Err(Error::Conflict("this release is not yanked".into()));
+        return Err(Error::Conflict("this release is not yanked".into()).mended_by(page_of(id), "See the release"));
     }
     store::set_yanked(tx, id, None).await?;
     audit::record(tx, now, by, &Event::ReleaseRestored { model: model.id, revision: before.revision.clone() }).await?;
     settle_main(tx, now, by, model, id).await
+}
+
+/// Where an admin sees it.
+fn page_of(id: ReleaseId) -> String {
+    format!("/admin/releases/{id}")
 }
 
 /// The release and its model, with publications of the model held off until the transaction ends.

@@ -155,7 +155,7 @@ pub struct Problem {
     code: String,
     /// What is missing, in a sentence.
     detail: String,
-    /// Where it can be mended.
+    /// Where it can be mended, or seen as it is now.
     mend: Option<Mending>,
     /// What was sent and cannot be accepted, field by field.
     errors: Option<Vec<Fault>>,
@@ -239,7 +239,7 @@ impl IntoResponses for NotDone {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = Refused::responses();
         all.append(&mut refusals(&[
-            ("409", "The state of the thing does not allow it (`conflict`), or it changed since you looked (`stale`)."),
+            ("409", "The state of the thing does not allow it (`conflict`), or it changed since you looked (`stale`); `mend` is where to go on."),
             TOO_OFTEN,
         ]));
         all

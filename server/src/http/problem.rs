@@ -2,9 +2,10 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header::HeaderMap;
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use askama::Template;
 
 use super::page::{Frame, html};
@@ -60,7 +61,7 @@ impl Error {
                 ("Sign in first", "This needs an account.".into(), Some(Mend { path: "/sign-in".into(), label: "Sign in" }), vec![])
             }
             Error::Forbidden(refusal) => ("Not allowed", refusal.message.clone(), refusal.mend.clone(), vec![]),
-            Error::Conflict(why) | Error::Stale(why) => ("That did not work", sentence(why), None, vec![]),
+            Error::Conflict(clash) | Error::Stale(clash) => ("That did not work", sentence(&clash.why), clash.mend.clone(), vec![]),
             Error::Invalid(faults) => (
                 "That cannot be accepted",
                 faults.iter().map(|f| format!("{}: {}", f.field, f.message)).collect::<Vec<_>>().join("; "),
@@ -126,6 +127,11 @@ impl ResponseError for Error {
     }
 }
 
+/// What an answer refuses with, if it is a refusal of ours: the sentence, and the next step.
+pub fn told(answer: &HttpResponse<impl MessageBody>) -> Option<(String, Option<Mend>)> {
+    answer.extensions().get::<Problem>().map(|problem| (problem.detail.clone(), problem.mend.clone()))
+}
+
 fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(cause), |cause| cause.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -153,7 +159,7 @@ pub async fn pages_for_people(
         return Ok(answer);
     };
     let (request, refused) = answer.into_parts();
-    if problem.status == StatusCode::UNAUTHORIZED && request.method() == actix_web::http::Method::GET {
+    if problem.status == StatusCode::UNAUTHORIZED && request.method() == Method::GET {
         let then = percent_encoding::utf8_percent_encode(
             request.uri().path_and_query().map_or("/", |path| path.as_str()),
             percent_encoding::NON_ALPHANUMERIC,
@@ -166,7 +172,7 @@ pub async fn pages_for_people(
         title: problem.title,
         status: problem.status.as_u16(),
         detail: problem.detail,
-        mend: problem.mend,
+        mend: problem.mend.or_else(|| way_back(&request, problem.status)),
     };
     let body = page.render().map_err(Error::internal)?;
     let mut response = html(HttpResponse::build(problem.status), body);
@@ -174,4 +180,63 @@ pub async fn pages_for_people(
         response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
     }
     Ok(ServiceResponse::new(request, response))
+}
+
+/// The way on where a refusal names none: the page of ours that its reader came from; else the page that the form which was sent belongs
+/// to, which is the nearest one above it.
+fn way_back(request: &HttpRequest, status: StatusCode) -> Option<Mend> {
+    let is_form = request.method() == Method::POST;
+    let came_from = request.headers().get(header::REFERER).and_then(|from| own_path(from.to_str().ok()?, request.headers()));
+    if let Some(path) = came_from.filter(|path| is_form || path != request.path()) {
+        return Some(Mend { path, label: "Back to where you were" });
+    }
+    if !is_form || status == StatusCode::NOT_FOUND {
+        return None;
+    }
+    let above = std::iter::successors(Some(request.path()), |path| path.rsplit_once('/').map(|(above, _)| above));
+    let path = above.skip(1).find(|path| !path.is_empty() && request.resource_map().has_resource(path))?;
+    Some(Mend { path: path.to_owned(), label: "Back to the page" })
+}
+
+/// The path of a page of this portal, as the browser named it; nothing for a page of somebody else.
+fn own_path(page: &str, headers: &HeaderMap) -> Option<String> {
+    let page = url::Url::parse(page).ok()?;
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    let is_ours = match page.port() {
+        Some(port) => host.eq_ignore_ascii_case(&format!("{}:{port}", page.host_str()?)),
+        None => host.eq_ignore_ascii_case(page.host_str()?),
+    };
+    // Two slashes would begin the address of another site.
+    let is_path = page.path().starts_with('/') && !page.path().starts_with("//");
+    (is_ours && is_path).then(|| page[url::Position::BeforePath..url::Position::AfterQuery].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn back(request: TestRequest, status: StatusCode) -> Option<String> {
+        way_back(&request.insert_header((header::HOST, "sluice.example:8443")).to_http_request(), status).map(|mend| mend.path)
+    }
+
+    #[test]
+    fn the_way_back_leads_to_pages_of_ours_alone() {
+        for (from, path) in [
+            ("https://sluice.example:8443/review?view=mine#x", Some("/review?view=mine")),
+            ("https://sluice.example/review", None),
+            ("https://elsewhere.example:8443/review", None),
+            ("https://sluice.example:8443//elsewhere.example/", None),
+            ("https://sluice.example:8443", Some("/")),
+            ("javascript:alert(1)", None),
+            ("", None),
+        ] {
+            let request = || TestRequest::default().uri("/account").insert_header((header::REFERER, from));
+            assert_eq!(back(request(), StatusCode::CONFLICT).as_deref(), path, "{from}");
+            assert_eq!(back(request().method(Method::POST), StatusCode::CONFLICT).as_deref(), path, "{from}");
+        }
+        let itself = TestRequest::default().uri("/review").insert_header((header::REFERER, "https://sluice.example:8443/review"));
+        assert_eq!(back(itself, StatusCode::CONFLICT), None, "there it would be refused again");
+    }
 }

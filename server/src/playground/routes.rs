@@ -19,7 +19,7 @@ use super::usable::{self, Usable};
 use crate::access::Action;
 use crate::accounts::Visitor;
 use crate::catalog::Model;
-use crate::error::{Error, FieldError, Refusal};
+use crate::error::{Error, FieldError, Mend, Refusal};
 use crate::http::page::{page, page_busy, page_limited, page_with_faults};
 use crate::http::{Form, Frame, sse};
 use crate::portal::Portal;
@@ -62,6 +62,8 @@ struct PlaygroundPage {
     refused: Vec<(Model, Refusal)>,
     continued: Option<Continued>,
     problem: Option<String>,
+    /// Where the problem can be mended.
+    mend: Option<Mend>,
     faults: Vec<FieldError>,
     curl: String,
     python: String,
@@ -76,7 +78,20 @@ impl PlaygroundPage {
         }
         let templates = code::templates(portal.config.public_url.as_str().trim_end_matches('/'));
         let (curl, python) = (templates.curl_of(&form), templates.python_of(&form));
-        Ok(Self { frame, form, models, trials, refused, continued: None, problem: None, faults: vec![], curl, python, templates })
+        Ok(Self {
+            frame,
+            form,
+            models,
+            trials,
+            refused,
+            continued: None,
+            problem: None,
+            mend: None,
+            faults: vec![],
+            curl,
+            python,
+            templates,
+        })
     }
 
     fn fault(&self, field: &str) -> Option<&str> {
@@ -112,7 +127,8 @@ async fn continued(portal: Data<Portal>, visitor: Visitor, frame: Frame, Form(fo
                 Error::Invalid(faults) => answer.faults = faults,
                 error @ Error::Internal(_) => return Err(error),
                 error => {
-                    answer.problem = Some(error.to_string());
+                    answer.problem = Some(error.to_string().trim_end_matches('.').to_owned());
+                    answer.mend = error.mend().cloned();
                     if let Error::Limited { retry_after_s } = error {
                         return page_limited(&answer, retry_after_s);
                     }

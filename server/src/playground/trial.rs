@@ -5,16 +5,16 @@ use sqlx::PgConnection;
 
 use super::complete::prompt_tokens;
 use super::store::NewGeneration;
-use crate::access;
+use crate::access::{self, Trial};
 use crate::catalog::Model;
-use crate::error::{Error, Refusal};
+use crate::error::Error;
 
 /// Lets the generation make no more than is left beside those that run, and sets that aside. Whoever holds the application's row counts
 /// alone, so of two of the same moment the second knows what the first took. Errors: `Forbidden` when the prompt takes all that is left.
 pub(super) async fn reserve(tx: &mut PgConnection, new: &mut NewGeneration, requests: &mut [Request], model: &Model) -> Result<(), Error> {
     let trial = access::lock_trial(tx, new.account, new.model).await?.ok_or_else(decided)?;
     new.reserved_tokens = fit(requests, trial.tokens_left - trial.set_aside)
-        .ok_or_else(|| if trial.set_aside > 0 { busy(model, trial.set_aside) } else { too_long(model, trial.tokens_left) })?;
+        .ok_or_else(|| if trial.set_aside > 0 { busy(model, trial) } else { too_long(model, trial) })?;
     Ok(())
 }
 
@@ -36,20 +36,21 @@ fn fit(requests: &mut [Request], tokens_left: i64) -> Option<i32> {
 
 /// Between the question and the start somebody decided.
 fn decided() -> Error {
-    Error::Conflict("your application has been decided in this moment; ask again".into())
+    Error::Conflict("your application has been decided in this moment; ask again".into()).mended_by("/playground", "Ask again")
 }
 
-fn busy(model: &Model, set_aside: i64) -> Error {
+fn busy(model: &Model, trial: Trial) -> Error {
     let message = format!(
-        "What you may still try {} with is set aside for another text of yours that is being continued ({set_aside} tokens). Ask again when it has ended.",
-        model.full_name()
+        "What you may still try {} with is set aside for another text of yours that is being continued ({} tokens). Ask again when it has ended.",
+        model.full_name(),
+        trial.set_aside
     );
-    Refusal { code: "trial_busy", message, mend: None }.into()
+    trial.refusal("trial_busy", message).into()
 }
 
-fn too_long(model: &Model, tokens_left: i64) -> Error {
-    let message = format!("Your text is longer than what you may still try {} with: {tokens_left} tokens.", model.full_name());
-    Refusal { code: "trial_used", message, mend: None }.into()
+fn too_long(model: &Model, trial: Trial) -> Error {
+    let message = format!("Your text is longer than what you may still try {} with: {} tokens.", model.full_name(), trial.tokens_left);
+    trial.refusal("trial_used", message).into()
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub async fn erase(portal: &Portal, account: AccountId, asker: Asker) -> Result<
         Asker::Operator => (None, "operator"),
     };
     if admins == [account] {
-        return Err(Error::Conflict("this is the only account that runs the portal; make somebody else an admin first".into()));
+        let only = Error::Conflict("this is the only account that runs the portal; make somebody else an admin first".into());
+        return Err(only.mended_by("/admin/people", "Make somebody an admin"));
     }
     let person = accounts::lock_account(&mut tx, account).await?;
     let was = if person.is_erased() { Erased::Before } else { Erased::Now };

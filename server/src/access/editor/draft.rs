@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use super::super::form::{Form, Layout};
 use super::super::forms;
 use super::super::store::{self, FormDraft, FormVersion};
+use super::overview::base;
 use crate::accounts::{self, Admin};
 use crate::error::Error;
 use crate::http::when;
@@ -17,7 +18,8 @@ pub(super) async fn start(portal: &Portal, by: &Admin, model: ModelId, version: 
     let mut tx = portal.db.begin().await?;
     let form = published(&mut tx, model, version).await?;
     if !store::insert_form_draft(&mut tx, model, form.layout(), by.0.id, now).await? {
-        return Err(Error::Conflict("there is a draft already; publish or discard it first".into()));
+        let begun = Error::Conflict("there is a draft already; publish or discard it first".into());
+        return Err(begun.mended_by(base(model), "To the draft"));
     }
     tx.commit().await?;
     Ok(())
@@ -63,7 +65,7 @@ pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition
         let mut tx = portal.db.begin().await?;
         if !store::insert_form_draft(&mut tx, model, form.layout(), by.0.id, now).await? {
             let draft = store::find_form_draft(&mut tx, model).await?;
-            return Err(stale(&mut tx, draft).await);
+            return Err(stale(&mut tx, model, draft).await);
         }
         tx.commit().await?;
         return Ok(());
@@ -88,7 +90,7 @@ pub(super) async fn discard(portal: &Portal, model: ModelId, edition: i64) -> Re
 pub(super) async fn lock(tx: &mut PgConnection, model: ModelId, edition: i64) -> Result<FormDraft, Error> {
     match store::lock_form_draft(tx, model).await? {
         Some(draft) if draft.edition == edition => Ok(draft),
-        other => Err(stale(tx, other).await),
+        other => Err(stale(tx, model, other).await),
     }
 }
 
@@ -96,18 +98,20 @@ pub(super) async fn lock(tx: &mut PgConnection, model: ModelId, edition: i64) ->
 pub(super) async fn existing(db: &mut PgConnection, model: ModelId) -> Result<FormDraft, Error> {
     let none =
         Error::Conflict("there is no draft of this form: it was published, discarded or not begun; begin one on the form’s page".into());
-    store::find_form_draft(db, model).await?.ok_or(none)
+    store::find_form_draft(db, model).await?.ok_or_else(|| none.mended_by(base(model), "To the form"))
 }
 
 /// Why nothing was changed: who came first.
-async fn stale(db: &mut PgConnection, draft: Option<FormDraft>) -> Error {
+async fn stale(db: &mut PgConnection, model: ModelId, draft: Option<FormDraft>) -> Error {
     let Some(draft) = draft else {
-        return Error::Conflict("there is no draft of this form any more: it was published or discarded; nothing was changed".into());
+        let gone = Error::Conflict("there is no draft of this form any more: it was published or discarded; nothing was changed".into());
+        return gone.mended_by(base(model), "To the form");
     };
     match accounts::find_account(db, draft.updated_by).await {
         Ok(by) => {
             let at = when::minute(draft.updated_at);
-            Error::Stale(format!("{} changed this draft on {at}, after you looked at it; nothing was changed", by.name).into())
+            let changed = format!("{} changed this draft on {at}, after you looked at it; nothing was changed", by.name);
+            Error::Stale(changed.into()).mended_by(base(model), "Look at the draft again")
         }
         Err(cause) => cause,
     }

@@ -73,7 +73,7 @@ pub(super) async fn replace(
     let (conflict, faults) = match replaced {
         Ok(()) => return Ok(see_other(&base(*id), Some("The draft is what your file says. Compare it, and publish it."))),
         Err(Error::Invalid(faults)) => (None, faults),
-        Err(Error::Conflict(why) | Error::Stale(why)) => (Some(why.into_owned()), vec![]),
+        Err(Error::Conflict(why) | Error::Stale(why)) => (Some(why.to_string()), vec![]),
         Err(other) => return Err(other),
     };
     page_with_faults(&JsonPage { json: sent.json, conflict, faults, ..json_page(&portal, frame, *id).await? })

@@ -95,7 +95,7 @@ pub(super) async fn form(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<
 /// `Stale`, as they are.
 pub(super) async fn refused(portal: &Portal, frame: Frame, id: ModelId, place: &str, cause: Error) -> Result<HttpResponse, Error> {
     let (Error::Conflict(why) | Error::Stale(why)) = cause else { return Err(cause) };
-    let refused = Some(Refused { why: why.into_owned(), place: place.to_owned() });
+    let refused = Some(Refused { why: why.to_string(), place: place.to_owned() });
     page_in_conflict(&FormPage { refused, ..form_page(portal, frame, id).await? })
 }
 

@@ -185,7 +185,7 @@ async fn put(
     let (conflict, faults) = match try_put(portal, by, model, part, was.as_deref(), &typed).await {
         Ok(anchor) => return Ok(see_other(&format!("{}#{anchor}", base(model)), Some("Saved in the draft."))),
         Err(Error::Invalid(faults)) => (None, faults),
-        Err(Error::Conflict(why) | Error::Stale(why)) => (Some(why.into_owned()), vec![]),
+        Err(Error::Conflict(why) | Error::Stale(why)) => (Some(why.to_string()), vec![]),
         Err(other) => return Err(other),
     };
     let mut db = portal.db.acquire().await?;

@@ -163,7 +163,7 @@ pub(super) async fn publish(
         }
         Err(Error::Invalid(faults)) => page_with_faults(&compare_page(&portal, frame, *id, sent, faults).await?),
         Err(Error::Conflict(why) | Error::Stale(why)) => match compare_page(&portal, frame.clone(), *id, sent, vec![]).await {
-            Ok(compared) => page_in_conflict(&ComparePage { refused: Some(why.into_owned()), ..compared }),
+            Ok(compared) => page_in_conflict(&ComparePage { refused: Some(why.to_string()), ..compared }),
             // The draft is gone.
             Err(Error::Conflict(_)) => refused(&portal, frame, *id, "", Error::Conflict(why)).await,
             Err(cause) => Err(cause),
@@ -195,11 +195,11 @@ pub(super) async fn make_current(
     let draft = draft::lock(&mut tx, id, edition).await?;
     let form = ApplicationForm::new(draft.layout).map_err(|faults| {
         let many = if faults.len() == 1 { "1 thing stands".to_owned() } else { format!("{} things stand", faults.len()) };
-        Error::Conflict(format!("{many} in the way of publishing; the form’s page names them").into())
+        Error::Conflict(format!("{many} in the way of publishing; the form’s page names them").into()).mended_by(base(id), "To the form")
     })?;
     let from = forms::current(&mut tx, id).await?;
     if from == form {
-        return Err(Error::Conflict("the draft asks what is asked already; nothing was changed".into()));
+        return Err(Error::Conflict("the draft asks what is asked already; nothing was changed".into()).mended_by(base(id), "To the form"));
     }
     let last = draft::current_version(&mut tx, id).await?.map_or(0, |version| version.version);
     let to = form.sha256().to_owned();

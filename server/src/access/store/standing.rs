@@ -96,7 +96,8 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
             "declined" => LatestApplication::Declined(id),
             _ => LatestApplication::Closed,
         });
-        let trial = row.tokens_left.zip(row.set_aside).map(|(tokens_left, set_aside)| Trial { tokens_left, set_aside });
+        let trial = row.application_id.zip(row.tokens_left).zip(row.set_aside);
+        let trial = trial.map(|((application, tokens_left), set_aside)| Trial { application, tokens_left, set_aside });
         let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
         (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar, trial })
     });

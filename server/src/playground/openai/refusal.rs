@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::fault::Fault;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Mend};
 
 /// What a fault is in OpenAI's words.
 struct Words {
@@ -92,10 +92,9 @@ fn words(fault: &Fault, config: &Config) -> Words {
                 Some("invalid_api_key"),
             ),
             Error::Forbidden(refusal) => {
-                let mend = refusal.mend.as_ref().map(|mend| format!(" {}: {}", mend.label, config.url_of(&mend.path)));
                 let about_key = is_about_the_key(refusal.code);
                 words(
-                    format!("{}{}", refusal.message, mend.unwrap_or_default()),
+                    with_next_step(&refusal.message, refusal.mend.as_ref(), config),
                     if about_key { INVALID_REQUEST } else { "permission_error" },
                     Some(if about_key { "invalid_api_key" } else { refusal.code }),
                 )
@@ -114,12 +113,21 @@ fn words(fault: &Fault, config: &Config) -> Words {
                 Some("rate_limit_exceeded"),
             ),
             Error::Busy { why, .. } => words(why.to_string(), "server_error", Some("engine_busy")),
-            Error::Conflict(why) | Error::Stale(why) | Error::Unavailable(why) => {
-                words(why.to_string(), "server_error", Some(error.code()))
+            Error::Conflict(clash) | Error::Stale(clash) => {
+                words(with_next_step(&clash.why, clash.mend.as_ref(), config), "server_error", Some(error.code()))
             }
+            Error::Unavailable(why) => words(why.to_string(), "server_error", Some(error.code())),
             Error::Internal(_) => {
                 words("Something broke on our side; it has been written to the log.".into(), "server_error", Some("internal"))
             }
         },
+    }
+}
+
+/// OpenAI's form has no place for the next step: it stands behind the sentence, with its address.
+fn with_next_step(message: &str, mend: Option<&Mend>, config: &Config) -> String {
+    match mend {
+        Some(mend) => format!("{message}{} {}: {}", if message.ends_with('.') { "" } else { "." }, mend.label, config.url_of(&mend.path)),
+        None => message.to_owned(),
     }
 }
