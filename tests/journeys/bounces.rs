@@ -3,7 +3,11 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use tests::{Installation, MailServer, Person, Security};
+use reqwest::Method;
+use serde_json::json;
+use server::mail::{self, Message, Returned};
+use sqlx::PgPool;
+use tests::{Installation, MailServer, Page, Person, Security, TestPortal};
 
 /// What a far mail server writes about a mail that it took and could not deliver.
 fn report(original: &str, action: &str) -> String {
@@ -71,4 +75,62 @@ async fn a_mail_that_comes_back_is_seen_where_people_are_looked_up() {
     drop(portal);
     let nowhere = place.sluice(&["mail", "bounce"]).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").output().unwrap();
     assert_eq!(nowhere.status.code(), Some(75), "to be handed over again: {}", String::from_utf8_lossy(&nowhere.stderr));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_mail_that_came_back_is_sent_again_and_both_stay_in_sight(db: PgPool) {
+    let server = MailServer::start(Security::Plain);
+    let portal = TestPortal::start_with(db, &server.settings()).await;
+    let (root, address) = (portal.admin("root").await, "ada@university.edu");
+    let (db, mailer, clock) = (&portal.portal.db, &portal.portal.mailer, &portal.portal.clock);
+    let message =
+        Message::ApplicationReceived { to: address.into(), name: "Ada".into(), model: "demo/opt".into(), link: portal.base.clone() };
+    mail::enqueue(&mut db.acquire().await.unwrap(), clock.now(), &message).await.unwrap();
+    mail::empty(db, mailer, clock, || false).await.unwrap();
+    let [first] = &server.arrived_for(address)[..] else { panic!("one mail") };
+    let returned =
+        mail::take_returned(&mut db.acquire().await.unwrap(), clock.now(), report(first.raw(), "failed").as_bytes()).await.unwrap();
+    assert!(matches!(returned, Returned::Bounced { .. }), "{returned:?}");
+
+    let page = root.get("/admin/mail?state=bounced").await;
+    page.says("Bounced (1)").says("Send again");
+    let (before, _) = page.text.rsplit_once("/retry\">").unwrap();
+    let came_back = before[before.rfind("/admin/mail/").unwrap()..].to_owned();
+    let again = root.post(&format!("{came_back}/retry"), &[]).await;
+    assert_eq!(again.status, 303, "{}", again.text);
+    let another = again.location().to_owned();
+    assert_ne!(another, came_back);
+    mail::empty(db, mailer, clock, || false).await.unwrap();
+    let [first, second] = &server.arrived_for(address)[..] else { panic!("two mails") };
+    assert_eq!((first.text(), first.header("subject")), (second.text(), second.header("subject")), "the same words");
+    assert_ne!(first.header("message-id"), second.header("message-id"), "a report about the second is about the second");
+
+    root.get(&came_back).await.says("Bounced").says("552 5.2.2").says(&format!("href=\"{another}\"")).says("as another mail");
+    root.get(&another).await.says("Sent").says(&format!("href=\"{came_back}\"")).says("the mail that came back");
+    root.get("/admin/mail?state=bounced").await.says("Bounced (1)").says("sent again");
+    let program = root.with_token(&root.makes_token(&["admin"]).await);
+    let path = |mail: &str| format!("/api/v1{}/retry", mail.replace("/mail/", "/mails/"));
+    let twice = Page::of(program.request(Method::POST, &path(&came_back)).json(&json!({})).send().await.unwrap()).await;
+    assert_eq!((twice.status, &twice.json()["mend"]["path"]), (409, &json!(another)), "{}", twice.text);
+
+    // The new one comes back, too: that one is sent again.
+    mail::take_returned(&mut db.acquire().await.unwrap(), clock.now(), report(second.raw(), "failed").as_bytes()).await.unwrap();
+    root.get("/admin/mail?state=bounced").await.says("Bounced (2)");
+    let third = Page::of(program.request(Method::POST, &path(&another)).json(&json!({})).send().await.unwrap()).await;
+    assert_eq!((third.status, &third.json()["state"]), (200, &json!("waiting")), "{}", third.text);
+    assert_eq!(third.json()["again_of"], another.rsplit('/').next().unwrap());
+
+    // A link that works once is not kept, and not sent again: its reader asks for another.
+    let eve = Person::new(&portal.base, "eve@university.edu");
+    assert_eq!(eve.post("/sign-up", &[("email", &eve.email), ("name", "Eve")]).await.status, 200);
+    mail::empty(db, mailer, clock, || false).await.unwrap();
+    let report = report(server.arrived_for(&eve.email)[0].raw(), "failed");
+    mail::take_returned(&mut db.acquire().await.unwrap(), clock.now(), report.as_bytes()).await.unwrap();
+    let id: sqlx::types::Uuid =
+        sqlx::query_scalar("select id from mail where recipient = $1 and body is null").bind(&eve.email).fetch_one(db).await.unwrap();
+    let mail = format!("/admin/mail/{}", server::ids::MailId::from(id));
+    let page = root.get(&mail).await;
+    page.says("cannot be sent again").says("its reader asks for another at /forgot");
+    assert!(!page.text.contains("/retry"), "{}", page.text);
+    assert_eq!(root.post(&format!("{mail}/retry"), &[]).await.says("a link that works once").status, 409);
 }

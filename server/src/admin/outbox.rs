@@ -1,4 +1,4 @@
-//! The outbox: which mails wait, left, came back or failed and why; and trying failed ones again.
+//! The outbox: which mails wait, left, came back or failed and why; and sending those again that failed or came back.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
@@ -86,6 +86,10 @@ struct MailView {
     /// What a mail server said.
     said: Option<String>,
     may_retry: bool,
+    /// Whether it came back and can be sent again, as another mail.
+    may_send_again: bool,
+    /// Why it came back and is not sent again.
+    why_not: Option<String>,
 }
 
 impl From<Mail> for MailView {
@@ -105,8 +109,11 @@ impl From<Mail> for MailView {
             (None, None, None) => ("Waiting", "info", "to be sent in a moment".into()),
         };
         let may_retry = mail.sent_at.is_none() && mail.last_error.is_some() && mail.body.is_some();
+        let is_open = mail.bounced_at.is_some() && mail.again_as.is_none();
+        let why_not = mail::why_not_again(&mail).filter(|_| is_open).map(|why_not| why_not.to_string());
+        let may_send_again = is_open && why_not.is_none();
         let said = mail.bounce.clone().or(mail.last_error.clone());
-        Self { mail, word, class, told, said, may_retry }
+        Self { mail, word, class, told, said, may_retry, may_send_again, why_not }
     }
 }
 
@@ -196,8 +203,14 @@ async fn is_only_way_in(db: &mut PgConnection, mail: &Mail) -> Result<bool, Erro
 
 /// `POST /admin/mail/{id}/retry`
 pub(super) async fn retry(portal: Data<Portal>, _: Admin, id: Path<MailId>, _: Form<Vec<(String, String)>>) -> Result<HttpResponse, Error> {
-    mail::retry(&mut *portal.db.acquire().await?, *id, portal.clock.now()).await?;
-    Ok(see_other("/admin/mail", Some("The mail will be tried again in a moment.")))
+    let again = mail::send_again(&mut *portal.db.acquire().await?, *id, portal.clock.now()).await?;
+    if again == *id {
+        return Ok(see_other("/admin/mail", Some("The mail will be tried again in a moment.")));
+    }
+    Ok(see_other(
+        &format!("/admin/mail/{again}"),
+        Some("The mail leaves again in a moment, as this one. The one that came back stays in sight."),
+    ))
 }
 
 /// `POST /admin/mail/retry`: every mail that has failed.

@@ -169,6 +169,11 @@ impl Message {
         }
     }
 
+    /// Whether a mail of this kind carries a link that lets its reader in, once: such a mail is not kept when it has left.
+    pub fn carries_link(kind: &str) -> bool {
+        matches!(kind, "verify_address" | "reset_password")
+    }
+
     /// Whom it goes to.
     pub fn recipient(&self) -> &str {
         match self {

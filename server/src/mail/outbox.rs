@@ -85,7 +85,7 @@ pub(super) async fn claim(db: &mut PgConnection, now: Timestamp) -> Result<Optio
              for update skip locked
          )
          returning id as "id: MailId", kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at, gave_up_at, last_error,
-             bounced_at, bounce"#,
+             bounced_at, bounce, again_of as "again_of: MailId", null::uuid as "again_as: MailId""#,
         now,
         now + CLAIM,
     )
@@ -94,7 +94,7 @@ pub(super) async fn claim(db: &mut PgConnection, now: Timestamp) -> Result<Optio
     Ok(mail)
 }
 
-/// Notes that a mail has left. `forget_body`: it went to a server and need not be kept.
+/// Notes that a mail has left. `forget_body`: it went to a server, and carries what is its reader's alone.
 pub(super) async fn mark_sent(db: &mut PgConnection, id: MailId, now: Timestamp, forget_body: bool) -> Result<(), Error> {
     sqlx::query!(
         "update mail set sent_at = coalesce(sent_at, $2), gave_up_at = null, last_error = null, body = case when $3 then null else body end

@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::client::FailureKind;
-use super::{Mailer, outbox};
+use super::{Mailer, Message, outbox};
 use crate::clock::Clock;
 use crate::error::Error;
 
@@ -25,7 +25,10 @@ pub async fn send_next(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<bo
     let sent = mailer.send(&mail, clock.now()).await;
     let mut connection = db.acquire().await?;
     match sent {
-        Ok(()) => outbox::mark_sent(&mut connection, mail.id, clock.now(), !mailer.keeps_mails()).await?,
+        Ok(()) => {
+            let forget_body = !mailer.keeps_mails() && Message::carries_link(&mail.kind);
+            outbox::mark_sent(&mut connection, mail.id, clock.now(), forget_body).await?;
+        }
         Err(failure) => {
             let (id, attempt, error) = (mail.id, mail.attempts, &failure.text);
             match failure.kind {

@@ -54,6 +54,10 @@ struct MailLine {
     bounced_at: Option<Moment>,
     /// What the far server said then.
     bounce: Option<String>,
+    /// The mail that came back and is sent again by this one.
+    again_of: Option<MailId>,
+    /// The mail that sends this one again, which came back.
+    again_as: Option<MailId>,
 }
 
 impl From<Mail> for MailLine {
@@ -72,6 +76,8 @@ impl From<Mail> for MailLine {
             last_error: mail.last_error,
             bounced_at: mail.bounced_at.map(Moment),
             bounce: mail.bounce,
+            again_of: mail.again_of,
+            again_as: mail.again_as,
         }
     }
 }
@@ -122,7 +128,8 @@ pub(super) async fn one(portal: Data<Portal>, _: AdministeringProgram, id: Path<
 
 /// Send a mail again
 ///
-/// One that failed is tried in a moment.
+/// One that failed is tried in a moment. One that came back stays as it is: its words leave as another mail, which is answered, unless they
+/// are gone, or carried a link that works once.
 #[utoipa::path(post, path = "/api/v1/admin/mails/{id}/retry", operation_id = "retry_mail", tag = "admin",
     params(("id" = String, Path, description = "The mail's id, `mail_…`.")), request_body = Nothing,
     responses((status = 200, body = MailLine), NotDone), security(("token" = ["admin"])))]
@@ -133,8 +140,8 @@ pub(super) async fn retry(
     _: Body<Nothing>,
 ) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
-    mail::retry(&mut db, *id, portal.clock.now()).await?;
-    Ok(answer(&MailLine::from(mail::find(&mut db, *id).await?)))
+    let again = mail::send_again(&mut db, *id, portal.clock.now()).await?;
+    Ok(answer(&MailLine::from(mail::find(&mut db, again).await?)))
 }
 
 /// How many.

@@ -14,7 +14,7 @@ pub struct Mail {
     pub kind: String,
     pub recipient: String,
     pub subject: String,
-    /// Gone once handed to an SMTP server, because it may carry a one-time link, and 90 days after its end.
+    /// Gone 90 days after its end, and once handed to an SMTP server where it carries a one-time link.
     pub body: Option<String>,
     pub created_at: Timestamp,
     pub next_attempt_at: Timestamp,
@@ -26,6 +26,10 @@ pub struct Mail {
     pub bounced_at: Option<Timestamp>,
     /// What the far server said.
     pub bounce: Option<String>,
+    /// The mail that came back and is sent again by this one.
+    pub again_of: Option<MailId>,
+    /// The mail that sends this one again.
+    pub again_as: Option<MailId>,
 }
 
 /// What stands before the key of a one-time link.
@@ -117,7 +121,8 @@ pub async fn page(db: &mut PgConnection, filter: &Filter, limit: i64) -> Result<
     let mails = sqlx::query_as!(
         Mail,
         r#"select id as "id: MailId", kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at, gave_up_at, last_error,
-                bounced_at, nullif(bounce, '') as bounce
+                bounced_at, nullif(bounce, '') as bounce, again_of as "again_of: MailId",
+                (select later.id from mail as later where later.again_of = mail.id) as "again_as: MailId"
          from mail
          where ($1::uuid is null or id < $1)
            and ($2::text is null or state = $2)
@@ -156,7 +161,8 @@ pub async fn find(db: &mut PgConnection, id: MailId) -> Result<Mail, Error> {
     sqlx::query_as!(
         Mail,
         r#"select id as "id: MailId", kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at, gave_up_at, last_error,
-                bounced_at, nullif(bounce, '') as bounce
+                bounced_at, nullif(bounce, '') as bounce, again_of as "again_of: MailId",
+                (select later.id from mail as later where later.again_of = mail.id) as "again_as: MailId"
          from mail where id = $1"#,
         id.uuid(),
     )
@@ -177,7 +183,8 @@ pub async fn retry(db: &mut PgConnection, id: MailId, now: Timestamp) -> Result<
     .execute(db)
     .await?;
     if done.rows_affected() == 0 {
-        Err(Error::Conflict("this mail has left, is to leave in a moment, or has lost its words to time; nothing was changed".into()))
+        let told = "this mail has left, is to leave in a moment, or has lost its words to time; nothing was changed";
+        Err(Error::Conflict(told.into()).mended_by(format!("/admin/mail/{id}"), "See where it stands"))
     } else {
         Ok(())
     }
@@ -193,4 +200,20 @@ pub async fn retry_all(db: &mut PgConnection, now: Timestamp) -> Result<u64, Err
     .execute(db)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Writes the words of a mail that came back once more, as the mail `fresh`. Says whether that was done: not for one that has no words, did
+/// not come back, or was written once more before.
+pub async fn insert_again(db: &mut PgConnection, fresh: MailId, id: MailId, now: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at, again_of)
+         select $1, kind, recipient, subject, body, $3, $3, id from mail where id = $2 and bounced_at is not null and body is not null
+         on conflict on constraint mail_again_of_uq do nothing",
+        fresh.uuid(),
+        id.uuid(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
