@@ -1,5 +1,6 @@
 //! The form is data: an admin changes what is asked, and nobody who is writing or waiting loses anything by it.
 
+use reqwest::Method;
 use server::ids::ModelId;
 use sqlx::PgPool;
 use tests::{Page, Person, TestPortal};
@@ -253,7 +254,7 @@ async fn what_was_typed_outlives_the_part_and_the_draft_it_was_typed_for(db: PgP
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
-async fn a_bad_form_is_refused_with_every_rule_that_it_breaks(db: PgPool) {
+async fn a_draft_may_break_rules_and_is_told_every_one_before_it_is_published(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let model = gated(&portal, "tiny-opt").await;
     let root = portal.admin("root").await;
@@ -266,6 +267,7 @@ async fn a_bad_form_is_refused_with_every_rule_that_it_breaks(db: PgPool) {
     };
     let many: Vec<String> =
         (0..10_000).map(|number| field(&format!("q{number}"), &format!("Q{number}"), "\"url\"", "\"optional\"")).collect();
+    done(&root.post(&format!("{base}/start"), &[("version", "0")]).await);
     for (json, told) in [
         (with(&field("title", "Once more", r#"{"line": {"chars_max": 9}}"#, "\"always\"")), "“title” is taken already"),
         (with(&field("x", "X", "\"url\"", r#"{"when": {"field": "nothing", "is": ["a"]}}"#)), "the form has no such choice or box"),
@@ -275,15 +277,40 @@ async fn a_bad_form_is_refused_with_every_rule_that_it_breaks(db: PgPool) {
             with(&field("x", "X", r#"{"text": {"chars_max": 99, "chars_min": 200, "words_min": 0}}"#, "\"always\"")),
             "no more than 99 characters fit",
         ),
+        (built_in.text.replace("\"months\"", "\"url\""), "do not ask for “months”"),
+    ] {
+        done(&edits(&root, &base, "json", &[("json", &json)]).await);
+        root.get(&base).await.says("What stands in the way of publishing").says(told);
+        let refused = edits(&root, &base, "publish", &[]).await;
+        assert_eq!(refused.status, 409, "{told}");
+        refused.says("in the way of publishing");
+    }
+    for (json, told) in [
         (with(&many.join(",")), "are too many: 10028, and at most 100 fit"),
         (with(&field("x", "X", "\"telepathy\"", "\"always\"")), "unknown variant `telepathy`"),
-        (built_in.text.replace("\"months\"", "\"url\""), "do not ask for “months”"),
+        (with(&field("x", "X\\u0000", "\"url\"", "\"always\"")), "U+0000"),
         ("{".into(), "is not the JSON of a form"),
     ] {
-        let page = root.post(&format!("{base}/json"), &[("json", &json)]).await;
+        let page = edits(&root, &base, "json", &[("json", &json)]).await;
         assert_eq!(page.status, 422, "{told}: {}", &page.text[..page.text.len().min(3_000)]);
         page.says(told);
     }
+
+    // Programs are told the same beside the draft that is kept.
+    let program = root.with_token(&root.makes_token(&["admin"]).await);
+    let path = format!("/api/v1/admin/models/{model}/form");
+    let seen = program.fetch(&path).await.json()["draft"]["edition"].clone();
+    let broken: serde_json::Value = serde_json::from_str(&with(&field("title", "Once more", "\"url\"", "\"always\""))).unwrap();
+    let sent = serde_json::json!({ "edition": seen, "form": broken });
+    let kept = Page::of(program.request(Method::PUT, &format!("{path}/draft")).json(&sent).send().await.unwrap()).await;
+    assert_eq!(kept.status, 200, "{}", kept.text);
+    assert_eq!(kept.json()["draft"]["form"], broken);
+    assert_eq!(kept.json()["draft"]["faults"][0]["place"], "question title");
+    let edition = serde_json::json!({ "edition": kept.json()["draft"]["edition"] });
+    let refused = Page::of(program.request(Method::POST, &format!("{path}/publish")).json(&edition).send().await.unwrap()).await;
+    assert_eq!((refused.status, &refused.json()["mend"]["path"]), (409, &serde_json::json!(base)), "{}", refused.text);
+
+    done(&edits(&root, &base, "discard", &[]).await);
     root.get(&base).await.says("Edit a copy");
 
     // What is right goes its way, and comes out as it went in.

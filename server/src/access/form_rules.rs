@@ -108,8 +108,9 @@ fn taken(name: &str) -> String {
     format!("“{name}” is taken already, by another part of the form or of its page")
 }
 
-/// Counted first, so that a form of ten thousand questions is one fault and not ten thousand.
-fn counts(layout: &Layout) -> Vec<Fault> {
+/// What there is too much of. Counted first, so that a form of ten thousand questions is one fault and not ten thousand; a draft may hold no
+/// more either.
+pub(super) fn counts(layout: &Layout) -> Vec<Fault> {
     let counted = |part, count: usize, max: usize| {
         (count > max).then(|| Fault { place: Place::Form, part, message: format!("are too many: {count}, and at most {max} fit") })
     };

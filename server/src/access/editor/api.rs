@@ -160,13 +160,14 @@ pub(in super::super) async fn version(
 pub(in super::super) struct FormWanted {
     /// The edition of the draft that was seen; without one you saw no draft, and begin it.
     edition: Option<i64>,
-    /// What is to be asked. It has to keep the rules of forms; every one it breaks is named with its place.
+    /// What is to be asked. Rules that it breaks stand in the way of publishing it, not of keeping it: the answer's `faults` name them.
     form: Layout,
 }
 
 /// Write a model's next form
 ///
-/// In place of the draft there is, or as a new one. Applicants see nothing of it until it is published.
+/// In place of the draft there is, or as a new one. Applicants see nothing of it until it is published; a draft that breaks rules is kept,
+/// with its faults told, and not published.
 #[utoipa::path(put, path = "/api/v1/admin/models/{id}/form/draft", operation_id = "put_form_draft", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = FormWanted,
     responses((status = 200, body = FormState), NotDone), security(("token" = ["admin"])))]
@@ -177,8 +178,7 @@ pub(in super::super) async fn replace(
     Body(sent): Body<FormWanted, JSON_FORM_BYTES_MAX>,
 ) -> Result<HttpResponse, Error> {
     catalog::find_model_by_id(&mut *portal.db.acquire().await?, *id).await?;
-    let form = Form::new(sent.form).map_err(Error::Invalid)?;
-    draft::replace(&portal, &by, *id, sent.edition, &form).await?;
+    draft::replace(&portal, &by, *id, sent.edition, sent.form).await?;
     Ok(answer(&read(&mut *portal.db.acquire().await?, *id).await?))
 }
 

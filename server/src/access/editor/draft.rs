@@ -3,11 +3,11 @@
 use sqlx::PgConnection;
 
 use super::super::form::{Form, Layout};
-use super::super::forms;
 use super::super::store::{self, FormDraft, FormVersion};
+use super::super::{form_rules, forms};
 use super::overview::base;
 use crate::accounts::{self, Admin};
-use crate::error::Error;
+use crate::error::{Error, FieldError};
 use crate::http::when;
 use crate::ids::ModelId;
 use crate::portal::Portal;
@@ -58,12 +58,20 @@ pub(super) async fn change(
     Ok(())
 }
 
-/// Writes a whole form in place of the edition that somebody saw; `None` saw no draft, and begins one. Errors: as above.
-pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition: Option<i64>, form: &Form) -> Result<(), Error> {
+/// Writes a whole form in place of the edition that somebody saw; `None` saw no draft, and begins one. It may break rules, as a draft that
+/// is changed step by step may: they are kept when it is published. Errors: as above; `Invalid` for more than a form holds, or what no database keeps.
+pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition: Option<i64>, form: Layout) -> Result<(), Error> {
+    let too_many = form_rules::counts(&form);
+    if !too_many.is_empty() {
+        return Err(Error::Invalid(too_many.into_iter().map(FieldError::from).collect()));
+    }
+    if form.canonical_json().contains("\\u0000") {
+        return Err(FieldError::new("form", "holds a character of no width and no meaning (U+0000)").into());
+    }
     let Some(edition) = edition else {
         let now = portal.clock.now();
         let mut tx = portal.db.begin().await?;
-        if !store::insert_form_draft(&mut tx, model, form.layout(), by.0.id, now).await? {
+        if !store::insert_form_draft(&mut tx, model, &form, by.0.id, now).await? {
             let draft = store::find_form_draft(&mut tx, model).await?;
             return Err(stale(&mut tx, model, draft).await);
         }
@@ -71,7 +79,7 @@ pub(super) async fn replace(portal: &Portal, by: &Admin, model: ModelId, edition
         return Ok(());
     };
     change(portal, by, model, edition, |layout| {
-        *layout = form.layout().clone();
+        *layout = form;
         Ok(())
     })
     .await

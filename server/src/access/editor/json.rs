@@ -6,8 +6,8 @@ use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use serde::Deserialize;
 
-use super::super::form::Form as ApplicationForm;
-use super::super::{forms, store};
+use super::super::form::Layout;
+use super::super::{form_rules, forms, store};
 use super::draft;
 use super::overview::base;
 use crate::accounts::Admin;
@@ -18,7 +18,7 @@ use crate::http::{Form, Frame, see_other};
 use crate::ids::ModelId;
 use crate::portal::Portal;
 
-/// A form of this page in bytes. Far more than a form that keeps the rules, so that one of ten thousand questions is told what is wrong.
+/// A form of this page in bytes. Far more than a form that keeps the rules, so that one of some thousand questions is told what is wrong.
 pub(super) const JSON_FORM_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Template)]
@@ -66,12 +66,16 @@ pub(super) async fn replace(
     Form(sent): Form<Sent>,
 ) -> Result<HttpResponse, Error> {
     catalog::find_model_by_id(&mut *portal.db.acquire().await?, *id).await?;
-    let replaced = match ApplicationForm::from_json(&sent.json) {
-        Ok(form) => draft::replace(&portal, &by, *id, sent.edition, &form).await,
-        Err(faults) => Err(Error::Invalid(faults)),
+    let replaced = match Layout::from_json(&sent.json) {
+        Ok(form) => {
+            let faults = form_rules::faults(&form).len();
+            draft::replace(&portal, &by, *id, sent.edition, form).await.map(|()| faults)
+        }
+        Err(fault) => Err(fault.into()),
     };
     let (conflict, faults) = match replaced {
-        Ok(()) => return Ok(see_other(&base(*id), Some("The draft is what your file says. Compare it, and publish it."))),
+        Ok(0) => return Ok(see_other(&base(*id), Some("The draft is what your file says. Compare it, and publish it."))),
+        Ok(_) => return Ok(see_other(&base(*id), Some("The draft is what your file says. It breaks rules, which stand below."))),
         Err(Error::Invalid(faults)) => (None, faults),
         Err(Error::Conflict(why) | Error::Stale(why)) => (Some(why.to_string()), vec![]),
         Err(other) => return Err(other),
