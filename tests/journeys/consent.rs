@@ -7,7 +7,7 @@ use tests::{Offer, Person, TestPortal};
 use time::Duration;
 
 use crate::forms::{base, done, edits};
-use crate::gated::{LICENCE, applies_for, relicense};
+use crate::gated::{LICENCE, applies_for, gated, relicense};
 use crate::grants::{events_of, grant_of};
 
 const CHANGED: &str = "Non-commercial research licence, and no training of other models.";
@@ -272,4 +272,14 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     assert_eq!(agrees(&bob, of_bob).await.status, 303);
     let of_bob = events_of(&portal, &of_bob.to_string()).await;
     assert_eq!(of_bob.iter().filter(|kind| *kind == "grant.consent_given").count(), 3, "{of_bob:?}");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_text_of_a_licence_stays_as_it_was_agreed_to(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    for wrong in ["update licence set body = 'Anything goes.'", "delete from licence", "truncate licence cascade"] {
+        let refused = sqlx::query(wrong).execute(&portal.portal.db).await.unwrap_err();
+        assert!(refused.to_string().contains("the text of a licence stays as it is"), "{wrong}: {refused}");
+    }
 }
