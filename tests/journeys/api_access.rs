@@ -325,13 +325,15 @@ async fn a_form_is_written_compared_and_published_by_program(db: PgPool) {
     refused(&sends(&admin, "POST", &at("/publish"), json!({ "edition": 1 })).await, 409, "conflict");
     refused(&admin.fetch(&at("/versions/1")).await, 404, "not_found");
 
-    // What is no form, and what breaks rules, is told by its place, and nothing is kept.
+    // What breaks rules is kept, told by its place, and not published; what is no form is not kept.
     let mut form = before["form"].clone();
     form["sections"][0]["fields"][2]["label"] = "".into();
     form["clauses"][0]["id"] = "Not so".into();
-    let broken = sends(&admin, "PUT", &at("/draft"), json!({ "form": form })).await;
-    refused(&broken, 422, "invalid");
-    assert_eq!(fields(&broken), ["question department", "clause Not so"]);
+    let broken = fine(sends(&admin, "PUT", &at("/draft"), json!({ "form": form })).await)["draft"].clone();
+    let places: Vec<&str> = broken["faults"].as_array().unwrap().iter().map(|fault| fault["place"].as_str().unwrap()).collect();
+    assert_eq!((&broken["form"], places), (&form, vec!["question department", "clause Not so"]));
+    refused(&sends(&admin, "POST", &at("/publish"), json!({ "edition": broken["edition"] })).await, 409, "conflict");
+    fine(sends(&admin, "POST", &at("/discard"), json!({ "edition": broken["edition"] })).await);
     let mut unknown = before["form"].clone();
     unknown["sections"][0]["colour"] = "red".into();
     let unknown = sends(&admin, "PUT", &at("/draft"), json!({ "form": unknown })).await;
