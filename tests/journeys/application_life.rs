@@ -169,6 +169,47 @@ async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn an_appeal_that_is_left_is_no_way_round_the_wait_after_a_decline(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    portal.reviewer("barbara").await;
+    let (of_ada, of_bob) = (applies_for(&ada, "/demo/tiny-opt").await, applies_for(&bob, "/demo/tiny-opt").await);
+    for application in [&of_ada, &of_bob] {
+        let reason = [("reason", "purpose_unclear"), ("text", "Which question do you ask?")];
+        assert_eq!(grace.post(&format!("{}/decline", case_of(application)), &reason).await.status, 303);
+    }
+    portal.wait(Duration::days(3));
+    for (person, application) in [(&ada, &of_ada), (&bob, &of_bob)] {
+        assert_eq!(person.post(&format!("{application}/appeal"), &[("text", "See page 3.")]).await.status, 303);
+    }
+    ada.get(&of_ada).await.says("The decline stands then").says("You appealed");
+    assert_eq!(ada.post(&format!("{of_ada}/withdraw"), &[]).await.status, 303);
+    // Two weeks from the decline, not from the withdrawal, and not from now.
+    let page = ada.get("/demo/tiny-opt/apply").await;
+    page.says("You may apply again from 16 March 2026");
+    assert!(!page.text.contains("appeal"), "there was one");
+    ada.get(&of_ada).await.says("You may apply again from 16 March 2026");
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await.status, 409);
+    let page = ada.post("/demo/tiny-opt/apply", &[("title", "anew")]).await;
+    assert_eq!(page.status, 409);
+    page.says("you may apply again from 16 March 2026");
+
+    // The same where it lapses: that takes longer than this model makes anybody wait, so it is arranged.
+    sqlx::query("update application set state = 'lapsed', closed_at = submitted_at + interval '4 days' where id = $1")
+        .bind(of_bob.replace("/applications/", "").parse::<server::ids::ApplicationId>().unwrap().uuid())
+        .execute(&portal.portal.db)
+        .await
+        .unwrap();
+    bob.get("/demo/tiny-opt/apply").await.says("You may apply again from 16 March 2026");
+
+    portal.wait(Duration::days(11));
+    ada.signs_in().await;
+    ada.get("/demo/tiny-opt/apply").await.says("copied from");
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn the_two_sides_talk_and_reviewers_among_themselves(db: PgPool) {
     let portal = TestPortal::start(db).await;
     gated(&portal, "tiny-opt").await;

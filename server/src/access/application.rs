@@ -201,6 +201,18 @@ impl Application {
 
     /// Asks for another reviewer, once and within [`APPEAL`]. Errors: `Conflict` otherwise, `Invalid` without a word.
     pub fn appeal(self, text: &str, promise: Duration, now: Timestamp) -> Result<Self, Error> {
+        let (sent, by, declined_at) = self.may_be_appealed(now)?;
+        let text = words("appeal", text)?;
+        if text.is_empty() {
+            return Err(FieldError::new("appeal", "say what was overlooked; another reviewer reads this").into());
+        }
+        let appeal = Some(Appeal { at: now, text, against: by, declined_at });
+        let sent = Sent { at: sent.at, due_at: now + promise, claim: None, appeal };
+        Ok(self.becomes(State::Submitted(sent), now))
+    }
+
+    /// What an appeal would be against: what was sent, who declined it and when. Errors: `Conflict` where none is possible, or no more.
+    pub(super) fn may_be_appealed(&self, now: Timestamp) -> Result<(&Sent, AccountId, Timestamp), Error> {
         let State::Declined { sent, by, at, .. } = &self.state else {
             return Err(self.state.conflict());
         };
@@ -210,13 +222,7 @@ impl Application {
         if now - *at >= APPEAL {
             return Err(Error::Conflict("an appeal was possible for 30 days; a new application is the way now".into()));
         }
-        let text = words("appeal", text)?;
-        if text.is_empty() {
-            return Err(FieldError::new("appeal", "say what was overlooked; another reviewer reads this").into());
-        }
-        let appeal = Some(Appeal { at: now, text, against: *by });
-        let sent = Sent { at: sent.at, due_at: now + promise, claim: None, appeal };
-        Ok(self.becomes(State::Submitted(sent), now))
+        Ok((sent, *by, *at))
     }
 
     /// The moment from which on it lapses, if it is the applicant's turn.

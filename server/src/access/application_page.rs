@@ -3,10 +3,9 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
-use sqlx::PgConnection;
 
 use super::answers_view::{self, AnsweredSection};
-use super::application::{APPEAL, Application};
+use super::application::Application;
 use super::apply;
 use super::form::Form;
 use super::grant::HeldGrant;
@@ -14,7 +13,7 @@ use super::recorded::{RECORDED_MAX, Recorded};
 use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
 use super::thread_view::{self, CommentView};
-use super::{forms, held, policy, store, thread, waits};
+use super::{forms, held, store, thread, waits};
 use crate::accounts::{Account, SignedIn};
 use crate::audit;
 use crate::catalog::{self, Model};
@@ -94,6 +93,7 @@ struct ApplicationPage {
     may_withdraw: bool,
     may_comment: bool,
     may_appeal: bool,
+    is_appeal: bool,
     is_draft: bool,
     may_apply_again: bool,
     apply_again_from: Option<String>,
@@ -167,7 +167,7 @@ async fn application_page(
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
     let (model, model_path) = name_of(&models, application.model);
-    let cooling = cooling(&mut db, &application, now).await?;
+    let cooling = apply::cooling(&mut db, &application, now).await?;
     let state = &application.state;
     let blocked = file.bar.filter(|bar| now < bar.until);
     let form = forms::of(&mut db, &application).await?;
@@ -189,7 +189,8 @@ async fn application_page(
         recorded: events.iter().rev().filter(|event| !event.is_among_reviewers()).map(Recorded::of).collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
-        may_appeal: may_appeal(state, now) && !has_access && blocked.is_none(),
+        may_appeal: application.may_be_appealed(now).is_ok() && !has_access && blocked.is_none(),
+        is_appeal: state.sent().is_some_and(|sent| sent.appeal.is_some()),
         is_draft: matches!(state, State::Draft),
         may_apply_again: !has_access && !state.is_open() && cooling.is_none() && blocked.is_none(),
         blocked: blocked.map(|bar| (when::day(bar.until), bar.reason)),
@@ -205,17 +206,6 @@ fn asked(application: &Application, form: &Form) -> Option<Asked> {
         fields: changes.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
         until: application.lapses_at().map(when::day).unwrap_or_default(),
     })
-}
-
-/// From when on its applicant may apply again, if they have to wait.
-pub(super) async fn cooling(db: &mut PgConnection, application: &Application, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let State::Declined { at, .. } = &application.state else { return Ok(None) };
-    let from = *at + policy::of(db, application.model).await?.cool_down();
-    Ok((now < from).then_some(from))
-}
-
-pub(super) fn may_appeal(state: &State, now: Timestamp) -> bool {
-    matches!(state, State::Declined { sent, at, .. } if sent.appeal.is_none() && now - *at < APPEAL)
 }
 
 /// What reviewers look for, and did not find.
@@ -237,11 +227,11 @@ pub(super) fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
     let mut steps = vec![done("Begun", application.created_at)];
     if let Some(sent) = application.state.sent() {
         steps.push(done("Sent", sent.at));
+        if let Some(appeal) = &sent.appeal {
+            steps.extend([done("Declined", appeal.declined_at), done("You appealed", appeal.at)]);
+        }
         if let Some(claim) = sent.claim {
             steps.push(done("A reviewer has taken it on", claim.at));
-        }
-        if let Some(appeal) = &sent.appeal {
-            steps.push(done("You appealed", appeal.at));
         }
     }
     match &application.state {
@@ -287,7 +277,7 @@ pub(super) async fn withdraw(
     _: http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     apply::withdraw(&portal, by.account.id, *id).await?;
-    Ok(see_other(&format!("/applications/{id}"), Some("Your application was withdrawn. You may apply again at any time.")))
+    Ok(see_other(&format!("/applications/{id}"), Some("Your application was withdrawn.")))
 }
 
 #[derive(serde::Deserialize)]

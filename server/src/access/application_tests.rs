@@ -105,7 +105,12 @@ fn application(people: &People, state: &str) -> Application {
     let (grace, barbara) = (people.grace, people.barbara);
     let just_now = NOW - Duration::minutes(3);
     let long_ago = NOW - UNDO;
-    let appeal = Appeal { at: NOW - Duration::hours(1), text: "You overlooked page 3.".into(), against: grace };
+    let appeal = Appeal {
+        at: NOW - Duration::hours(1),
+        text: "You overlooked page 3.".into(),
+        against: grace,
+        declined_at: NOW - Duration::days(1),
+    };
     let plain = Sent { at: SENT, due_at: SENT + PROMISE, claim: None, appeal: None };
     let claimed = Sent { claim: Some(Claim { by: grace, at: SENT }), ..plain.clone() };
     let appealed = Sent { appeal: Some(appeal), ..plain };

@@ -28,7 +28,14 @@ pub(super) enum Opening {
     /// Their application waits for a reviewer.
     Waiting(ApplicationId),
     /// Their last application was declined, and they may apply again from then on.
-    Declined(ApplicationId, Timestamp),
+    Declined {
+        /// That application.
+        id: ApplicationId,
+        /// From when on.
+        from: Timestamp,
+        /// Whether they may appeal meanwhile.
+        may_appeal: bool,
+    },
     /// The form, filled in with what is there.
     Form(Prefill),
 }
@@ -71,10 +78,12 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
         return Ok(Opening::Granted(grant));
     }
-    let policy = policy::of(&mut db, model.id).await?;
     let Some(latest) = store::latest(&mut db, applicant, model.id).await? else {
         return Ok(Opening::Form(Prefill::default()));
     };
+    if let Some(from) = cooling(&mut db, &latest, now).await? {
+        return Ok(Opening::Declined { id: latest.id, from, may_appeal: latest.may_be_appealed(now).is_ok() });
+    }
     let version = Some(latest.version);
     Ok(match latest.state {
         State::Submitted(_) => Opening::Waiting(latest.id),
@@ -88,11 +97,17 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
             let (changes, form_sha256) = (Some((latest.id, changes)), latest.form_sha256);
             Opening::Form(Prefill { answers, saved_at, version, changes, form_sha256, ..Prefill::default() })
         }
-        State::Declined { at, .. } if now < at + policy.cool_down() => Opening::Declined(latest.id, at + policy.cool_down()),
         State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
             Opening::Form(Prefill { answers: latest.answers.without_attestations(), copied_from: Some(latest.id), ..Prefill::default() })
         }
     })
+}
+
+/// From when on the applicant of their latest application may apply again, if a decline makes them wait.
+pub(super) async fn cooling(db: &mut PgConnection, latest: &Application, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let Some(declined_at) = latest.state.declined_at() else { return Ok(None) };
+    let from = declined_at + policy::of(db, latest.model).await?.cool_down();
+    Ok((now < from).then_some(from))
 }
 
 /// Ticks in a draft count for the licence text they were made under; under another one they have to be made again.
@@ -249,12 +264,11 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
         let held = Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
         return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
     }
-    if let Some(Application { state: State::Declined { at, .. }, .. }) = store::latest(tx, applicant, model.id).await? {
-        let from = at + policy::of(tx, model.id).await?.cool_down();
-        if now < from {
-            let from = when::day(from);
-            return Err(Error::Conflict(format!("your last application was declined; you may apply again from {from}").into()));
-        }
+    if let Some(latest) = store::latest(tx, applicant, model.id).await?
+        && let Some(from) = cooling(tx, &latest, now).await?
+    {
+        let from = when::day(from);
+        return Err(Error::Conflict(format!("your last application was declined; you may apply again from {from}").into()));
     }
     store::insert_unless_open(tx, &Application::begin(applicant, model.id, now)).await?;
     // None only when another window closed it between the two statements.

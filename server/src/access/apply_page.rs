@@ -104,15 +104,19 @@ pub(super) async fn apply_page(
             next: format!("/applications/{id}"),
             label: "See your application",
         },
-        Opening::Declined(id, from) => NoFormPage {
+        Opening::Declined { id, from, may_appeal } => NoFormPage {
             frame,
             title: format!("Your application for {name} was declined"),
-            text: format!(
-                "You may apply again from {}. Until then you can appeal, if something was overlooked: another reviewer decides.",
-                when::day(from)
-            ),
+            text: if may_appeal {
+                let from = when::day(from);
+                format!(
+                    "You may apply again from {from}. Until then you can appeal, if something was overlooked: another reviewer decides."
+                )
+            } else {
+                format!("You may apply again from {}.", when::day(from))
+            },
             next: format!("/applications/{id}"),
-            label: "See the reason, or appeal",
+            label: if may_appeal { "See the reason, or appeal" } else { "See your application" },
         },
     };
     page(&no_form)

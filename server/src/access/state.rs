@@ -37,6 +37,8 @@ pub struct Appeal {
     pub text: String,
     /// Whose decline it is against.
     pub against: AccountId,
+    /// When that decline was made.
+    pub declined_at: Timestamp,
 }
 
 /// What a reviewer asks to be changed.
@@ -135,6 +137,16 @@ impl State {
         match self {
             State::Draft | State::Submitted(_) | State::ChangesRequested { .. } => true,
             State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => false,
+        }
+    }
+
+    /// When it was declined last, if that stands: nobody has taken it back or decided otherwise. An appeal that its applicant leaves, by
+    /// withdrawing or letting it lapse, leaves the decline as it was.
+    pub(super) fn declined_at(&self) -> Option<Timestamp> {
+        match self {
+            State::Declined { at, .. } => Some(*at),
+            State::Withdrawn { sent, .. } | State::Lapsed { sent, .. } => Some(sent.as_ref()?.appeal.as_ref()?.declined_at),
+            State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Approved { .. } => None,
         }
     }
 

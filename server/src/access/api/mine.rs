@@ -7,7 +7,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::application_page::{Step, cooling, may_appeal, quicker, steps};
+use super::super::application_page::{Step, quicker, steps};
+use super::super::apply::cooling;
 use super::super::comment::Lane;
 use super::super::grant::Standing;
 use super::super::people::People;
@@ -175,7 +176,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
             submit: matches!(state, State::Draft | State::ChangesRequested { .. }),
             comment: state.is_open() && state.sent().is_some(),
             withdraw: state.is_open(),
-            appeal: may_appeal(state, now) && !has_access,
+            appeal: application.may_be_appealed(now).is_ok() && !has_access,
             apply_again: !has_access && !state.is_open() && again_from.is_none(),
         },
         again_from: again_from.map(Moment),

@@ -86,7 +86,7 @@ pub(super) async fn form(portal: Data<Portal>, by: ApplyingProgram, names: Path<
         Opening::NotNeeded => told("not_needed", None, None),
         Opening::Granted(_) => told("granted", None, None),
         Opening::Waiting(id) => told("waiting", Some(id), None),
-        Opening::Declined(id, from) => told("declined", Some(id), Some(Moment(from))),
+        Opening::Declined { id, from, may_appeal: _ } => told("declined", Some(id), Some(Moment(from))),
         Opening::Form(prefill) => ("write", prefill.changes.as_ref().map(|(id, _)| *id), None, prefill),
     };
     let version = prefill.version;

@@ -35,7 +35,7 @@ pub async fn lock_open(tx: &mut PgConnection, applicant: AccountId, model: Model
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application
          where account_id = $1 and model_id = $2 and state in ('draft', 'submitted', 'changes_requested')
@@ -55,7 +55,7 @@ pub async fn lock(tx: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1
          for update"#,
@@ -73,7 +73,7 @@ pub async fn find(db: &mut PgConnection, id: ApplicationId) -> Result<Applicatio
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = $1"#,
         id.uuid(),
@@ -91,7 +91,7 @@ pub async fn find_all(db: &mut PgConnection, ids: &[ApplicationId]) -> Result<Ve
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id = any($1)
          order by array_position($1, id)"#,
@@ -109,7 +109,7 @@ pub async fn of_applicant(db: &mut PgConnection, account: AccountId, limit: i64)
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1
          order by created_at desc, id desc
@@ -134,7 +134,7 @@ pub async fn of_applicant_after(
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application
          where account_id = $1
@@ -157,7 +157,7 @@ pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1 and model_id = $2
          order by created_at desc, id desc
@@ -242,7 +242,7 @@ pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<()
          set version = $2, answers = $3, licence_sha256 = $4, state = $5, updated_at = $6, submitted_at = $7, due_at = $8,
              claimed_by = $9, claimed_at = $10, changes_by = $11, changes_at = $12, changes_text = $13, changes_fields = $14,
              appealed_at = $15, appeal_text = $16, appeal_against = $17, closed_at = $18, decided_by = $19, decline_code = $20,
-             decision_text = $21, form_sha256 = $22, lapse_told_at = case when state = $5 then lapse_told_at end
+             decision_text = $21, form_sha256 = $22, appealed_decline_at = $23, lapse_told_at = case when state = $5 then lapse_told_at end
          where id = $1",
         application.id.uuid(),
         application.version,
@@ -266,6 +266,7 @@ pub async fn save(tx: &mut PgConnection, application: &Application) -> Result<()
         code,
         text,
         application.form_sha256,
+        appeal.map(|appeal| appeal.declined_at),
     )
     .execute(tx)
     .await?;
@@ -295,7 +296,7 @@ pub async fn of_model(
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: ModelId", version,
                 answers as "answers: Json<Answers>", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where model_id = $1 and state = $2 and ($3::uuid is null or id > $3)
          order by id

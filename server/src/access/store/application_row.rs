@@ -30,6 +30,7 @@ pub(super) struct ApplicationRow {
     pub(super) changes_text: Option<String>,
     pub(super) changes_fields: Option<Vec<String>>,
     pub(super) appealed_at: Option<Timestamp>,
+    pub(super) appealed_decline_at: Option<Timestamp>,
     pub(super) appeal_text: Option<String>,
     pub(super) appeal_against: Option<AccountId>,
     pub(super) closed_at: Option<Timestamp>,
@@ -42,7 +43,9 @@ impl ApplicationRow {
     fn sent(&self) -> Option<Sent> {
         let claim = self.claimed_by.zip(self.claimed_at).map(|(by, at)| Claim { by, at });
         let appeal = self.appealed_at.zip(self.appeal_text.clone()).zip(self.appeal_against);
-        let appeal = appeal.map(|((at, text), against)| Appeal { at, text, against });
+        // Appeals from before the column have none; the appeal came after the decline.
+        let declined_at = |at| self.appealed_decline_at.unwrap_or(at);
+        let appeal = appeal.map(|((at, text), against)| Appeal { at, text, against, declined_at: declined_at(at) });
         self.submitted_at.zip(self.due_at).map(|(at, due_at)| Sent { at, due_at, claim, appeal })
     }
 

@@ -56,8 +56,8 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
     let row = sqlx::query!(
         r#"select a.account_id as "account_id: AccountId", a.model_id as "model_id: ModelId", version, answers as "answers: Json<Answers>",
              licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at, claimed_by as "claimed_by: AccountId",
-             claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text, changes_fields, appealed_at, appeal_text,
-             appeal_against as "appeal_against: AccountId", closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text,
+             claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text, changes_fields, appealed_at,
+             appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at, decided_by as "decided_by: AccountId", decline_code, decision_text,
              checked,
              (select coalesce(jsonb_agg(s.answers order by s.number desc), '[]') from (
                  select answers, number from application_sending where application_id = $1 order by number desc limit 2) s
@@ -103,6 +103,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
         changes_text: row.changes_text,
         changes_fields: row.changes_fields,
         appealed_at: row.appealed_at,
+        appealed_decline_at: row.appealed_decline_at,
         appeal_text: row.appeal_text,
         appeal_against: row.appeal_against,
         closed_at: row.closed_at,

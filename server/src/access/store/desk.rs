@@ -67,7 +67,7 @@ pub async fn view(
          select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
                 answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id in (select id from chosen)
          order by case when $1 = 'decided' then closed_at end desc, case when $1 = 'overdue' then due_at else submitted_at end, id"#,
@@ -93,7 +93,7 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
                 answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where id in (
              with newest as (
