@@ -5,14 +5,14 @@ use sqlx::PgConnection;
 use super::answers::Answers;
 use super::application::Application;
 use super::comment::{Comment, Kind, Lane};
-use super::grant::Grant;
+use super::grant::{Grant, Standing};
 use super::state::{Changes, State};
-use super::{block, forms, policy, store};
+use super::{authorize, block, forms, policy, store};
 use crate::accounts::{self, Account};
 use crate::audit::{self, Event};
 use crate::catalog::{self, Gate, Model};
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::http::when;
 use crate::ids::{AccountId, ApplicationId};
 use crate::mail::{self, Message};
@@ -25,6 +25,8 @@ pub(super) enum Opening {
     NotNeeded,
     /// They have access already.
     Granted(Grant),
+    /// They have access that does not hold now: what stands against it, and where that is mended.
+    Stopped(Refusal),
     /// Their application waits for a reviewer.
     Waiting(ApplicationId),
     /// Their last application was declined, and they may apply again from then on.
@@ -75,8 +77,13 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     let mut db = portal.db.acquire().await?;
     block::refuse(&mut db, applicant, model, now).await?;
     let (grant, _) = store::standing(&mut db, applicant, model.id).await?;
-    if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
-        return Ok(Opening::Granted(grant));
+    if let Some(grant) = grant {
+        let standing = grant.standing(now);
+        match authorize::stopped(&model.full_name(), &grant, standing) {
+            Some(refusal) => return Ok(Opening::Stopped(refusal)),
+            None if standing == Standing::Holds => return Ok(Opening::Granted(grant)),
+            None => {}
+        }
     }
     let Some(latest) = store::latest(&mut db, applicant, model.id).await? else {
         return Ok(Opening::Form(Prefill::default()));
@@ -259,10 +266,17 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
     // Read without a lock: a decision locks the application first and the grant second, and the other order could wait for ever.
     block::refuse(tx, applicant, model, now).await?;
     let (grant, _) = store::standing(tx, applicant, model.id).await?;
-    if let Some(grant) = grant.filter(|grant| grant.standing(now).is_running()) {
-        let until = when::day(grant.expires_at);
-        let held = Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
-        return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
+    if let Some(grant) = grant {
+        let standing = grant.standing(now);
+        match authorize::stopped(&model.full_name(), &grant, standing) {
+            Some(refusal) => return Err(refusal.into()),
+            None if standing == Standing::Holds => {
+                let until = when::day(grant.expires_at);
+                let held = Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
+                return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
+            }
+            None => {}
+        }
     }
     if let Some(latest) = store::latest(tx, applicant, model.id).await?
         && let Some(from) = cooling(tx, &latest, now).await?

@@ -11,7 +11,7 @@ use super::form_view::{Control, FormView};
 use super::{form, forms};
 use crate::accounts::{Account, SignedIn};
 use crate::catalog::{self, Model};
-use crate::error::{Error, FieldError};
+use crate::error::{Error, FieldError, Mend};
 use crate::http::page::{page, page_limited, page_with_faults};
 use crate::http::{Form, Frame, see_other, when};
 use crate::ids::ApplicationId;
@@ -97,6 +97,16 @@ pub(super) async fn apply_page(
             next: model.path(),
             label: "To the model",
         },
+        Opening::Stopped(refusal) => {
+            let mend = refusal.mend.unwrap_or(Mend { path: model.path(), label: "To the model" });
+            NoFormPage {
+                frame,
+                title: format!("Your access to {name} does not hold now"),
+                text: refusal.message,
+                next: mend.path,
+                label: mend.label,
+            }
+        }
         Opening::Waiting(id) => NoFormPage {
             frame,
             title: format!("You have applied for {name}"),

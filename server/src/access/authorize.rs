@@ -203,11 +203,10 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
     let refusal = match footing.grant.as_ref().map(|grant| (grant, grant.standing(now))) {
         Some((grant, Standing::Holds)) if grant.scopes.contains(&action.of_grant()) => return allowed(Some(grant)),
         Some((grant, Standing::Holds)) => scope_not_granted(&name, grant, action),
-        Some((grant, Standing::Suspended | Standing::Blocked)) => suspended(&name, grant),
-        Some((grant, Standing::ConsentNeeded)) => consent_needed(&name, grant),
-        Some((grant, over @ (Standing::Expired | Standing::Closed | Standing::Revoked))) => {
-            without_access(model, footing.application, Some((grant, over)), now)
-        }
+        Some((grant, standing)) => match stopped(&name, grant, standing) {
+            Some(refusal) => refusal,
+            None => without_access(model, footing.application, Some((grant, standing)), now),
+        },
         None => without_access(model, footing.application, None, now),
     };
     match footing.trial {
@@ -294,6 +293,15 @@ fn consent_needed(name: &str, grant: &Grant) -> Refusal {
         code: "consent_needed",
         message: format!("What you agreed to for {name} has changed; your access goes on when you agree to it as it is now."),
         mend: Some(Mend { path: format!("/grants/{}/consent", grant.id), label: "Read and agree" }),
+    }
+}
+
+/// What is said to the holder of a grant whose time runs and that does not hold; nothing where it holds or is over.
+pub(super) fn stopped(name: &str, grant: &Grant, standing: Standing) -> Option<Refusal> {
+    match standing {
+        Standing::Suspended | Standing::Blocked => Some(suspended(name, grant)),
+        Standing::ConsentNeeded => Some(consent_needed(name, grant)),
+        Standing::Holds | Standing::Expired | Standing::Closed | Standing::Revoked => None,
     }
 }
 

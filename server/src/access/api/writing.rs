@@ -33,7 +33,8 @@ pub(super) struct Names {
 /// What is asked of whoever applies, and how they stand.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FormTold {
-    /// Whether there is something to fill in now: `write`, or why not: `not_needed`, `granted`, `waiting`, `declined`.
+    /// Whether there is something to fill in now: `write`, or why not: `not_needed`, `granted`, `stopped` (there is access, and
+    /// it does not hold now: the model says why), `waiting`, `declined`.
     #[schema(example = "write")]
     now: &'static str,
     /// The application that waits, was sent back or was declined.
@@ -85,6 +86,7 @@ pub(super) async fn form(portal: Data<Portal>, by: ApplyingProgram, names: Path<
     let (now, application, again_from, prefill) = match apply::open(&portal, by.0.id, &model).await? {
         Opening::NotNeeded => told("not_needed", None, None),
         Opening::Granted(_) => told("granted", None, None),
+        Opening::Stopped(_) => told("stopped", None, None),
         Opening::Waiting(id) => told("waiting", Some(id), None),
         Opening::Declined { id, from, may_appeal: _ } => told("declined", Some(id), Some(Moment(from))),
         Opening::Form(prefill) => ("write", prefill.changes.as_ref().map(|(id, _)| *id), None, prefill),
