@@ -73,14 +73,14 @@ impl Desk {
         Box::pin(async move {
             match command {
                 Command::Claim => access::claim(portal, grace, id, seen).await,
-                Command::Release => access::release(portal, grace, id).await,
+                Command::Release => access::release(portal, grace, id, seen).await,
                 Command::Changes => access::request_changes(portal, grace, id, seen, "Why so long?", vec![]).await,
                 Command::Approve => {
                     let until = portal.clock.now() + Duration::days(30);
                     access::approve(portal, grace, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
                 }
                 Command::Decline => access::decline(portal, grace, id, seen, DeclineReason::PurposeUnclear, "").await,
-                Command::Undo => access::undo(portal, grace, id).await,
+                Command::Undo => access::undo(portal, grace, id, seen).await,
                 Command::Appeal => access::appeal(portal, ada, id, "See page 3.").await,
                 Command::Withdraw => access::withdraw(portal, ada.id, id).await,
             }

@@ -143,8 +143,8 @@ impl Desk {
             Pair::ClaimClaim => (done(access::claim(portal, &self.grace, id, seen)), done(access::claim(portal, &self.barbara, id, seen))),
             Pair::ClaimDecline => (done(access::claim(portal, &self.grace, id, seen)), done(self.decline(&self.barbara, id, seen))),
             Pair::WithdrawWithdraw => (withdraw(), withdraw()),
-            Pair::UndoUndo => (done(access::undo(portal, &self.grace, id)), done(access::undo(portal, &self.grace, id))),
-            Pair::UndoAppeal => (done(access::undo(portal, &self.grace, id)), appeal()),
+            Pair::UndoUndo => (done(access::undo(portal, &self.grace, id, None)), done(access::undo(portal, &self.grace, id, None))),
+            Pair::UndoAppeal => (done(access::undo(portal, &self.grace, id, None)), appeal()),
             Pair::AppealAppeal => (appeal(), appeal()),
         };
         match tokio::join!(first, second) {

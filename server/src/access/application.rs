@@ -90,6 +90,17 @@ impl Application {
         }
     }
 
+    /// What was sent, for a reviewer. Errors: `NotFound` if nothing was: a draft is its applicant's alone; `Forbidden` for one's own, because
+    /// what reviewers say of it among themselves is not for whom it is about.
+    pub(super) fn case_for(&self, reviewer: AccountId) -> Result<&Sent, Error> {
+        let sent = self.state.sent().ok_or(Error::NotFound("application"))?;
+        if self.applicant == reviewer {
+            let mend = Some(Mend { path: format!("/applications/{}", self.id), label: "See your application" });
+            return Err(Refusal { mend, ..own_application() }.into());
+        }
+        Ok(sent)
+    }
+
     fn becomes(self, state: State, now: Timestamp) -> Self {
         Self { version: self.version + 1, updated_at: now, state, ..self }
     }
@@ -136,15 +147,24 @@ impl Application {
         Ok(self.becomes(State::Submitted(Sent { claim: Some(Claim { by, at: now }), ..sent }), now))
     }
 
-    /// Gives it back to everybody. Errors: `Conflict` unless it waits and is theirs.
+    /// Gives it back to everybody. Errors: `Conflict` unless it waits and is theirs, `Forbidden` for one's own.
     pub fn release(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
         let State::Submitted(sent) = &self.state else {
             return Err(self.state.conflict());
         };
+        if by == self.applicant {
+            return Err(own_application().into());
+        }
         if sent.claim.is_none_or(|claim| claim.by != by) {
             return Err(Error::Conflict("you do not see to this application; nothing was changed".into()));
         }
         let sent = Sent { claim: None, ..sent.clone() };
+        Ok(self.becomes(State::Submitted(sent), now))
+    }
+
+    /// Ticks points of its checklist, or unticks them. Errors: `Forbidden`, `Conflict` as for a decision.
+    pub fn check(self, by: AccountId, now: Timestamp) -> Result<Self, Error> {
+        let sent = self.decided_on_by(by)?;
         Ok(self.becomes(State::Submitted(sent), now))
     }
 
@@ -288,11 +308,14 @@ impl Approval<'_> {
     }
 }
 
+/// The code of [`own_application`].
+pub(super) const OWN_APPLICATION: &str = "own_application";
+
 /// Nobody decides on what they asked for themselves.
 pub(super) fn own_application() -> Refusal {
     let message = "Nobody decides on their own access; another reviewer will decide.".into();
     let mend = Some(Mend { path: "/applications".into(), label: "See where yours stands" });
-    Refusal { code: "own_application", message, mend }
+    Refusal { code: OWN_APPLICATION, message, mend }
 }
 
 /// What one side writes to the other: without characters that nobody can see, and no longer than fits.

@@ -39,6 +39,7 @@ enum Command {
     Withdraw,
     Claim,
     Release,
+    Check,
     RequestChanges,
     Approve,
     Decline,
@@ -47,12 +48,13 @@ enum Command {
     Lapse,
 }
 
-const COMMANDS: [Command; 11] = [
+const COMMANDS: [Command; 12] = [
     Command::SaveDraft,
     Command::Submit,
     Command::Withdraw,
     Command::Claim,
     Command::Release,
+    Command::Check,
     Command::RequestChanges,
     Command::Approve,
     Command::Decline,
@@ -153,6 +155,7 @@ fn run(application: Application, people: &People, actor: Actor, command: Command
         Command::Withdraw => application.withdraw(now),
         Command::Claim => application.claim(by, now),
         Command::Release => application.release(by, now),
+        Command::Check => application.check(by, now),
         Command::RequestChanges => application.request_changes(by, "Which data?", vec![], now),
         Command::Approve => application.approve(by, everything(now + Duration::days(30)), now).map(|(application, _)| application),
         Command::Decline => application.decline(by, DeclineReason::PurposeUnclear, "", now),
@@ -166,9 +169,9 @@ fn run(application: Application, people: &People, actor: Actor, command: Command
 /// are asked by the applicant alone (the door sees to that), so who acts does not matter for them.
 fn expected(state: &str, actor: Actor, command: Command) -> Option<&'static str> {
     use Actor::{Applicant, Barbara, Grace};
-    use Command::{Appeal, Approve, Claim, Decline, Lapse, Release, RequestChanges, SaveDraft, Submit, Undo, Withdraw};
+    use Command::{Appeal, Approve, Check, Claim, Decline, Lapse, Release, RequestChanges, SaveDraft, Submit, Undo, Withdraw};
     let to = match command {
-        Claim => "submitted",
+        Claim | Check => "submitted",
         Approve => "approved",
         Decline => "declined",
         RequestChanges => "changes_requested",
@@ -181,11 +184,11 @@ fn expected(state: &str, actor: Actor, command: Command) -> Option<&'static str>
         ("draft, old" | "changes_requested, old", Lapse, _) => Some("lapsed"),
         ("draft" | "draft, old" | "changes_requested" | "changes_requested, old", Withdraw, _) => Some("withdrawn"),
         (open, Withdraw, _) if open.starts_with("submitted") => Some("withdrawn"),
-        ("submitted", Claim | Approve | Decline | RequestChanges, Grace | Barbara) => Some(to),
-        ("submitted, claimed", Claim | Approve | Decline | RequestChanges, Grace) => Some(to),
+        ("submitted", Claim | Check | Approve | Decline | RequestChanges, Grace | Barbara) => Some(to),
+        ("submitted, claimed", Claim | Check | Approve | Decline | RequestChanges, Grace) => Some(to),
         ("submitted, claimed", Claim, Barbara) => Some(to),
         ("submitted, claimed", Release, Grace) => Some("submitted"),
-        ("submitted, appeal" | "submitted, appeal claimed", Claim | Approve | Decline | RequestChanges, Barbara) => Some(to),
+        ("submitted, appeal" | "submitted, appeal claimed", Claim | Check | Approve | Decline | RequestChanges, Barbara) => Some(to),
         ("submitted, appeal claimed", Release, Barbara) => Some("submitted"),
         ("approved" | "declined", Undo, Grace) => Some("submitted"),
         ("declined again", Undo, Barbara) => Some("submitted"),

@@ -239,7 +239,7 @@ pub(super) async fn carry_out(
 ) -> Result<(), Error> {
     match order.action {
         Action::Claim => review::claim(portal, by, application.id, seen).await,
-        Action::Release => review::release(portal, by, application.id).await,
+        Action::Release => review::release(portal, by, application.id, seen).await,
         Action::Approve => {
             let approval = Approval { until: until(application, portal.clock.now()), scopes: &order.scopes, note: "" };
             review::approve(portal, by, application.id, seen, approval).await.map(drop)

@@ -48,9 +48,7 @@ pub(super) struct Seen {
 pub(super) async fn seen(portal: Data<Portal>, by: Reviewer, id: Path<ApplicationId>, _: http::Form<Seen>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let application = store::find(&mut db, *id).await?;
-    if application.state.sent().is_none() {
-        return Err(Error::NotFound("application"));
-    }
+    application.case_for(by.0.id)?;
     let looking = portal.cases_seen.look(*id, by.0.id, portal.clock.now());
     let people = accounts::find_accounts(&mut db, &looking).await?;
     let names: Vec<String> = people.into_iter().map(|account| account.name).collect();
@@ -71,19 +69,19 @@ pub(super) async fn release(
     portal: Data<Portal>,
     by: Reviewer,
     id: Path<ApplicationId>,
-    _: http::Form<Seen>,
+    http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::release(&portal, &by, *id).await?;
+    review::release(&portal, &by, *id, sent.version).await?;
     Ok(see_other(&format!("/review/{id}"), Some("Given back to everybody.")))
 }
 
 pub(super) async fn check(
     portal: Data<Portal>,
-    _: Reviewer,
+    by: Reviewer,
     id: Path<ApplicationId>,
     http::Form(posted): http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    store::set_checked(&mut *portal.db.acquire().await?, *id, &checklist::ticked(&posted)).await?;
+    review::check(&portal, &by, *id, value(&posted, "version").parse().ok(), checklist::ticked(&posted)).await?;
     Ok(see_other(&format!("/review/{id}"), Some("Checklist saved.")))
 }
 
@@ -161,7 +159,7 @@ pub(super) async fn approve(
     let wants_preview = !value(&posted, "preview").is_empty();
     let done = match (until, &scopes) {
         (Ok(until), Ok(scopes)) if wants_preview => {
-            review::approval_mail(&portal, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
+            review::approval_mail(&portal, &by, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
         }
         (Ok(until), Ok(scopes)) => {
             let seen = value(&posted, "version").parse().ok();
@@ -203,7 +201,7 @@ pub(super) async fn decline(
     let panel = Panel { reason: sent.reason, text: sent.text.clone(), form: "decline", ..Panel::default() };
     let decided = match reason {
         Ok(reason) if sent.preview.is_some() => {
-            let message = review::decline_mail(&portal, *id, reason, &sent.text).await?;
+            let message = review::decline_mail(&portal, &by, *id, reason, &sent.text).await?;
             return page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&message)?)).await?);
         }
         Ok(reason) => review::decline(&portal, &by, *id, sent.version, reason, &sent.text).await,
@@ -218,8 +216,13 @@ pub(super) async fn decline(
     }
 }
 
-pub(super) async fn undo(portal: Data<Portal>, by: Reviewer, id: Path<ApplicationId>, _: http::Form<Seen>) -> Result<HttpResponse, Error> {
-    review::undo(&portal, &by, *id).await?;
+pub(super) async fn undo(
+    portal: Data<Portal>,
+    by: Reviewer,
+    id: Path<ApplicationId>,
+    http::Form(sent): http::Form<Seen>,
+) -> Result<HttpResponse, Error> {
+    review::undo(&portal, &by, *id, sent.version).await?;
     Ok(see_other(&format!("/review/{id}"), Some("Taken back. No mail left, and the application waits again, with you.")))
 }
 

@@ -6,7 +6,7 @@ use askama::Template;
 use time::Duration;
 
 use super::answers_view::{self, AnsweredSection};
-use super::application::{Application, UNDO};
+use super::application::{Application, OWN_APPLICATION, UNDO};
 use super::check::Attestation;
 use super::checklist::POINTS;
 use super::decline::DeclineReason;
@@ -24,7 +24,7 @@ use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::page::page;
-use crate::http::{Frame, when};
+use crate::http::{Frame, see_other, when};
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::mail::Message;
 use crate::portal::Portal;
@@ -176,10 +176,16 @@ impl Panel {
 }
 
 pub(super) async fn case(portal: Data<Portal>, frame: Frame, by: Reviewer, id: Path<ApplicationId>) -> Result<HttpResponse, Error> {
-    page(&case_page(&portal, frame, &by, *id, Panel::default(), None).await?)
+    match case_page(&portal, frame, &by, *id, Panel::default(), None).await {
+        Err(Error::Forbidden(refusal)) if refusal.code == OWN_APPLICATION => {
+            Ok(see_other(&format!("/applications/{id}"), Some("This is your own application; another reviewer decides on it.")))
+        }
+        case => page(&case?),
+    }
 }
 
-/// The page as it stands for this reviewer; `panel` as it was filled in, `preview` when a mail is looked at first.
+/// The page as it stands for this reviewer; `panel` as it was filled in, `preview` when a mail is looked at first. Errors: `NotFound` for
+/// what was never sent, `Forbidden` for one's own.
 pub(super) async fn case_page(
     portal: &Portal,
     frame: Frame,
@@ -192,7 +198,7 @@ pub(super) async fn case_page(
     let mut db = portal.db.acquire().await?;
     let file = store::case_file(&mut db, id).await?;
     let application = &file.application;
-    let sent = application.state.sent().ok_or(Error::NotFound("application"))?;
+    let sent = application.case_for(reader)?;
     let history = store::of_applicant(&mut db, application.applicant, HISTORY_MAX).await?;
     let grants = held::grants_of(&mut db, application.applicant).await?;
     let model_ids: Vec<ModelId> = history.iter().map(|a| a.model).chain(grants.iter().map(|held| held.model)).collect();
@@ -292,13 +298,9 @@ pub(super) fn decided_at(state: &State) -> Option<(AccountId, Timestamp)> {
 /// Why this reader must not decide on it, whatever its state.
 pub(super) fn barred(application: &Application, reader: AccountId) -> Option<&'static str> {
     let appeal = application.state.sent().and_then(|sent| sent.appeal.as_ref());
-    if application.applicant == reader {
-        Some("This is your own application; another reviewer will decide on it.")
-    } else if appeal.is_some_and(|appeal| appeal.against == reader) {
-        Some("This appeal is against your decision; another reviewer will decide on it.")
-    } else {
-        None
-    }
+    appeal
+        .is_some_and(|appeal| appeal.against == reader)
+        .then_some("This appeal is against your decision; another reviewer will decide on it.")
 }
 
 fn outcome(application: &Application, people: &People) -> Option<Outcome> {

@@ -135,7 +135,7 @@ fn row(
     }
     QueueRow {
         id: application.id,
-        path: format!("/review/{}", application.id),
+        path: if is_own { format!("/applications/{}", application.id) } else { format!("/review/{}", application.id) },
         model: name_of(models, application.model).0,
         applicant: people.name(application.applicant),
         title: application.answers.get("title").to_owned(),
@@ -143,18 +143,23 @@ fn row(
         role: in_words(form, "role", &application.answers).to_owned(),
         badge: badge(&application.state),
         chips,
-        seen_to: seen_to(&application.state, people, reader),
+        seen_to: seen_to(application, people, reader),
         when: moment(&application.state, now),
         clock: clock(&application.state, now),
         may_select: !is_own && matches!(application.state, State::Submitted(_)),
     }
 }
 
-fn seen_to(state: &State, people: &People, reader: AccountId) -> String {
-    let name = |id| if id == reader { "You".to_owned() } else { people.name(id) };
-    match decider(state) {
+/// Whose it is; to an applicant, a reviewer is a reviewer.
+fn seen_to(application: &Application, people: &People, reader: AccountId) -> String {
+    let name = |id| match id {
+        _ if application.applicant == reader => "A reviewer".to_owned(),
+        id if id == reader => "You".to_owned(),
+        id => people.name(id),
+    };
+    match decider(&application.state) {
         Some(by) => name(by),
-        None => state.sent().and_then(|sent| sent.claim).map(|claim| name(claim.by)).unwrap_or_default(),
+        None => application.state.sent().and_then(|sent| sent.claim).map(|claim| name(claim.by)).unwrap_or_default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a reviewer does with a case: claim, ask for changes, approve, decline, undo. Of two at once one decides and the other is told.
+//! What a reviewer does with a case: claim, tick, ask for changes, approve, decline, undo. Of two at once one decides and the other is told.
 
 use sqlx::PgConnection;
 
@@ -23,7 +23,7 @@ use crate::portal::Portal;
 pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id, seen).await?.claim(by.0.id, now).map_err(at_the_case(id))?;
+    let application = lock_waiting(&mut tx, by, id, seen).await?.claim(by.0.id, now).map_err(at_the_case(id))?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationClaimed { application: id }).await?;
     tx.commit().await?;
@@ -31,12 +31,25 @@ pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Opti
 }
 
 /// Gives a case back to everybody. Errors: `Conflict` unless it is theirs.
-pub async fn release(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
+pub async fn release(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id, None).await?.release(by.0.id, now).map_err(at_the_case(id))?;
+    let application = lock_waiting(&mut tx, by, id, seen).await?.release(by.0.id, now).map_err(at_the_case(id))?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationReleased { application: id }).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Keeps which points of the checklist are ticked, all of them by name, and puts on record who ticked what. Errors: as [`approve`].
+pub async fn check(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, points: Vec<String>) -> Result<(), Error> {
+    let now = portal.clock.now();
+    let mut tx = portal.db.begin().await?;
+    let application = lock_waiting(&mut tx, by, id).await?.seen_as(seen)?.check(by.0.id, now)?;
+    if store::set_checked(&mut tx, id, &points).await? {
+        store::save(&mut tx, &application).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationChecked { application: id, points }).await?;
+    }
     tx.commit().await?;
     Ok(())
 }
@@ -52,7 +65,7 @@ pub async fn request_changes(
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id, seen).await?.request_changes(by.0.id, text, fields, now).map_err(at_the_case(id))?;
+    let application = lock_waiting(&mut tx, by, id, seen).await?.request_changes(by.0.id, text, fields, now).map_err(at_the_case(id))?;
     let State::ChangesRequested { changes, .. } = &application.state else {
         return Err(Error::internal("a request for changes left no trace in its application"));
     };
@@ -83,7 +96,7 @@ pub async fn request_changes(
 pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_waiting(&mut tx, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
+    let (application, grant) = lock_waiting(&mut tx, by, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     block::refuse_gift(&mut tx, &applicant, &model, now).await?;
@@ -111,7 +124,7 @@ pub async fn decline(
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, id, seen).await?.decline(by.0.id, reason, text, now).map_err(at_the_case(id))?;
+    let application = lock_waiting(&mut tx, by, id, seen).await?.decline(by.0.id, reason, text, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
@@ -122,37 +135,43 @@ pub async fn decline(
     Ok(())
 }
 
-/// The mail that an approval would send. Errors: `NotFound` for what was never sent.
-pub(super) async fn approval_mail(portal: &Portal, id: ApplicationId, approval: Approval<'_>) -> Result<Message, Error> {
-    let (applicant, model) = parties(portal, id).await?;
+/// The mail that an approval would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
+pub(super) async fn approval_mail(portal: &Portal, by: &Reviewer, id: ApplicationId, approval: Approval<'_>) -> Result<Message, Error> {
+    let (applicant, model) = parties(portal, by, id).await?;
     let note = words("note", approval.note)?;
     let grant = approval.grant(portal.clock.now())?;
     Ok(access_granted(portal, &applicant, &model, &grant, &note))
 }
 
-/// The mail that a decline would send. Errors: `NotFound` for what was never sent.
-pub(super) async fn decline_mail(portal: &Portal, id: ApplicationId, reason: DeclineReason, text: &str) -> Result<Message, Error> {
-    let (applicant, model) = parties(portal, id).await?;
+/// The mail that a decline would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
+pub(super) async fn decline_mail(
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    reason: DeclineReason,
+    text: &str,
+) -> Result<Message, Error> {
+    let (applicant, model) = parties(portal, by, id).await?;
     Ok(application_declined(portal, &applicant, &model, id, reason, &words("text", text)?))
 }
 
 /// Who applied, and for what.
-async fn parties(portal: &Portal, id: ApplicationId) -> Result<(accounts::Account, catalog::Model), Error> {
+async fn parties(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(accounts::Account, catalog::Model), Error> {
     let mut db = portal.db.acquire().await?;
     let application = store::find(&mut db, id).await?;
-    if application.state.sent().is_none() {
-        return Err(Error::NotFound("application"));
-    }
+    application.case_for(by.0.id)?;
     let applicant = accounts::find_account(&mut db, application.applicant).await?;
     Ok((applicant, catalog::find_model_by_id(&mut db, application.model).await?))
 }
 
 /// Takes a decision back before its mail has left: the application waits again, and access that was given ends.
 /// Errors: `Conflict` after [`UNDO`], once the mail is on its way or another application was begun, `Forbidden` to everybody but who decided.
-pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(), Error> {
+pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = store::lock(&mut tx, id).await?.undo(by.0.id, now).map_err(at_the_case(id))?;
+    let application = store::lock(&mut tx, id).await?;
+    application.case_for(by.0.id)?;
+    let application = application.seen_as(seen).and_then(|application| application.undo(by.0.id, now)).map_err(at_the_case(id))?;
     // Invariant: one open application per account and model.
     if store::lock_open(&mut tx, application.applicant, application.model).await?.is_some() {
         let told = "the applicant has begun another application for this model since; decide on that one. Nothing was changed";
@@ -175,15 +194,13 @@ pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(
 }
 
 /// The application, unless somebody decided: then `Conflict` says who and what, as the second of two reviewers wants to know.
-/// Reviewers see what was sent; a draft is its applicant's alone. Errors: `Stale` too, unless it is as it was `seen`.
-async fn lock_waiting(tx: &mut PgConnection, id: ApplicationId, seen: Option<i64>) -> Result<Application, Error> {
+/// Errors besides: `NotFound` for what was never sent, `Forbidden` for one's own, `Stale` unless it is as it was `seen`.
+async fn lock_waiting(tx: &mut PgConnection, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<Application, Error> {
     let application = store::lock(tx, id).await?;
+    application.case_for(by.0.id)?;
     let (decided, by, at) = match &application.state {
-        State::Draft | State::Withdrawn { sent: None, .. } | State::Lapsed { sent: None, .. } => {
-            return Err(Error::NotFound("application"));
-        }
         // The state machine has words for those.
-        State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
             return application.seen_as(seen).map_err(at_the_case(id));
         }
         State::Approved { by, at, .. } => ("approved".to_owned(), *by, *at),

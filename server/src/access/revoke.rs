@@ -39,12 +39,16 @@ impl Revoked {
 }
 
 /// Takes access back, or proposes to where that needs two: either way it does not hold from the next request on. `by` is nobody for the
-/// operator's command, which is one person like any other. Errors: `Conflict` if it is over or was proposed, `Invalid` without a reason.
+/// operator's command, which is one person like any other. Errors: `Conflict` if it is over or was proposed, `Invalid` without a reason,
+/// `Forbidden` for one's own.
 pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason: &str) -> Result<Revoked, Error> {
     let now = portal.clock.now();
     let reason = parse_reason(reason)?;
     let mut tx = portal.db.begin().await?;
     let mut held = store::lock_grant(&mut tx, id).await?;
+    if by == Some(held.account) {
+        return Err(own_application().into());
+    }
     // What was proposed takes two, whatever the rule has become meanwhile.
     let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoke_needs_two;
     let revoked = if needs_two {

@@ -39,12 +39,7 @@ pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lan
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = store::lock(&mut tx, id).await?;
-    if application.state.sent().is_none() {
-        return Err(Error::NotFound("application"));
-    }
-    if application.applicant == by.0.id {
-        return Err(super::application::own_application().into());
-    }
+    application.case_for(by.0.id)?;
     let comment = Comment::new(by.0.id, lane, Kind::Comment, said(body)?, now);
     add(&mut tx, portal, &application, &comment).await?;
     if lane == Lane::Shared {

@@ -133,6 +133,10 @@ pub enum Event {
     ApplicationReleased {
         application: ApplicationId,
     },
+    ApplicationChecked {
+        application: ApplicationId,
+        points: Vec<String>,
+    },
     ChangesRequested {
         application: ApplicationId,
         fields: Vec<String>,
@@ -299,6 +303,7 @@ impl Event {
             Event::ApplicationLapsed { .. } => "application.lapsed",
             Event::ApplicationClaimed { .. } => "application.claimed",
             Event::ApplicationReleased { .. } => "application.released",
+            Event::ApplicationChecked { .. } => "application.checked",
             Event::ChangesRequested { .. } => "application.changes_requested",
             Event::CommentWritten { .. } => "application.comment_written",
             Event::NoteWritten { .. } => "application.note_written",
@@ -369,6 +374,7 @@ impl Event {
             | Event::ApplicationLapsed { application }
             | Event::ApplicationClaimed { application }
             | Event::ApplicationReleased { application }
+            | Event::ApplicationChecked { application, .. }
             | Event::ChangesRequested { application, .. }
             | Event::CommentWritten { application }
             | Event::NoteWritten { application }
@@ -433,6 +439,7 @@ impl Event {
             | Event::NoteWritten { .. }
             | Event::ApplicationAppealed { .. }
             | Event::DecisionUndone { .. } => json!({}),
+            Event::ApplicationChecked { points, .. } => json!({ "points": points }),
             Event::ChangesRequested { fields, .. } => json!({ "fields": fields }),
             Event::ApplicationApproved { grant, .. } => json!({ "grant": grant }),
             Event::ApplicationDeclined { code, .. } => json!({ "code": code }),

@@ -39,7 +39,7 @@ impl Row {
     /// only the detail told.
     pub fn is_among_reviewers(&self) -> bool {
         let is_internal = || self.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal");
-        self.kind == "application.note_written" || (self.kind == "application.comment_written" && is_internal())
+        matches!(self.kind.as_str(), "application.note_written" | "application.checked") || (self.kind == "application.comment_written" && is_internal())
     }
 }
 
@@ -157,7 +157,7 @@ pub async fn about(db: &mut PgConnection, account: AccountId, subjects: &[String
              (select seq from audit_event where actor_id = $1 and seq > $3 order by seq limit $4)
              union
              (select seq from audit_event e
-              where subject = any($2) and seq > $3 and kind <> 'application.note_written'
+              where subject = any($2) and seq > $3 and kind not in ('application.note_written', 'application.checked')
                 and not (kind = 'application.comment_written' and exists (
                     select from audit_payload p where p.seq = e.seq and p.detail->>'lane' = 'internal'))
               order by seq limit $4))

@@ -12,7 +12,7 @@ use super::desk::{Case, read};
 use crate::accounts::{Reviewer, ReviewingProgram};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
-use crate::http::api::{Body, NotDone, Nothing, answer};
+use crate::http::api::{Body, NotDone, answer};
 use crate::http::when;
 use crate::ids::ApplicationId;
 use crate::mail::Message;
@@ -45,15 +45,15 @@ pub(super) async fn claim(
 
 /// Give a case back to everybody
 #[utoipa::path(post, path = "/api/v1/review/{id}/release", operation_id = "release_case", tag = "review",
-    params(("id" = String, Path, description = "The application's id.")), request_body = Nothing,
+    params(("id" = String, Path, description = "The application's id.")), request_body = Seen,
     responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
 pub(super) async fn release(
     portal: Data<Portal>,
     ReviewingProgram(by): ReviewingProgram,
     id: Path<ApplicationId>,
-    _: Body<Nothing>,
+    Body(sent): Body<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::release(&portal, &by, *id).await?;
+    review::release(&portal, &by, *id, sent.version).await?;
     case(&portal, &by, *id).await
 }
 
@@ -85,13 +85,17 @@ pub(super) async fn comment(
 /// What was made sure of.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "points": ["identity", "purpose"] }))]
+#[schema(example = json!({ "version": 3, "points": ["identity", "purpose"] }))]
 pub(super) struct Checked {
+    /// The version that was seen.
+    version: Option<i64>,
     /// Every point that is ticked: `identity`, `purpose`, `licence`, `safeguards`.
     points: Vec<String>,
 }
 
 /// Keep the checklist
+///
+/// While the application waits. Who ticked what goes on the record.
 #[utoipa::path(put, path = "/api/v1/review/{id}/check", operation_id = "check_case", tag = "review",
     params(("id" = String, Path, description = "The application's id.")), request_body = Checked,
     responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
@@ -105,7 +109,7 @@ pub(super) async fn check(
         return Err(FieldError::new("points", format!("{unknown} is none of the checklist's")).into());
     }
     let ticked: Vec<String> = POINTS.iter().map(|point| point.name.to_owned()).filter(|name| sent.points.contains(name)).collect();
-    store::set_checked(&mut *portal.db.acquire().await?, *id, &ticked).await?;
+    review::check(&portal, &by, *id, sent.version, ticked).await?;
     case(&portal, &by, *id).await
 }
 
@@ -137,9 +141,7 @@ pub(super) async fn changes(
 ) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let application = store::find(&mut db, *id).await?;
-    if application.state.sent().is_none() {
-        return Err(Error::NotFound("application"));
-    }
+    application.case_for(by.0.id)?;
     let known = answers_view::known(&forms::of(&mut db, &application).await?, &sent.fields);
     drop(db);
     if known.len() != sent.fields.len() {
@@ -215,12 +217,12 @@ fn shown(message: &Message) -> Result<HttpResponse, Error> {
     responses((status = 200, body = MailShown), NotDone), security(("token" = ["review"])))]
 pub(super) async fn preview_approval(
     portal: Data<Portal>,
-    _: ReviewingProgram,
+    ReviewingProgram(by): ReviewingProgram,
     id: Path<ApplicationId>,
     Body(sent): Body<Approval>,
 ) -> Result<HttpResponse, Error> {
     let (until, scopes) = sent.checked()?;
-    shown(&review::approval_mail(&portal, *id, application::Approval { until, scopes: &scopes, note: &sent.note }).await?)
+    shown(&review::approval_mail(&portal, &by, *id, application::Approval { until, scopes: &scopes, note: &sent.note }).await?)
 }
 
 /// A no.
@@ -262,26 +264,26 @@ pub(super) async fn decline(
     responses((status = 200, body = MailShown), NotDone), security(("token" = ["review"])))]
 pub(super) async fn preview_decline(
     portal: Data<Portal>,
-    _: ReviewingProgram,
+    ReviewingProgram(by): ReviewingProgram,
     id: Path<ApplicationId>,
     Body(sent): Body<Refusal>,
 ) -> Result<HttpResponse, Error> {
-    shown(&review::decline_mail(&portal, *id, sent.reason.parse()?, &sent.text).await?)
+    shown(&review::decline_mail(&portal, &by, *id, sent.reason.parse()?, &sent.text).await?)
 }
 
 /// Take a decision back
 ///
 /// Within ten minutes, by whoever decided: no mail has left, and access that was given ends.
 #[utoipa::path(post, path = "/api/v1/review/{id}/undo", operation_id = "undo_decision", tag = "review",
-    params(("id" = String, Path, description = "The application's id.")), request_body = Nothing,
+    params(("id" = String, Path, description = "The application's id.")), request_body = Seen,
     responses((status = 200, body = Case), NotDone), security(("token" = ["review"])))]
 pub(super) async fn undo(
     portal: Data<Portal>,
     ReviewingProgram(by): ReviewingProgram,
     id: Path<ApplicationId>,
-    _: Body<Nothing>,
+    Body(sent): Body<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::undo(&portal, &by, *id).await?;
+    review::undo(&portal, &by, *id, sent.version).await?;
     case(&portal, &by, *id).await
 }
 

@@ -53,7 +53,7 @@ struct CaseLine {
     applicant: AccountId,
     /// Their name.
     name: String,
-    /// Who sees to it; null while it is nobody's.
+    /// Who sees to it; null while it is nobody's. Of your own application that is "A reviewer".
     claimed_by: Option<String>,
     /// Whether it was declined before, and is read a second time.
     is_appeal: bool,
@@ -182,11 +182,20 @@ pub(super) async fn list(
     let pasts = store::pasts(&mut db, &applicants, now).await?;
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(claims).collect::<Vec<_>>()).await?);
-    let line = |one: &Application| line(one, forms.of(one), &pasts, &models, &people, now);
+    let line = |one: &Application| line(one, forms.of(one), &pasts, &models, &people, by.0.id, now);
     Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(one: &Application, form: &Form, pasts: &[Past], models: &[Model], people: &People, now: Timestamp) -> CaseLine {
+fn line(
+    one: &Application,
+    form: &Form,
+    pasts: &[Past],
+    models: &[Model],
+    people: &People,
+    reader: AccountId,
+    now: Timestamp,
+) -> CaseLine {
+    let reviewer = |id| if one.applicant == reader { "A reviewer".to_owned() } else { people.name(id) };
     let sent = one.state.sent();
     let mut chips = evidence::chips(people.find(one.applicant), &one.answers, Past::earlier(pasts, one.applicant));
     if Past::is_blocked(pasts, one.applicant, one.model) {
@@ -199,7 +208,7 @@ fn line(one: &Application, form: &Form, pasts: &[Past], models: &[Model], people
         application: ApplicationLine::new(one, models, now),
         applicant: one.applicant,
         name: people.name(one.applicant),
-        claimed_by: sent.and_then(|sent| sent.claim).map(|claim| people.name(claim.by)),
+        claimed_by: sent.and_then(|sent| sent.claim).map(|claim| reviewer(claim.by)),
         is_appeal: sent.is_some_and(|sent| sent.appeal.is_some()),
     }
 }
@@ -229,7 +238,8 @@ pub(super) async fn views(portal: Data<Portal>, ReviewingProgram(by): ReviewingP
 
 /// One case
 ///
-/// All that its page shows. Whoever asks counts as looking at it for two minutes, and others are told so.
+/// All that its page shows; your own application is none (`own_application`). Whoever asks counts as looking at it for two minutes, and
+/// others are told so.
 #[utoipa::path(get, path = "/api/v1/review/{id}", operation_id = "get_case", tag = "review",
     params(("id" = String, Path, description = "The application's id.")),
     responses((status = 200, body = Case), Refused), security(("token" = ["review"])))]
@@ -241,13 +251,13 @@ pub(super) async fn case(
     Ok(answer(&read(&portal, by.0.id, *id).await?))
 }
 
-/// The case as this reviewer reads it. Errors: `NotFound` for what was never sent.
+/// The case as this reviewer reads it. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
 pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) -> Result<Case, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let file = store::case_file(&mut db, id).await?;
     let application = &file.application;
-    let sent = application.state.sent().ok_or(Error::NotFound("application"))?;
+    let sent = application.case_for(reader)?;
     let history = store::of_applicant(&mut db, application.applicant, HISTORY_MAX).await?;
     let grants = held::grants_of(&mut db, application.applicant).await?;
     let model_ids: Vec<ModelId> = history.iter().map(|a| a.model).chain(grants.iter().map(|held| held.model)).collect();

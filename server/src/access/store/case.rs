@@ -136,10 +136,8 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
     })
 }
 
-/// Keeps which points of the checklist are ticked. Errors: `NotFound` if it was never sent.
-pub async fn set_checked(db: &mut PgConnection, id: ApplicationId, checked: &[String]) -> Result<(), Error> {
-    let done = sqlx::query!("update application set checked = $2 where id = $1 and submitted_at is not null", id.uuid(), checked)
-        .execute(db)
-        .await?;
-    if done.rows_affected() == 0 { Err(Error::NotFound("application")) } else { Ok(()) }
+/// Keeps which points of the checklist are ticked, and says whether they were others before.
+pub async fn set_checked(tx: &mut PgConnection, id: ApplicationId, checked: &[String]) -> Result<bool, Error> {
+    let done = sqlx::query!("update application set checked = $2 where id = $1 and checked <> $2", id.uuid(), checked,).execute(tx).await?;
+    Ok(done.rows_affected() > 0)
 }
