@@ -156,7 +156,7 @@ async def main(base, socket, per_second=50, seconds=10):
     await portal.measure("claim", [post(f"/review/{one}/claim") for one in cases[:many]], 303)
     await portal.measure("comment", [post(f"/review/{one}/comment", lane="internal", text="Sound.") for one in cases[:many]], 303)
     await portal.measure("approve", [post(f"/review/{one}/approve", until=until) for one in cases[: many // 2]], 303)
-    await portal.measure("decline", [post(f"/review/{one}/decline", reason="duplicate") for one in cases[many // 2 : many]], 303)
+    await portal.measure("decline", [post(f"/review/{one}/decline", reason="duplicate", text="See the other.") for one in cases[many // 2 : many]], 303)
     print()
 
     print("| from the click until it holds | tried | half are within | 99 of 100 | the slowest | |")

@@ -20,18 +20,11 @@ async function save() {
     saving = false;
     if (answer?.ok) {
         const { version, saved_at } = await answer.json();
-        let seen = form.querySelector("input[name=version]");
-        if (!seen) {
-            seen = document.createElement("input");
-            seen.type = "hidden";
-            seen.name = "version";
-            form.append(seen);
-        }
-        seen.value = version;
+        form.querySelector("input[name=version]").value = version;
         told.textContent = `Draft saved on ${saved_at}`;
     } else if (answer?.status === 409) {
         stopped = true;
-        told.textContent = "Not saved: this application changed in another window. Saving here by the button writes over it.";
+        told.textContent = "Not saved: this application changed in another window. Whichever button you press says so first, and shows both.";
     } else {
         told.textContent = "Not saved yet; it will be tried again.";
         timer = setTimeout(save, 5 * PAUSE_MS);

@@ -54,7 +54,7 @@ fn complete(model: &Model) -> Answers {
 }
 
 pub async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> ApplicationId {
-    match access::submit(&portal.portal, applicant, model, complete(model)).await.unwrap() {
+    match access::submit(&portal.portal, applicant, model, complete(model), None).await.unwrap() {
         Sent::Fresh(id) => id,
         Sent::Already(id) => panic!("{id} was sent before"),
     }
@@ -84,7 +84,7 @@ async fn of_two_reviewers_deciding_at_once_exactly_one_wins_and_the_other_is_tol
         let until = portal.portal.clock.now() + Duration::days(30);
         let (yes, no) = tokio::join!(
             access::approve(&portal.portal, &grace, id, None, everything(until)),
-            access::decline(&portal.portal, &barbara, id, None, DeclineReason::PurposeUnclear, ""),
+            access::decline(&portal.portal, &barbara, id, None, DeclineReason::PurposeUnclear, "Which data?"),
         );
         match (&yes, &no) {
             (Ok(_), Err(Error::Conflict(told))) => {
@@ -134,8 +134,8 @@ async fn a_form_sent_twice_becomes_one_application(db: PgPool) {
         let ada = account(&portal, &format!("ada{trial}"), Role::Researcher).await;
         let before = mails(&portal).await;
         let (first, second) = tokio::join!(
-            access::submit(&portal.portal, &ada, &model, complete(&model)),
-            access::submit(&portal.portal, &ada, &model, complete(&model)),
+            access::submit(&portal.portal, &ada, &model, complete(&model), None),
+            access::submit(&portal.portal, &ada, &model, complete(&model), None),
         );
         let (fresh, already) = match (first.unwrap(), second.unwrap()) {
             (Sent::Fresh(fresh), Sent::Already(already)) | (Sent::Already(already), Sent::Fresh(fresh)) => (fresh, already),
@@ -186,7 +186,7 @@ async fn attestations_are_one_record_a_clause_bound_to_the_text_that_was_shown(d
     let answers = complete(&model);
     let changed = relicense(&portal, Some(model.id), "Another licence.", portal.portal.clock.now()).await;
     let changed_model = Model { licence_sha256: Some(changed), ..model.clone() };
-    let refused = access::submit(&portal.portal, &ada, &changed_model, answers).await;
+    let refused = access::submit(&portal.portal, &ada, &changed_model, answers, None).await;
     assert!(matches!(&refused, Err(Error::Invalid(faults)) if faults.len() == 1 && faults[0].field == "licence_shown"), "{refused:?}");
 
     relicense(&portal, Some(model.id), LICENCE, portal.portal.clock.now()).await;
@@ -250,7 +250,7 @@ async fn the_one_question_is_answered_by_where_somebody_stands(db: PgPool) {
     assert_eq!(ask(now).await, Err("application_draft"));
     let first = applies(&portal, &ada, &model).await;
     assert_eq!(ask(now).await, Err("application_pending"));
-    access::decline(&portal.portal, &grace, first, None, DeclineReason::PurposeUnclear, "").await.unwrap();
+    access::decline(&portal.portal, &grace, first, None, DeclineReason::PurposeUnclear, "Which data?").await.unwrap();
     assert_eq!(ask(now).await, Err("application_declined"));
 
     portal.wait(Duration::days(14));

@@ -251,7 +251,7 @@ async fn of_two_decisions_at_once_one_counts_and_bulk_says_of_each(db: PgPool) {
     let (approve, decline) = (format!("/api/v1/review/{first}/approve"), format!("/api/v1/review/{first}/decline"));
     let (yes, no) = tokio::join!(
         sends(&one, "POST", &approve, json!({ "until": "2026-12-31" })),
-        sends(&two, "POST", &decline, json!({ "reason": "duplicate" })),
+        sends(&two, "POST", &decline, json!({ "reason": "duplicate", "text": "See the other." })),
     );
     let mut statuses = [yes.status, no.status];
     statuses.sort_unstable();
@@ -337,9 +337,11 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     document.tries(&desk, "PUT", "/api/v1/review/{id}/check", &app, Some(json!({ "points": ["licence"] }))).await;
     document.tries(&desk, "POST", "/api/v1/review/{id}/changes", &other, Some(json!({ "text": "More.", "fields": ["title"] }))).await;
     document.tries(&mine, "POST", "/api/v1/applications/{id}/withdraw", &other, Some(json!({}))).await;
-    document.tries(&desk, "POST", "/api/v1/review/{id}/decline", &app, Some(json!({ "reason": "duplicate" }))).await;
+    document
+        .tries(&desk, "POST", "/api/v1/review/{id}/decline", &app, Some(json!({ "reason": "duplicate", "text": "See the other." })))
+        .await;
     document.tries(&desk, "POST", "/api/v1/review/{id}/undo", &app, Some(json!({}))).await;
-    fine(sends(&desk, "POST", &format!("/api/v1/review/{app}/decline"), json!({ "reason": "duplicate" })).await);
+    fine(sends(&desk, "POST", &format!("/api/v1/review/{app}/decline"), json!({ "reason": "duplicate", "text": "See the other." })).await);
     document.tries(&mine, "POST", "/api/v1/applications/{id}/appeal", &app, Some(words)).await;
     document.tries(&admin, "POST", "/api/v1/review/bulk", "", Some(json!({ "action": "claim", "cases": [{ "id": app }] }))).await;
     document.tries(&admin, "POST", "/api/v1/review/{id}/approve", &app, Some(json!({ "until": "2026-06-30" }))).await;

@@ -405,7 +405,7 @@ async fn a_program_is_told_what_the_pages_tell(db: PgPool) {
     assert!(row["evidence"].as_array().unwrap().contains(&json!("Institutional address")), "{row}");
     let case = fine(desk.fetch(&at("")).await);
     assert_eq!((&case["asked_months"], &case["barred"], &case["undo_until"]), (&json!("6"), &Value::Null, &Value::Null));
-    assert!(text(&fine(desk.fetch(&format!("/api/v1/review/{own}")).await), "/barred").contains("your own application"));
+    refused(&desk.fetch(&format!("/api/v1/review/{own}")).await, 403, "own_application");
 
     // What would happen is told first, and nothing of it is done.
     let cases = json!([{ "id": id, "version": 99 }, { "id": own }, { "id": ApplicationId::fresh() }]);
@@ -481,7 +481,9 @@ pub async fn tries_of_an_approval(document: &mut Document, admin: &Person, open:
     document.tries(admin, "POST", "/api/v1/review/bulk/preview", "", Some(order)).await;
     let yes = json!({ "until": "2026-06-30", "scopes": ["download"], "note": "Welcome." });
     document.tries(admin, "POST", "/api/v1/review/{id}/approve/preview", case, Some(yes)).await;
-    document.tries(admin, "POST", "/api/v1/review/{id}/decline/preview", case, Some(json!({ "reason": "duplicate" }))).await;
+    document
+        .tries(admin, "POST", "/api/v1/review/{id}/decline/preview", case, Some(json!({ "reason": "duplicate", "text": "See the other." })))
+        .await;
 }
 
 /// Every operation on what access takes and what becomes of a grant, held against its description.

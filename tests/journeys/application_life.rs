@@ -1,6 +1,7 @@
 //! What happens to an application between the two ends: claimed, sent back, talked about, appealed, undone, left alone.
 
 use reqwest::Method;
+use serde_json::json;
 use server::access;
 use server::mail;
 use sqlx::PgPool;
@@ -131,7 +132,7 @@ async fn a_decision_is_taken_back_before_its_mail_leaves_and_not_after(db: PgPoo
     ada.get("/demo/tiny-opt/apply").await.says("You have applied for demo/tiny-opt");
     ada.get(&application).await.says("In review");
 
-    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "")]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "See the other.")]).await.status, 303);
     portal.wait(Duration::minutes(10));
     mails_leave(&portal).await;
     let page = grace.post(&format!("{case}/undo"), &[]).await;
@@ -148,7 +149,7 @@ async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
     let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
     let application = applies_for(&ada, "/demo/tiny-opt").await;
     let case = case_of(&application);
-    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "Which data?")]).await.status, 303);
     ada.get("/demo/tiny-opt/apply").await.says("You may apply again from").says("appeal");
     assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await.status, 409, "not yet");
 
@@ -158,11 +159,22 @@ async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
     assert_eq!(ada.post(&format!("{application}/appeal"), &[("text", "See page 3 of the summary.")]).await.status, 303);
     assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 1, "the appeal is not hers");
     assert_eq!(portal.mails_to(&barbara.email, "application_to_review").await.len(), 2);
+    let receipt = &portal.mails_to(&ada.email, "appeal_received").await[0];
+    assert!(receipt.contains("Another reviewer decides") && receipt.contains("9 March 2026"), "{receipt}");
+    let calls = portal.mails_to(&barbara.email, "application_to_review").await;
+    assert_eq!(calls.iter().filter(|mail| mail.contains("appeals")).count(), 1, "{calls:?}");
     grace.get(&case).await.says("This appeal is against your decision");
     assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 403);
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 403);
     barbara.get(&case).await.says("See page 3 of the summary.").says("Against the decline by grace");
-    assert_eq!(barbara.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    let again = [("reason", "purpose_unclear"), ("text", "Which data?"), ("preview", "yes")];
+    barbara.post(&format!("{case}/decline"), &again).await.says("this is the result of your appeal").says("stays declined");
+    let yes = [("until", "2026-06-01"), ("preview", "yes")];
+    barbara.post(&format!("{case}/approve"), &yes).await.says("this is the result of your appeal: another reviewer has approved");
+    assert_eq!(barbara.post(&format!("{case}/decline"), &again[..2]).await.status, 303);
+    let [first, second] = &portal.mails_to(&ada.email, "application_declined").await[..] else { panic!("one for each decision") };
+    let (first, second) = if first.contains("result of your appeal") { (second, first) } else { (first, second) };
+    assert!(first.contains("an appeal to another reviewer") && !second.contains("an appeal to another reviewer"), "{second}");
     let page = ada.post(&format!("{application}/appeal"), &[("text", "Once more.")]).await;
     assert_eq!(page.status, 409);
     page.says("its decision stands");
@@ -207,6 +219,167 @@ async fn an_appeal_that_is_left_is_no_way_round_the_wait_after_a_decline(db: PgP
     ada.signs_in().await;
     ada.get("/demo/tiny-opt/apply").await.says("copied from");
     assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_reviewer_who_applies_is_an_applicant_to_their_own_case(db: PgPool) {
+    const CANARY: &str = "Xochipilli";
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (grace, barbara) = (portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&grace, "/demo/tiny-opt").await;
+    let (case, at) = (case_of(&application), application.replace("/applications/", "/api/v1/review/"));
+    let remark = [("lane", "internal"), ("text", CANARY)];
+    assert_eq!(barbara.post(&format!("{case}/comment"), &remark).await.status, 303);
+    assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);
+    assert_eq!(barbara.post(&format!("{case}/check"), &[("identity", "on")]).await.status, 303);
+
+    let page = grace.fetch(&case).await;
+    assert_eq!((page.status, page.location()), (303, application.as_str()));
+    let mut answers = vec![page];
+    for path in [case.as_str(), &application, "/review", "/review?view=all", "/review?q=negation", "/applications"] {
+        answers.push(grace.get(path).await);
+    }
+    grace.get("/review").await.says("Your own").says("A reviewer");
+    let commands: [(&str, &[(&str, &str)]); 13] = [
+        ("claim", &[]),
+        ("release", &[]),
+        ("check", &[("purpose", "on")]),
+        ("seen", &[]),
+        ("undo", &[]),
+        ("comment", &[("lane", "internal"), ("text", "Mine.")]),
+        ("comment", &[("lane", "nowhere"), ("text", "Mine.")]),
+        ("changes", &[("text", "")]),
+        ("approve", &[("until", "2026-06-01")]),
+        ("approve", &[("until", "never")]),
+        ("approve", &[("until", "2026-06-01"), ("preview", "yes")]),
+        ("decline", &[("reason", "duplicate"), ("text", "No."), ("preview", "yes")]),
+        ("decline", &[("reason", ""), ("text", "")]),
+    ];
+    for (command, fields) in commands {
+        let page = grace.post(&format!("{case}/{command}"), fields).await;
+        assert_eq!(page.status, 403, "{command} {fields:?}: {}", page.text);
+        answers.push(page);
+    }
+    let desk = grace.with_token(&grace.makes_token(&["review", "apply"]).await);
+    for path in [at.clone(), "/api/v1/review".into(), "/api/v1/review?q=negation".into(), application.replace("/app", "/api/v1/app")] {
+        answers.push(desk.fetch(&path).await);
+    }
+    assert_eq!(desk.fetch(&at).await.json()["code"], "own_application");
+    let commands = [
+        (Method::POST, "claim", json!({})),
+        (Method::POST, "release", json!({})),
+        (Method::PUT, "check", json!({ "points": ["purpose"] })),
+        (Method::POST, "undo", json!({})),
+        (Method::POST, "comment", json!({ "lane": "shared", "text": "Mine." })),
+        (Method::POST, "changes", json!({ "text": "?" })),
+        (Method::POST, "approve", json!({ "until": "2026-06-01" })),
+        (Method::POST, "approve/preview", json!({ "until": "2026-06-01" })),
+        (Method::POST, "decline", json!({ "reason": "duplicate", "text": "No." })),
+        (Method::POST, "decline/preview", json!({ "reason": "duplicate", "text": "No." })),
+    ];
+    for (method, command, body) in commands {
+        let page = Page::of(desk.request(method, &format!("{at}/{command}")).json(&body).send().await.unwrap()).await;
+        assert_eq!((page.status, page.json()["code"].as_str()), (403, Some("own_application")), "{command}: {}", page.text);
+        answers.push(page);
+    }
+    // What is on record of the ticks is not the applicant's to ask for; what is on record of the claim is.
+    let seq = async |kind: &str| -> i64 {
+        sqlx::query_scalar("select seq from audit_event where kind = $1").bind(kind).fetch_one(&portal.portal.db).await.unwrap()
+    };
+    assert_eq!(desk.fetch(&format!("/api/v1/receipts/{}", seq("application.checked").await)).await.status, 404);
+    assert_eq!(desk.fetch(&format!("/api/v1/receipts/{}", seq("application.comment_written").await)).await.status, 404);
+    answers.push(grace.get("/account/data").await);
+    for page in answers {
+        assert!(!page.text.contains(CANARY) && !page.text.contains("Barbara"), "{}", page.text);
+    }
+    assert!(portal.mails_to(&grace.email, "comment_written").await.is_empty());
+    barbara.get(&case).await.says(CANARY);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_checklist_is_ticked_by_who_may_decide_and_on_the_record(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    let seen = version_of(&grace.get(&case).await);
+    let ticks = [("identity", "on"), ("purpose", "on"), ("version", seen.as_str())];
+    assert_eq!(grace.post(&format!("{case}/check"), &ticks).await.status, 303);
+    let page = barbara.post(&format!("{case}/check"), &[("version", &seen)]).await;
+    assert_eq!(page.status, 409, "an old window does not untick what another has ticked");
+    page.says("changed while you were looking at it");
+    // The same once more is nothing new.
+    assert_eq!(grace.post(&format!("{case}/check"), &ticks[..2]).await.status, 303);
+    let recorded: Vec<(serde_json::Value, bool)> = sqlx::query_as(
+        "select e.detail, e.actor_id = a.id from audit_event e, account a where e.kind = 'application.checked' and a.name = 'Grace'",
+    )
+    .fetch_all(&portal.portal.db)
+    .await
+    .unwrap();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert!(recorded[0].1 && recorded[0].0["points"] == json!(["identity", "purpose"]), "{recorded:?}");
+    assert!(!ada.get(&application).await.text.contains("checked"), "what reviewers tick is theirs");
+
+    assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/check"), &[]).await.status, 409, "barbara sees to it");
+    let seen = version_of(&barbara.get(&case).await);
+    assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    assert_eq!(barbara.post(&format!("{case}/check"), &[("licence", "on")]).await.status, 409, "it is decided");
+    let page = barbara.post(&format!("{case}/undo"), &[("version", &seen)]).await;
+    assert_eq!(page.status, 409, "nor does an old window take back what it has not seen");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whoever_holds_what_does_not_hold_is_told_so_where_they_would_apply(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt").says("1 June 2026");
+    let grant: server::ids::GrantId = sqlx::query_scalar("select id from access_grant").fetch_one(&portal.portal.db).await.unwrap();
+    let reason = [("reason", "A question to be settled")];
+    assert_eq!(grace.post(&format!("/admin/grants/{grant}/suspend"), &reason).await.status, 303);
+    let page = ada.get("/demo/tiny-opt/apply").await;
+    page.says("does not hold now").says("is suspended: A question to be settled.").says(&format!("/grants/{grant}"));
+    assert!(!page.text.contains("You have access"), "{}", page.text);
+    let page = ada.post("/demo/tiny-opt/apply/draft", &[("title", "anew")]).await;
+    assert_eq!(page.status, 403);
+    page.says("is suspended");
+    assert_eq!(grace.post(&format!("/admin/grants/{grant}/reinstate"), &[]).await.status, 303);
+
+    let due = portal.portal.clock.now();
+    sqlx::query("update access_grant set consent_due_at = $1").bind(due).execute(&portal.portal.db).await.unwrap();
+    ada.get("/demo/tiny-opt/apply").await.says("has changed").says(&format!("/grants/{grant}/consent"));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_decline_needs_words_and_brings_some_to_begin_with(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    for more in [&[][..], &[("preview", "yes")]] {
+        let page = grace.post(&format!("{case}/decline"), &[&[("reason", "purpose_unclear"), ("text", " ")], more].concat()).await;
+        assert_eq!(page.status, 422);
+        page.says("say what stood in the way").says("\nFrom your answers we could not see which question");
+    }
+    let id = application.replace("/applications/", "");
+    let many = [("id", id.as_str()), ("action", "decline"), ("reason", "jurisdiction"), ("text", "")];
+    let page = grace.post("/review/bulk/do", &many).await;
+    assert_eq!(page.status, 422);
+    page.says("say what stood in the way").says("\nWe may not give access where you or your institution are");
+    let desk = grace.with_token(&grace.makes_token(&["review"]).await);
+    let silent = json!({ "reason": "duplicate", "text": "" });
+    let page = Page::of(desk.request(Method::POST, &format!("/api/v1/review/{id}/decline")).json(&silent).send().await.unwrap()).await;
+    assert_eq!((page.status, &page.json()["errors"][0]["field"]), (422, &json!("text")), "{}", page.text);
+    let silent = json!({ "action": "decline", "reason": "duplicate", "cases": [{ "id": id }] });
+    let page = Page::of(desk.request(Method::POST, "/api/v1/review/bulk").json(&silent).send().await.unwrap()).await;
+    assert_eq!(page.status, 422, "{}", page.text);
+    ada.get(&application).await.says("In review");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -293,6 +466,45 @@ async fn a_draft_is_kept_while_it_is_written_and_never_over_another_window(db: P
     assert_eq!(page.status, 409);
     assert_eq!(page.header("content-type"), "application/problem+json");
     ada.get("/demo/tiny-opt/apply").await.says("value=\"two\"");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_an_old_window_sends_is_kept_on_its_page_and_not_written_over_what_is_newer(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let ada = portal.researcher("ada").await;
+    let shown = |page: &Page| {
+        let (_, rest) = page.text.split_once("name=\"version\" value=\"").unwrap_or_else(|| panic!("no version: {}", page.text));
+        rest.split('"').next().unwrap().to_owned()
+    };
+    // Two windows, both opened before there was anything.
+    let old = shown(&ada.get("/demo/tiny-opt/apply").await);
+    let newer = [("title", "written in the newer window"), ("version", old.as_str())];
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &newer).await.status, 303);
+    let mut fields = answers(&ada, "/demo/tiny-opt").await;
+    fields.push(("version".into(), old.clone()));
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for path in ["/demo/tiny-opt/apply", "/demo/tiny-opt/apply/draft"] {
+        let page = ada.post(path, &fields).await;
+        assert_eq!(page.status, 409);
+        page.says("changed in another window").says("value=\"Negation in language models\"");
+        assert!(!page.text.contains("data-autosave"), "nothing is written over by itself");
+        ada.get("/demo/tiny-opt/apply").await.says("value=\"written in the newer window\"");
+    }
+    // A program is refused alike, and nothing of it is saved.
+    let mine = ada.with_token(&ada.makes_token(&["apply"]).await);
+    let body = json!({ "version": 1, "answers": { "title": "by a program" } });
+    let page = Page::of(mine.request(Method::POST, "/api/v1/models/demo/tiny-opt/application").json(&body).send().await.unwrap()).await;
+    assert_eq!((page.status, &page.json()["code"]), (409, &json!("stale")));
+    ada.get("/demo/tiny-opt/apply").await.says("value=\"written in the newer window\"");
+    // Sent once more from the page that says so, it counts; and a second click changes nothing.
+    let seen = shown(&ada.post("/demo/tiny-opt/apply", &fields).await);
+    let again: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| if *name == "version" { (*name, seen.as_str()) } else { (*name, *value) }).collect();
+    let sent = ada.post("/demo/tiny-opt/apply", &again).await;
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    assert_eq!(ada.post("/demo/tiny-opt/apply", &again).await.location(), sent.location());
+    ada.get(sent.location()).await.says("Negation in language models");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -68,7 +68,7 @@ async fn a_declined_applicant_learns_why_and_applies_again_with_the_same_answers
     page.says("choose one of the reasons").says("Which data?");
     let page = grace.post(&format!("{case}/decline"), &[("reason", "other"), ("text", " ")]).await;
     assert_eq!(page.status, 422);
-    page.says("has to be said in words");
+    page.says("say what stood in the way");
     let words = [("reason", "purpose_unclear"), ("text", "Which data?\nAnd <b>why</b>?")];
     assert_eq!(grace.post(&format!("{case}/decline"), &words).await.status, 303);
 
@@ -101,7 +101,7 @@ async fn the_second_of_two_reviewers_learns_who_decided_and_what(db: PgPool) {
     let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
     let bob = portal.researcher("bob").await;
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
-    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "Which data?")]).await.status, 303);
     let page = barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
     assert_eq!(page.status, 409);
     page.says("Grace has declined (The purpose is not clear) this application on 2 March 2026, 09:00 UTC; nothing was changed.");

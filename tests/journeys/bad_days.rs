@@ -79,7 +79,7 @@ impl Desk {
                     let until = portal.clock.now() + Duration::days(30);
                     access::approve(portal, grace, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
                 }
-                Command::Decline => access::decline(portal, grace, id, seen, DeclineReason::PurposeUnclear, "").await,
+                Command::Decline => access::decline(portal, grace, id, seen, DeclineReason::PurposeUnclear, "Which data?").await,
                 Command::Undo => access::undo(portal, grace, id, seen).await,
                 Command::Appeal => access::appeal(portal, ada, id, "See page 3.").await,
                 Command::Withdraw => access::withdraw(portal, ada.id, id).await,
@@ -124,7 +124,10 @@ async fn what_comes_twice_late_or_out_of_order_leaves_no_trace(db: PgPool) {
             };
             // As somebody saw it who looked before, or who makes a number up.
             let version = desk.version(id).await;
-            let takes_version = matches!(command, Command::Claim | Command::Changes | Command::Approve | Command::Decline);
+            let takes_version = matches!(
+                command,
+                Command::Claim | Command::Release | Command::Changes | Command::Approve | Command::Decline | Command::Undo
+            );
             for wrong in [version - 1, version + 1, 0, i64::MAX] {
                 let before = desk.kept(id).await;
                 if takes_version {

@@ -113,7 +113,7 @@ impl Desk {
     }
 
     async fn decline(&self, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
-        access::decline(&self.portal.portal, by, id, seen, DeclineReason::PurposeUnclear, "").await
+        access::decline(&self.portal.portal, by, id, seen, DeclineReason::PurposeUnclear, "Which data?").await
     }
 
     /// One race: who won is counted, and whoever lost was told.

@@ -255,6 +255,7 @@ async fn nothing_of_a_person_s_words_becomes_a_header_a_recipient_or_a_button(db
         model: model.into(),
         reason: "Something else".into(),
         text: text.into(),
+        is_appeal: false,
         link: link.clone(),
     };
     for (to, model) in

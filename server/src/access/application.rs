@@ -64,13 +64,16 @@ pub struct Approval<'a> {
 }
 
 impl Application {
+    /// The version of one that nobody has written on, and so of one that is still to be begun.
+    pub(super) const FIRST_VERSION: i64 = 1;
+
     /// A new, empty one.
     pub fn begin(applicant: AccountId, model: ModelId, now: Timestamp) -> Self {
         Self {
             id: ApplicationId::fresh(),
             applicant,
             model,
-            version: 1,
+            version: Self::FIRST_VERSION,
             answers: Answers::default(),
             licence_sha256: None,
             form_sha256: None,
@@ -99,6 +102,11 @@ impl Application {
             return Err(Refusal { mend, ..own_application() }.into());
         }
         Ok(sent)
+    }
+
+    /// Whether it was declined before, and is decided or was decided a second time.
+    pub(super) fn is_appeal(&self) -> bool {
+        self.state.sent().is_some_and(|sent| sent.appeal.is_some())
     }
 
     fn becomes(self, state: State, now: Timestamp) -> Self {
@@ -189,13 +197,10 @@ impl Application {
         Ok((self.becomes(State::Approved { sent, by, at: now, note }, now), grant))
     }
 
-    /// Says no, and why. Errors: as [`Application::approve`]; `Invalid` for the text.
+    /// Says no, and why, by a reason and in words. Errors: as [`Application::approve`]; `Invalid` for the text.
     pub fn decline(self, by: AccountId, reason: DeclineReason, text: &str, now: Timestamp) -> Result<Self, Error> {
         let sent = self.decided_on_by(by)?;
-        let text = words("text", text)?;
-        if reason == DeclineReason::Other && text.is_empty() {
-            return Err(FieldError::new("text", "another reason has to be said in words").into());
-        }
+        let text = decline_text(text)?;
         Ok(self.becomes(State::Declined { sent, by, at: now, reason, text }, now))
     }
 
@@ -316,6 +321,12 @@ pub(super) fn own_application() -> Refusal {
     let message = "Nobody decides on their own access; another reviewer will decide.".into();
     let mend = Some(Mend { path: "/applications".into(), label: "See where yours stands" });
     Refusal { code: OWN_APPLICATION, message, mend }
+}
+
+/// What is said with a decline. Errors: nothing, or too much.
+pub(super) fn decline_text(raw: &str) -> Result<String, FieldError> {
+    let text = words("text", raw)?;
+    if text.is_empty() { Err(FieldError::new("text", "say what stood in the way; the applicant reads this")) } else { Ok(text) }
 }
 
 /// What one side writes to the other: without characters that nobody can see, and no longer than fits.

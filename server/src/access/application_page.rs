@@ -190,7 +190,7 @@ async fn application_page(
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
         may_appeal: application.may_be_appealed(now).is_ok() && !has_access && blocked.is_none(),
-        is_appeal: state.sent().is_some_and(|sent| sent.appeal.is_some()),
+        is_appeal: application.is_appeal(),
         is_draft: matches!(state, State::Draft),
         may_apply_again: !has_access && !state.is_open() && cooling.is_none() && blocked.is_none(),
         blocked: blocked.map(|bar| (when::day(bar.until), bar.reason)),

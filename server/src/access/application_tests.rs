@@ -158,7 +158,7 @@ fn run(application: Application, people: &People, actor: Actor, command: Command
         Command::Check => application.check(by, now),
         Command::RequestChanges => application.request_changes(by, "Which data?", vec![], now),
         Command::Approve => application.approve(by, everything(now + Duration::days(30)), now).map(|(application, _)| application),
-        Command::Decline => application.decline(by, DeclineReason::PurposeUnclear, "", now),
+        Command::Decline => application.decline(by, DeclineReason::PurposeUnclear, "Which data?", now),
         Command::Undo => application.undo(by, now),
         Command::Appeal => application.appeal("You overlooked page 3.", PROMISE, now),
         Command::Lapse => application.lapse(now),
@@ -300,7 +300,11 @@ fn what_has_to_be_said_in_words_is() {
     let people = People::new();
     let waiting = || application(&people, "submitted");
     let declined = |text: &str| waiting().decline(people.grace, DeclineReason::Other, text, NOW);
-    assert!(matches!(declined(" \r\n "), Err(Error::Invalid(faults)) if faults[0].field == "text"));
+    for reason in DeclineReason::ALL {
+        let silent = waiting().decline(people.grace, reason, " \r\n ", NOW);
+        assert!(matches!(silent, Err(Error::Invalid(faults)) if faults[0].field == "text"), "{reason:?}");
+        assert_eq!(reason.words().is_empty(), reason == DeclineReason::Other, "{reason:?} brings words to begin with");
+    }
     assert!(declined("The project ended in January.").is_ok());
     assert!(declined(&"x".repeat(WORDS_CHARS_MAX + 1)).is_err());
     assert!(matches!(waiting().request_changes(people.grace, " ", vec![], NOW), Err(Error::Invalid(faults)) if faults[0].field == "text"));

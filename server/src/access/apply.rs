@@ -146,16 +146,17 @@ pub async fn save_draft(
     Ok(draft)
 }
 
-/// Sends an application, the first time or again after changes were asked for. What was typed is kept even when it is refused.
-/// Errors: `Invalid` with every fault, `Conflict` if no application is needed, `Limited` if too many were sent lately.
-pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers) -> Result<Sent, Error> {
+/// Sends an application, the first time or again after changes were asked for. `seen`: as for [`save_draft`]; what was typed is kept when
+/// it is refused for what it says. Errors: `Invalid` with every fault, `Conflict` if no application is needed, `Stale` if it changed
+/// meanwhile, `Limited` if too many were sent lately.
+pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers, seen: Option<i64>) -> Result<Sent, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = to_write_on(&mut tx, applicant.id, model, now).await?;
     if matches!(application.state, State::Submitted(_)) {
         return Ok(Sent::Already(application.id));
     }
-    let draft = application.save_draft(answers, now)?;
+    let draft = application.seen_as(seen)?.save_draft(answers, now)?;
     let is_first = matches!(draft.state, State::Draft);
     let promise = policy::of(&mut tx, model.id).await?.promise();
     // What was sent back is finished on the form it was sent with.
@@ -210,7 +211,8 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
         let refused = Error::Conflict("you have begun a new application for this model; discard it, then appeal".into());
         return Err(at_own(begun.id)(refused));
     }
-    let Some((text, against)) = application.state.sent().and_then(|sent| sent.appeal.as_ref()).map(|a| (a.text.clone(), a.against)) else {
+    let appealed = application.state.sent().and_then(|sent| Some((sent.appeal.as_ref()?, sent.due_at)));
+    let Some((text, against, due_at)) = appealed.map(|(appeal, due_at)| (appeal.text.clone(), appeal.against, due_at)) else {
         return Err(Error::internal("an appeal left no trace in its application"));
     };
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
@@ -219,6 +221,14 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     store::save(&mut tx, &application).await?;
     store::insert_comment(&mut tx, id, &Comment::new(applicant.id, Lane::Shared, Kind::Appeal, text, now)).await?;
     audit::record(&mut tx, now, Some(applicant.id), &Event::ApplicationAppealed { application: id }).await?;
+    let message = Message::AppealReceived {
+        to: applicant.email.to_string(),
+        name: applicant.name.clone(),
+        model: model.full_name(),
+        promised: when::day(due_at),
+        link: portal.config.url_of(&format!("/applications/{id}")),
+    };
+    mail::enqueue(&mut tx, now, &message).await?;
     call_reviewers(&mut tx, portal, applicant, &model, id, Some(against), now).await?;
     tx.commit().await?;
     Ok(())
@@ -299,23 +309,24 @@ fn receipt(portal: &Portal, applicant: &Account, model: &Model, id: ApplicationI
     }
 }
 
-/// A mail to everybody who may decide; not to whoever an appeal is against.
+/// A mail to everybody who may decide. `against`: with an appeal, whose decision it is against, who may not.
 async fn call_reviewers(
     tx: &mut PgConnection,
     portal: &Portal,
     applicant: &Account,
     model: &Model,
     id: ApplicationId,
-    except: Option<AccountId>,
+    against: Option<AccountId>,
     now: Timestamp,
 ) -> Result<(), Error> {
     let all = accounts::reviewers(tx).await?;
-    for reviewer in all.into_iter().filter(|reviewer| reviewer.id != applicant.id && Some(reviewer.id) != except) {
+    for reviewer in all.into_iter().filter(|reviewer| reviewer.id != applicant.id && Some(reviewer.id) != against) {
         let message = Message::ApplicationToReview {
             to: reviewer.email.to_string(),
             name: reviewer.name,
             applicant: applicant.name.clone(),
             model: model.full_name(),
+            is_appeal: against.is_some(),
             link: portal.config.url_of(&format!("/review/{id}")),
         };
         mail::enqueue(tx, now, &message).await?;

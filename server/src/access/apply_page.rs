@@ -5,14 +5,16 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
+use super::answers::Answers;
 use super::answers_view::Answered;
+use super::application::Application;
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::{form, forms};
 use crate::accounts::{Account, SignedIn};
 use crate::catalog::{self, Model};
 use crate::error::{Error, FieldError, Mend};
-use crate::http::page::{page, page_limited, page_with_faults};
+use crate::http::page::{page, page_in_conflict, page_limited, page_with_faults};
 use crate::http::{Form, Frame, see_other, when};
 use crate::ids::ApplicationId;
 use crate::portal::Portal;
@@ -40,7 +42,9 @@ struct ApplyPage {
     licence_fault: Option<String>,
     saved: Option<String>,
     copied_from: Option<ApplicationId>,
-    version: Option<i64>,
+    version: i64,
+    /// Whether what was typed here is shown, and another window has saved something else meanwhile.
+    is_stale: bool,
     asked: Option<Asked>,
 }
 
@@ -162,7 +166,8 @@ async fn form_page(
         licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
         saved: prefill.saved_at.map(when::minute),
         copied_from: prefill.copied_from,
-        version: prefill.version,
+        version: prefill.version.unwrap_or(Application::FIRST_VERSION),
+        is_stale: false,
         asked: prefill.changes.map(|(id, changes)| Asked {
             id,
             lines: changes.text.lines().map(str::to_owned).collect(),
@@ -199,22 +204,46 @@ pub(super) async fn submit(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
+    let seen = version_of(&fields);
     let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
-    match apply::submit(&portal, &by.account, &model, answers.clone()).await {
+    match apply::submit(&portal, &by.account, &model, answers.clone(), seen).await {
         Ok(Sent::Fresh(id)) => {
             Ok(see_other(&format!("/applications/{id}"), Some("Your application was sent. A receipt is on its way to you.")))
         }
         Ok(Sent::Already(id)) => Ok(see_other(&format!("/applications/{id}"), Some("This application had been sent already."))),
-        Err(Error::Invalid(faults)) => {
-            let prefill = match apply::open(&portal, by.account.id, &model).await? {
-                Opening::Form(kept) => Prefill { answers: apply::as_agreed_under(answers, &model), ..kept },
-                _ => Prefill { answers: apply::as_agreed_under(answers, &model), ..Prefill::default() },
-            };
-            page_with_faults(&form_page(&portal, frame, &by.account, &model, prefill, &faults).await?)
-        }
+        Err(Error::Invalid(faults)) => page_with_faults(&typed_page(&portal, frame, &by.account, &model, answers, &faults).await?),
+        Err(Error::Stale(_)) => stale(&portal, frame, &by.account, &model, answers).await,
         Err(Error::Limited { retry_after_s }) => page_limited(&too_often(frame, &model, retry_after_s), retry_after_s),
         Err(other) => Err(other),
     }
+}
+
+/// The version that the posted page was drawn from.
+fn version_of(fields: &[(String, String)]) -> Option<i64> {
+    fields.iter().find(|(name, _)| name == VERSION).and_then(|(_, value)| value.parse().ok())
+}
+
+/// The form with what was typed, for the application as it is now.
+async fn typed_page(
+    portal: &Portal,
+    frame: Frame,
+    by: &Account,
+    model: &Model,
+    answers: Answers,
+    faults: &[FieldError],
+) -> Result<ApplyPage, Error> {
+    let answers = apply::as_agreed_under(answers, model);
+    let prefill = match apply::open(portal, by.id, model).await? {
+        Opening::Form(kept) => Prefill { answers, ..kept },
+        _ => Prefill { answers, ..Prefill::default() },
+    };
+    form_page(portal, frame, by, model, prefill, faults).await
+}
+
+/// The form with what was typed on a page that is old: nothing was kept of it yet, and sending or saving it once more says that it counts.
+async fn stale(portal: &Portal, frame: Frame, by: &Account, model: &Model, answers: Answers) -> Result<HttpResponse, Error> {
+    let page = typed_page(portal, frame, by, model, answers, &[]).await?;
+    page_in_conflict(&ApplyPage { is_stale: true, ..page })
 }
 
 fn too_often(frame: Frame, model: &Model, retry_after_s: u32) -> NoFormPage {
@@ -228,20 +257,23 @@ fn too_often(frame: Frame, model: &Model, retry_after_s: u32) -> NoFormPage {
     }
 }
 
-/// Keeps a draft. The page's script asks for JSON while somebody writes, and does not write over what another window saved.
+/// Keeps a draft. The page's script asks for JSON while somebody writes.
 pub(super) async fn save_draft(
     portal: Data<Portal>,
     request: HttpRequest,
+    frame: Frame,
     by: SignedIn,
     path: Path<(String, String)>,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
     let by_script = request.headers().get(ACCEPT).is_some_and(|accept| accept == "application/json");
-    let version = fields.iter().find(|(name, _)| name == VERSION).and_then(|(_, value)| value.parse().ok());
-    let seen = version.filter(|_| by_script);
+    let seen = version_of(&fields);
     let answers = forms::read(&mut *portal.db.acquire().await?, fields).await?;
-    let draft = apply::save_draft(&portal, &by.account, &model, answers, seen).await?;
+    let draft = match apply::save_draft(&portal, &by.account, &model, answers.clone(), seen).await {
+        Err(Error::Stale(_)) if !by_script => return stale(&portal, frame, &by.account, &model, answers).await,
+        saved => saved?,
+    };
     if by_script {
         let saved = serde_json::json!({ "version": draft.version, "saved_at": when::minute(draft.updated_at) });
         return Ok(HttpResponse::Ok().json(saved));

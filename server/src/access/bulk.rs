@@ -6,7 +6,7 @@ use askama::Template;
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::application::{Application, Approval};
+use super::application::{Application, Approval, decline_text};
 use super::decline::DeclineReason;
 use super::people::People;
 use super::scope::{GrantScope, ScopeBox};
@@ -68,14 +68,14 @@ pub(super) struct Order<'a> {
     pub(super) scopes: Vec<GrantScope>,
     /// For a decline: why.
     pub(super) reason: DeclineReason,
-    /// For a decline: what the applicants read besides.
+    /// For a decline: what the applicants read.
     pub(super) text: &'a str,
 }
 
 impl Order<'_> {
     /// An action before anything is said about it.
     fn of(action: Action) -> Self {
-        Self { action, scopes: GrantScope::ALL.into(), reason: DeclineReason::PurposeUnclear, text: "" }
+        Self { action, scopes: GrantScope::ALL.into(), reason: DeclineReason::PurposeUnclear, text: DeclineReason::PurposeUnclear.words() }
     }
 }
 
@@ -90,11 +90,15 @@ struct BulkPage {
     scopes: Vec<ScopeBox>,
     reason: String,
     text: String,
-    fault: Option<String>,
+    fault: Option<FieldError>,
     reasons: [DeclineReason; 8],
 }
 
 impl BulkPage {
+    fn fault(&self, field: &str) -> Option<&str> {
+        self.fault.as_ref().filter(|fault| fault.field == field).map(|fault| fault.message.as_ref())
+    }
+
     fn count(&self) -> usize {
         self.items.iter().filter(|item| item.fault.is_none()).count()
     }
@@ -140,11 +144,15 @@ impl Posted {
         self.fields.iter().find(|(posted, _)| posted == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    /// What is to be done to each. Errors: a use that is none, none at all for an approval, or no reason for a decline.
+    /// What is to be done to each. Errors: a use that is none, none at all for an approval, or no reason or words for a decline.
     fn order(&self) -> Result<Order<'_>, FieldError> {
         let scopes = GrantScope::posted(&self.fields)?;
         let reason = match (self.action, self.value("reason").parse()) {
-            (Action::Decline, reason) => reason?,
+            (Action::Decline, reason) => {
+                let reason = reason?;
+                decline_text(self.value("text"))?;
+                reason
+            }
             (Action::Approve, _) if scopes.is_empty() => return Err(scope::none_chosen()),
             (Action::Claim | Action::Release | Action::Approve, _) => DeclineReason::Other,
         };
@@ -169,15 +177,18 @@ pub(super) async fn preview(
     page(&bulk_page(frame, &posted, items, false, None))
 }
 
-fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fault: Option<String>) -> BulkPage {
+fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fault: Option<FieldError>) -> BulkPage {
+    let (reason, text) = (posted.value("reason"), posted.value("text"));
+    // Where nothing was written the page comes back with words to begin with.
+    let brought = reason.parse().ok().filter(|_| text.trim().is_empty()).map_or(text, |reason: DeclineReason| reason.words());
     BulkPage {
         frame,
         action: posted.action,
         items,
         is_done,
         scopes: ScopeBox::all(&GrantScope::posted(&posted.fields).unwrap_or_default()),
-        reason: posted.value("reason").to_owned(),
-        text: posted.value("text").to_owned(),
+        reason: reason.to_owned(),
+        text: brought.to_owned(),
         fault,
         reasons: DeclineReason::ALL,
     }
@@ -267,7 +278,7 @@ pub(super) async fn act(
         Ok(order) => order,
         Err(fault) => {
             let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, now).await?;
-            return page_with_faults(&bulk_page(frame, &posted, items, false, Some(fault.message.to_string())));
+            return page_with_faults(&bulk_page(frame, &posted, items, false, Some(fault)));
         }
     };
     let mut items = foreseen(&mut db, &posted.ids, &order, by.0.id, now).await?;

@@ -198,17 +198,17 @@ pub(super) async fn decline(
     http::Form(sent): http::Form<Refusal>,
 ) -> Result<HttpResponse, Error> {
     let reason = sent.reason.parse::<DeclineReason>();
-    let panel = Panel { reason: sent.reason, text: sent.text.clone(), form: "decline", ..Panel::default() };
-    let decided = match reason {
-        Ok(reason) if sent.preview.is_some() => {
-            let message = review::decline_mail(&portal, &by, *id, reason, &sent.text).await?;
-            return page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&message)?)).await?);
-        }
-        Ok(reason) => review::decline(&portal, &by, *id, sent.version, reason, &sent.text).await,
+    // Where nothing was written the page comes back with words to begin with.
+    let text = reason.as_ref().ok().filter(|_| sent.text.trim().is_empty()).map_or(sent.text.clone(), |reason| reason.words().to_owned());
+    let panel = Panel { reason: sent.reason, text, form: "decline", ..Panel::default() };
+    let done = match reason {
+        Ok(reason) if sent.preview.is_some() => review::decline_mail(&portal, &by, *id, reason, &sent.text).await.map(Some),
+        Ok(reason) => review::decline(&portal, &by, *id, sent.version, reason, &sent.text).await.map(|()| None),
         Err(fault) => Err(Error::from(fault)),
     };
-    match decided {
-        Ok(()) => Ok(see_other(
+    match done {
+        Ok(Some(mail)) => page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&mail)?)).await?),
+        Ok(None) => Ok(see_other(
             &format!("/review/{id}"),
             Some("Declined. The mail with the reason and your words leaves in ten minutes; until then you can take this back."),
         )),

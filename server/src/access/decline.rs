@@ -76,6 +76,32 @@ impl DeclineReason {
     }
 }
 
+impl DeclineReason {
+    /// A text to begin with, which says what stood in the way; whoever declines changes it as they see fit. Empty where nobody can know.
+    pub fn words(self) -> &'static str {
+        match self {
+            DeclineReason::CommercialUse => {
+                "What you describe is part of a product or a service, or is paid for by one. The licence does not cover that."
+            }
+            DeclineReason::PurposeUnclear => {
+                "From your answers we could not see which question you want to answer with the model, or by which method. That is what we decide by."
+            }
+            DeclineReason::IdentityNotVerifiable => {
+                "We could not confirm that you work where you say: your address is not the institution's, and we found no page that names you there."
+            }
+            DeclineReason::ProhibitedUse => {
+                "What you describe is among the uses that the licence rules out, so that we cannot give access for it."
+            }
+            DeclineReason::Jurisdiction => "We may not give access where you or your institution are, whatever the project.",
+            DeclineReason::Duplicate => "The same project has an application or access already, so that we do not need this one.",
+            DeclineReason::SafeguardsInsufficient => {
+                "From your answers we could not see where the weights will lie and who can reach them, or others than you say can."
+            }
+            DeclineReason::Other => "",
+        }
+    }
+}
+
 impl FromStr for DeclineReason {
     type Err = FieldError;
     fn from_str(code: &str) -> Result<Self, FieldError> {

@@ -46,15 +46,31 @@ pub(super) fn grant_made(grant: &Grant, origin: &GrantOrigin<'_>) -> Event {
     }
 }
 
-/// The mail about a new grant, with what the reviewer wrote to its holder.
-pub(super) fn access_granted(portal: &Portal, holder: &accounts::Account, model: &catalog::Model, grant: &Grant, note: &str) -> Message {
+/// What the mail about a new grant says besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Besides<'a> {
+    /// What the reviewer wrote to its holder; may be empty.
+    pub(super) note: &'a str,
+    /// Whether an appeal led to it.
+    pub(super) is_appeal: bool,
+}
+
+/// The mail about a new grant.
+pub(super) fn access_granted(
+    portal: &Portal,
+    holder: &accounts::Account,
+    model: &catalog::Model,
+    grant: &Grant,
+    besides: Besides<'_>,
+) -> Message {
     Message::AccessGranted {
         to: holder.email.to_string(),
         name: holder.name.clone(),
         model: model.full_name(),
         until: when::day(grant.expires_at),
         may: GrantScope::mean(&grant.scopes),
-        note: note.to_owned(),
+        note: besides.note.to_owned(),
+        is_appeal: besides.is_appeal,
         link: portal.config.url_of(&model.path()),
     }
 }

@@ -5,7 +5,7 @@ use time::Duration;
 use super::application::own_application;
 use super::block;
 use super::grant::Grant;
-use super::issue::{access_granted, grant_made, make_room};
+use super::issue::{Besides, access_granted, grant_made, make_room};
 use super::revoke::{Revoked, parse_reason, revoke};
 use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
@@ -65,7 +65,7 @@ pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account,
     let origin = GrantOrigin { account: account.id, model: model.id, application: None, by, reason: &reason };
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, by, &grant_made(&grant, &origin)).await?;
-    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, "")).await?;
+    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, Besides::default())).await?;
     tx.commit().await?;
     Ok(grant)
 }

@@ -127,7 +127,7 @@ fn row(
     if Past::is_blocked(pasts, applicant, application.model) {
         chips.insert(0, evidence::BLOCKED);
     }
-    if application.state.sent().is_some_and(|sent| sent.appeal.is_some()) {
+    if application.is_appeal() {
         chips.push(Badge { word: "Appeal".into(), class: "info" });
     }
     if is_own {

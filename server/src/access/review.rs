@@ -2,12 +2,12 @@
 
 use sqlx::PgConnection;
 
-use super::application::{Application, Approval, CHANGES_LIFE, UNDO, words};
+use super::application::{Application, Approval, CHANGES_LIFE, UNDO, decline_text, words};
 use super::block;
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
-use super::issue::{access_granted, grant_made, make_room};
+use super::issue::{Besides, access_granted, grant_made, make_room};
 use super::state::State;
 use super::store::{self, GrantOrigin};
 use crate::accounts::{self, Reviewer};
@@ -45,7 +45,7 @@ pub async fn release(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Op
 pub async fn check(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, points: Vec<String>) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, by, id).await?.seen_as(seen)?.check(by.0.id, now)?;
+    let application = lock_waiting(&mut tx, by, id, seen).await?.check(by.0.id, now).map_err(at_the_case(id))?;
     if store::set_checked(&mut tx, id, &points).await? {
         store::save(&mut tx, &application).await?;
         audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationChecked { application: id, points }).await?;
@@ -107,7 +107,8 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Op
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
     audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
-    let message = access_granted(portal, &applicant, &model, &grant, application.state.words());
+    let besides = Besides { note: application.state.words(), is_appeal: application.is_appeal() };
+    let message = access_granted(portal, &applicant, &model, &grant, besides);
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(grant)
@@ -129,7 +130,7 @@ pub async fn decline(
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationDeclined { application: id, code: reason.as_str() }).await?;
-    let message = application_declined(portal, &applicant, &model, id, reason, application.state.words());
+    let message = application_declined(portal, &applicant, &model, &application, reason, application.state.words());
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(())
@@ -137,10 +138,11 @@ pub async fn decline(
 
 /// The mail that an approval would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
 pub(super) async fn approval_mail(portal: &Portal, by: &Reviewer, id: ApplicationId, approval: Approval<'_>) -> Result<Message, Error> {
-    let (applicant, model) = parties(portal, by, id).await?;
+    let (application, applicant, model) = parties(portal, by, id).await?;
     let note = words("note", approval.note)?;
     let grant = approval.grant(portal.clock.now())?;
-    Ok(access_granted(portal, &applicant, &model, &grant, &note))
+    let besides = Besides { note: &note, is_appeal: application.is_appeal() };
+    Ok(access_granted(portal, &applicant, &model, &grant, besides))
 }
 
 /// The mail that a decline would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
@@ -151,17 +153,18 @@ pub(super) async fn decline_mail(
     reason: DeclineReason,
     text: &str,
 ) -> Result<Message, Error> {
-    let (applicant, model) = parties(portal, by, id).await?;
-    Ok(application_declined(portal, &applicant, &model, id, reason, &words("text", text)?))
+    let (application, applicant, model) = parties(portal, by, id).await?;
+    Ok(application_declined(portal, &applicant, &model, &application, reason, &decline_text(text)?))
 }
 
-/// Who applied, and for what.
-async fn parties(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(accounts::Account, catalog::Model), Error> {
+/// What was sent, by whom, and for what.
+async fn parties(portal: &Portal, by: &Reviewer, id: ApplicationId) -> Result<(Application, accounts::Account, catalog::Model), Error> {
     let mut db = portal.db.acquire().await?;
     let application = store::find(&mut db, id).await?;
     application.case_for(by.0.id)?;
     let applicant = accounts::find_account(&mut db, application.applicant).await?;
-    Ok((applicant, catalog::find_model_by_id(&mut db, application.model).await?))
+    let model = catalog::find_model_by_id(&mut db, application.model).await?;
+    Ok((application, applicant, model))
 }
 
 /// Takes a decision back before its mail has left: the application waits again, and access that was given ends.
@@ -217,11 +220,11 @@ fn at_the_case(id: ApplicationId) -> impl Fn(Error) -> Error {
 }
 
 /// The mail about a decline.
-pub(super) fn application_declined(
+fn application_declined(
     portal: &Portal,
     applicant: &accounts::Account,
     model: &catalog::Model,
-    id: ApplicationId,
+    application: &Application,
     reason: DeclineReason,
     text: &str,
 ) -> Message {
@@ -231,6 +234,7 @@ pub(super) fn application_declined(
         model: model.full_name(),
         reason: format!("{}. {}", reason.label(), reason.advice()),
         text: text.to_owned(),
-        link: portal.config.url_of(&format!("/applications/{id}")),
+        is_appeal: application.is_appeal(),
+        link: portal.config.url_of(&format!("/applications/{}", application.id)),
     }
 }

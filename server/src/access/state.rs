@@ -89,7 +89,7 @@ pub enum State {
         at: Timestamp,
         /// Why.
         reason: DeclineReason,
-        /// What the reviewer wrote to the applicant; may be empty unless the reason is `Other`.
+        /// What the reviewer wrote to the applicant; empty only in declines from before it was asked for.
         text: String,
     },
     /// Closed by the applicant.

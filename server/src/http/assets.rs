@@ -29,6 +29,7 @@ const ASSETS: &[Asset] = assets![
     "playground.js": "text/javascript; charset=utf-8",
     "apply.js": "text/javascript; charset=utf-8",
     "desk.js": "text/javascript; charset=utf-8",
+    "decline.js": "text/javascript; charset=utf-8",
 ];
 
 /// One name for all of them together, so that a style sheet may point at its fonts by relative names.

@@ -7,7 +7,8 @@ use askama::Template;
 use super::filters;
 use crate::error::Error;
 
-/// A mail that can be sent. `portal` is the public address without a path; `link` fields are complete addresses.
+/// A mail that can be sent. `portal` is the public address without a path; `link` fields are complete addresses. `is_appeal`: it is about what was
+/// declined, and is decided a second time.
 #[derive(Template, Debug, Clone)]
 #[expect(missing_docs, reason = "each is named for its occasion, and its fields for what they hold")]
 pub enum Message {
@@ -32,7 +33,9 @@ pub enum Message {
     #[template(path = "mail/application_received.txt")]
     ApplicationReceived { to: String, name: String, model: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
-    ApplicationToReview { to: String, name: String, applicant: String, model: String, link: String },
+    ApplicationToReview { to: String, name: String, applicant: String, model: String, is_appeal: bool, link: String },
+    #[template(path = "mail/appeal_received.txt")]
+    AppealReceived { to: String, name: String, model: String, promised: String, link: String },
     #[template(path = "mail/application_resubmitted.txt")]
     ApplicationResubmitted { to: String, name: String, applicant: String, model: String, link: String },
     #[template(path = "mail/changes_requested.txt")]
@@ -46,9 +49,9 @@ pub enum Message {
     #[template(path = "mail/application_lapsed.txt")]
     ApplicationLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
-    AccessGranted { to: String, name: String, model: String, until: String, may: String, note: String, link: String },
+    AccessGranted { to: String, name: String, model: String, until: String, may: String, note: String, is_appeal: bool, link: String },
     #[template(path = "mail/application_declined.txt")]
-    ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, link: String },
+    ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, is_appeal: bool, link: String },
     #[template(path = "mail/release_yanked.txt")]
     ReleaseYanked { to: String, name: String, model: String, revision: String, reason: String, instead: Option<String>, link: String },
     #[template(path = "mail/release_restored.txt")]
@@ -137,6 +140,7 @@ impl Message {
             Message::RoleChanged { .. } => "role_changed",
             Message::ApplicationReceived { .. } => "application_received",
             Message::ApplicationToReview { .. } => "application_to_review",
+            Message::AppealReceived { .. } => "appeal_received",
             Message::ApplicationResubmitted { .. } => "application_resubmitted",
             Message::ChangesRequested { .. } => "changes_requested",
             Message::CommentWritten { .. } => "comment_written",
@@ -188,6 +192,7 @@ impl Message {
             | Message::RoleChanged { to, .. }
             | Message::ApplicationReceived { to, .. }
             | Message::ApplicationToReview { to, .. }
+            | Message::AppealReceived { to, .. }
             | Message::ApplicationResubmitted { to, .. }
             | Message::ChangesRequested { to, .. }
             | Message::CommentWritten { to, .. }
@@ -234,6 +239,8 @@ impl Message {
             Message::TokenLeaked { token, .. } => format!("Your access token {token} was found in public, and revoked"),
             Message::NewSignIn { .. } => "A new sign-in to your account".into(),
             Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
+            Message::ApplicationToReview { model, is_appeal: true, .. } => format!("To review: an appeal about {model}"),
+            Message::AppealReceived { model, .. } => format!("Your appeal about {model} has arrived"),
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
             Message::ApplicationResubmitted { model, .. } => format!("Changed as you asked: an application for {model}"),
             Message::ChangesRequested { model, .. } => format!("Your turn: changes to your application for {model}"),
@@ -241,7 +248,11 @@ impl Message {
             Message::ApplicationOverdue { model, .. } => format!("The answer to your application for {model} is late"),
             Message::ApplicationLapsing { model, .. } => format!("Your application for {model} waits for you"),
             Message::ApplicationLapsed { model, .. } => format!("Your application for {model} has lapsed"),
+            Message::AccessGranted { model, is_appeal: true, .. } => format!("Your appeal: you have access to {model}"),
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),
+            Message::ApplicationDeclined { model, is_appeal: true, .. } => {
+                format!("Your appeal: the application for {model} stays declined")
+            }
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
             Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),
             Message::ReleaseRestored { model, .. } => format!("A release of {model} is on offer again"),

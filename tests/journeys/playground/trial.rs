@@ -134,7 +134,7 @@ async fn a_trial_ends_with_the_decision(db: PgPool) {
     assert_eq!(tries(&ada, "1").await.status, 200);
     assert_eq!(line.taken(&key), 0);
     let case = application.replace("/applications/", "/review/");
-    let declined = [("reason", "purpose_unclear"), ("text", "")];
+    let declined = [("reason", "purpose_unclear"), ("text", "Which data?")];
     assert_eq!(grace.post(&format!("{case}/decline"), &declined).await.status, 303);
     let over = tries(&ada, "1").await;
     assert_eq!(over.status, 422);

@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::application::decline_text;
 use super::super::bulk::{self, AT_ONCE, Action, carry_out, outcome};
 use super::super::decline::DeclineReason;
 use super::super::scope::{self, GrantScope};
@@ -18,7 +19,7 @@ use crate::portal::Portal;
 /// What is to be done, and to which.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "action": "decline", "reason": "duplicate", "text": "",
+#[schema(example = json!({ "action": "decline", "reason": "duplicate", "text": "See your other application.",
     "cases": [{ "id": "app_01kjp2n3v8e8rbb3wd8jxq4m5c", "version": 3 }] }))]
 pub(super) struct Order {
     /// `claim`, `release`, `approve` until the end that was asked for, or `decline`.
@@ -27,7 +28,7 @@ pub(super) struct Order {
     scopes: Option<Vec<String>>,
     /// For a decline: its reason.
     reason: Option<String>,
-    /// For a decline: what the applicants read besides.
+    /// For a decline, which needs it: what the applicants read.
     #[serde(default)]
     text: String,
     /// 1 to 100 cases, each once.
@@ -76,7 +77,10 @@ impl Order {
         let action = Action::named(&self.action)?;
         let scopes = GrantScope::chosen(self.scopes.as_deref())?;
         let reason = match (action, &self.reason) {
-            (Action::Decline, reason) => reason.as_deref().unwrap_or_default().parse()?,
+            (Action::Decline, reason) => {
+                decline_text(&self.text)?;
+                reason.as_deref().unwrap_or_default().parse()?
+            }
             (Action::Approve, _) if scopes.is_empty() => return Err(scope::none_chosen().into()),
             (Action::Claim | Action::Release | Action::Approve, _) => DeclineReason::Other,
         };

@@ -235,8 +235,7 @@ pub(super) struct Refusal {
     /// `purpose_unclear`, `identity_not_verifiable`, `safeguards_insufficient`, `commercial_use`, `prohibited_use`, `jurisdiction`,
     /// `duplicate` or `other`.
     reason: String,
-    /// What the applicant reads besides; needed where the reason is `other`.
-    #[serde(default)]
+    /// What stood in the way, in words that the applicant reads.
     text: String,
 }
 

@@ -209,7 +209,7 @@ fn line(
         applicant: one.applicant,
         name: people.name(one.applicant),
         claimed_by: sent.and_then(|sent| sent.claim).map(|claim| reviewer(claim.by)),
-        is_appeal: sent.is_some_and(|sent| sent.appeal.is_some()),
+        is_appeal: one.is_appeal(),
     }
 }
 
