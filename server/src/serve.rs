@@ -40,6 +40,7 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
             )
             .configure(routes::configure)
             // The last named is the first to see a request.
+            .wrap(from_fn(http::signed_out::keep_what_was_sent))
             .wrap(from_fn(accounts::identify))
             .wrap(from_fn(http::problem::pages_for_people))
             .wrap(from_fn(http::page::head_like_get))

@@ -6,36 +6,64 @@ const told = document.getElementById("autosave");
 const PAUSE_MS = 3_000;
 let timer = 0;
 let saving = false;
+let unsaved = false;
 let stopped = false;
 
+function later(ms) {
+    clearTimeout(timer);
+    timer = setTimeout(save, ms);
+}
+
 async function save() {
-    timer = 0;
-    if (saving || stopped) return;
-    saving = true;
-    const answer = await fetch(form.dataset.autosave, {
-        method: "POST",
-        body: new URLSearchParams(new FormData(form)),
-        headers: { accept: "application/json" },
-    }).catch(() => null);
+    if (saving || stopped || !unsaved) return;
+    clearTimeout(timer);
+    [saving, unsaved] = [true, false];
+    const body = new URLSearchParams(new FormData(form));
+    const answer = await send(body, true).catch(() => send(body, false)).catch(() => null);
     saving = false;
-    if (answer?.ok) {
-        const { version, saved_at } = await answer.json();
-        form.querySelector("input[name=version]").value = version;
-        told.textContent = `Draft saved on ${saved_at}`;
-    } else if (answer?.status === 409) {
+    if (answer?.ok) await saved(answer);
+    else notSaved(answer?.status);
+    // What was written while it was on its way is saved next; nobody comes back for it once the page is left.
+    if (unsaved) later(answer?.ok ? (document.hidden ? 0 : PAUSE_MS) : 5 * PAUSE_MS);
+}
+
+// With `keepalive` it arrives even if the page is left meanwhile; long texts are refused that, and go without.
+function send(body, keepalive) {
+    return fetch(form.dataset.autosave, { method: "POST", body, keepalive, headers: { accept: "application/json" } });
+}
+
+async function saved(answer) {
+    const { version, saved_at } = await answer.json();
+    form.querySelector("input[name=version]").value = version;
+    told.textContent = `Draft saved on ${saved_at}`;
+}
+
+function notSaved(status) {
+    unsaved = true;
+    if (status === 409) {
         stopped = true;
         told.textContent = "Not saved: this application changed in another window. Whichever button you press says so first, and shows both.";
+    } else if (status === 401) {
+        const link = document.createElement("a");
+        link.href = `/sign-in?then=${encodeURIComponent(location.pathname)}`;
+        link.target = "_blank";
+        link.textContent = "Sign in in another tab";
+        told.replaceChildren("You have been signed out. ", link, "; this page keeps your text.");
     } else {
         told.textContent = "Not saved yet; it will be tried again.";
-        timer = setTimeout(save, 5 * PAUSE_MS);
     }
 }
 
 form?.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(save, PAUSE_MS);
+    unsaved = true;
+    later(PAUSE_MS);
 });
 form?.addEventListener("submit", () => {
     stopped = true;
     clearTimeout(timer);
 });
+// Left or hidden, the page may not be seen again; seen again, somebody may have signed in elsewhere.
+if (form) {
+    document.addEventListener("visibilitychange", save);
+    addEventListener("pagehide", save);
+}

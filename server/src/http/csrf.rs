@@ -44,7 +44,7 @@ impl Seed {
     }
 
     /// Whether `sent` is such a token, under whatever mask.
-    fn knows(&self, sent: &str) -> bool {
+    pub(super) fn knows(&self, sent: &str) -> bool {
         let Ok(sent) = data_encoding::BASE64URL_NOPAD.decode(sent.as_bytes()) else { return false };
         let Ok(sent) = <[u8; 2 * TOKEN_BYTES]>::try_from(sent) else { return false };
         let token: [u8; TOKEN_BYTES] = std::array::from_fn(|place| sent[place] ^ sent[TOKEN_BYTES + place]);

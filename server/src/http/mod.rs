@@ -15,6 +15,7 @@ pub mod plot;
 pub mod presence;
 pub mod problem;
 pub mod search;
+pub mod signed_out;
 pub mod sse;
 pub mod table;
 pub mod unseen;

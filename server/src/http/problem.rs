@@ -81,7 +81,8 @@ impl Error {
     }
 }
 
-fn sentence(text: &str) -> String {
+/// With a capital at its beginning and a stop at its end.
+pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
