@@ -21,9 +21,18 @@ function here() {
     return at >= 0 ? rows[at] : null;
 }
 
+// Claims the row, or opens it at what the key is for: only claiming is done at once, because it is undone as quickly.
+function act(key) {
+    const row = here();
+    if (!row) return;
+    const claim = key === "c" && row.querySelector("button[form=claim]");
+    if (claim) claim.click();
+    else location.href = `${row.dataset.case}#key-${key}`;
+}
+
 // Brings somebody to a control: a decision is never made by a key alone.
 function reach(key) {
-    const control = document.querySelector(`[data-key="${key}"]`);
+    const control = key === "m" ? document.getElementById("comment") : document.querySelector(`[data-key="${key}"]`);
     if (!control) return;
     const details = control.closest("details");
     if (details) details.open = true;
@@ -41,8 +50,7 @@ document.addEventListener("keydown", (event) => {
         case "j": here(); move(1); break;
         case "k": here(); move(-1); break;
         case "x": here()?.querySelector("input[type=checkbox]")?.click(); break;
-        case "m": document.getElementById("comment")?.focus(); break;
-        case "c": case "r": case "a": case "d": case "u": reach(event.key); break;
+        case "c": case "m": case "r": case "a": case "d": case "u": rows.length > 0 ? act(event.key) : reach(event.key); break;
         case "g": gone = performance.now(); return;
         case "q": if (after_g) location.href = "/review"; else return; break;
         case "?": keys.showModal(); break;
@@ -65,3 +73,6 @@ async function look() {
 }
 
 if (desk?.dataset.seen) setInterval(look, 30_000);
+
+const asked = location.hash.match(/^#key-([cmradu])$/);
+if (asked) reach(asked[1]);

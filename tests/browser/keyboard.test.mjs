@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { assertCalm, launch, personIn, slowly } from "./browser.mjs";
+import { assertCalm, launch, look, personIn, slowly } from "./browser.mjs";
 import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, apply, signIn } from "./people.mjs";
 import { Portal } from "./portal.mjs";
 
@@ -100,6 +100,50 @@ test("by keyboard: sign in, apply, continue a text", async (t) => {
   assertCalm(emmy);
 });
 
+test("what is written is saved when the page is left, and kept while one is signed out", async () => {
+  await addPerson(portal, "lise@lab.example", "Lise", "researcher");
+  const lise = await personIn(browser, portal.base);
+  await signIn(lise, "lise@lab.example");
+  const title = () => lise.getByLabel("Title", { exact: true });
+  await lise.goto(`/${GATED_MODEL}/apply`);
+  await title().pressSequentially("Written in haste");
+  // Before the three seconds are over.
+  await lise.goto("/models");
+  await lise.goto(`/${GATED_MODEL}/apply`);
+  assert.equal(await title().inputValue(), "Written in haste");
+
+  // What is written while a save is on its way is saved, too.
+  const saves = [];
+  await lise.route("**/apply/draft", async (route) => {
+    saves.push(new URLSearchParams(route.request().postData()).get("title"));
+    if (saves.length === 1) await new Promise((done) => setTimeout(done, 4_000));
+    await route.continue();
+  });
+  await title().fill("First");
+  while (saves.length < 1) await lise.waitForTimeout(100);
+  await title().fill("Second");
+  while (saves.length < 2) await lise.waitForTimeout(100);
+  await lise.getByRole("status").filter({ hasText: "Draft saved" }).waitFor();
+  assert.deepEqual(saves, ["First", "Second"]);
+
+  const elsewhere = await lise.context().newPage();
+  await elsewhere.goto("/");
+  await elsewhere.getByRole("button", { name: "Sign out" }).click();
+  await elsewhere.getByText("You are signed out.").waitFor();
+  await title().fill("Third");
+  await lise.getByRole("status").filter({ hasText: "You have been signed out" }).waitFor();
+  await lise.getByRole("button", { name: "Save draft" }).click();
+  await lise.getByRole("heading", { level: 1, name: "You have been signed out" }).waitFor();
+  await look(lise, "signed-out");
+  const href = await lise.getByRole("link", { name: "Sign in in another tab" }).getAttribute("href");
+  assert.equal(decodeURIComponent(href), `/sign-in?then=/${GATED_MODEL}/apply`);
+  await signIn(elsewhere, "lise@lab.example");
+  await lise.getByRole("button", { name: "Send it again" }).click();
+  await lise.getByRole("heading", { level: 1, name: "Apply for" }).waitFor();
+  assert.equal(await title().inputValue(), "Third");
+  assertCalm(lise, /401/);
+});
+
 test("a reviewer works through the queue by keys alone", async () => {
   await addPerson(portal, "grace@lab.example", "Grace Hopper", "reviewer");
   await addPerson(portal, "kay@uni.edu", "Kay", "researcher");
@@ -120,9 +164,14 @@ test("a reviewer works through the queue by keys alone", async () => {
   const above = await grace.locator("tr[data-case]").evaluateAll((rows) => rows.findIndex((row) => row.innerText.includes("Kay")));
   await press([...Array(above + 1).fill("j"), "x"]);
   assert.ok(await grace.getByRole("checkbox", { name: "Kay" }).isChecked());
-  await press(["Enter"]);
+  // A key of a case opens the row there; claiming is done at once.
+  await press(["r"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
-  await press(["c", "Enter"]);
+  assert.ok(await grace.getByText("Ask for changes", { exact: true }).evaluate((summary) => summary.closest("details").open));
+  assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
+  await grace.goto("/review");
+  await press([...Array(above + 1).fill("j"), "c"]);
+  await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
   await grace.getByText("You have seen to it").waitFor();
   await press("m");
   await grace.keyboard.type("Sound.");

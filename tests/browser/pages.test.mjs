@@ -445,6 +445,7 @@ test("a grant near its end: asked about, renewed, its licence changed, and given
   await look(nina, "grant-renewal-waits");
 
   await visit(grace, "/review/renewals", "renewals");
+  await visit(grace, "/review/grants", "stopped-empty");
   await grace.getByRole("link", { name: "Nina" }).click();
   await look(grace, "renewal");
   await grace.getByRole("button", { name: "Decline the renewal" }).click();

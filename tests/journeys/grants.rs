@@ -124,6 +124,7 @@ async fn who_is_suspended_has_nothing_anywhere_until_reinstated(db: PgPool) {
     place.refuses(&EVERYWHERE, "is suspended: a token was seen in public").await;
     assert_eq!(grace.post(&format!("{page}/suspend"), &[("reason", "again")]).await.status, 409);
     grace.get(&page).await.says("grace suspended it on 2 March 2026").says("Let it go on");
+    grace.get("/review/grants").await.says(&page).says("a token was seen in public");
     place.ada.get("/applications").await.says("Suspended").says("a token was seen in public");
     place.ada.get("/lab/tiny").await.says("is suspended: a token was seen in public");
     place.ada.get("/lab/tiny/apply").await.says("You have access to lab/tiny");
@@ -177,6 +178,10 @@ async fn where_it_takes_two_the_first_suspends_and_the_second_decides(db: PgPool
     assert_eq!(place.portal.mails_to(&grace.email, "revocation_to_confirm").await.len(), 0, "not to whoever proposed it");
     assert!(place.portal.mails_to(&barbara.email, "revocation_to_confirm").await[0].contains(&page));
     grace.get(&page).await.says("Another reviewer confirms or rejects");
+    grace.get("/review/grants").await.says("Waiting for another reviewer").says(&page);
+    assert!(!grace.get("/review").await.text.contains("to confirm"), "it is another's turn");
+    barbara.get("/review").await.says("1 to confirm");
+    barbara.get("/review/grants").await.says("another person, you for example").says(&page).says("passed on");
     for path in ["confirm", "reject"] {
         let own = grace.post(&format!("{page}/{path}"), &[]).await;
         assert_eq!(own.status, 403, "{path}");

@@ -102,6 +102,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     // Deciding.
     ("GET", "/review", "/review", "snnnnyysss"),
     ("GET", "/review/{id}", "/review/{app}", "snnnnyysss"),
+    ("GET", "/review/bulk", "/review/bulk", "snnnnyysss"),
+    ("GET", "/review/bulk/do", "/review/bulk/do", "snnnnyysss"),
     ("POST", "/review/bulk", "/review/bulk", "snnnnyysss"),
     ("POST", "/review/bulk/do", "/review/bulk/do", "snnnnyysss"),
     ("POST", "/review/{id}/seen", "/review/{app}/seen", "snnnnyysss"),
@@ -114,6 +116,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/review/{id}/approve", "/review/{app}/approve", "snnnnyysss"),
     ("POST", "/review/{id}/decline", "/review/{app}/decline", "snnnnyysss"),
     ("POST", "/review/{id}/revoke", "/review/{app}/revoke", "snnnnyysss"),
+    ("GET", "/review/grants", "/review/grants", "snnnnyysss"),
     ("GET", "/review/renewals", "/review/renewals", "snnnnyysss"),
     ("GET", "/review/renewals/{id}", "/review/renewals/{renewal}", "snnnnyysss"),
     ("POST", "/review/renewals/{id}/approve", "/review/renewals/{renewal}/approve", "snnnnyysss"),

@@ -18,7 +18,7 @@ use crate::catalog;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
-use crate::http::{Form, Frame, when};
+use crate::http::{Form, Frame, see_other, when};
 use crate::ids::{AccountId, ApplicationId};
 use crate::portal::Portal;
 
@@ -134,7 +134,6 @@ impl Posted {
             }
         }
         match ids.len() {
-            0 => Err(FieldError::new("id", "nothing is selected; tick the applications first").into()),
             count if count > AT_ONCE => Err(FieldError::new("id", format!("{count} are selected; at most {AT_ONCE} at once")).into()),
             _ => Ok(Self { action, ids, fields }),
         }
@@ -164,6 +163,22 @@ impl Posted {
     }
 }
 
+/// `GET` of an address that only forms are sent to, as by a reload: the queue.
+pub(super) async fn to_queue(_: Reviewer) -> HttpResponse {
+    see_other("/review", None)
+}
+
+/// Back to the view of the queue that it was sent from, where nothing is selected.
+fn nothing_selected(fields: &[(String, String)]) -> Option<HttpResponse> {
+    if fields.iter().any(|(name, _)| name == "id") {
+        return None;
+    }
+    let view = fields.iter().filter(|(name, value)| matches!(name.as_str(), "view" | "q" | "after") && !value.is_empty());
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(view).finish();
+    let path = if query.is_empty() { "/review".to_owned() } else { format!("/review?{query}") };
+    Some(see_other(&path, Some("Select at least one application first.")))
+}
+
 /// `POST /review/bulk`: what would happen to each.
 pub(super) async fn preview(
     portal: Data<Portal>,
@@ -171,6 +186,9 @@ pub(super) async fn preview(
     by: Reviewer,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
+    if let Some(back) = nothing_selected(&fields) {
+        return Ok(back);
+    }
     let posted = Posted::read(fields)?;
     let mut db = portal.db.acquire().await?;
     let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, portal.clock.now()).await?;
@@ -271,6 +289,9 @@ pub(super) async fn act(
     by: Reviewer,
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
+    if let Some(back) = nothing_selected(&fields) {
+        return Ok(back);
+    }
     let posted = Posted::read(fields)?;
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;

@@ -1,10 +1,10 @@
-//! The URLs about grants: their holder's pages, and the reviewer's of renewals.
+//! The URLs about grants: their holder's pages, and the reviewer's of renewals and of what was stopped.
 
 use actix_web::web::{ServiceConfig, get, post};
 
-use super::{consent_page, holder, renewals};
+use super::{consent_page, holder, renewals, stopped};
 
-/// Wires them. `/review/renewals` is taken for no application's case only if it comes first.
+/// Wires them. `/review/renewals` and `/review/grants` are taken for no application's case only if it comes first.
 pub(super) fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/grants/{id}", get().to(holder::grant))
         .route("/grants/{id}/renew", post().to(holder::renew))
@@ -12,6 +12,7 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .route("/grants/{id}/consent", get().to(consent_page::show))
         .route("/grants/{id}/consent", post().to(consent_page::agree))
         .route("/grants/{id}/close", post().to(holder::close))
+        .route("/review/grants", get().to(stopped::list))
         .route("/review/renewals", get().to(renewals::list))
         .route("/review/renewals/{id}", get().to(renewals::renewal))
         .route("/review/renewals/{id}/approve", post().to(renewals::approve))

@@ -59,6 +59,7 @@ mod scope;
 mod state;
 mod state_view;
 pub mod statistics;
+mod stopped;
 mod store;
 mod suspend;
 mod thread;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::answers_view::in_words;
 use super::application::Application;
 use super::form::Form;
-use super::state::State;
+use super::state::{Sent, State};
 use super::state_view::{Badge, badge, name_of};
 use super::store::{self, Past, ViewCounts};
 use super::view::View;
@@ -43,6 +43,10 @@ struct QueuePage {
     /// What was searched for; empty when a view is shown.
     q: String,
     rows: Vec<QueueRow>,
+    /// Grants that somebody else proposed to revoke.
+    to_confirm: i64,
+    /// From behind which row on this page goes.
+    after: Option<ApplicationId>,
     next: Option<String>,
 }
 
@@ -76,6 +80,9 @@ struct QueueRow {
     /// The clock against the promised time.
     clock: Option<Badge>,
     may_select: bool,
+    /// Whether it is nobody's, and its reader may take it on; as it was seen in this version.
+    may_claim: bool,
+    version: i64,
 }
 
 pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, asked: Query<Asked>) -> Result<HttpResponse, Error> {
@@ -103,6 +110,8 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
         tabs: tabs(view, &counts, q.is_empty()),
         view,
         q: q.to_owned(),
+        to_confirm: counts.to_confirm,
+        after: asked.after,
         rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, &pasts, by.0.id, now)).collect(),
         next,
     })
@@ -147,7 +156,15 @@ fn row(
         when: moment(&application.state, now),
         clock: clock(&application.state, now),
         may_select: !is_own && matches!(application.state, State::Submitted(_)),
+        may_claim: !is_own && may_be_claimed(&application.state, reader),
+        version: application.version,
     }
+}
+
+/// Whether nobody sees to it, and it is not an appeal against this reader.
+fn may_be_claimed(state: &State, reader: AccountId) -> bool {
+    let is_free = |sent: &Sent| sent.claim.is_none() && sent.appeal.as_ref().is_none_or(|appeal| appeal.against != reader);
+    matches!(state, State::Submitted(sent) if is_free(sent))
 }
 
 /// Whose it is; to an applicant, a reviewer is a reviewer.

@@ -20,6 +20,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/applications/{id}/comment", post().to(application_page::comment))
         .route("/applications/{id}/appeal", post().to(application_page::appeal))
         .route("/review", get().to(queue_page::queue))
+        .route("/review/bulk", get().to(bulk::to_queue))
+        .route("/review/bulk/do", get().to(bulk::to_queue))
         .route("/review/bulk", post().to(bulk::preview))
         .route("/review/bulk/do", post().to(bulk::act))
         .route("/review/{id}", get().to(case_page::case))

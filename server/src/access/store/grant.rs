@@ -310,6 +310,27 @@ pub async fn revocations_proposed(db: &mut PgConnection, now: Timestamp, limit: 
     Ok(rows.into_iter().map(GrantRow::held).collect())
 }
 
+/// The grants that are suspended, the latest first.
+pub async fn suspended_grants(db: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<HeldGrant>, Error> {
+    let rows = sqlx::query_as!(
+        GrantRow,
+        r#"select id as "id!: GrantId", account_id as "account_id!: AccountId", model_id as "model_id!: ModelId",
+                application_id as "application_id: ApplicationId", reason as "reason!", granted_at as "granted_at!", expires_at as "expires_at!",
+                scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
+                revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
+                revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
+         from grant_standing
+         where suspended_at is not null and revoked_at is null and expires_at > $1
+         order by suspended_at desc, id
+         limit $2"#,
+        now,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(GrantRow::held).collect())
+}
+
 /// Whether it is this account's grant.
 pub async fn is_holder(db: &mut PgConnection, account: AccountId, id: GrantId) -> Result<bool, Error> {
     let is = sqlx::query_scalar!(
