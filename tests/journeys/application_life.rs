@@ -103,13 +103,109 @@ async fn whoever_decides_on_a_page_that_is_old_is_told_to_look_again(db: PgPool)
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
     let seen = version_of(&grace.get(&case).await);
     assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 303);
-    let page = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("version", &seen)]).await;
+    let page = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "Well <put>."), ("version", &seen)]).await;
     assert_eq!(page.status, 409);
-    page.says("changed while you were looking at it");
-    let now = version_of(&grace.get(&case).await);
+    page.says("changed while you were looking at it").says("What happened last: Claimed by grace");
+    page.says("\nWell &#60;put&#62;.</textarea>").says("value=\"2026-06-01\"");
+    let now = version_of(&page);
+    assert_ne!(now, seen, "the page that comes back is of today");
     let told = grace.post(&format!("{case}/seen"), &[]).await.json();
     assert_eq!(told["version"].to_string(), now);
-    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("version", &now)]).await.status, 303);
+    let barbara = portal.reviewer("barbara").await;
+    assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);
+    let page = grace.post(&format!("{case}/decline"), &[("reason", "other"), ("text", "Two lines\nof mine"), ("version", &now)]).await;
+    assert_eq!(page.status, 409);
+    page.says("Taken over by barbara").says("What you wrote, to copy it").says("<p>Two lines</p><p>of mine</p>");
+    assert_eq!(grace.post(&format!("{case}/claim"), &[("version", &now)]).await.status, 409);
+    let now = version_of(&barbara.get(&case).await);
+    assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("version", &now)]).await.status, 303);
+    barbara.get(&case).await.says("See, suspend or revoke it");
+}
+
+/// The steps of the first timeline on the page, without their moments.
+fn steps(page: &Page) -> Vec<String> {
+    let (_, rest) = page.text.split_once("<ol class=\"timeline\">").unwrap_or_else(|| panic!("no timeline: {}", page.text));
+    let steps = rest.split("</ol>").next().unwrap().split("</li>").filter_map(|one| one.split_once('>').map(|(_, step)| step));
+    steps.map(|step| step.split("<br>").next().unwrap().to_owned()).collect()
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_happened_to_an_application_stays_told_on_both_sides(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let root = portal.admin("root").await;
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    let acts = async |who: &Person, path: String, fields: &[(&str, &str)]| {
+        portal.wait(Duration::minutes(1));
+        let page = who.post(&path, fields).await;
+        assert_eq!(page.status, 303, "{path}: {}", page.text);
+    };
+    acts(&grace, format!("{case}/claim"), &[]).await;
+    acts(&barbara, format!("{case}/claim"), &[]).await;
+    acts(&barbara, format!("{case}/changes"), &[("text", "Why so long?")]).await;
+    portal.wait(Duration::minutes(1));
+    assert_eq!(sends_again(&ada, &[("months", "4")]).await.status, 303);
+    let decline = [("reason", "purpose_unclear"), ("text", "Which data?")];
+    acts(&barbara, format!("{case}/decline"), &decline).await;
+    acts(&barbara, format!("{case}/undo"), &[]).await;
+    acts(&barbara, format!("{case}/decline"), &decline).await;
+    acts(&ada, format!("{application}/appeal"), &[("text", "The data are public.")]).await;
+
+    let told = steps(&ada.get(&application).await);
+    let past = ["Begun", "Sent", "Changes asked for", "Sent again", "Declined", "You appealed"];
+    assert_eq!(told[..past.len()], past, "{told:?}");
+    let told = [
+        "Sent by ada",
+        "Claimed by grace",
+        "Taken over by barbara",
+        "Changes asked for by barbara",
+        "Sent again by ada",
+        "Declined by barbara",
+        "Decision taken back by barbara",
+        "Declined by barbara",
+        "Appealed by ada",
+    ];
+    let page = grace.get(&case).await;
+    assert_eq!(steps(&page), told);
+    assert!(!page.text.contains("/admin/audit"), "the record itself is the admins' to search");
+    root.get(&case).await.says(&format!("/admin/audit?subject={}", case.replace("/review/", "")));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_is_sent_after_the_session_has_ended_is_kept_to_be_sent_again(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&bob, "/demo/tiny-opt").await);
+    for person in [&ada, &grace] {
+        assert_eq!(person.post("/sign-out", &[]).await.status, 303);
+    }
+    let draft = [("title", "Half a thought & \"more\"")];
+    let page = ada.post("/demo/tiny-opt/apply/draft", &draft).await;
+    assert_eq!(page.status, 401);
+    page.says("You have been signed out")
+        .says("action=\"/demo/tiny-opt/apply/draft\"")
+        .says("name=\"title\" value=\"Half a thought &#38; &#34;more&#34;\"")
+        .says("<p>Half a thought &#38; &#34;more&#34;</p>")
+        .says("/sign-in?then=%2Fdemo%2Ftiny%2Dopt%2Fapply\"");
+    assert_eq!(ada.signs_in().await.status, 303);
+    assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &draft).await.status, 303);
+    ada.get("/demo/tiny-opt/apply").await.says("Half a thought");
+
+    let decline = [("reason", "other"), ("text", "Too vague\nby far"), ("preview", "yes")];
+    let page = grace.post(&format!("{case}/decline"), &decline).await;
+    assert_eq!(page.status, 401);
+    page.says("<p>Too vague</p><p>by far</p>").says("name=\"preview\" value=\"yes\"");
+    page.says(&format!("/sign-in?then={}", case.replace('/', "%2F").replace('_', "%5F")));
+    // What another site sends is not made a form of ours, and what is typed on the pages of an account is not shown again.
+    let foreign = grace.request(Method::POST, &format!("{case}/decline")).header("accept", "text/html").form(&decline);
+    let page = Page::of(foreign.send().await.unwrap()).await;
+    assert!(page.status == 401 && !page.text.contains("Too vague"), "{}", page.text);
+    let page = grace.post("/account/password", &[("current", Person::PASSWORD), ("password", "a secret of mine")]).await;
+    assert!(page.status == 401 && !page.text.contains("secret of mine") && !page.text.contains(Person::PASSWORD), "{}", page.text);
+    page.says("/sign-in?then=%2Faccount\"");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -535,7 +631,10 @@ async fn several_are_seen_to_at_once_and_each_has_its_result(db: PgPool) {
     let again = grace.post("/review/bulk/do", &all).await;
     again.says("0 of 4 done");
 
-    assert_eq!(grace.post("/review/bulk", &[("action", "claim")]).await.status, 422);
+    let page = grace.post("/review/bulk", &[("action", "claim"), ("view", "overdue"), ("q", "")]).await;
+    assert_eq!((page.status, page.location()), (303, "/review?view=overdue"), "back to where it was");
+    grace.get(page.location()).await.says("Select at least one application first.");
+    assert_eq!(grace.get("/review/bulk").await.location(), "/review");
     let decline = [("id", ids[1].as_str()), ("action", "decline"), ("reason", "")];
     let page = barbara.post("/review/bulk/do", &decline).await;
     assert_eq!(page.status, 422);

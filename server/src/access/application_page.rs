@@ -9,11 +9,11 @@ use super::application::Application;
 use super::apply;
 use super::form::Form;
 use super::grant::HeldGrant;
-use super::recorded::{RECORDED_MAX, Recorded};
+use super::recorded::{RECORDED_MAX, Recorded, about};
 use super::state::State;
 use super::state_view::{Badge, GrantView, badge, name_of, turn};
 use super::thread_view::{self, CommentView};
-use super::{forms, held, store, thread, waits};
+use super::{case_history, forms, held, store, thread, waits};
 use crate::accounts::{Account, SignedIn};
 use crate::audit;
 use crate::catalog::{self, Model};
@@ -163,7 +163,8 @@ async fn application_page(
     let has_access = of_model.iter().any(|held| GrantView::new(held, &models, now).holds);
     let mut subjects = vec![id.to_string()];
     subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
-    let events = audit::page(&mut db, &audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }, RECORDED_MAX).await?;
+    let events = audit::page(&mut db, &about(subjects), case_history::EVENTS_MAX).await?;
+    let recorded = events.iter().filter(|event| concerns_applicant(event)).take(RECORDED_MAX as usize);
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
     let (model, model_path) = name_of(&models, application.model);
@@ -181,12 +182,12 @@ async fn application_page(
         waits: waits.map(|waits| waits.told()),
         quicker: if is_waiting { quicker(&application) } else { vec![] },
         asked: asked(&application, &form),
-        steps: steps(&application, now),
+        steps: steps(&application, &events, now),
         decision: decision(state),
         grant,
         sections: answers_view::read(&form, &application.answers),
         comments: thread_view::for_applicant(&form, &file.comments, reader),
-        recorded: events.iter().rev().filter(|event| !event.is_among_reviewers()).map(Recorded::of).collect(),
+        recorded: recorded.map(Recorded::of).collect::<Vec<_>>().into_iter().rev().collect(),
         may_withdraw: state.is_open(),
         may_comment: state.is_open() && state.sent().is_some(),
         may_appeal: application.may_be_appealed(now).is_ok() && !has_access && blocked.is_none(),
@@ -220,7 +221,8 @@ pub(super) fn quicker(application: &Application) -> Vec<&'static str> {
     tips
 }
 
-pub(super) fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
+/// Every step there was, and what comes next. `events`: the record of the application, the newest first.
+pub(super) fn steps(application: &Application, events: &[audit::Row], now: Timestamp) -> Vec<Step> {
     let done = |what: &str, at| Step { what: what.to_owned(), at: Some(at), class: "done" };
     let current = |what: String| Step { what, at: None, class: "now" };
     let next = |what: &str| Step { what: what.to_owned(), at: None, class: "next" };
@@ -234,6 +236,8 @@ pub(super) fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
             steps.push(done("A reviewer has taken it on", claim.at));
         }
     }
+    steps.extend(case_history::for_applicant(events).into_iter().map(|(what, at)| done(what, at)));
+    steps.sort_by_key(|step| step.at);
     match &application.state {
         State::Draft => steps.extend([current("Your turn: finish it and send it".into()), next("A reviewer decides")]),
         State::Submitted(sent) => {
@@ -244,12 +248,10 @@ pub(super) fn steps(application: &Application, now: Timestamp) -> Vec<Step> {
             };
             steps.extend([current(promise), next("You get a mail with the decision")]);
         }
-        State::ChangesRequested { changes, .. } => {
-            steps.extend([done("Changes asked for", changes.at), current("Your turn: change it and send it again".into())]);
-            steps.push(next("The reviewer reads it again"));
+        State::ChangesRequested { .. } => {
+            steps.extend([current("Your turn: change it and send it again".into()), next("The reviewer reads it again")]);
         }
-        State::Approved { at, .. } => steps.push(done("Approved", *at)),
-        State::Declined { at, .. } => steps.push(done("Declined", *at)),
+        State::Approved { .. } | State::Declined { .. } => {}
         State::Withdrawn { at, .. } => steps.push(done("Withdrawn by you", *at)),
         State::Lapsed { at, .. } => steps.push(done("Lapsed, because it was not sent in time", *at)),
     }

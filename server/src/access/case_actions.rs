@@ -11,13 +11,15 @@ use super::scope::GrantScope;
 use super::{answers_view, checklist, forms, review, revoke as revoking, store, thread};
 use crate::accounts::{self, Reviewer};
 use crate::error::{Error, FieldError};
-use crate::http::page::{page, page_with_faults};
+use crate::http::page::{page, page_in_conflict, page_with_faults};
+use crate::http::problem::sentence;
 use crate::http::{self, Frame, see_other, when};
 use crate::ids::{ApplicationId, GrantId};
 use crate::mail::Message;
 use crate::portal::Portal;
 
-/// The same page with the faults of one of its forms, or the error itself.
+/// The same page with what was typed: with the faults of one of its forms, or as it is now where it is not as it was seen. Else the error
+/// itself.
 async fn came_back(
     portal: &Portal,
     frame: Frame,
@@ -29,6 +31,10 @@ async fn came_back(
 ) -> Result<HttpResponse, Error> {
     match error {
         Error::Invalid(faults) => page_with_faults(&case_page(portal, frame, by, id, panel.with(form, faults), None).await?),
+        Error::Stale(why) | Error::Conflict(why) => {
+            let panel = Panel { refused: Some(sentence(&why)), ..panel.with(form, vec![]) };
+            page_in_conflict(&case_page(portal, frame, by, id, panel, None).await?)
+        }
         other => Err(other),
     }
 }
@@ -57,22 +63,28 @@ pub(super) async fn seen(portal: Data<Portal>, by: Reviewer, id: Path<Applicatio
 
 pub(super) async fn claim(
     portal: Data<Portal>,
+    frame: Frame,
     by: Reviewer,
     id: Path<ApplicationId>,
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::claim(&portal, &by, *id, sent.version).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("It is yours. Others see that you see to it.")))
+    match review::claim(&portal, &by, *id, sent.version).await {
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("It is yours. Others see that you see to it."))),
+        Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "claim", error).await,
+    }
 }
 
 pub(super) async fn release(
     portal: Data<Portal>,
+    frame: Frame,
     by: Reviewer,
     id: Path<ApplicationId>,
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::release(&portal, &by, *id, sent.version).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("Given back to everybody.")))
+    match review::release(&portal, &by, *id, sent.version).await {
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Given back to everybody."))),
+        Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "release", error).await,
+    }
 }
 
 pub(super) async fn check(
@@ -218,12 +230,15 @@ pub(super) async fn decline(
 
 pub(super) async fn undo(
     portal: Data<Portal>,
+    frame: Frame,
     by: Reviewer,
     id: Path<ApplicationId>,
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
-    review::undo(&portal, &by, *id, sent.version).await?;
-    Ok(see_other(&format!("/review/{id}"), Some("Taken back. No mail left, and the application waits again, with you.")))
+    match review::undo(&portal, &by, *id, sent.version).await {
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Taken back. No mail left, and the application waits again, with you."))),
+        Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "undo", error).await,
+    }
 }
 
 #[derive(serde::Deserialize)]

@@ -7,6 +7,7 @@ use time::Duration;
 
 use super::answers_view::{self, AnsweredSection};
 use super::application::{Application, OWN_APPLICATION, UNDO};
+use super::case_history::{self, Happened};
 use super::check::Attestation;
 use super::checklist::POINTS;
 use super::decline::DeclineReason;
@@ -14,12 +15,15 @@ use super::difference::{Difference, differences};
 use super::grant::GRANT_LIFE_MAX;
 use super::people::People;
 use super::queue_page::{clock, decider};
+use super::recorded::about;
 use super::scope::{GrantScope, ScopeBox};
 use super::state::State;
-use super::state_view::{Badge, GrantView, badge, name_of};
+use super::state_view::{Badge, GrantView, badge, badge_named, name_of};
+use super::store::OtherCase;
 use super::thread_view::{self, CommentView};
 use super::{evidence, forms, held, store};
 use crate::accounts::{self, Account, Reviewer};
+use crate::audit;
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
@@ -28,9 +32,6 @@ use crate::http::{Frame, see_other, when};
 use crate::ids::{AccountId, ApplicationId, ModelId};
 use crate::mail::Message;
 use crate::portal::Portal;
-
-/// How many of an applicant's applications a case shows.
-const HISTORY_MAX: i64 = 50;
 
 #[derive(Template)]
 #[template(path = "access/case.html")]
@@ -58,6 +59,10 @@ pub(super) struct CasePage {
     claim: Option<ClaimView>,
     appeal: Option<AppealView>,
     outcome: Option<Outcome>,
+    /// The grant that came of it, and how it stands.
+    given: Option<GrantView>,
+    /// What happened to it, in its order.
+    happened: Vec<Happened>,
     may_undo: bool,
     undo_until: String,
     points: Vec<PointView>,
@@ -76,6 +81,21 @@ pub(super) struct CasePage {
     reasons: [DeclineReason; 8],
     until_min: String,
     until_max: String,
+}
+
+impl CasePage {
+    /// Whether the forms that decide stand on the page.
+    fn may_decide(&self) -> bool {
+        self.is_waiting && self.barred.is_none() && !self.is_anothers
+    }
+
+    /// What was written into forms that do not stand on the page any more.
+    fn left_over(&self) -> impl Iterator<Item = &str> {
+        let panel = &self.panel;
+        let decision = [&panel.note, &panel.changes, &panel.text].map(|text| (text, self.may_decide()));
+        let written = decision.into_iter().chain([(&panel.revoke_reason, self.live_grant.is_some())]);
+        written.filter(|(text, is_on_page)| !is_on_page && !text.trim().is_empty()).map(|(text, _)| text.as_str())
+    }
 }
 
 /// Who sees to it.
@@ -141,6 +161,8 @@ pub(super) struct Panel {
     /// Which form the faults are of, or which one is looked at.
     pub(super) form: &'static str,
     pub(super) faults: Vec<FieldError>,
+    /// Why nothing was done, where the case is not as it was seen.
+    pub(super) refused: Option<String>,
 }
 
 impl Default for Panel {
@@ -157,6 +179,7 @@ impl Default for Panel {
             revoke_reason: String::new(),
             form: "",
             faults: vec![],
+            refused: None,
         }
     }
 }
@@ -199,19 +222,20 @@ pub(super) async fn case_page(
     let file = store::case_file(&mut db, id).await?;
     let application = &file.application;
     let sent = application.case_for(reader)?;
-    let history = store::of_applicant(&mut db, application.applicant, HISTORY_MAX).await?;
+    let events = audit::page(&mut db, &about(vec![id.to_string()]), case_history::EVENTS_MAX).await?;
     let grants = held::grants_of(&mut db, application.applicant).await?;
-    let model_ids: Vec<ModelId> = history.iter().map(|a| a.model).chain(grants.iter().map(|held| held.model)).collect();
+    let others = file.others.iter().map(|other| ModelId::from(other.model));
+    let model_ids: Vec<ModelId> = others.chain([application.model]).chain(grants.iter().map(|held| held.model)).collect();
     let models = catalog::find_models(&mut db, &model_ids).await?;
     let looking = portal.cases_seen.look(id, reader, now);
-    let people = people_of(&mut db, application, &file.comments, &looking).await?;
+    let named: Vec<AccountId> = looking.iter().copied().chain(events.iter().filter_map(|event| event.actor)).collect();
+    let people = people_of(&mut db, application, &file.comments, &named).await?;
     let applicant = people.find(application.applicant).cloned().ok_or(Error::NotFound("account"))?;
     let (model, model_path) = name_of(&models, application.model);
     let live = grants.iter().filter(|held| held.model == application.model).map(|held| GrantView::new(held, &models, now));
     let asked = application.asked_for().unwrap_or(Duration::days(30));
     let form = forms::of(&mut db, application).await?;
     let answers = file.sendings.first().unwrap_or(&application.answers);
-    let earlier = history.iter().filter(|a| a.id != id && a.state.sent().is_some()).count() as i64;
     let decided_at = decided_at(&application.state);
     let blocked = file.bar.as_ref().filter(|bar| now < bar.until);
     Ok(CasePage {
@@ -223,7 +247,11 @@ pub(super) async fn case_page(
         title: answers.get("title").to_owned(),
         badge: badge(&application.state),
         clock: clock(&application.state, now),
-        chips: blocked.map(|_| evidence::BLOCKED).into_iter().chain(evidence::chips(Some(&applicant), answers, earlier)).collect(),
+        chips: blocked
+            .map(|_| evidence::BLOCKED)
+            .into_iter()
+            .chain(evidence::chips(Some(&applicant), answers, file.others.len() as i64))
+            .collect(),
         blocked: blocked.map(|bar| (when::day(bar.until), bar.reason.clone())),
         sent: when::minute(sent.at),
         waited: matches!(application.state, State::Submitted(_)).then(|| when::span(now - sent.at)),
@@ -244,13 +272,15 @@ pub(super) async fn case_page(
             lines: appeal.text.lines().map(str::to_owned).collect(),
         }),
         outcome: outcome(application, &people),
+        given: grants.iter().find(|held| held.application == Some(id)).map(|held| GrantView::new(held, &models, now)),
+        happened: case_history::for_reviewer(&events, &people),
         may_undo: decided_at.is_some_and(|(who, at)| who == reader && now - at < UNDO),
         undo_until: decided_at.map(|(_, at)| when::minute(at + UNDO)).unwrap_or_default(),
         points: POINTS
             .iter()
             .map(|p| PointView { name: p.name, wording: p.wording, is_ticked: file.checked.iter().any(|c| c == p.name) })
             .collect(),
-        history: history.iter().filter(|a| a.id != id).filter_map(|a| history_row(a, &models)).collect(),
+        history: file.others.iter().map(|other| history_row(other, &models)).collect(),
         grants: grants.iter().map(|held| GrantView::new(held, &models, now)).collect(),
         live_grant: live.into_iter().find(|grant| grant.holds),
         barred: barred(application, reader),
@@ -273,7 +303,7 @@ pub(super) async fn people_of(
     db: &mut sqlx::PgConnection,
     application: &Application,
     comments: &[super::comment::Comment],
-    looking: &[AccountId],
+    others: &[AccountId],
 ) -> Result<People, Error> {
     let sent = application.state.sent();
     let mut ids = vec![application.applicant];
@@ -284,7 +314,7 @@ pub(super) async fn people_of(
         ids.push(changes.by);
     }
     ids.extend(comments.iter().map(|comment| comment.author));
-    ids.extend(looking);
+    ids.extend(others);
     Ok(People(accounts::find_accounts(db, &ids).await?))
 }
 
@@ -332,13 +362,12 @@ fn outcome(application: &Application, people: &People) -> Option<Outcome> {
     }
 }
 
-/// Drafts are their applicant's alone.
-fn history_row(application: &Application, models: &[Model]) -> Option<HistoryRow> {
-    application.state.sent().map(|sent| HistoryRow {
-        path: format!("/review/{}", application.id),
-        model: name_of(models, application.model).0,
-        title: application.answers.get("title").to_owned(),
-        badge: badge(&application.state),
-        sent: when::day(sent.at),
-    })
+fn history_row(other: &OtherCase, models: &[Model]) -> HistoryRow {
+    HistoryRow {
+        path: format!("/review/{}", ApplicationId::from(other.id)),
+        model: name_of(models, ModelId::from(other.model)).0,
+        title: other.title.trim().to_owned(),
+        badge: badge_named(&other.state),
+        sent: when::day(other.sent_at),
+    }
 }

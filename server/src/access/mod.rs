@@ -14,6 +14,7 @@ mod authorize;
 pub mod block;
 mod bulk;
 mod case_actions;
+mod case_history;
 mod case_page;
 mod check;
 mod checklist;

@@ -9,6 +9,11 @@ use crate::http::when;
 /// How much of the record is listed; the newest.
 pub(super) const RECORDED_MAX: i64 = 50;
 
+/// What is asked of the record about these subjects.
+pub(super) fn about(subjects: Vec<String>) -> audit::Filter {
+    audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }
+}
+
 /// One event.
 pub(super) struct Recorded {
     pub(super) seq: i64,
@@ -25,6 +30,6 @@ impl Recorded {
 
 /// What happened to these subjects, in its order.
 pub(super) async fn recorded(db: &mut PgConnection, subjects: Vec<String>) -> Result<Vec<Recorded>, Error> {
-    let events = audit::page(db, &audit::Filter { subjects: Some(subjects), ..audit::Filter::default() }, RECORDED_MAX).await?;
+    let events = audit::page(db, &about(subjects), RECORDED_MAX).await?;
     Ok(events.iter().rev().map(Recorded::of).collect())
 }

@@ -20,15 +20,21 @@ pub(super) struct Badge {
 
 /// The badge of a state.
 pub(super) fn badge(state: &State) -> Badge {
-    match state {
-        State::Draft => Badge { word: "Draft".into(), class: "" },
-        State::Submitted(_) => Badge { word: "In review".into(), class: "info" },
-        State::ChangesRequested { .. } => Badge { word: "Changes asked for".into(), class: "warn" },
-        State::Approved { .. } => Badge { word: "Approved".into(), class: "ok" },
-        State::Declined { .. } => Badge { word: "Declined".into(), class: "bad" },
-        State::Withdrawn { .. } => Badge { word: "Withdrawn".into(), class: "" },
-        State::Lapsed { .. } => Badge { word: "Lapsed".into(), class: "" },
-    }
+    badge_named(state.as_str())
+}
+
+/// The badge of a state by its name, as it is stored.
+pub(super) fn badge_named(state: &str) -> Badge {
+    let (word, class) = match state {
+        "submitted" => ("In review", "info"),
+        "changes_requested" => ("Changes asked for", "warn"),
+        "approved" => ("Approved", "ok"),
+        "declined" => ("Declined", "bad"),
+        "withdrawn" => ("Withdrawn", ""),
+        "lapsed" => ("Lapsed", ""),
+        _ => ("Draft", ""),
+    };
+    Badge { word: word.into(), class }
 }
 
 /// Whose turn it is, and since when, told to the applicant.

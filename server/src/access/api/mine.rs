@@ -12,11 +12,13 @@ use super::super::apply::cooling;
 use super::super::comment::Lane;
 use super::super::grant::Standing;
 use super::super::people::People;
+use super::super::recorded::about;
 use super::super::state::State;
-use super::super::{apply, held, store, thread, waits};
+use super::super::{apply, case_history, held, store, thread, waits};
 use super::grants::{GrantLine, lines};
 use super::view::{self, ApplicationLine, RecordedLine, Said, Word, said, typed, word};
 use crate::accounts::{self, Account, ApplyingProgram};
+use crate::audit;
 use crate::catalog;
 use crate::error::Error;
 use crate::http::api::{Body, Cut, Listed, Moment, NotDone, Nothing, Refused, answer, cursor, limit};
@@ -149,6 +151,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
     let grant = lines(&mut db, &held, now).await?.into_iter().next();
     let subjects = [id.to_string()].into_iter().chain(held.first().map(|held| held.grant.id.to_string()));
     let record = view::record(&mut db, subjects.collect(), &portal.config).await?;
+    let events = audit::page(&mut db, &about(vec![id.to_string()]), case_history::EVENTS_MAX).await?;
     let again_from = cooling(&mut db, application, now).await?;
     let state = &application.state;
     let people = People(accounts::find_accounts(&mut db, &[reader]).await?);
@@ -170,7 +173,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
             .filter(|comment| comment.lane == Lane::Shared)
             .map(|comment| said(comment, &people, Some(reader)))
             .collect(),
-        timeline: steps(application, now).into_iter().map(StepLine::from).collect(),
+        timeline: steps(application, &events, now).into_iter().map(StepLine::from).collect(),
         quicker: if is_waiting { quicker(application) } else { vec![] },
         may: May {
             submit: matches!(state, State::Draft | State::ChangesRequested { .. }),

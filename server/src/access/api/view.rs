@@ -10,7 +10,7 @@ use super::super::answers::Answers;
 use super::super::application::Application;
 use super::super::comment::Comment;
 use super::super::people::People;
-use super::super::recorded::RECORDED_MAX;
+use super::super::recorded::{RECORDED_MAX, about};
 use super::super::state::State;
 use super::super::state_view::{name_of, turn};
 use crate::audit;
@@ -165,8 +165,7 @@ impl RecordedLine {
 
 /// What happened to these subjects, in its order; of much, the newest.
 pub(super) async fn record(db: &mut PgConnection, subjects: Vec<String>, config: &Config) -> Result<Vec<RecordedLine>, Error> {
-    let filter = audit::Filter { subjects: Some(subjects), ..audit::Filter::default() };
-    let events = audit::page(db, &filter, RECORDED_MAX).await?;
+    let events = audit::page(db, &about(subjects), RECORDED_MAX).await?;
     Ok(events.iter().rev().filter(|event| !event.is_among_reviewers()).map(|event| RecordedLine::new(event, config)).collect())
 }
 

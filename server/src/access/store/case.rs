@@ -28,6 +28,24 @@ pub struct CaseFile {
     pub checked: Vec<String>,
     /// The block that keeps its applicant from its model longest, if there is one; it may be over.
     pub bar: Option<Bar>,
+    /// What else its applicant has sent, the newest first.
+    pub others: Vec<OtherCase>,
+}
+
+/// Another application of the same person, in short.
+#[derive(Debug, Deserialize)]
+pub struct OtherCase {
+    /// Its id.
+    pub id: uuid::Uuid,
+    /// For which model.
+    pub model: uuid::Uuid,
+    /// What it is called.
+    pub title: String,
+    /// The name of its state.
+    pub state: String,
+    /// When it was sent.
+    #[serde(with = "time::serde::rfc3339")]
+    pub sent_at: Timestamp,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +69,9 @@ struct CommentJson {
     at: Timestamp,
 }
 
+/// How many others of its applicant a case tells of.
+const OTHERS_MAX: i64 = 50;
+
 /// The case `id`, in one statement.
 pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseFile, Error> {
     let row = sqlx::query!(
@@ -70,6 +91,12 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
                      'body', body, 'at', written_at) order by id), '[]')
                  from application_comment where application_id = $1
              ) as "comments!: Json<Vec<CommentJson>>",
+             (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'model', o.model_id, 'title', coalesce(o.answers->>'title', ''),
+                     'state', o.state, 'sent_at', o.submitted_at) order by o.created_at desc, o.id desc), '[]')
+                 from (select id, model_id, answers, state, submitted_at, created_at from application
+                     where account_id = a.account_id and id <> $1 and submitted_at is not null
+                     order by created_at desc, id desc limit $2) o
+             ) as "others!: Json<Vec<OtherCase>>",
              bar.expires_at as "bar_until?", bar.reason as "bar_reason?"
          from application a
          left join lateral (
@@ -79,6 +106,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
              limit 1) bar on true
          where a.id = $1"#,
         id.uuid(),
+        OTHERS_MAX,
     )
     .fetch_optional(db)
     .await?
@@ -133,6 +161,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
         comments: comments.collect(),
         checked: row.checked,
         bar: row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason }),
+        others: row.others.0,
     })
 }
 
