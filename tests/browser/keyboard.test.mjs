@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 
 import { assertCalm, launch, look, personIn, slowly } from "./browser.mjs";
 import { ANSWERS, GATED_MODEL, OPEN_MODEL, PASSWORD, addPerson, apply, signIn } from "./people.mjs";
-import { Portal } from "./portal.mjs";
+import { Portal, until } from "./portal.mjs";
 
 const TABS_MAX = 150;
 let portal, browser;
@@ -109,8 +109,10 @@ test("what is written is saved when the page is left, and kept while one is sign
   await title().pressSequentially("Written in haste");
   // Before the three seconds are over.
   await lise.goto("/models");
-  await lise.goto(`/${GATED_MODEL}/apply`);
-  assert.equal(await title().inputValue(), "Written in haste");
+  await until("what was written is saved", 20_000, async () => {
+    await lise.goto(`/${GATED_MODEL}/apply`);
+    return (await title().inputValue()) === "Written in haste";
+  });
 
   // What is written while a save is on its way is saved, too.
   const saves = [];
@@ -167,7 +169,7 @@ test("a reviewer works through the queue by keys alone", async () => {
   // A key of a case opens the row there; claiming is done at once.
   await press(["r"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
-  assert.ok(await grace.getByText("Ask for changes", { exact: true }).evaluate((summary) => summary.closest("details").open));
+  assert.ok(await grace.locator("details", { hasText: "Ask for changes" }).evaluate((details) => details.open));
   assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
   await grace.goto("/review");
   await press([...Array(above + 1).fill("j"), "c"]);
