@@ -164,7 +164,7 @@ async fn application_page(
     let mut subjects = vec![id.to_string()];
     subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
     let events = audit::page(&mut db, &about(subjects), case_history::EVENTS_MAX).await?;
-    let recorded = events.iter().filter(|event| concerns_applicant(event)).take(RECORDED_MAX as usize);
+    let recorded = events.iter().filter(|event| !event.is_among_reviewers()).take(RECORDED_MAX as usize);
     let is_waiting = matches!(application.state, State::Submitted(_));
     let waits = if is_waiting { waits::waits(&mut db, &application).await? } else { None };
     let (model, model_path) = name_of(&models, application.model);
