@@ -29,6 +29,43 @@ pub struct Job {
     pub last_fault: Option<(Timestamp, String)>,
 }
 
+/// How a loop goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// Its first run has not ended.
+    Begins,
+    /// It runs.
+    Running,
+    /// It waits for its next run.
+    Rests,
+    /// Its last run failed.
+    Failed,
+}
+
+impl JobState {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Begins => "begins",
+            JobState::Running => "running",
+            JobState::Rests => "rests",
+            JobState::Failed => "failed",
+        }
+    }
+}
+
+impl Job {
+    /// How it goes.
+    pub fn state(&self) -> JobState {
+        match (self.failed, self.running_since, self.last_at) {
+            (true, _, _) => JobState::Failed,
+            (false, Some(_), _) => JobState::Running,
+            (false, None, Some(_)) => JobState::Rests,
+            (false, None, None) => JobState::Begins,
+        }
+    }
+}
+
 /// Every loop, in the order they were started.
 #[derive(Debug, Default)]
 pub struct Jobs(Mutex<Vec<Job>>);

@@ -70,7 +70,7 @@ async fn a_mail_that_comes_back_is_seen_where_people_are_looked_up() {
     root.get("/admin").await.says("1 came back");
     root.fetch("/metrics").await.says("sluice_mail_bounced 1\n");
     let csv = root.fetch("/admin/mail.csv?state=bounced").await;
-    csv.says("\"ada@university.edu\"").says(",bounced,").says("\"5.2.2 552 5.2.2 <script>mailbox full</script>\"\r\n");
+    csv.says("\"ada@university.edu\"").says(",\"bounced\",").says("\"5.2.2 552 5.2.2 <script>mailbox full</script>\"\r\n");
 
     drop(portal);
     let nowhere = place.sluice(&["mail", "bounce"]).env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").output().unwrap();

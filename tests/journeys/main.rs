@@ -26,6 +26,7 @@ mod house;
 mod hub_requests;
 mod kept_bars;
 mod killed;
+mod lists;
 mod mail_choice;
 mod metrics;
 mod models;

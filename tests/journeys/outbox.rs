@@ -88,7 +88,7 @@ async fn the_outbox_is_filtered_searched_paged_and_exported(db: PgPool) {
     let csv = root.fetch("/admin/mail.csv?state=sent").await;
     assert_eq!(csv.header("content-disposition"), "attachment; filename=\"mail.csv\"");
     assert_eq!(csv.text.lines().count(), 1 + 3);
-    csv.says("id,written_at,kind,to,subject,state,tries,").says("\"reader-000@university.edu\"").says(",sent,1,,2026-03-02T09:00:00Z,");
+    csv.says("id,written_at,kind,to,subject,state,tries,").says("\"reader-000@university.edu\"").says(",\"sent\",1,,2026-03-02T09:00:00Z,");
     let lines = root.fetch("/admin/mail.jsonl?q=reader-11").await;
     let mails: Vec<serde_json::Value> = lines.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((mails.len(), &mails[0]["to"], &mails[0]["state"]), (10, &"reader-119@university.edu".into(), &"waiting".into()));

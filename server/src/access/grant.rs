@@ -99,6 +99,19 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// In a word, for programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Holds => "holds",
+            Standing::Suspended => "suspended",
+            Standing::Blocked => "blocked",
+            Standing::ConsentNeeded => "consent_needed",
+            Standing::Expired => "expired",
+            Standing::Closed => "closed",
+            Standing::Revoked => "revoked",
+        }
+    }
+
     /// Whether its time runs: it holds, or would if nothing stood against it.
     pub fn is_running(self) -> bool {
         match self {

@@ -43,6 +43,7 @@ mod hub_requests;
 mod issue;
 mod kept_bar;
 mod lapse;
+mod lists;
 mod notice;
 mod operate;
 mod overdue;

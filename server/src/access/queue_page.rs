@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
+use url::form_urlencoded;
 
 use super::answers_view::in_words;
 use super::application::Application;
@@ -34,6 +35,18 @@ pub(super) struct Asked {
     after: Option<ApplicationId>,
 }
 
+impl Asked {
+    /// The view meant. Errors: `NotFound` for a name that is none.
+    pub(super) fn view(&self) -> Result<View, Error> {
+        self.view.as_deref().map_or(Ok(View::All), |name| View::named(name).ok_or(Error::NotFound("view")))
+    }
+
+    /// What is searched for; empty when a view is meant.
+    pub(super) fn words(&self) -> &str {
+        self.q.as_deref().unwrap_or_default().trim()
+    }
+}
+
 #[derive(Template)]
 #[template(path = "access/queue.html")]
 struct QueuePage {
@@ -48,6 +61,8 @@ struct QueuePage {
     /// From behind which row on this page goes.
     after: Option<ApplicationId>,
     next: Option<String>,
+    /// The same applications as files: what stands behind their `?`.
+    exports: String,
 }
 
 impl QueuePage {
@@ -87,8 +102,7 @@ struct QueueRow {
 
 pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let now = portal.clock.now();
-    let view = asked.view.as_deref().map_or(Ok(View::All), |name| View::named(name).ok_or(Error::NotFound("view")))?;
-    let q = asked.q.as_deref().unwrap_or_default().trim();
+    let (view, q) = (asked.view()?, asked.words());
     let mut db = portal.db.acquire().await?;
     let mut found = match (q.is_empty(), words_query(q)) {
         (true, _) => store::view(&mut db, view, by.0.id, now, asked.after, PAGE as i64 + 1).await?,
@@ -105,6 +119,7 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
     let next = found.last().filter(|_| has_more && q.is_empty()).map(|last| format!("/review?view={}&after={}", view.as_str(), last.id));
+    let searched = form_urlencoded::Serializer::new(String::new()).append_pair("q", q).finish();
     page(&QueuePage {
         frame,
         tabs: tabs(view, &counts, q.is_empty()),
@@ -114,6 +129,7 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
         after: asked.after,
         rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, &pasts, by.0.id, now)).collect(),
         next,
+        exports: if q.is_empty() { format!("view={}", view.as_str()) } else { searched },
     })
 }
 
@@ -152,7 +168,7 @@ fn row(
         role: in_words(form, "role", &application.answers).to_owned(),
         badge: badge(&application.state),
         chips,
-        seen_to: seen_to(application, people, reader),
+        seen_to: seen_to(&application.state, |id| reviewer_name(application, people, reader, id)),
         when: moment(&application.state, now),
         clock: clock(&application.state, now),
         may_select: !is_own && matches!(application.state, State::Submitted(_)),
@@ -167,17 +183,19 @@ fn may_be_claimed(state: &State, reader: AccountId) -> bool {
     matches!(state, State::Submitted(sent) if is_free(sent))
 }
 
-/// Whose it is; to an applicant, a reviewer is a reviewer.
-fn seen_to(application: &Application, people: &People, reader: AccountId) -> String {
-    let name = |id| match id {
+/// A reviewer in the words of this reader: to an applicant, a reviewer is a reviewer.
+pub(super) fn reviewer_name(application: &Application, people: &People, reader: AccountId, id: AccountId) -> String {
+    match id {
         _ if application.applicant == reader => "A reviewer".to_owned(),
         id if id == reader => "You".to_owned(),
         id => people.name(id),
-    };
-    match decider(&application.state) {
-        Some(by) => name(by),
-        None => application.state.sent().and_then(|sent| sent.claim).map(|claim| name(claim.by)).unwrap_or_default(),
     }
+}
+
+/// Who has decided or sees to it, by `name`; empty while it is nobody's.
+pub(super) fn seen_to(state: &State, name: impl Fn(AccountId) -> String) -> String {
+    let claimed = || state.sent().and_then(|sent| sent.claim).map(|claim| claim.by);
+    decider(state).or_else(claimed).map(name).unwrap_or_default()
 }
 
 fn moment(state: &State, now: Timestamp) -> String {

@@ -4,7 +4,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{ServiceConfig, get, post, resource};
 
 use super::{
-    api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, queue_page, turnaround_page,
+    api, application_page, apply_page, bulk, case_actions, case_page, editor, grant_routes, hub_requests, lists, queue_page,
+    turnaround_page,
 };
 
 /// Wires the pages of applicants and reviewers, and the Hub's interface for access requests.
@@ -14,11 +15,13 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .configure(grant_routes::configure)
         .route("/turnaround", get().to(turnaround_page::turnaround))
         .route("/turnaround.{ending}", get().to(turnaround_page::turnaround_file))
+        .route("/applications.{ending}", get().to(lists::applications))
         .route("/applications", get().to(application_page::applications))
         .route("/applications/{id}", get().to(application_page::application))
         .route("/applications/{id}/withdraw", post().to(application_page::withdraw))
         .route("/applications/{id}/comment", post().to(application_page::comment))
         .route("/applications/{id}/appeal", post().to(application_page::appeal))
+        .route("/review.{ending}", get().to(lists::queue))
         .route("/review", get().to(queue_page::queue))
         .route("/review/bulk", get().to(bulk::to_queue))
         .route("/review/bulk/do", get().to(bulk::to_queue))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::Data;
 use askama::Template;
 use sqlx::PgConnection;
 use time::{Date, Duration};
@@ -82,9 +82,7 @@ pub(super) async fn turnaround(portal: Data<Portal>, frame: Frame) -> Result<Htt
 }
 
 /// `GET /turnaround.{ending}`
-pub(super) async fn turnaround_file(portal: Data<Portal>, ending: Path<String>) -> Result<HttpResponse, Error> {
-    let name = format!("turnaround.{ending}");
-    let (_, format) = Format::of(&name).ok_or(Error::NotFound("file"))?;
+pub(super) async fn turnaround_file(portal: Data<Portal>, format: Format) -> Result<HttpResponse, Error> {
     let told = Told::read(&mut *portal.db.acquire().await?, portal.clock.now()).await?;
     Ok(told.table().file(format))
 }

@@ -9,7 +9,7 @@ use crate::catalog::{self, Round};
 use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Frame, when};
-use crate::jobs::Job;
+use crate::jobs::{Job, JobState};
 use crate::mail::Counts;
 use crate::portal::Portal;
 use crate::{audit, mail};
@@ -41,11 +41,11 @@ struct JobRow {
 
 impl From<Job> for JobRow {
     fn from(job: Job) -> Self {
-        let (state, class) = match (job.failed, job.running_since, job.last_at) {
-            (true, _, _) => ("Failed", "bad"),
-            (false, Some(_), _) => ("Running", "info"),
-            (false, None, Some(_)) => ("Rests", "ok"),
-            (false, None, None) => ("Begins", "info"),
+        let (state, class) = match job.state() {
+            JobState::Failed => ("Failed", "bad"),
+            JobState::Running => ("Running", "info"),
+            JobState::Rests => ("Rests", "ok"),
+            JobState::Begins => ("Begins", "info"),
         };
         Self {
             name: job.name,

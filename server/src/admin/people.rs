@@ -30,6 +30,8 @@ struct PeoplePage {
     roles: [Role; 3],
     own: AccountId,
     older: Option<String>,
+    /// The same people as files: what stands behind their `?`.
+    exports: String,
 }
 
 impl PeoplePage {
@@ -45,20 +47,22 @@ pub(super) struct Search {
     before: Option<AccountId>,
 }
 
+impl Search {
+    /// Part of a name or address.
+    pub(super) fn words(&self) -> &str {
+        self.q.trim()
+    }
+}
+
 /// `GET /admin/people`
 pub(super) async fn people(portal: Data<Portal>, frame: Frame, by: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let search = search.into_inner();
-    let mut people = accounts::list_accounts(&mut db, search.q.trim(), search.before, PAGE as i64 + 1).await?;
+    let mut people = accounts::list_accounts(&mut db, search.words(), search.before, PAGE as i64 + 1).await?;
     let is_more = people.len() > PAGE;
     people.truncate(PAGE);
-    let older = people.last().filter(|_| is_more).map(|last| {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("q", &search.q)
-            .append_pair("before", &last.id.to_string())
-            .finish();
-        format!("/admin/people?{query}")
-    });
+    let exports = form_urlencoded::Serializer::new(String::new()).append_pair("q", search.words()).finish();
+    let older = people.last().filter(|_| is_more).map(|last| format!("/admin/people?{exports}&before={}", last.id));
     let addresses: Vec<String> = people.iter().map(|person| person.email.to_string()).collect();
     let unreachable = mail::unreachable(&mut db, &addresses).await?;
     page(&PeoplePage {
@@ -69,6 +73,7 @@ pub(super) async fn people(portal: Data<Portal>, frame: Frame, by: Admin, search
         roles: [Role::Researcher, Role::Reviewer, Role::Admin],
         own: by.0.id,
         older,
+        exports,
     })
 }
 

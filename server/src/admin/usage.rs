@@ -11,6 +11,7 @@ use crate::catalog::{self, Model, human_bytes};
 use crate::downloads::{self, Asked, Download, Filter, PAGE_ROWS, Totals};
 use crate::error::Error;
 use crate::http::page::page;
+use crate::http::table::Format;
 use crate::http::{Frame, when};
 use crate::ids::{AccountId, GenerationId, ModelId};
 use crate::playground::{self, Generated};
@@ -30,7 +31,8 @@ struct DownloadsPage {
     totals: Totals,
     sent: String,
     older: Option<String>,
-    csv: String,
+    /// The same rows as files: what stands behind their `?`.
+    exports: String,
 }
 
 struct DownloadRow {
@@ -59,15 +61,15 @@ pub(super) async fn downloaded(portal: Data<Portal>, frame: Frame, _: Admin, ask
         sent: human_bytes(totals.sent_bytes.unsigned_abs()),
         totals,
         older: next.map(|next| format!("/admin/usage?{}", asked.query(Some(next)))),
-        csv: format!("/admin/usage.csv?{}", asked.query(None)),
+        exports: asked.query(None),
         asked,
     })
 }
 
-/// `GET /admin/usage.csv`
-pub(super) async fn downloaded_as_csv(portal: Data<Portal>, _: Admin, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+/// `GET /admin/usage.{ending}`
+pub(super) async fn downloaded_as_file(portal: Data<Portal>, _: Admin, format: Format, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let filter = filter(&mut *portal.db.acquire().await?, &asked).await?;
-    Ok(downloads::export(&portal, filter, "downloads"))
+    Ok(downloads::export(&portal, format, filter, "downloads"))
 }
 
 /// The rows meant; of somebody who is named in part, those of everybody it may be.

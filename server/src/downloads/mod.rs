@@ -7,13 +7,13 @@
 mod api;
 mod ascii;
 mod at_once;
-mod csv;
 mod describe;
 mod filter;
 mod headers;
 mod hub;
 mod instead;
 mod ledger;
+mod ledger_file;
 mod lookup;
 mod news;
 mod query;
@@ -27,9 +27,9 @@ mod watch;
 mod yank;
 
 pub use api::{DownloadLine, DownloadTotals, Operations};
-pub use csv::export;
 pub use filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 pub use ledger::{Before, Counts, Download, Ledger};
+pub use ledger_file::export;
 pub use routes::configure;
 pub use store::{Volume, forget, page, rows_of, totals, volumes};
 pub use watch::ASK_EVERY;

@@ -7,12 +7,13 @@ use askama::Template;
 use super::filter::{Asked, Filter, PAGE_ROWS, Totals, cut};
 use super::instead::Instead;
 use super::ledger::{Download, Ledger};
-use super::{csv, describe, hub, lookup, quota, send, store};
+use super::{describe, hub, ledger_file, lookup, quota, send, store};
 use crate::accounts::{SignedIn, Visitor};
 use crate::catalog::human_bytes;
 use crate::error::Error;
 use crate::http::allowance::Standing;
 use crate::http::page::page;
+use crate::http::table::Format;
 use crate::http::{Frame, when};
 use crate::portal::Portal;
 
@@ -23,7 +24,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/downloads", web::get().to(super::api::mine))
         .route("/api/v1/downloads/summary", web::get().to(super::api::summary))
         .service(web::resource("/account/downloads").route(web::get().to(mine)))
-        .service(web::resource("/account/downloads.csv").route(web::get().to(mine_as_csv)))
+        .service(web::resource("/account/downloads.{ending}").route(web::get().to(mine_as_file)))
         .service(web::resource("/api/agent-harnesses").route(web::get().to(agent_harnesses)))
         .service(web::resource("/api/telemetry/{topic:.*}").route(web::head().to(telemetry)))
         .service(web::resource("/api/whoami-v2").route(web::get().to(whoami)))
@@ -119,7 +120,8 @@ struct MinePage {
     totals: Totals,
     sent: String,
     older: Option<String>,
-    csv: String,
+    /// The same rows as files: what stands behind their `?`.
+    exports: String,
     today: Today,
 }
 
@@ -167,15 +169,15 @@ async fn mine(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>, frame: Fr
         sent: human_bytes(totals.sent_bytes.unsigned_abs()),
         totals,
         older: next.map(|next| format!("/account/downloads?{}", asked.query(Some(next)))),
-        csv: format!("/account/downloads.csv?{}", asked.query(None)),
+        exports: asked.query(None),
         asked,
         today,
     })
 }
 
-/// `GET /account/downloads.csv`
-async fn mine_as_csv(portal: Data<Portal>, by: SignedIn, asked: Query<Asked>) -> HttpResponse {
-    csv::export(&portal, Filter { accounts: Some(vec![by.account.id]), ..asked.filter() }, "my-downloads")
+/// `GET /account/downloads.{ending}`
+async fn mine_as_file(portal: Data<Portal>, by: SignedIn, format: Format, asked: Query<Asked>) -> HttpResponse {
+    ledger_file::export(&portal, format, Filter { accounts: Some(vec![by.account.id]), ..asked.filter() }, "my-downloads")
 }
 
 fn line(download: Download) -> Line {

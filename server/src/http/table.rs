@@ -1,13 +1,23 @@
-//! A table of numbers as it stands on a page, and as a file: CSV for spreadsheets, JSON lines for programs.
+//! Tables as files, CSV for spreadsheets and JSON lines for programs: at the address of the page they stand on, with an ending behind it.
+//! And a table of numbers, which is drawn from the same cells.
 
-use actix_web::HttpResponse;
+use std::fmt::Display;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
 
-use super::csv;
+use super::{csv, when};
+use crate::clock::Timestamp;
 use crate::error::Error;
+
+/// Rows of a file that are fetched at once.
+pub const FILE_ROWS: i64 = 1_000;
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
@@ -27,17 +37,38 @@ pub enum Cell {
     Count(i64),
     /// A measure, shown to one decimal.
     Number(f64),
+    /// When; UTC.
+    At(Timestamp),
+    /// What has parts, or is yes or no.
+    Parts(Value),
     /// There is none.
     Nothing,
 }
 
 impl Cell {
+    /// Words.
+    pub fn text(words: impl Display) -> Self {
+        Cell::Text(words.to_string())
+    }
+
+    /// Words, if there are any.
+    pub fn maybe(words: Option<impl Display>) -> Self {
+        words.map_or(Cell::Nothing, Cell::text)
+    }
+
+    /// When, if it was.
+    pub fn at(at: impl Into<Option<Timestamp>>) -> Self {
+        at.into().map_or(Cell::Nothing, Cell::At)
+    }
+
     /// On the page.
     pub fn shown(&self) -> String {
         match self {
             Cell::Text(text) => text.clone(),
             Cell::Count(count) => thousands(*count),
             Cell::Number(number) => format!("{number:.1}"),
+            Cell::At(at) => when::minute(*at),
+            Cell::Parts(parts) => parts.to_string(),
             Cell::Nothing => "–".into(),
         }
     }
@@ -52,6 +83,8 @@ impl Cell {
             Cell::Text(text) => csv::cell(text),
             Cell::Count(count) => count.to_string(),
             Cell::Number(number) => number.to_string(),
+            Cell::At(at) => csv::moment(*at),
+            Cell::Parts(parts) => csv::cell(&parts.to_string()),
             Cell::Nothing => String::new(),
         }
     }
@@ -61,6 +94,8 @@ impl Cell {
             Cell::Text(text) => Value::from(text.as_str()),
             Cell::Count(count) => Value::from(*count),
             Cell::Number(number) => Value::from(*number),
+            Cell::At(at) => at.format(&Rfc3339).map_or(Value::Null, Value::from),
+            Cell::Parts(parts) => parts.clone(),
             Cell::Nothing => Value::Null,
         }
     }
@@ -86,19 +121,31 @@ pub enum Format {
     JsonLines,
 }
 
+/// Rows of a file, and where those behind them begin, if there may be some.
+pub type Rows<Place> = (Vec<Vec<Cell>>, Option<Place>);
+
+impl FromRequest for Format {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    /// As the `{ending}` of the address says.
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.match_info().get("ending").and_then(Format::ended).ok_or(Error::NotFound("file")))
+    }
+}
+
 impl Format {
     /// The name and the format that a file's name tells.
     pub fn of(file: &str) -> Option<(&str, Self)> {
         let (name, ending) = file.rsplit_once('.')?;
-        match ending {
-            "csv" => Some((name, Format::Csv)),
-            "jsonl" => Some((name, Format::JsonLines)),
-            _ => None,
-        }
+        Some((name, Format::ended(ending)?))
     }
 
-    /// What stands behind the dot.
-    pub fn ending(self) -> &'static str {
+    fn ended(ending: &str) -> Option<Self> {
+        [Format::Csv, Format::JsonLines].into_iter().find(|format| format.ending() == ending)
+    }
+
+    fn ending(self) -> &'static str {
         match self {
             Format::Csv => "csv",
             Format::JsonLines => "jsonl",
@@ -112,8 +159,7 @@ impl Format {
         }
     }
 
-    /// The beginning of an answer that is a file called `name`.
-    pub fn answer(self, name: &str) -> actix_web::HttpResponseBuilder {
+    fn answer(self, name: &str) -> actix_web::HttpResponseBuilder {
         let mut answer = HttpResponse::Ok();
         answer
             .insert_header((header::CONTENT_TYPE, self.media_type()))
@@ -122,65 +168,77 @@ impl Format {
         answer
     }
 
-    /// A file called `name`, streamed: `page` gives the lines from a place on, and the place where the next begin. It is asked when the
-    /// reader has taken those before, so that millions of rows cost no memory.
-    pub fn streamed<Place, Page>(self, name: &str, first_line: String, from: Place, page: impl Fn(Place) -> Page + 'static) -> HttpResponse
+    /// A file called `name` with these rows.
+    pub fn whole(self, name: &str, keys: &[&str], rows: &[Vec<Cell>]) -> HttpResponse {
+        self.answer(name).body(self.written(keys, rows))
+    }
+
+    /// A file called `name`, streamed: `page` gives the rows from a place on. It is asked when the reader has taken those before, so that
+    /// millions of rows cost no memory.
+    pub fn streamed<Place, Page>(
+        self,
+        name: &str,
+        keys: &'static [&'static str],
+        page: impl Fn(Option<Place>) -> Page + 'static,
+    ) -> HttpResponse
     where
         Place: 'static,
-        Page: Future<Output = Result<(String, Option<Place>), Error>> + 'static,
+        Page: Future<Output = Result<Rows<Place>, Error>> + 'static,
     {
-        let pages = stream::try_unfold(Some((first_line, from, page)), |state| async move {
+        let pages = stream::try_unfold(Some((self.head(keys), None, page)), move |state| async move {
             let Some((mut lines, from, page)) = state else { return Ok::<_, Error>(None) };
-            let (more, next) = page(from).await?;
-            lines.push_str(&more);
-            Ok(Some((Bytes::from(lines), next.map(|next| (String::new(), next, page)))))
+            let (rows, next) = page(from).await?;
+            rows.iter().for_each(|row| lines.push_str(&self.line(keys, row)));
+            Ok(Some((Bytes::from(lines), next.map(|next| (String::new(), Some(next), page)))))
         });
         self.answer(name).streaming(pages)
     }
-}
 
-impl Table {
-    /// The rows as a file, with the heads where the format has them.
-    pub fn written(&self, format: Format) -> String {
-        let mut text = match format {
-            Format::Csv => self.head(),
-            Format::JsonLines => String::new(),
-        };
-        self.rows.iter().for_each(|row| text.push_str(&line(format, &self.columns, row)));
+    fn written(self, keys: &[&str], rows: &[Vec<Cell>]) -> String {
+        let mut text = self.head(keys);
+        rows.iter().for_each(|row| text.push_str(&self.line(keys, row)));
         text
     }
 
+    fn head(self, keys: &[&str]) -> String {
+        match self {
+            Format::Csv => format!("{}\r\n", keys.join(",")),
+            Format::JsonLines => String::new(),
+        }
+    }
+
+    fn line(self, keys: &[&str], row: &[Cell]) -> String {
+        match self {
+            Format::Csv => format!("{}\r\n", row.iter().map(Cell::csv).collect::<Vec<_>>().join(",")),
+            Format::JsonLines => format!("{}\n", object(keys, row)),
+        }
+    }
+}
+
+/// Where the rows behind these begin, if there may be some: where as many came as are fetched at once.
+pub fn behind<Row, Place>(rows: &[Row], at_once: i64, place: impl Fn(&Row) -> Place) -> Option<Place> {
+    rows.last().filter(|_| rows.len() as i64 == at_once).map(place)
+}
+
+impl Table {
     /// The rows, each as an object.
     pub fn objects(&self) -> Vec<Value> {
-        self.rows.iter().map(|row| object(&self.columns, row)).collect()
+        let keys = self.keys();
+        self.rows.iter().map(|row| object(&keys, row)).collect()
     }
 
-    /// The first line of a CSV file.
-    pub fn head(&self) -> String {
-        head(&self.columns)
-    }
-
-    /// The whole as an answer.
+    /// The whole as a file.
     pub fn file(&self, format: Format) -> HttpResponse {
-        format.answer(self.name).body(self.written(format))
+        format.whole(self.name, &self.keys(), &self.rows)
+    }
+
+    fn keys(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|column| column.key).collect()
     }
 }
 
-/// The first line of a CSV file with these columns.
-pub fn head(columns: &[Column]) -> String {
-    format!("{}\r\n", columns.iter().map(|column| column.key).collect::<Vec<_>>().join(","))
-}
-
-/// One row as a line of a file.
-pub fn line(format: Format, columns: &[Column], row: &[Cell]) -> String {
-    match format {
-        Format::Csv => format!("{}\r\n", row.iter().map(Cell::csv).collect::<Vec<_>>().join(",")),
-        Format::JsonLines => format!("{}\n", object(columns, row)),
-    }
-}
-
-fn object(columns: &[Column], row: &[Cell]) -> Value {
-    let fields: Map<String, Value> = columns.iter().zip(row).map(|(column, cell)| (column.key.to_owned(), cell.json())).collect();
+fn object(keys: &[&str], row: &[Cell]) -> Value {
+    let fields: Map<String, Value> = keys.iter().zip(row).map(|(key, cell)| ((*key).to_owned(), cell.json())).collect();
     Value::Object(fields)
 }
 
@@ -203,15 +261,23 @@ mod tests {
 
     #[test]
     fn a_table_is_written_for_spreadsheets_and_for_programs() {
-        let columns =
-            vec![Column { key: "who", label: "Who" }, Column { key: "count", label: "How many" }, Column { key: "days", label: "Days" }];
-        let rows = vec![vec![Cell::Text("=1+1".into()), Cell::Count(12_345), Cell::Nothing]];
-        let table = Table { name: "test", columns, rows };
-        assert_eq!(table.written(Format::Csv), "who,count,days\r\n\"'=1+1\",12345,\r\n");
-        let line: Value = serde_json::from_str(&table.written(Format::JsonLines)).expect("one object");
-        assert_eq!(line, serde_json::json!({ "who": "=1+1", "count": 12_345, "days": null }));
+        let keys = ["who", "count", "days", "at", "detail"];
+        let at = time::macros::datetime!(2026-03-02 09:00:00.25 UTC);
+        let row = vec![Cell::text("=1+1"), Cell::Count(12_345), Cell::Nothing, Cell::at(at), Cell::Parts(serde_json::json!({ "to": 1 }))];
+        let csv = Format::Csv.written(&keys, std::slice::from_ref(&row));
+        assert_eq!(csv, "who,count,days,at,detail\r\n\"'=1+1\",12345,,2026-03-02T09:00:00Z,\"{\"\"to\"\":1}\"\r\n");
+        let line: Value = serde_json::from_str(&Format::JsonLines.written(&keys, &[row])).expect("one object");
+        let expected =
+            serde_json::json!({ "who": "=1+1", "count": 12_345, "days": null, "at": "2026-03-02T09:00:00.25Z", "detail": { "to": 1 } });
+        assert_eq!(line, expected);
         assert_eq!(Format::of("waits.csv"), Some(("waits", Format::Csv)));
         assert_eq!(Format::of("waits"), None);
+    }
+
+    #[test]
+    fn rows_are_behind_a_full_page_alone() {
+        assert_eq!(behind(&[1, 2], 2, |row| *row), Some(2));
+        assert_eq!(behind(&[1], 2, |row| *row), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::grant::{HeldGrant, Note, Standing};
+use super::super::grant::{HeldGrant, Note};
 use super::super::people::People;
 use super::super::renewal::RenewalState;
 use super::super::state_view::{name_of, standing_words};
@@ -66,15 +66,7 @@ pub(super) async fn lines(db: &mut PgConnection, grants: &[HeldGrant], now: Time
         model: name_of(&models, held.model).0,
         holder: people.find(held.account).map(Person::from),
         scopes: held.grant.scopes.iter().map(|scope| scope.as_str()).collect(),
-        standing: match held.grant.standing(now) {
-            Standing::Holds => "holds",
-            Standing::Suspended => "suspended",
-            Standing::Blocked => "blocked",
-            Standing::ConsentNeeded => "consent_needed",
-            Standing::Expired => "expired",
-            Standing::Closed => "closed",
-            Standing::Revoked => "revoked",
-        },
+        standing: held.grant.standing(now).as_str(),
         told: standing_words(&held.grant, now).told,
         granted_at: held.grant.granted_at.into(),
         expires_at: held.grant.expires_at.into(),

@@ -117,6 +117,28 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
     rows.into_iter().map(ApplicationRow::application).collect()
 }
 
+/// All that [`search`] may find, page by page, the newest first, from behind `after` on.
+pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<ApplicationId>, limit: i64) -> Result<Vec<Application>, Error> {
+    let rows = sqlx::query_as!(
+        ApplicationRow,
+        r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
+                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
+                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                decided_by as "decided_by: AccountId", decline_code, decision_text
+         from application
+         where submitted_at is not null and found_by @@ to_tsquery('simple', $1)
+           and ($2::uuid is null or (submitted_at, id) < ((select submitted_at from application where id = $2), $2))
+         order by submitted_at desc, id desc limit $3"#,
+        query,
+        after.map(ApplicationId::uuid),
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(ApplicationRow::application).collect()
+}
+
 /// How many applications are in each view.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ViewCounts {

@@ -1,7 +1,8 @@
-//! The pages of the room: the way in (`entry`), one's own account (`own`, `mail`), and signing programs in (`device`).
+//! The pages of the room: the way in (`entry`), one's own account (`own`, `mail`, `lists`), and signing programs in (`device`).
 
 mod device;
 mod entry;
+mod lists;
 mod mail;
 mod own;
 
@@ -36,9 +37,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/account/password", post().to(own::change_password))
         .route("/account/mail", get().to(mail::mail_page))
         .route("/account/mail", post().to(mail::save_preferences))
+        .route("/account/sessions.{ending}", get().to(lists::sessions))
         .route("/account/sessions", get().to(own::sessions_page))
         .route("/account/sessions/end-others", post().to(own::end_other_sessions))
         .route("/account/sessions/{id}/end", post().to(own::end_session))
+        .route("/account/tokens.{ending}", get().to(lists::tokens))
         .route("/account/tokens", get().to(own::tokens_page))
         .route("/account/tokens", post().to(own::make_token))
         .route("/account/tokens/{id}/revoke", post().to(own::revoke_token));
