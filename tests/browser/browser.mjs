@@ -11,7 +11,7 @@ import { chromium } from "playwright-core";
 import { ROOT } from "./portal.mjs";
 
 const SCREENSHOTS = join(ROOT, "ci-output/screenshots");
-const PAGE_BYTES_MAX = 100_000;
+const PAGE_BYTES_MAX = 60_000;
 const [PHONE, USUAL, WIDE] = [360, 1280, 1920];
 // Between them, where the layout changes.
 const BETWEEN = [480, 768, 960];

@@ -1,4 +1,4 @@
-// Signing in, applying and the playground with the keyboard alone: no pointer is used anywhere here.
+// What applicants, reviewers and admins do, with the keyboard alone: no pointer is used by whomever a story is about.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -48,12 +48,27 @@ async function give(page, [kind, label, value]) {
   return page.keyboard.insertText(value);
 }
 
-async function signInByKeyboard(page) {
+// Goes to something that acts, and lets it.
+async function press(page, role, name) {
+  await reach(page, page.getByRole("main").getByRole(role, { name, exact: typeof name === "string" }).first());
+  await page.keyboard.press("Enter");
+}
+
+async function tick(page, box) {
+  await reach(page, box);
+  await page.keyboard.press("Space");
+}
+
+async function told(page, words) {
+  await page.getByRole("status").filter({ hasText: words }).first().waitFor();
+}
+
+async function signInByKeyboard(page, email) {
   await page.goto("/sign-in");
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
   await page.keyboard.press("Enter");
-  await give(page, ["text", "E-mail address", "emmy@lab.example"]);
+  await give(page, ["text", "E-mail address", email]);
   await give(page, ["text", "Password", PASSWORD]);
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Sign out" }).waitFor();
@@ -62,7 +77,7 @@ async function signInByKeyboard(page) {
 test("by keyboard: sign in, apply, continue a text", async (t) => {
   const emmy = await personIn(browser, portal.base);
 
-  await t.test("signs in over the skip link", () => signInByKeyboard(emmy));
+  await t.test("signs in over the skip link", () => signInByKeyboard(emmy, "emmy@lab.example"));
 
   await t.test("applies", async () => {
     await emmy.goto(`/${GATED_MODEL}`);
@@ -72,8 +87,7 @@ test("by keyboard: sign in, apply, continue a text", async (t) => {
     for (const one of ANSWERS) await give(emmy, one);
     for (const terms of ["Under the licence", "Under the terms of this portal"]) {
       for (const clause of await emmy.getByRole("group", { name: terms }).getByRole("checkbox").all()) {
-        await reach(emmy, clause);
-        await emmy.keyboard.press("Space");
+        await tick(emmy, clause);
       }
     }
     await reach(emmy, emmy.getByRole("button", { name: "Send application" }));
@@ -155,42 +169,183 @@ test("a reviewer works through the queue by keys alone", async () => {
   const grace = await personIn(browser, portal.base);
   await signIn(grace, "grace@lab.example");
   await grace.goto("/review");
-  const press = async (keys) => {
+  const type = async (keys) => {
     for (const key of keys) await grace.keyboard.press(key);
   };
-  await press("?");
+  await type("?");
   await grace.getByRole("dialog").waitFor();
-  await press(["Escape"]);
+  await type(["Escape"]);
   await grace.getByRole("dialog").waitFor({ state: "hidden" });
   // Whoever applied before stands above.
   const above = await grace.locator("tr[data-case]").evaluateAll((rows) => rows.findIndex((row) => row.innerText.includes("Kay")));
-  await press([...Array(above + 1).fill("j"), "x"]);
+  const rowHere = () => grace.evaluate(() => document.activeElement.closest("tr[data-case]")?.innerText ?? "");
+  await type(Array(above + 1).fill("j"));
+  assert.match(await rowHere(), /Kay/);
+  await type("k");
+  assert.match(await rowHere(), /Emmy Noether/, "k goes up again");
+  await type(["j", "x"]);
   assert.ok(await grace.getByRole("checkbox", { name: "Kay" }).isChecked());
   // A key of a case opens the row there; claiming is done at once.
-  await press(["r"]);
+  await type(["r"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
   assert.ok(await grace.locator("details", { hasText: "Ask for changes" }).evaluate((details) => details.open));
   assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
   await grace.goto("/review");
-  await press([...Array(above + 1).fill("j"), "c"]);
+  await type([...Array(above + 1).fill("j"), "c"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
   await grace.getByText("You have seen to it").waitFor();
-  await press("m");
+  await type("m");
   await grace.keyboard.type("Sound.");
   await grace.keyboard.press("Tab");
   await grace.keyboard.press("Enter");
   await grace.getByText("Reviewers only", { exact: true }).waitFor();
-  await press("r");
+  await type("r");
   assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
-  await grace.keyboard.press("Escape");
-  await grace.locator("h1").evaluate(() => document.activeElement.blur());
-  await press("a");
+  const leave = () => grace.evaluate(() => document.activeElement.blur());
+  await leave();
+  await type("d");
+  assert.ok(await grace.getByLabel("Reason", { exact: true }).evaluate((field) => field === document.activeElement), "d leads there and decides nothing");
+  await leave();
+  await type("a");
   assert.ok(await grace.getByLabel("Access ends on").evaluate((field) => field === document.activeElement), "a leads there and decides nothing");
   await grace.keyboard.press("Enter");
   await grace.getByRole("button", { name: "Take it back" }).waitFor();
-  await press(["u", "Enter"]);
+  await type(["u", "Enter"]);
   await grace.getByRole("button", { name: "Give it back" }).waitFor();
-  await press(["g", "q"]);
+  await type(["g", "q"]);
   await grace.getByRole("heading", { name: "Applications to review" }).waitFor();
   assertCalm(grace);
+});
+
+// Grace, at a desk of her own; how she works is told elsewhere.
+async function reviewer(email) {
+  await addPerson(portal, email, "Grace Hopper", "reviewer");
+  const grace = await personIn(browser, portal.base);
+  await signIn(grace, email);
+  return grace;
+}
+
+test("what comes after applying, by keys alone: sent back, appealed, withdrawn, renewed, agreed to", async (t) => {
+  await addPerson(portal, "lise@lab.example", "Lise Meitner", "researcher");
+  const [lise, grace] = [await personIn(browser, portal.base), await reviewer("hopper@lab.example")];
+  await signInByKeyboard(lise, "lise@lab.example");
+  await apply(lise, GATED_MODEL);
+  const application = new URL(lise.url()).pathname;
+  const openCase = () => grace.goto(application.replace("/applications/", "/review/"));
+
+  await t.test("changes what is asked for and sends it again", async () => {
+    await openCase();
+    await grace.locator("summary").filter({ hasText: "Ask for changes" }).click();
+    await grace.getByLabel("What is to be changed").fill("Six months are long for this.");
+    await grace.getByRole("button", { name: "Send it back" }).click();
+    await told(grace, "");
+    await lise.goto("/applications");
+    await press(lise, "link", GATED_MODEL);
+    await press(lise, "link", "Change it");
+    await lise.getByRole("heading", { level: 1, name: "Apply for" }).waitFor();
+    await reach(lise, lise.getByLabel(/^For how many months/));
+    await lise.keyboard.press("ControlOrMeta+A");
+    await lise.keyboard.type("4");
+    await press(lise, "button", "Send it again");
+    await lise.getByRole("heading", { level: 1, name: "Application for" }).waitFor();
+    await lise.getByText("In review").first().waitFor();
+  });
+
+  await t.test("appeals against a decline", async () => {
+    await openCase();
+    await grace.getByLabel("Reason", { exact: true }).selectOption({ index: 1 });
+    await grace.getByLabel("Words to the applicant").fill("Please say which corpus you compare with.");
+    await grace.getByRole("button", { name: "Decline" }).click();
+    await grace.getByRole("button", { name: "Take it back" }).waitFor();
+    await lise.goto(application);
+    await reach(lise, lise.locator("summary").filter({ hasText: "Appeal to another reviewer" }));
+    await lise.keyboard.press("Enter");
+    await give(lise, ["text", "What was overlooked", "The summary names the corpus in its second sentence."]);
+    await press(lise, "button", "Appeal");
+    await lise.getByText("You appealed").waitFor();
+  });
+
+  await t.test("writes, and withdraws", async () => {
+    await give(lise, ["text", "Write to the reviewers", "We do not need it any more."]);
+    await press(lise, "button", "Write");
+    await told(lise, "was written");
+    await press(lise, "button", "Withdraw");
+    await told(lise, "was withdrawn");
+  });
+
+  await t.test("asks for a renewal and takes the request back", async () => {
+    await portal.sluice(["grant", "add", "lise@lab.example", GATED_MODEL, "--days", "40", "--reason", "replication, agreed by mail"]);
+    await lise.goto("/applications");
+    await press(lise, "link", /^See your access/);
+    await lise.getByRole("heading", { level: 1, name: "Access to" }).waitFor();
+    await give(lise, ["text", "What you used it for", "We counted how many lines of verse each model repeats; the small ones repeat few."]);
+    await press(lise, "button", "Ask for a renewal");
+    await told(lise, "");
+    await press(lise, "button", "Withdraw the request");
+    await lise.getByText("Withdrawn", { exact: true }).waitFor();
+  });
+
+  await t.test("agrees to a licence that has changed", async () => {
+    const admin = await personIn(browser, portal.base);
+    await addPerson(portal, "root@lab.example", "Root", "admin");
+    await signIn(admin, "root@lab.example");
+    await admin.goto("/admin/models");
+    await admin.getByRole("link", { name: `Releases of ${GATED_MODEL}`, exact: true }).click();
+    await admin.getByLabel("Days to agree").fill("14");
+    await admin.getByRole("button", { name: "Ask holders to agree" }).click();
+    await told(admin, "");
+    await lise.reload();
+    await press(lise, "link", "Read and agree");
+    await lise.getByRole("button", { name: "Agree", exact: true }).waitFor();
+    for (const box of await lise.getByRole("checkbox").all()) await tick(lise, box);
+    await press(lise, "button", "Agree");
+    await told(lise, "");
+  });
+
+  assertCalm(lise);
+});
+
+test("an admin changes a gate, publishes a form and closes an account by keys alone", async (t) => {
+  await addPerson(portal, "mallory@lab.example", "Mallory", "researcher");
+  const admin = await personIn(browser, portal.base);
+  await addPerson(portal, "ruth@lab.example", "Ruth", "admin");
+  await signInByKeyboard(admin, "ruth@lab.example");
+
+  await t.test("changes the gate of a model, and back", async () => {
+    for (const [gate, words] of [["By application", "need an approved application"], ["Open to all", "Everybody may download"]]) {
+      await admin.goto("/admin/models");
+      const choice = admin.getByRole("combobox", { name: `Gate of ${OPEN_MODEL}`, exact: true });
+      await reach(admin, choice);
+      await admin.keyboard.type(gate);
+      await admin.keyboard.press("Tab");
+      await admin.keyboard.press("Enter");
+      await told(admin, words);
+    }
+  });
+
+  await t.test("edits a form and publishes it", async () => {
+    await press(admin, "link", `Form of ${GATED_MODEL}`);
+    await admin.getByRole("heading", { level: 1, name: "Form of" }).waitFor();
+    await press(admin, "button", "Edit a copy");
+    await told(admin, "This is your draft");
+    await press(admin, "button", "Remove Department or group");
+    await admin.getByRole("button", { name: "Remove Department or group" }).waitFor({ state: "detached" });
+    await press(admin, "link", "Compare and publish");
+    await admin.getByRole("button", { name: "Publish version 1" }).waitFor();
+    await press(admin, "button", "Publish version 1");
+    await told(admin, "Published");
+  });
+
+  await t.test("closes an account and opens it again", async () => {
+    await admin.goto("/admin/people");
+    await give(admin, ["text", "Name or address", "mallory"]);
+    await admin.keyboard.press("Enter");
+    await admin.waitForURL(/q=mallory/);
+    await press(admin, "button", "Close the account of mallory@lab.example");
+    await told(admin, "is closed");
+    await press(admin, "button", "Open the account of mallory@lab.example again");
+    await told(admin, "mallory@lab.example");
+  });
+
+  assertCalm(admin);
 });

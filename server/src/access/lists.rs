@@ -60,15 +60,14 @@ pub(super) async fn queue(portal: Data<Portal>, by: Reviewer, format: Format, as
 async fn cases(db: &mut PgConnection, found: &[Application], reader: AccountId) -> Result<Vec<Vec<Cell>>, Error> {
     let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let sent = store::sent_by(db, &applicants).await?;
+    let pasts = store::pasts(db, &applicants, now).await?;
     let others = found.iter().flat_map(|one| [one.state.sent().and_then(|sent| sent.claim).map(|claim| claim.by), decider(&one.state)]);
     let people = People(accounts::find_accounts(db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
     let forms = forms::of_each(db, found).await?;
-    let earlier = |id| sent.iter().find(|(account, _)| *account == id).map_or(0, |(_, sent)| sent - 1);
     let cells = |one: &Application| {
         let person = people.find(one.applicant);
         let sent = one.state.sent();
-        let chips = evidence::chips(person, &one.answers, earlier(one.applicant));
+        let chips = evidence::chips(person, &one.answers, Past::earlier(&pasts, one.applicant));
         let evidence = chips.iter().map(|chip| chip.word.as_ref()).collect::<Vec<_>>().join("; ");
         let is_own = one.applicant == reader;
         let unless_own = |words: String| Cell::maybe(Some(words).filter(|words| !is_own && !words.is_empty()));
