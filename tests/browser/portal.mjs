@@ -66,9 +66,9 @@ export class Portal {
     return (await running).stdout.trim();
   }
 
-  // Lets this person's grants have ended yesterday.
-  async expireGrantsOf(email) {
-    await promisify(execFile)(join(dirname(BINARY), "expire-grants"), [this.environment.SLUICE_DATA_DIR, email], { env: this.environment });
+  // Lets so many days have passed for what this person has applied for, holds and has asked for.
+  async letDaysPass(email, days) {
+    await promisify(execFile)(join(dirname(BINARY), "let-days-pass"), [this.environment.SLUICE_DATA_DIR, email, `${days}`], { env: this.environment });
   }
 
   // Waits for a mail to `address` whose subject or text matches, and returns its text.
@@ -83,11 +83,21 @@ export class Portal {
     });
   }
 
+  // Ends it as an operator does, and starts it again: what it does every now and then it does at once.
+  async restart() {
+    await this.#end();
+    this.said = "";
+    await this.#serve();
+  }
+
   // Ends it as an operator does, and removes its data.
   async stop() {
+    await this.#end().finally(() => rm(this.folder, { recursive: true, force: true }));
+  }
+
+  async #end() {
     if (this.process.exitCode === null) this.process.kill("SIGTERM");
     const [status] = await this.ended;
-    await rm(this.folder, { recursive: true, force: true });
     if (status !== 0) throw new Error(`the portal ended with status ${status}: ${this.log}`);
   }
 }
