@@ -10,6 +10,8 @@ use super::answers_view::Answered;
 use super::application::Application;
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
+use super::grant::Standing;
+use super::state_view::standing_words;
 use super::{form, forms};
 use crate::accounts::{Account, SignedIn};
 use crate::catalog::{self, Model};
@@ -84,7 +86,7 @@ pub(super) async fn apply_page(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &path).await?;
-    let name = model.full_name();
+    let (name, now) = (model.full_name(), portal.clock.now());
     let no_form = match apply::open(&portal, by.account.id, &model).await? {
         Opening::Form(prefill) => return page(&form_page(&portal, frame, &by.account, &model, prefill, &[]).await?),
         Opening::NotNeeded => NoFormPage {
@@ -93,6 +95,13 @@ pub(super) async fn apply_page(
             text: "Everybody may download it; no application is needed.".into(),
             next: model.path(),
             label: "To the model",
+        },
+        Opening::Granted(grant) if grant.standing(now) != Standing::Holds => NoFormPage {
+            frame,
+            title: format!("Your access to {name} does not hold now"),
+            text: standing_words(&grant, now).told,
+            next: format!("/grants/{}", grant.id),
+            label: "See your access",
         },
         Opening::Granted(grant) => NoFormPage {
             frame,
