@@ -150,7 +150,7 @@ test("access that something stands against, and who is blocked", async () => {
 
   const bela = await known("bela@canal.example", "Bela");
   await root.goto("/admin/people?q=bela");
-  await root.getByRole("link", { name: "Bela" }).click();
+  await root.getByRole("link", { name: "Bela", exact: true }).click();
   await root.getByLabel("Reason").fill("Answered a reviewer's questions with insults, and was told to stop.");
   await does(root, "Block");
   await visit(bela, model, "model-blocked-applicant");
