@@ -51,13 +51,13 @@ pub(super) async fn queue(portal: Data<Portal>, by: Reviewer, format: Format, as
                 (false, Some(query)) => store::search_after(&mut db, &query, after, APPLICATION_ROWS).await?,
                 (false, None) => vec![],
             };
-            Ok((cases(&mut db, &found, reader).await?, behind(&found, APPLICATION_ROWS, |last| last.id)))
+            Ok((cases(&mut db, &found, reader, now).await?, behind(&found, APPLICATION_ROWS, |last| last.id)))
         }
     }))
 }
 
 /// Of the reader's own application nothing is told that is among reviewers: what is known about its applicant, and who sees to it.
-async fn cases(db: &mut PgConnection, found: &[Application], reader: AccountId) -> Result<Vec<Vec<Cell>>, Error> {
+async fn cases(db: &mut PgConnection, found: &[Application], reader: AccountId, now: Timestamp) -> Result<Vec<Vec<Cell>>, Error> {
     let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
     let pasts = store::pasts(db, &applicants, now).await?;

@@ -184,7 +184,7 @@ fn may_be_claimed(state: &State, reader: AccountId) -> bool {
 }
 
 /// A reviewer in the words of this reader: to an applicant, a reviewer is a reviewer.
-pub(super) fn reviewer_name(application: &Application, people: &People, reader: AccountId, id: AccountId) -> String {
+fn reviewer_name(application: &Application, people: &People, reader: AccountId, id: AccountId) -> String {
     match id {
         _ if application.applicant == reader => "A reviewer".to_owned(),
         id if id == reader => "You".to_owned(),
