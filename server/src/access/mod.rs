@@ -1,6 +1,9 @@
 //! Who may have what: applications, decisions, grants, and the one question [`authorize`] that every path asks.
 //! Never moves bytes and never sends a mail from inside a request.
 
+#[cfg(test)]
+#[macro_use]
+mod each;
 mod answers;
 mod answers_view;
 mod api;

@@ -234,6 +234,8 @@ fn decision_text(raw: &str) -> Result<String, FieldError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::each::{changes, is_refused};
+    use super::super::grant::{Ended, Note};
     use super::*;
     use time::macros::datetime;
 
@@ -248,37 +250,138 @@ mod tests {
         Asked::parse("We measured how negation fares, and found that size helps little.", "", "6").expect("it is complete")
     }
 
-    fn renewal(state: &str) -> Renewal {
+    each! {
+        /// Where a request stands.
+        Case { Open, Approved, Declined, Withdrawn, Lapsed }
+    }
+
+    each! {
+        Command { Approve, Decline, Withdraw, Lapse }
+    }
+
+    impl Command {
+        /// The function of [`Renewal`] that does it.
+        fn function(self) -> &'static str {
+            match self {
+                Command::Approve => "approve",
+                Command::Decline => "decline",
+                Command::Withdraw => "withdraw",
+                Command::Lapse => "lapse",
+            }
+        }
+    }
+
+    each! {
+        /// What the grant is worth that it is about.
+        Worth { Holds, Early, ConsentNeeded, Suspended, Blocked, Expired, ExpiredLongAgo, Followed, Closed, Revoked }
+    }
+
+    fn renewal(case: Case) -> Renewal {
         let by = AccountId::fresh();
-        let state = match state {
-            "open" => RenewalState::Open,
-            "approved" => RenewalState::Approved { by, at: SOON, note: String::new() },
-            "declined" => RenewalState::Declined { by, at: SOON, text: "no".into() },
-            "withdrawn" => RenewalState::Withdrawn { at: SOON },
-            "lapsed" => RenewalState::Lapsed { at: SOON },
-            other => panic!("{other} is no state"),
+        let state = match case {
+            Case::Open => RenewalState::Open,
+            Case::Approved => RenewalState::Approved { by, at: SOON, note: String::new() },
+            Case::Declined => RenewalState::Declined { by, at: SOON, text: "no".into() },
+            Case::Withdrawn => RenewalState::Withdrawn { at: SOON },
+            Case::Lapsed => RenewalState::Lapsed { at: SOON },
         };
         Renewal { id: RenewalId::fresh(), grant: grant().id, asked: asked(), asked_at: SOON, state }
     }
 
+    /// A grant that is worth this at [`SOON`].
+    fn grant_worth(worth: Worth) -> Grant {
+        let stopped = Some(Note { at: SOON, by: None, reason: "a reason".into() });
+        let revoked = |at| Some(Ended::Revoked { at, reason: "a reason".into() });
+        match worth {
+            Worth::Holds => grant(),
+            Worth::Early => Grant { expires_at: SOON + BEFORE_END + Duration::SECOND, ..grant() },
+            Worth::ConsentNeeded => Grant { consent_due_at: Some(SOON), ..grant() },
+            Worth::Suspended => Grant { suspended: stopped, ..grant() },
+            Worth::Blocked => Grant { blocked_until: Some(END), ..grant() },
+            Worth::Expired => Grant { expires_at: SOON, ..grant() },
+            Worth::ExpiredLongAgo => Grant { expires_at: SOON - AFTER_END, ..grant() },
+            Worth::Followed => Grant { expires_at: SOON, ended: revoked(SOON), ..grant() },
+            Worth::Closed => Grant { ended: Some(Ended::Closed { at: SOON, attestation: "all deleted".into() }), ..grant() },
+            Worth::Revoked => Grant { ended: revoked(SOON), ..grant() },
+        }
+    }
+
+    /// Why a grant of this worth is not renewed, by words of the conflict.
+    fn not_renewed(worth: Worth) -> Option<&'static str> {
+        match worth {
+            Worth::Holds | Worth::ConsentNeeded | Worth::Expired => None,
+            Worth::Early => Some("can be renewed from"),
+            Worth::Suspended => Some("is suspended"),
+            Worth::Blocked => Some("its holder is blocked"),
+            Worth::ExpiredLongAgo => Some("too long ago to be renewed"),
+            Worth::Followed => Some("other access has followed"),
+            Worth::Closed => Some("was closed by its holder"),
+            Worth::Revoked => Some("was revoked"),
+        }
+    }
+
+    /// The table: where a command leads, or how it is refused.
+    fn expected(case: Case, command: Command, worth: Worth) -> Result<&'static str, &'static str> {
+        match (case, command) {
+            (Case::Open, Command::Approve) => not_renewed(worth).map_or(Ok("approved"), Err),
+            (Case::Open, Command::Decline) => Ok("declined"),
+            (Case::Open, Command::Withdraw) => Ok("withdrawn"),
+            (Case::Open, Command::Lapse) => Ok("lapsed"),
+            (Case::Approved, Command::Approve | Command::Decline | Command::Withdraw | Command::Lapse) => Err("was approved on"),
+            (Case::Declined, Command::Approve | Command::Decline | Command::Withdraw | Command::Lapse) => Err("was declined on"),
+            (Case::Withdrawn, Command::Approve | Command::Decline | Command::Withdraw | Command::Lapse) => {
+                Err("was withdrawn by the holder on")
+            }
+            (Case::Lapsed, Command::Approve | Command::Decline | Command::Withdraw | Command::Lapse) => Err("lapsed on"),
+        }
+    }
+
     #[test]
-    fn only_an_open_request_can_be_decided_and_every_command_closes_it() {
-        let by = AccountId::fresh();
-        let until = SOON + Duration::days(200);
-        for state in ["open", "approved", "declined", "withdrawn", "lapsed"] {
-            for (to, done) in [
-                ("approved", renewal(state).approve(grant(), by, until, "", SOON).map(|(renewal, _)| renewal)),
-                ("declined", renewal(state).decline(by, "Say more.", SOON)),
-                ("withdrawn", renewal(state).withdraw(SOON)),
-                ("lapsed", renewal(state).lapse(SOON)),
-            ] {
-                match done {
-                    Ok(after) => assert_eq!((state, after.state.as_str()), ("open", to)),
-                    Err(Error::Conflict(_)) => assert_ne!(state, "open", "{to}"),
-                    Err(other) => panic!("{other:?}"),
+    fn every_command_in_every_state_about_every_grant_leads_where_the_table_says() {
+        let (by, until) = (AccountId::fresh(), SOON + Duration::days(200));
+        for (case, worth) in Case::ALL.iter().flat_map(|case| Worth::ALL.iter().map(|worth| (*case, *worth))) {
+            for command in Command::ALL.iter().copied() {
+                let (what, renewal) = (format!("{case:?} × {command:?} about {worth:?}"), renewal(case));
+                let done = match command {
+                    Command::Approve => {
+                        let done = renewal.approve(grant_worth(worth), by, until, "", SOON);
+                        done.map(|(renewal, grant)| {
+                            assert_eq!(
+                                grant,
+                                Grant { id: grant.id, expires_at: until, ..grant_worth(worth) },
+                                "{what}: the end alone moves"
+                            );
+                            renewal
+                        })
+                    }
+                    Command::Decline => renewal.decline(by, "Say more.", SOON),
+                    Command::Withdraw => renewal.withdraw(SOON),
+                    Command::Lapse => renewal.lapse(SOON),
+                };
+                match (done, expected(case, command, worth)) {
+                    (Ok(after), Ok(to)) => assert_eq!(after.state.as_str(), to, "{what}"),
+                    (Err(error), Err(how)) => assert!(is_refused(&error, how), "{what}: {how} expected, {error:?}"),
+                    (outcome, expected) => panic!("{what}: expected {expected:?}, got {outcome:?}"),
                 }
             }
         }
+        for worth in Worth::ALL.iter().copied() {
+            match (Renewal::ask(&grant_worth(worth), asked(), SOON), not_renewed(worth)) {
+                (Ok(renewal), None) => assert_eq!(renewal.state, RenewalState::Open),
+                (Err(error), Some(how)) => assert!(is_refused(&error, how), "{worth:?}: {how} expected, {error:?}"),
+                (outcome, expected) => panic!("{worth:?}: expected {expected:?}, got {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_function_that_changes_a_renewal_is_in_the_table() {
+        let mut functions = changes(include_str!("renewal.rs"));
+        // Of the grant: what approving does to it.
+        functions.retain(|name| *name != "renew");
+        let mut commands: Vec<&str> = Command::ALL.iter().map(|command| command.function()).collect();
+        commands.sort_unstable();
+        assert_eq!(functions, commands);
     }
 
     #[test]
@@ -303,8 +406,8 @@ mod tests {
         for wrong in [END, SOON, SOON + year + Duration::SECOND] {
             assert!(matches!(grant().renew(wrong, SOON), Err(Error::Invalid(faults)) if faults[0].field == "until"), "{wrong}");
         }
-        assert_eq!(renewal("open").would_end(&grant(), SOON), END + Duration::days(180));
-        assert_eq!(renewal("open").would_end(&grant(), END + Duration::days(10)), END + Duration::days(190));
+        assert_eq!(renewal(Case::Open).would_end(&grant(), SOON), END + Duration::days(180));
+        assert_eq!(renewal(Case::Open).would_end(&grant(), END + Duration::days(10)), END + Duration::days(190));
     }
 
     #[test]
