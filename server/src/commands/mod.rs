@@ -9,6 +9,7 @@ pub mod generate;
 pub mod grant;
 mod greeting;
 pub mod key;
+mod log;
 pub mod login;
 pub mod mail;
 mod progress;

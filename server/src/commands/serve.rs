@@ -9,7 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::greeting::{self, Greeting};
-use super::{open, say};
+use super::{log, open, say};
 use crate::accounts::{self, Email, Role};
 use crate::config::Config;
 use crate::downloads::Ledger;
@@ -24,7 +24,7 @@ const GENERATIONS_WAIT: Duration = Duration::from_secs(8);
 
 /// Serves until SIGTERM or Ctrl-C, then ends cleanly.
 pub async fn run(config: Config) -> Result<(), Error> {
-    tracing_subscriber::fmt().with_env_filter(&config.log).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(&config.log).with_writer(log::lines).init();
     let _lock = data_dir::lock(&config.data_dir).await.map_err(|taken| Error::Conflict(taken.to_string().into()))?;
     let listener = TcpListener::bind(config.listen).map_err(|cause| {
         Error::Conflict(format!("cannot listen on {}: {cause}; choose another with SLUICE_LISTEN", config.listen).into())
