@@ -8,6 +8,7 @@ use server::accounts::{self, Email, Role};
 use server::clock::Clock;
 use server::config::Config;
 use server::downloads::Ledger;
+use server::ids::AccountId;
 use server::mail;
 use server::portal::Portal;
 use sqlx::PgPool;
@@ -86,10 +87,19 @@ impl TestPortal {
     }
 
     async fn staff(&self, name: &str, role: Role) -> Person {
-        let email = format!("{name}@lab.example");
-        let account = accounts::add_account(&self.portal, &Email::parse(&email).unwrap(), name, role, None).await.unwrap();
-        let link = accounts::sign_in_link(&self.portal, account.id).await.unwrap();
-        let person = Person::new(&self.base, &email);
+        self.somebody(&format!("{name}@lab.example"), name, role).await
+    }
+
+    /// An account the operator made, signed in by the printed link: for stories with more people than may sign up in a minute.
+    pub async fn somebody(&self, email: &str, name: &str, role: Role) -> Person {
+        let account = accounts::add_account(&self.portal, &Email::parse(email).unwrap(), name, role, None).await.unwrap();
+        self.by_link(email, account.id).await
+    }
+
+    /// Somebody signed in anew, by the link that the operator's command prints.
+    pub async fn by_link(&self, email: &str, account: AccountId) -> Person {
+        let link = accounts::sign_in_link(&self.portal, account).await.unwrap();
+        let person = Person::new(&self.base, email);
         let page = person.post("/sign-in/link", &[("key", key_of(&link))]).await;
         assert_eq!(page.status, 303, "{}", page.text);
         person

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tests::{Page, Person, TestPortal};
 
+use crate::route_table;
+
 /// The document, and which of its operations were tried.
 pub struct Document {
     whole: Value,
@@ -112,27 +114,10 @@ async fn asks(program: &Person, method: &str, path: &str, body: Option<&Value>) 
     Page::of(request.send().await.unwrap()).await
 }
 
-/// Every operation that the document describes.
-fn described(document: &Value) -> BTreeSet<(String, String)> {
+/// Every operation that the document describes, as method and path.
+pub fn described(document: &Value) -> BTreeSet<(String, String)> {
     let paths = document["paths"].as_object().unwrap().iter();
     paths.flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))).collect()
-}
-
-/// Every method and path under `/api/v1` that the source registers.
-fn registered(folder: &Path, found: &mut BTreeSet<(String, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            registered(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            for call in text.split(".route(\"/api/v1/").skip(1) {
-                let (pattern, rest) = call.split_once('"').unwrap();
-                let method = rest.trim_start_matches([',', ' ']).trim_start_matches("web::").split('(').next().unwrap().to_uppercase();
-                found.insert((method, format!("/api/v1/{pattern}")));
-            }
-        }
-    }
 }
 
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -150,8 +135,8 @@ fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 async fn what_is_described_is_registered_and_the_other_way_round(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let document = Document::of(&portal).await.whole;
-    let mut routes = BTreeSet::new();
-    registered(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src"), &mut routes);
+    let mut routes = route_table::registered();
+    routes.retain(|(_, pattern)| pattern.starts_with("/api/v1/"));
     let told = described(&document);
     assert!(routes.len() > 40, "{routes:?}");
     let (missing, extra) = (routes.difference(&told).collect::<Vec<_>>(), told.difference(&routes).collect::<Vec<_>>());

@@ -16,7 +16,7 @@ use crate::apply_and_review::case_of;
 use crate::gated::{answers, gated};
 
 /// What stands in everything that somebody put in, and nowhere else.
-const CANARY: &str = "quetzalcoatl";
+pub const CANARY: &str = "quetzalcoatl";
 
 async fn account_of(portal: &TestPortal, email: &str) -> Account {
     let email = Email::parse(email).unwrap();
@@ -79,7 +79,7 @@ async fn posts(person: &Person, path: &str, fields: &[(&str, &str)]) -> Page {
 }
 
 /// The complete form, with the canary in whatever takes words.
-async fn canary_answers(person: &Person, path: &str) -> Vec<(String, String)> {
+pub async fn canary_answers(person: &Person, path: &str) -> Vec<(String, String)> {
     let mut fields = answers(person, path).await;
     let words = ["organisation", "title", "summary", "lay_summary", "areas", "storage_location"];
     for (name, value) in &mut fields {

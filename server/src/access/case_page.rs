@@ -219,7 +219,7 @@ pub(super) async fn case_page(
 ) -> Result<CasePage, Error> {
     let (now, reader) = (portal.clock.now(), by.0.id);
     let mut db = portal.db.acquire().await?;
-    let file = store::case_file(&mut db, id).await?;
+    let file = store::case_file(&mut db, id).await?.as_sent();
     let application = &file.application;
     let sent = application.case_for(reader)?;
     let events = audit::page(&mut db, &about(vec![id.to_string()]), case_history::EVENTS_MAX).await?;
@@ -235,7 +235,7 @@ pub(super) async fn case_page(
     let live = grants.iter().filter(|held| held.model == application.model).map(|held| GrantView::new(held, &models, now));
     let asked = application.asked_for().unwrap_or(Duration::days(30));
     let form = forms::of(&mut db, application).await?;
-    let answers = file.sendings.first().unwrap_or(&application.answers);
+    let answers = &application.answers;
     let decided_at = decided_at(&application.state);
     let blocked = file.bar.as_ref().filter(|bar| now < bar.until);
     Ok(CasePage {

@@ -150,6 +150,15 @@ impl State {
         }
     }
 
+    /// Whether the answers may be others than those that were sent: the applicant wrote on while it was their turn, and did not send it.
+    pub(super) fn may_hold_unsent(&self) -> bool {
+        match self {
+            State::ChangesRequested { .. } | State::Withdrawn { sent: Some(_), .. } | State::Lapsed { sent: Some(_), .. } => true,
+            State::Draft | State::Submitted(_) | State::Approved { .. } | State::Declined { .. } => false,
+            State::Withdrawn { sent: None, .. } | State::Lapsed { sent: None, .. } => false,
+        }
+    }
+
     /// What the reviewer wrote to the applicant beside the decision; empty while there is none.
     pub(super) fn words(&self) -> &str {
         match self {

@@ -255,10 +255,11 @@ pub(super) async fn case(
 pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) -> Result<Case, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let file = store::case_file(&mut db, id).await?;
+    let file = store::case_file(&mut db, id).await?.as_sent();
     let application = &file.application;
     let sent = application.case_for(reader)?;
     let history = store::of_applicant(&mut db, application.applicant, HISTORY_MAX).await?;
+    let history = store::as_sent(&mut db, history).await?;
     let grants = held::grants_of(&mut db, application.applicant).await?;
     let model_ids: Vec<ModelId> = history.iter().map(|a| a.model).chain(grants.iter().map(|held| held.model)).collect();
     let models = catalog::find_models(&mut db, &model_ids).await?;
@@ -266,7 +267,7 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
     let people = case_page::people_of(&mut db, application, &file.comments, &looking).await?;
     let applicant = people.find(application.applicant).ok_or(Error::NotFound("account"))?;
     let form = forms::of(&mut db, application).await?;
-    let answers = file.sendings.first().unwrap_or(&application.answers);
+    let answers = &application.answers;
     let blocked = file.bar.as_ref().filter(|bar| now < bar.until).map(|_| evidence::BLOCKED);
     let others = || history.iter().filter(|one| one.id != id && one.state.sent().is_some());
     Ok(Case {

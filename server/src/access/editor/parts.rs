@@ -61,7 +61,10 @@ pub(super) async fn fresh(
     let mut db = portal.db.acquire().await?;
     let draft = match draft::existing(&mut db, path.0).await {
         Ok(draft) => draft,
-        Err(cause) => return refused(&portal, frame, path.0, "", cause).await,
+        Err(cause) => {
+            drop(db);
+            return refused(&portal, frame, path.0, "", cause).await;
+        }
     };
     let typed = match part {
         Part::Section => Typed::default(),
@@ -87,7 +90,10 @@ pub(super) async fn part(
     let mut db = portal.db.acquire().await?;
     let draft = match draft::existing(&mut db, model).await {
         Ok(draft) => draft,
-        Err(cause) => return refused(&portal, frame, model, "", cause).await,
+        Err(cause) => {
+            drop(db);
+            return refused(&portal, frame, model, "", cause).await;
+        }
     };
     let typed = Typed { edition: draft.edition, ..typed_of(&draft.layout, part, &name)? };
     page(&part_page(&mut db, frame, model, part, Some(name), &draft.layout, typed).await?)

@@ -33,7 +33,10 @@ pub(super) async fn preview(portal: Data<Portal>, frame: Frame, by: Admin, id: P
     let model = catalog::find_model_by_id(&mut db, *id).await?;
     let draft = match draft::existing(&mut db, *id).await {
         Ok(draft) => draft,
-        Err(cause) => return refused(&portal, frame, *id, "", cause).await,
+        Err(cause) => {
+            drop(db);
+            return refused(&portal, frame, *id, "", cause).await;
+        }
     };
     drop(db);
     let told = Preview { told: "This is how applicants would see your draft. Nothing can be sent from here.".into(), back: base(*id) };

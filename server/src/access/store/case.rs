@@ -48,6 +48,16 @@ pub struct OtherCase {
     pub sent_at: Timestamp,
 }
 
+impl CaseFile {
+    /// As reviewers read it: with the answers that were sent last, whatever the applicant has written since then.
+    pub fn as_sent(mut self) -> Self {
+        if let Some(sent) = self.sendings.first() {
+            self.application.answers = sent.clone();
+        }
+        self
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct AttestationJson {
     clause: String,
@@ -91,9 +101,11 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
                      'body', body, 'at', written_at) order by id), '[]')
                  from application_comment where application_id = $1
              ) as "comments!: Json<Vec<CommentJson>>",
-             (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'model', o.model_id, 'title', coalesce(o.answers->>'title', ''),
+             (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'model', o.model_id, 'title', coalesce(o.title, ''),
                      'state', o.state, 'sent_at', o.submitted_at) order by o.created_at desc, o.id desc), '[]')
-                 from (select id, model_id, answers, state, submitted_at, created_at from application
+                 from (select id, model_id, state, submitted_at, created_at,
+                         (select s.answers->>'title' from application_sending s where s.application_id = other.id order by number desc limit 1) as title
+                     from application other
                      where account_id = a.account_id and id <> $1 and submitted_at is not null
                      order by created_at desc, id desc limit $2) o
              ) as "others!: Json<Vec<OtherCase>>",

@@ -7,6 +7,7 @@ use super::super::application::Application;
 use super::super::view::View;
 use super::super::waits::Waits;
 use super::application_row::ApplicationRow;
+use super::thread::as_sent;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId};
@@ -19,7 +20,7 @@ const DECISIONS_LATE: i64 = 100;
 /// Among how many of the newest a search looks before it asks the index on words.
 const NEWEST: i64 = 2_000;
 
-/// One page of a view, from behind `after` on. One statement; of its branches only the one of the view is run.
+/// One page of a view as it was sent, from behind `after` on. One statement; of its branches only the one of the view is run.
 pub async fn view(
     db: &mut PgConnection,
     view: View,
@@ -77,9 +78,9 @@ pub async fn view(
         after.map(ApplicationId::uuid),
         limit,
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    rows.into_iter().map(ApplicationRow::application).collect()
+    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
 }
 
 /// What was sent and has every one of these words in title, organisation, name or address, each perhaps not to its end; the newest first.
@@ -112,9 +113,9 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
         limit,
         NEWEST,
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    rows.into_iter().map(ApplicationRow::application).collect()
+    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
 }
 
 /// All that [`search`] may find, page by page, the newest first, from behind `after` on.

@@ -59,4 +59,4 @@ pub(super) use renewal::{
 };
 pub(super) use standing::{footing, footings, standing};
 pub(super) use statistics::{cases_held, closed, decided_by_model, decisions, declined_by_model, grants_moved, sent, waited};
-pub(super) use thread::{count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};
+pub(super) use thread::{as_sent, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};

@@ -1,9 +1,10 @@
 //! What the database keeps of the words about an application, of its sendings, and of who looks at it.
 
 use sqlx::PgConnection;
-use sqlx::types::Json;
+use sqlx::types::{Json, Uuid};
 use time::Duration;
 
+use super::super::answers::Answers;
 use super::super::application::Application;
 use super::super::comment::Comment;
 use crate::accounts::Account;
@@ -28,6 +29,28 @@ pub async fn insert_sending(tx: &mut PgConnection, application: &Application, ap
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// The same with the answers that were sent last: what its applicant has written since then is theirs alone until it is sent.
+pub async fn as_sent(db: &mut PgConnection, mut applications: Vec<Application>) -> Result<Vec<Application>, Error> {
+    let ids: Vec<Uuid> = applications.iter().filter(|one| one.state.may_hold_unsent()).map(|one| one.id.uuid()).collect();
+    if ids.is_empty() {
+        return Ok(applications);
+    }
+    let sent = sqlx::query!(
+        r#"select distinct on (application_id) application_id as "id: ApplicationId", answers as "answers: Json<Answers>"
+         from application_sending where application_id = any($1)
+         order by application_id, number desc"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    for row in sent {
+        if let Some(one) = applications.iter_mut().find(|one| one.id == row.id) {
+            one.answers = row.answers.0;
+        }
+    }
+    Ok(applications)
 }
 
 /// Adds a comment.
