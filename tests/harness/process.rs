@@ -34,6 +34,11 @@ impl Installation {
         Self { folder, port }
     }
 
+    /// What the portal that runs, or ran last, has written to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log.txt")).unwrap()
+    }
+
     /// Where it keeps its data.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -92,11 +97,7 @@ impl Installation {
                 return serving;
             }
             let ended = serving.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && asked.elapsed() < READY_WAIT,
-                "the portal is not ready ({ended:?}): {}",
-                fs::read_to_string(self.folder.path().join("log.txt")).unwrap()
-            );
+            assert!(ended.is_none() && asked.elapsed() < READY_WAIT, "the portal is not ready ({ended:?}): {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -28,6 +28,7 @@ mod hub_requests;
 mod kept_bars;
 mod killed;
 mod lists;
+mod logs;
 mod mail_choice;
 mod metrics;
 mod models;
