@@ -5,11 +5,12 @@ use reqwest::Method;
 use server::access::{self, Approval, DeclineReason, GrantScope};
 use server::accounts::{Account, Reviewer, Role};
 use server::audit;
-use server::catalog::{self, Model};
+use server::catalog::{self, Gate, Model};
 use server::error::Error;
 use server::ids::ApplicationId;
+use server::workers::Workers;
 use sqlx::PgPool;
-use tests::{Line, TestPortal};
+use tests::{Line, MailServer, Security, TestPortal};
 use time::Duration;
 
 use crate::access_rules::{account, applies};
@@ -253,4 +254,69 @@ async fn a_database_that_goes_away_in_mid_transaction_leaves_nothing_half_done(d
     assert_eq!((events - before.0, mails - before.1, grants - before.2, state.as_str()), (2, 1, 1, "approved"));
     portal.portal.audit.integrate(&portal.portal.db).await.unwrap();
     assert_eq!(audit::verify(&portal.portal.db, &portal.portal.audit, &[]).await.unwrap().fault, None);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_works_in_the_background_goes_on_where_it_was_when_the_database_is_back(db: PgPool) {
+    let (line, pool) = Line::to(&db).await;
+    let server = MailServer::start(Security::Plain);
+    let portal = TestPortal::start_with(pool, &server.settings()).await;
+    let offer = portal.offers("lab/open", Gate::Open, &[("model.safetensors", &[7; 50_000])]).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    assert_eq!(grace.post(&format!("{}/changes", case_of(&application)), &[("text", "Which data?")]).await.status, 303);
+    let terminal = ada.with_token(&ada.makes_token(&["download"]).await);
+    let answer = terminal.request(Method::GET, &offer.url("model.safetensors")).send().await.unwrap();
+    let waiting: i64 = sqlx::query_scalar("select count(*) from audit_pending").fetch_one(&db).await.unwrap();
+    let mails: i64 = sqlx::query_scalar("select count(*) from mail").fetch_one(&db).await.unwrap();
+    assert!(waiting > 3 && mails > 2, "{waiting} events wait for their places, {mails} mails for their way");
+
+    // The database goes away before any of it is done, and every loop comes to its work and fails, some again and again.
+    line.cut();
+    let workers = Workers::start(&portal.portal, &portal.ledger);
+    assert_eq!(answer.bytes().await.unwrap().len(), 50_000, "what was begun comes to its end");
+    let failed = |name: &str, times: u64| portal.portal.jobs.all().iter().any(|job| job.name == name && job.failures >= times);
+    for (name, times) in [("audit log", 2), ("outbox", 2), ("digests", 1), ("ledger", 2), ("proofs", 1), ("sweep", 1)] {
+        within_a_minute(async || failed(name, times)).await;
+    }
+    assert!(server.arrived().is_empty(), "nothing leaves that could not be noted");
+
+    // Back again: by themselves.
+    line.mend().await;
+    let count = async |sql: &'static str| -> i64 { sqlx::query_scalar(sql).fetch_one(&db).await.unwrap() };
+    within_a_minute(async || count("select count(*) from audit_pending").await == 0).await;
+    within_a_minute(async || count("select count(*) from mail where sent_at is null").await == 0).await;
+    within_a_minute(async || count("select coalesce(sum(sent_bytes), 0)::bigint from download").await == 50_000).await;
+    let well = |name: &str| portal.portal.jobs.all().iter().any(|job| job.name == name && !job.failed);
+    for name in ["audit log", "outbox", "ledger"] {
+        within_a_minute(async || well(name)).await;
+    }
+    workers.stop().await;
+    assert_eq!(i64::try_from(server.arrived().len()).unwrap(), mails, "each once");
+    let verdict = audit::verify(&portal.portal.db, &portal.portal.audit, &[]).await.unwrap();
+    assert_eq!((verdict.fault, verdict.waiting), (None, 0));
+
+    // What is swept by the clock is swept when the database is there again, once, however often it was tried before.
+    portal.wait(Duration::days(30));
+    line.cut();
+    for _ in 0..2 {
+        assert!(matches!(access::sweep_applications(&portal.portal).await, Err(Error::Unavailable(_))));
+        assert!(matches!(access::sweep(&portal.portal).await, Err(Error::Unavailable(_))));
+    }
+    line.mend().await;
+    for _ in 0..2 {
+        access::sweep_applications(&portal.portal).await.unwrap();
+        access::sweep(&portal.portal).await.unwrap();
+    }
+    assert_eq!(portal.mails_to(&ada.email, "application_lapsed").await.len(), 1);
+    assert_eq!(count("select count(*) from application where state = 'lapsed'").await, 1);
+}
+
+async fn within_a_minute(so: impl AsyncFn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !so().await {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it did not come to pass");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
