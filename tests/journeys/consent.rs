@@ -134,6 +134,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     bob.get("/lab/tiny").await.says("Read and agree");
     let consent = format!("/grants/{of_bob}/consent");
     bob.get(&consent).await.says("Your access rests since 2 April 2026");
+    bob.get("/lab/tiny/apply").await.says("your access goes on when you agree").says(&consent);
     assert_eq!(bob.post(&consent, &fields).await.status, 303);
     assert_eq!(fetches(&bob_program, &offer).await, "");
 }
