@@ -80,7 +80,7 @@ async fn an_owner_is_told_that_a_token_ends_once_a_week_before_and_once_a_day_be
     makes(&bob, "cluster", "30").await;
     makes(&bob, "cluster", "60").await;
     makes(&cora, "desk", "30").await;
-    let choice = [("comments", "each"), ("tokens", "never")];
+    let choice = [("comments", "each"), ("tokens", "never"), ("releases", "each")];
     assert_eq!(cora.post("/account/mail", &choice).await.status, 303);
     let sweep = async || {
         let (one, other) = futures_util::future::join(accounts::sweep(&portal.portal), accounts::sweep(&portal.portal)).await;
