@@ -125,7 +125,7 @@ pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<Appl
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
                 answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
-                changes_fields, appealed_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
+                changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application
          where submitted_at is not null and found_by @@ to_tsquery('simple', $1)
@@ -135,9 +135,9 @@ pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<Appl
         after.map(ApplicationId::uuid),
         limit,
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    rows.into_iter().map(ApplicationRow::application).collect()
+    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
 }
 
 /// How many applications are in each view.
