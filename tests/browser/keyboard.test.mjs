@@ -189,18 +189,18 @@ test("a reviewer works through the queue by keys alone", async () => {
   await type(["r"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
   assert.ok(await grace.locator("details", { hasText: "Ask for changes" }).evaluate((details) => details.open));
-  assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
+  assert.ok(await grace.getByLabel("What should be changed").evaluate((field) => field === document.activeElement));
   await grace.goto("/review");
   await type([...Array(above + 1).fill("j"), "c"]);
   await grace.getByRole("heading", { level: 1, name: "Kay" }).waitFor();
-  await grace.getByText("You have seen to it").waitFor();
+  await grace.getByText("You claimed this").waitFor();
   await type("m");
   await grace.keyboard.type("Sound.");
   await grace.keyboard.press("Tab");
   await grace.keyboard.press("Enter");
   await grace.getByText("Reviewers only", { exact: true }).waitFor();
   await type("r");
-  assert.ok(await grace.getByLabel("What is to be changed").evaluate((field) => field === document.activeElement));
+  assert.ok(await grace.getByLabel("What should be changed").evaluate((field) => field === document.activeElement));
   const leave = () => grace.evaluate(() => document.activeElement.blur());
   await leave();
   await type("d");
@@ -211,7 +211,7 @@ test("a reviewer works through the queue by keys alone", async () => {
   await grace.keyboard.press("Enter");
   await grace.getByRole("button", { name: "Take it back" }).waitFor();
   await type(["u", "Enter"]);
-  await grace.getByRole("button", { name: "Give it back" }).waitFor();
+  await grace.getByRole("button", { name: "Release" }).waitFor();
   await type(["g", "q"]);
   await grace.getByRole("heading", { name: "Applications to review" }).waitFor();
   assertCalm(grace);
@@ -236,7 +236,7 @@ test("what comes after applying, by keys alone: sent back, appealed, withdrawn, 
   await t.test("changes what is asked for and sends it again", async () => {
     await openCase();
     await grace.locator("summary").filter({ hasText: "Ask for changes" }).click();
-    await grace.getByLabel("What is to be changed").fill("Six months are long for this.");
+    await grace.getByLabel("What should be changed").fill("Six months are long for this.");
     await grace.getByRole("button", { name: "Send it back" }).click();
     await told(grace, "");
     await lise.goto("/applications");
@@ -254,7 +254,7 @@ test("what comes after applying, by keys alone: sent back, appealed, withdrawn, 
   await t.test("appeals against a decline", async () => {
     await openCase();
     await grace.getByLabel("Reason", { exact: true }).selectOption({ index: 1 });
-    await grace.getByLabel("Words to the applicant").fill("Please say which corpus you compare with.");
+    await grace.getByLabel("Message to the applicant").fill("Please say which corpus you compare with.");
     await grace.getByRole("button", { name: "Decline" }).click();
     await grace.getByRole("button", { name: "Take it back" }).waitFor();
     await lise.goto(application);
@@ -343,7 +343,7 @@ test("an admin changes a gate, publishes a form and closes an account by keys al
     await admin.waitForURL(/q=mallory/);
     await press(admin, "button", "Close the account of mallory@lab.example");
     await told(admin, "is closed");
-    await press(admin, "button", "Open the account of mallory@lab.example again");
+    await press(admin, "button", "Reopen the account of mallory@lab.example");
     await told(admin, "mallory@lab.example");
   });
 

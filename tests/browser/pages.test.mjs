@@ -152,7 +152,7 @@ test("an application that is declined, with the other reviewer too late", async 
   const late = await personIn(browser, portal.base, { storageState: await grace.context().storageState() });
   await late.goto(grace.url().replace(/\/decline$/, ""));
   await grace.getByLabel("Reason", { exact: true }).selectOption({ index: 1 });
-  await grace.getByLabel("Words to the applicant").fill("Please say which corpus you compare with, and how you will tell verse by heart from verse by luck.");
+  await grace.getByLabel("Message to the applicant").fill("Please say which corpus you compare with, and how you will tell verse by heart from verse by luck.");
   await grace.getByRole("button", { name: "Decline" }).click();
   await grace.getByRole("status").waitFor();
   await late.getByLabel("Access ends on").fill(inDays(60));
@@ -184,7 +184,7 @@ test("an application that is sent back, changed, declined, and appealed", async 
   await visit(grace, "/review?q=wier", "review-search");
   await openCase("Bob Wier");
   await grace.getByRole("button", { name: "Claim it" }).click();
-  await grace.getByText("You have seen to it").waitFor();
+  await grace.getByText("You claimed this").waitFor();
   await barbara.goto(new URL(grace.url()).pathname);
   await barbara.getByText("Grace Hopper is looking at this, too.").waitFor();
   await look(barbara, "case-of-another");
@@ -192,7 +192,7 @@ test("an application that is sent back, changed, declined, and appealed", async 
   await grace.getByRole("button", { name: "Send it back" }).click();
   await grace.locator("[aria-invalid=true]").first().waitFor();
   await look(grace, "case-changes-fault");
-  await grace.getByLabel("What is to be changed").fill("Six months are long for this.\nWhich corpus do you compare with?");
+  await grace.getByLabel("What should be changed").fill("Six months are long for this.\nWhich corpus do you compare with?");
   for (const field of ["For how many months", "Research summary"]) await grace.getByRole("checkbox", { name: field }).check();
   await grace.getByRole("button", { name: "Send it back" }).click();
   await grace.getByRole("status").first().waitFor();
@@ -394,7 +394,7 @@ test("a release is yanked, and comes back", async () => {
   await admin.getByRole("link", { name: `Releases of ${LONG_MODEL}` }).click();
   await admin.getByRole("main").getByRole("table").getByRole("link").first().click();
   await look(admin, "admin-release-yanked");
-  await admin.getByRole("button", { name: "Put it back on offer" }).click();
+  await admin.getByRole("button", { name: "Restore it" }).click();
   await admin.getByRole("status").filter({ hasText: "Restored" }).waitFor();
   assertCalm(admin, /422/);
 });
@@ -529,7 +529,7 @@ test("the form of a model is edited, compared and published", async () => {
   await admin.getByLabel("Label").fill("How many people work in your group, those without a contract and visitors of more than a month included?");
   await admin.getByLabel("Kind of answer").selectOption("choice");
   await admin.getByLabel("For a list: its values").fill("Up to 5\nmany: More than that");
-  await admin.getByLabel("Has to be answered").selectOption("when");
+  await admin.getByLabel("Required").selectOption("when");
   await admin.getByLabel("Which answer", { exact: true }).selectOption("role");
   await admin.getByLabel("Is one of").fill("academic, postdoc");
   await look(admin, "admin-form-question-choice");
@@ -551,7 +551,7 @@ test("the form of a model is edited, compared and published", async () => {
   await visit(admin, `${form}/questions/role`, "admin-form-question");
   await admin.getByLabel("For a list: its values").fill("wizard: Wizard");
   await admin.getByRole("button", { name: "Save in the draft" }).click();
-  await admin.getByRole("heading", { name: "What stands in the way of publishing" }).waitFor();
+  await admin.getByRole("heading", { name: "What has to be fixed before publishing" }).waitFor();
   await look(admin, "admin-form-in-the-way");
   await visit(admin, `${form}/compare`, "admin-form-compare-in-the-way");
   await visit(admin, `${form}/sections/you`, "admin-form-section");
@@ -559,7 +559,7 @@ test("the form of a model is edited, compared and published", async () => {
   await visit(admin, `${form}/preview`, "admin-form-preview");
   await visit(admin, `${form}/json`, "admin-form-json");
   await admin.getByLabel("JSON").fill("{}");
-  await admin.getByRole("button", { name: "Put in place of the draft" }).click();
+  await admin.getByRole("button", { name: "Replace the draft" }).click();
   await admin.locator("[aria-invalid=true]").waitFor();
   await look(admin, "admin-form-json-faults");
   await admin.goto(`${form}/questions/role`);

@@ -39,7 +39,7 @@ const LAY_SUMMARY = "We want to know whether a small language model learns poems
 
 // One answer each: [what it is, its label, what is given].
 export const ANSWERS = [
-  ["select", "What you are", "Academic staff"],
+  ["select", "Your role", "Academic staff"],
   ["text", "Organisation", "University of the Canal"],
   ["select", "Country", "Netherlands"],
   ["text", "Title", "Do small models learn verse by heart?"],
@@ -51,10 +51,10 @@ export const ANSWERS = [
   ["select", "Is anything about the project commercial?", "No"],
   ["select", "Will you make weights from these?", "No"],
   ["select", "Where weights and computing will be", "At my institution"],
-  ["text", "Which place", "The department's cluster, room 2.14"],
+  ["text", "Where exactly", "The department's cluster, room 2.14"],
   ["tick", "The disk is encrypted"],
   ["text", "Security contact", "security@canal.example"],
-  ["select", "I agree", "for myself, as a person"],
+  ["select", "I am agreeing", "on my own behalf"],
 ];
 
 export async function answer(page, answers) {

@@ -57,7 +57,7 @@ async function granted(page, email, days) {
 async function declines(page, path) {
   await page.goto(path);
   await page.getByLabel("Reason", { exact: true }).selectOption({ index: 1 });
-  await page.getByLabel("Words to the applicant").fill("Please say which corpus you compare with.");
+  await page.getByLabel("Message to the applicant").fill("Please say which corpus you compare with.");
   await page.getByRole("button", { name: "Decline", exact: true }).click();
   await page.getByRole("button", { name: "Take it back" }).waitFor();
 }
@@ -123,7 +123,7 @@ test("access that something stands against, and who is blocked", async () => {
   await root.getByLabel("Reason for suspending").fill("A token of theirs was seen in a public repository.");
   await does(root, "Suspend access");
   await seen("suspended");
-  await does(root, "Let it go on");
+  await does(root, "Reinstate");
 
   await root.goto("/admin/models");
   await root.getByRole("link", { name: `Releases of ${GATED_MODEL}`, exact: true }).click();
@@ -163,7 +163,7 @@ test("renewals that came to nothing, and what time closes", async () => {
   const grant = await granted(rena, "rena@canal.example", 40);
   await asksForRenewal(rena, grant);
   const declined = await renewalOf("Rena");
-  await grace.getByLabel("Words to the holder").fill("Say what you found; two lines are enough.");
+  await grace.getByLabel("Message to the holder").fill("Say what you found; two lines are enough.");
   await does(grace, "Decline the renewal");
   await visit(grace, declined, "renewal-declined");
   await visit(rena, grant, "grant-renewal-declined");

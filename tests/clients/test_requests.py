@@ -79,7 +79,7 @@ ours = ("alba@university.edu", "bruno@university.edu", "carla@university.edu")
 names = lambda requests: [request.username.split("@")[0] for request in requests if request.username in ours]
 lists = lambda: (names(getattr(api, f"list_{{state}}_access_requests")("{GATED}")) for state in ("pending", "accepted", "rejected"))
 pending = [request for request in api.list_pending_access_requests("{GATED}") if request.username in ours]
-print([request.fullname for request in pending], pending[0].fields["What you are"], pending[0].fields["Country"])
+print([request.fullname for request in pending], pending[0].fields["Your role"], pending[0].fields["Country"])
 print(*lists())
 api.accept_access_request("{GATED}", "alba@university.edu")
 api.reject_access_request("{GATED}", "bruno@university.edu", rejection_reason="Bitte sag uns, wo die Gewichte liegen: für wen?")

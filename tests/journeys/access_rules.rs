@@ -56,7 +56,7 @@ fn complete(model: &Model) -> Answers {
 pub async fn applies(portal: &TestPortal, applicant: &Account, model: &Model) -> ApplicationId {
     match access::submit(&portal.portal, applicant, model, complete(model), None).await.unwrap() {
         Sent::Fresh(id) => id,
-        Sent::Already(id) => panic!("{id} was sent before"),
+        Sent::Again(id) | Sent::Already(id) => panic!("{id} was sent before"),
     }
 }
 
@@ -330,6 +330,8 @@ async fn the_operator_gives_and_takes_access_on_the_record(db: PgPool) {
     access::take_back(&portal.portal, &ada, &model, "no longer with us").await.unwrap();
     assert_eq!(verdict(&portal, &at_browser(&ada), &model, Action::Download, now).await, Err("grant_revoked"));
     assert_eq!(events(&portal, &grant.id.to_string()).await, ["grant.made", "grant.revoked"]);
-    assert_eq!(portal.mails_to("ada@lab.example", "access_granted").await.len(), 1);
+    let given = portal.mails_to("ada@lab.example", "access_granted").await;
+    let told = "The operator of this portal has given you access to demo/tiny-opt until 3 March 2027, without an application. You may ";
+    assert!(given.len() == 1 && given[0].contains(told) && !given[0].contains("approved"), "she never applied: {given:?}");
     assert_eq!(portal.mails_to("ada@lab.example", "access_revoked").await.len(), 1);
 }

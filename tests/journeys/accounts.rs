@@ -138,7 +138,7 @@ async fn a_new_name_is_on_the_record(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (ada, root) = (portal.researcher("ada").await, portal.admin("root").await);
     assert_eq!(ada.post("/account/name", &[("name", "ada")]).await.status, 303);
-    root.get("/admin/audit?kind=account.renamed").await.says("Nothing is on record");
+    root.get("/admin/audit?kind=account.renamed").await.says("Nothing on record matches");
     assert_eq!(ada.post("/account/name", &[("name", "Ada Lovelace")]).await.status, 303);
     let page = root.get("/admin/audit?subject=ada%40university.edu&kind=account.renamed").await;
     assert!(!page.says("account.renamed").text.contains("Lovelace"), "the record holds no personal data");
@@ -199,8 +199,8 @@ async fn a_password_is_changed_only_by_who_knows_it(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let ada = portal.researcher("ada").await;
     let new = "a completely new sentence";
-    ada.post("/account/password", &[("current", "wrong wrong wrong"), ("password", new)]).await.says("is not your present password");
-    ada.post("/account/password", &[("current", Person::PASSWORD), ("password", "short")]).await.says("needs 15 to 256 characters");
+    ada.post("/account/password", &[("current", "wrong wrong wrong"), ("password", new)]).await.says("wrong password");
+    ada.post("/account/password", &[("current", Person::PASSWORD), ("password", "short")]).await.says("enter 15 to 256 characters");
     assert_eq!(ada.post("/account/password", &[("current", Person::PASSWORD), ("password", new)]).await.status, 303);
     assert_eq!(portal.mails_to("ada@university.edu", "password_changed").await.len(), 1);
     let elsewhere = portal.visitor();
@@ -219,10 +219,10 @@ async fn a_token_is_shown_once_and_stored_as_a_hash(db: PgPool) {
     let everything: String = sqlx::query_scalar("select coalesce(string_agg(t::text, ' '), '') from token t").fetch_one(&db).await.unwrap();
     assert!(!everything.contains(&token[4..]));
     let [mail] = &portal.mails_to(&ada.email, "token_made").await[..] else { panic!("one mail") };
-    assert!(mail.contains("called \"laptop\"") && mail.contains("fetch the weights") && !mail.contains("slc_"), "{mail}");
+    assert!(mail.contains("called \"laptop\"") && mail.contains("download the weights") && !mail.contains("slc_"), "{mail}");
 
-    ada.post("/account/tokens", &[("name", ""), ("days", "9000")]).await.says("give the token a name");
-    ada.post("/account/tokens", &[("name", "x"), ("days", "9000"), ("api", "on")]).await.says("a token lives 1 to 366 days");
+    ada.post("/account/tokens", &[("name", ""), ("days", "9000")]).await.says("enter a name");
+    ada.post("/account/tokens", &[("name", "x"), ("days", "9000"), ("api", "on")]).await.says("enter 1 to 366 days");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

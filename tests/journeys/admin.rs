@@ -47,7 +47,7 @@ async fn roles_change_at_once_and_on_the_record_and_never_ones_own(db: PgPool) {
         assert_eq!(root.post(&format!("/admin/people/{ada_id}/role"), &[("role", "reviewer")]).await.status, 303);
     }
     let [mail] = &portal.mails_to(&ada.email, "role_changed").await[..] else { panic!("one mail for one change") };
-    assert!(mail.contains("you are a reviewer") && mail.contains("/review"), "{mail}");
+    assert!(mail.contains("You are now a reviewer") && mail.contains("/review"), "{mail}");
     assert_eq!(ada.get("/review").await.status, 200);
     root.get("/admin/audit?subject=ada%40university.edu&kind=account").await.says("account.role_changed").says("root@lab.example");
 
@@ -121,7 +121,7 @@ async fn every_grant_in_force_is_listed_and_can_be_taken_back(db: PgPool) {
     refused.says("say why");
     assert_eq!(root.post(&format!("{path}/revoke"), &[("reason", "Left the project.")]).await.location(), path);
     assert!(!root.get("/admin/grants").await.says("ada@university.edu").text.contains("bob@university.edu"));
-    root.get(&path).await.says("does not hold any more");
+    root.get(&path).await.says("no longer valid anywhere");
     assert!(portal.mails_to(&bob.email, "access_revoked").await[0].contains("Left the project."));
     root.get("/admin/audit?kind=grant.revoked").await.says("root@lab.example").says("Left the project.");
 }
@@ -144,7 +144,7 @@ async fn the_record_pages_back_to_its_beginning(db: PgPool) {
     let second = root.get(&older).await;
     assert_eq!(second.text.matches("data-label=\"No.\"").count(), 50);
     assert!(!second.text.contains(">Older<"));
-    root.get("/admin/audit?subject=nothing").await.says("Nothing is on record for this");
+    root.get("/admin/audit?subject=nothing").await.says("Nothing on record matches");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -168,8 +168,8 @@ async fn mails_that_stay_in_the_house_are_read_in_the_outbox(db: PgPool) {
 async fn what_was_downloaded_and_generated_is_seen(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
-    root.get("/admin/usage").await.says("Nothing was downloaded yet");
-    root.get("/admin/usage/generations").await.says("Nothing was generated yet");
+    root.get("/admin/usage").await.says("Nothing has been downloaded yet");
+    root.get("/admin/usage/generations").await.says("Nothing has been generated yet");
 
     let offer =
         portal.offers("acme/tiny", server::catalog::Gate::Open, &[("config.json", b"{}"), ("model.safetensors", &[7; 5_000])]).await;

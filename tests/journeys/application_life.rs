@@ -41,11 +41,16 @@ async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
     portal.wait(Duration::hours(1));
     let later = applies_for(&bob, "/demo/tiny-opt").await;
     ada.get(&application).await.says("You are first in the queue");
-    bob.get(&later).await.says("One application was sent before yours").says("An ORCID").says("promised by 9 March 2026");
+    bob.get(&later)
+        .await
+        .says("One application was sent before yours")
+        .says("Too few decisions yet")
+        .says("An ORCID")
+        .says("promised by 9 March 2026");
 
     let page = grace.post(&format!("{case}/changes"), &[("text", "  "), ("field_months", "on")]).await;
     assert_eq!(page.status, 422);
-    page.says("say what is to be changed");
+    page.says("say what should be changed");
     let request = [("text", "Why so long?\nSix months are usual."), ("field_months", "on"), ("field_nonsense", "on")];
     assert_eq!(grace.post(&format!("{case}/changes"), &request).await.status, 303);
     let mail = &portal.mails_to(&ada.email, "changes_requested").await[0];
@@ -62,11 +67,15 @@ async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
     // What is written meanwhile is nobody's to read until it is sent.
     assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "half a thought")]).await.status, 303);
     assert!(!grace.get(&case).await.text.contains("half a thought"));
+    let refused = sends_again(&ada, &[("months", "99")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("1 answer needs another look").says("A reviewer asks for changes").says("Why so long?");
     assert_eq!(sends_again(&ada, &[("months", "4"), ("title", "Negation, again")]).await.status, 303);
+    ada.get(&application).await.says("Sent again. You kept your place in the queue.");
     assert_eq!(portal.mails_to(&grace.email, "application_resubmitted").await.len(), 1);
     assert_eq!(portal.mails_to(&grace.email, "application_to_review").await.len(), 2, "nobody is called twice for one application");
     let page = grace.get(&case).await;
-    page.says("What changed since it was sent before").says("6 months").says("4 months").says("Negation, again");
+    page.says("What has changed since it was last sent").says("6 months").says("4 months").says("Negation, again");
     let queue = grace.get("/review").await;
     assert!(queue.text.find(">ada<") < queue.text.find(">bob<"), "the place in the queue is kept");
     queue.says("3 days").says("6 days left");
@@ -81,8 +90,8 @@ async fn a_case_is_claimed_taken_over_and_given_back(db: PgPool) {
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
 
     assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 303);
-    grace.get(&case).await.says("You have seen to it");
-    barbara.get(&case).await.says("grace has seen to it").says("Take it over").says("grace is looking at this, too");
+    grace.get(&case).await.says("You claimed this");
+    barbara.get(&case).await.says("grace claimed this").says("Take it over").says("grace is looking at this, too");
     let page = barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await;
     assert_eq!(page.status, 409);
     page.says("take it over first");
@@ -90,7 +99,7 @@ async fn a_case_is_claimed_taken_over_and_given_back(db: PgPool) {
     barbara.get("/review?view=unclaimed").await.says("Nobody is waiting");
 
     assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);
-    grace.get("/review?view=mine").await.says("You see to nothing now");
+    grace.get("/review?view=mine").await.says("You have no applications");
     assert_eq!(barbara.post(&format!("{case}/release"), &[]).await.status, 303);
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
 }
@@ -217,7 +226,7 @@ async fn a_decision_is_taken_back_before_its_mail_leaves_and_not_after(db: PgPoo
     let case = case_of(&application);
 
     let preview = grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "Good luck!"), ("preview", "yes")]).await;
-    preview.says("The mail, as it would leave").says("Good luck!").says("until 1 June 2026").says("Nothing has been decided yet");
+    preview.says("Preview of the mail").says("Good luck!").says("until 1 June 2026").says("Nothing has been decided yet");
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
     ada.get("/demo/tiny-opt/apply").await.says("You have access to demo/tiny-opt");
     mails_leave(&portal).await;
@@ -258,19 +267,19 @@ async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
     let receipt = &portal.mails_to(&ada.email, "appeal_received").await[0];
     assert!(receipt.contains("Another reviewer decides") && receipt.contains("9 March 2026"), "{receipt}");
     let calls = portal.mails_to(&barbara.email, "application_to_review").await;
-    assert_eq!(calls.iter().filter(|mail| mail.contains("appeals")).count(), 1, "{calls:?}");
+    assert_eq!(calls.iter().filter(|mail| mail.contains("has appealed")).count(), 1, "{calls:?}");
     grace.get(&case).await.says("This appeal is against your decision");
     assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 403);
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 403);
     barbara.get(&case).await.says("See page 3 of the summary.").says("Against the decline by grace");
     let again = [("reason", "purpose_unclear"), ("text", "Which data?"), ("preview", "yes")];
-    barbara.post(&format!("{case}/decline"), &again).await.says("this is the result of your appeal").says("stays declined");
+    barbara.post(&format!("{case}/decline"), &again).await.says("This is the result of your appeal").says("stays declined");
     let yes = [("until", "2026-06-01"), ("preview", "yes")];
-    barbara.post(&format!("{case}/approve"), &yes).await.says("this is the result of your appeal: another reviewer has approved");
+    barbara.post(&format!("{case}/approve"), &yes).await.says("This is the result of your appeal: another reviewer has approved");
     assert_eq!(barbara.post(&format!("{case}/decline"), &again[..2]).await.status, 303);
     let [first, second] = &portal.mails_to(&ada.email, "application_declined").await[..] else { panic!("one for each decision") };
     let (first, second) = if first.contains("result of your appeal") { (second, first) } else { (first, second) };
-    assert!(first.contains("an appeal to another reviewer") && !second.contains("an appeal to another reviewer"), "{second}");
+    assert!(first.contains("including an appeal") && !second.contains("including an appeal"), "{second}");
     let page = ada.post(&format!("{application}/appeal"), &[("text", "Once more.")]).await;
     assert_eq!(page.status, 409);
     page.says("its decision stands");
@@ -499,6 +508,38 @@ async fn the_two_sides_talk_and_reviewers_among_themselves(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_comment_reaches_every_reviewer_until_one_has_claimed_the_application(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.reviewer("ada").await, portal.reviewer("grace").await);
+    let (barbara, carol) = (portal.reviewer("barbara").await, portal.reviewer("carol").await);
+    assert_eq!(
+        carol.post("/account/mail", &[("reviews", "each"), ("comments", "never"), ("tokens", "each"), ("releases", "each")]).await.status,
+        303
+    );
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    let writes = async |text: &str| assert_eq!(ada.post(&format!("{application}/comment"), &[("text", text)]).await.status, 303);
+    let heard = async || {
+        let mut counts = Vec::new();
+        for person in [&ada, &grace, &barbara, &carol] {
+            counts.push(portal.mails_to(&person.email, "comment_written").await.len());
+        }
+        counts
+    };
+
+    writes("I forgot the name of our cluster.").await;
+    assert_eq!(heard().await, [0, 1, 1, 0], "nobody has claimed it: not oneself, and not who wants no such mail");
+    assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 303);
+    writes("It is called Holly.").await;
+    assert_eq!(heard().await, [0, 2, 1, 0], "who has claimed it, alone");
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "")]).await.status, 303);
+    assert_eq!(ada.post(&format!("{application}/appeal"), &[("text", "See page 3 of the summary.")]).await.status, 303);
+    writes("And page 4.").await;
+    assert_eq!(heard().await, [0, 2, 2, 0], "not whom the appeal is against");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn what_is_left_alone_lapses_after_a_notice(db: PgPool) {
     let portal = TestPortal::start(db).await;
     gated(&portal, "tiny-opt").await;
@@ -647,13 +688,13 @@ async fn a_reviewer_finds_what_was_sent_by_any_of_its_words(db: PgPool) {
     gated(&portal, "tiny-opt").await;
     let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
     assert_eq!(ada.post("/demo/tiny-opt/apply/draft", &[("title", "Negation in secret")]).await.status, 303);
-    grace.get("/review?q=negation").await.says("Nothing that was sent has these words");
+    grace.get("/review?q=negation").await.says("No application matches");
     applies_for(&ada, "/demo/tiny-opt").await;
     for q in ["negation", "NEG", "turin%20nega", "ada%40university.edu", "ada"] {
         grace.get(&format!("/review?q={q}")).await.says("Negation in language models");
     }
     for q in ["zebra", "%27%26%7C%21", "gation"] {
-        grace.get(&format!("/review?q={q}")).await.says("Nothing that was sent has these words");
+        grace.get(&format!("/review?q={q}")).await.says("No application matches");
     }
     assert_eq!(grace.get("/review?view=nonsense").await.status, 404);
     portal.wait(Duration::days(8));

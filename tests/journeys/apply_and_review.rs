@@ -145,7 +145,11 @@ async fn a_form_with_faults_comes_back_filled_in_and_is_kept_as_a_draft(db: PgPo
 
     let page = ada.post("/demo/tiny-opt/apply", &fields).await;
     assert_eq!(page.status, 422);
-    page.says("3 answers need another look").says("is a whole number from 1 to 12").says("choose one").says("has to be agreed to");
+    page.says("3 answers need another look")
+        .says("enter a whole number from 1 to 12")
+        .says("choose one")
+        .says("you have to agree to this")
+        .says("</a>: Enter a whole number from 1 to 12");
     page.says("twelve &#38; a half &#34;&#60;").says("The university&#39;s cluster");
     ada.get("/demo/tiny-opt/apply").await.says("This is your draft").says("twelve &#38; a half");
     ada.get("/applications").await.says("Draft").says("Your turn");
@@ -238,9 +242,9 @@ async fn an_end_date_that_cannot_be_is_told_beside_its_field(db: PgPool) {
     let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
     for (until, told) in [
-        ("", "is a day such as"),
-        ("2026-02-30", "is a day such as"),
-        ("2026-03-01", "lies in the past"),
+        ("", "enter a day, such as"),
+        ("2026-02-30", "enter a day, such as"),
+        ("2026-03-01", "choose a day in the future"),
         ("2027-06-01", "12 months at most"),
     ] {
         let page = grace.post(&format!("{case}/approve"), &[("until", until), ("note", "kept note")]).await;

@@ -187,7 +187,7 @@ async fn a_clock_that_is_set_back_stops_nobody_and_breaks_no_proof(db: PgPool) {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(ada.post("/demo/tiny-opt/apply", &fields).await.status, 303);
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01"), ("note", "")]).await.status, 303);
-    ada.get("/demo/tiny-opt").await.says("You have access until 2026-06-01");
+    ada.get("/demo/tiny-opt").await.says("You have access until 1 June 2026");
     assert_eq!(grace.get("/review?view=mine").await.status, 200);
     assert_eq!(portal.admin("root").await.get("/admin/statistics").await.status, 200);
 
@@ -197,7 +197,7 @@ async fn a_clock_that_is_set_back_stops_nobody_and_breaks_no_proof(db: PgPool) {
     // Right again: what was done meanwhile holds, and the mail of the decision leaves.
     portal.wait(Duration::hours(14) + Duration::minutes(10));
     while server::mail::send_next(&portal.portal.db, &portal.portal.mailer, &portal.portal.clock).await.unwrap() {}
-    ada.get("/demo/tiny-opt").await.says("You have access until 2026-06-01");
+    ada.get("/demo/tiny-opt").await.says("You have access until 1 June 2026");
     assert_eq!(portal.mails_to(&ada.email, "access_granted").await.len(), 1);
 }
 

@@ -43,11 +43,11 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     root.get(&page).await.says("Ask holders to agree");
     let refused = root.post(&format!("{page}/licence-change"), &[("grace_days", "a month")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("is a whole number from 0 to 180");
+    refused.says("enter a whole number from 0 to 180");
     portal.wait(Duration::MINUTE);
     assert_eq!(root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await.status, 303);
     assert_eq!(root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await.status, 409);
-    root.get(&page).await.says("Holders are asked since 3 March 2026");
+    root.get(&page).await.says("Since 3 March 2026").says("holders have been asked");
     for (person, grant, mails) in [(&ada, of_ada, 1), (&bob, of_bob, 1), (&cora, of_cora, 0)] {
         let sent = portal.mails_to(&person.email, "licence_changed").await;
         assert_eq!(sent.len(), mails, "{}", person.email);
@@ -59,6 +59,11 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
         assert_eq!(fetches(program, &offer).await, "");
     }
     ada.get(&format!("/grants/{of_ada}")).await.says("The licence of lab/tiny has changed").says("Read and agree");
+    for page in ["/applications", "/lab/tiny"] {
+        let shown = ada.get(page).await;
+        shown.says("What you agreed to has changed: agree by 2 April 2026").says(&format!("href=\"/grants/{of_ada}/consent\""));
+        assert!(!cora.get(page).await.text.contains("agree by"), "she has agreed to it on {page}");
+    }
     let consent = format!("/grants/{of_ada}/consent");
     let shown = ada.get(&consent).await;
     shown.says("no training of other models").says("goes on until 2 April 2026").says("non-commercial research only");
@@ -72,7 +77,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     fields.push(("shown", &licence));
     let refused = ada.post(&consent, &fields[1..]).await;
     assert_eq!(refused.status, 422);
-    refused.says("has to be agreed to");
+    refused.says("you have to agree to this");
     let other = "0".repeat(64);
     let mut stale = fields.clone();
     stale.last_mut().unwrap().1 = &other;
@@ -82,7 +87,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     assert!(!refused.text.contains("checked"), "ticks under another text are made again");
     assert_eq!(ada.post(&consent, &fields).await.status, 303);
     assert_eq!(ada.post(&consent, &fields).await.status, 409);
-    ada.get(&consent).await.says("Nothing has to be agreed to");
+    ada.get(&consent).await.says("There is nothing to agree to");
     let kept: Vec<(String, String)> = sqlx::query_as("select clause, licence_sha256 from consent where grant_id = $1")
         .bind(of_ada.uuid())
         .fetch_all(&portal.portal.db)
@@ -124,7 +129,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     }
     let resting = fetches(&bob_program, &offer).await;
     assert!(
-        resting.contains("has changed; your access goes on when you agree") && resting.contains(&format!("/grants/{of_bob}/consent")),
+        resting.contains("has changed; your access is paused until you agree") && resting.contains(&format!("/grants/{of_bob}/consent")),
         "{resting}"
     );
     let body = serde_json::json!({ "model": "lab/tiny", "prompt": "a", "max_tokens": 1 });
@@ -133,8 +138,8 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     v1.says("consent_needed");
     bob.get("/lab/tiny").await.says("Read and agree");
     let consent = format!("/grants/{of_bob}/consent");
-    bob.get(&consent).await.says("Your access rests since 2 April 2026");
-    bob.get("/lab/tiny/apply").await.says("your access goes on when you agree").says(&consent);
+    bob.get(&consent).await.says("Your access has been paused since 2 April 2026");
+    bob.get("/lab/tiny/apply").await.says("your access is paused until you agree").says(&consent);
     assert_eq!(bob.post(&consent, &fields).await.status, 303);
     assert_eq!(fetches(&bob_program, &offer).await, "");
 }
@@ -181,14 +186,14 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     rewords(&root, &base, "0", WEEK).await;
     done(&edits(&root, &base, "new/clauses", &[("id", "site-training"), ("wording", TRAINING), ("source", "site")]).await);
     let compare = root.get(&format!("{base}/compare")).await;
-    compare.says("Have access").says("<dd>3. They agreed").says("2 are new or have other words").says("The change of the clauses matters");
+    compare.says("Have access").says("<dd>3. They agreed").says("2 are new or reworded").says("The change of the clauses matters");
     let refused = edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "soon")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("is a whole number from 0 to 180").says("name=\"material\" value=\"on\" checked").says("value=\"soon\"");
+    refused.says("enter a whole number from 0 to 180").says("name=\"material\" value=\"on\" checked").says("value=\"soon\"");
     let other = root.post(&format!("{base}/publish"), &[("material", "on"), ("grace_days", "14"), ("edition", "0")]).await;
     assert_eq!(other.status, 409, "nobody has seen that edition");
     done(&edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "14")]).await);
-    root.get(&base).await.says("3 holders get a mail").says("Holders are asked since 3 March 2026");
+    root.get(&base).await.says("3 holders get a mail").says("Since 3 March 2026").says("holders have been asked");
     for (person, grant) in [(&ada, of_ada), (&bob, of_bob), (&dora, of_dora)] {
         let mails = portal.mails_to(&person.email, "clauses_changed").await;
         let [mail] = &mails[..] else { panic!("one mail: {mails:?}") };
@@ -199,7 +204,7 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     assert_eq!(of_model[of_model.len() - 2..], ["form.published", "model.clauses_change_announced"]);
 
     // ada is asked what is new to her, with the words from before; dora, who never applied, all of it.
-    ada.get(&format!("/grants/{of_ada}")).await.says("What lab/tiny asks you to agree to has changed").says("Read and agree");
+    ada.get(&format!("/grants/{of_ada}")).await.says("The terms for lab/tiny have changed").says("Read and agree");
     let path = format!("/grants/{of_ada}/consent");
     let page = ada.get(&path).await;
     page.says("Before: <del>When my access ends, I delete every copy").says(TRAINING).says("goes on until 17 March 2026");
@@ -209,12 +214,12 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     assert_eq!(bob.get(&path).await.status, 404);
     let refused = ada.post(&path, &[("shown", &shown), ("agree_deletion", "on")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("has to be agreed to");
+    refused.says("you have to agree to this");
     let both = [("agree_deletion", "on"), ("agree_site_training", "on")];
     assert_eq!(ada.post(&path, &[&both[..], &[("shown", "x")]].concat()).await.status, 422);
     assert_eq!(agrees(&ada, of_ada).await.status, 303);
     assert_eq!(ada.post(&path, &[&both[..], &[("shown", &shown)]].concat()).await.status, 409);
-    ada.get(&path).await.says("Nothing has to be agreed to");
+    ada.get(&path).await.says("There is nothing to agree to");
     assert_eq!(events_of(&portal, &of_ada.to_string()).await, ["grant.made", "grant.consent_given"]);
     let kept: Vec<(String, String)> =
         sqlx::query_as("select clause, wording from consent where grant_id = $1 and form_sha256 = $2 order by 1")
@@ -233,7 +238,7 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     let eve = portal.researcher("eve").await;
     let case = applies_for(&eve, "/lab/tiny").await.replace("/applications/", "/review/");
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-09-15"), ("note", "")]).await.status, 303);
-    eve.get(&format!("/grants/{}/consent", grant_of(&portal, &eve).await)).await.says("Nothing has to be agreed to");
+    eve.get(&format!("/grants/{}/consent", grant_of(&portal, &eve).await)).await.says("There is nothing to agree to");
 
     // After the days of grace bob rests, until he agrees.
     portal.wait(Duration::days(13));
@@ -242,7 +247,7 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     }
     let programs = [ada.with_token(&ada.makes_token(&["download"]).await), bob.with_token(&bob.makes_token(&["download"]).await)];
     assert_eq!(fetches(&programs[0], &offer).await, "");
-    assert!(fetches(&programs[1], &offer).await.contains("has changed; your access goes on when you agree"));
+    assert!(fetches(&programs[1], &offer).await.contains("has changed; your access is paused until you agree"));
     assert_eq!(agrees(&bob, of_bob).await.status, 303);
     assert_eq!(fetches(&programs[1], &offer).await, "");
 
@@ -250,12 +255,12 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     let root = portal.admin("wheel").await;
     rewords(&root, &base, "1", "I delete every copy within seven days of the end of my access.").await;
     done(&edits(&root, &base, "publish", &[("grace_days", "14")]).await);
-    bob.get(&format!("/grants/{of_bob}/consent")).await.says("Nothing has to be agreed to");
+    bob.get(&format!("/grants/{of_bob}/consent")).await.says("There is nothing to agree to");
     done(&root.post(&format!("{base}/start"), &[("version", "2")]).await);
     done(&edits(&root, &base, "clauses/site-training/remove", &[]).await);
     let refused = edits(&root, &base, "publish", &[("material", "on"), ("grace_days", "14")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("no clause is new or has other words").says("They are asked nothing");
+    refused.says("no clause is new or reworded").says("They are not asked anything");
     done(&edits(&root, &base, "discard", &[]).await);
 
     // Licence and clauses at once are one page, agreed to together, and two entries of the record.
@@ -266,7 +271,7 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     let announced = root.post(&format!("/admin/models/{}/licence-change", offer.model), &[("grace_days", "7")]).await;
     assert_eq!(announced.status, 303);
     let page = bob.get(&format!("/grants/{of_bob}/consent")).await;
-    page.says("The licence of lab/tiny has changed, and what it asks")
+    page.says("The licence and the terms for lab/tiny have changed")
         .says("no training of other models")
         .says("goes on until 24 March 2026");
     page.says("Before: <del>I delete every copy within a week");

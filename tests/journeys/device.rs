@@ -59,7 +59,7 @@ async fn a_program_is_signed_in_by_its_owner_and_its_token_can_be_revoked(db: Pg
         .says("hf auth login")
         .says("127.0.0.1")
         .says("ada@university.edu")
-        .says("fetch the weights")
+        .says("download the weights")
         .says(&hf.user_code);
     portal.wait(Duration::seconds(5));
     assert_eq!(hf.asks().await["error"], "authorization_pending", "looking decides nothing");
@@ -109,7 +109,7 @@ async fn a_program_that_nobody_wants_gets_nothing(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let ada = portal.researcher("ada").await;
     let (denied, late) = (Program::starts(&portal, "sluice", "api download").await, Program::starts(&portal, "sluice", "").await);
-    ada.get(&format!("/device?user_code={}", denied.user_code)).await.says("sluice login").says("let models generate");
+    ada.get(&format!("/device?user_code={}", denied.user_code)).await.says("sluice login").says("generate text");
     ada.post("/device/deny", &[("user_code", &denied.user_code)]).await;
     assert_eq!(denied.asks().await["error"], "access_denied");
     assert_eq!(ada.post("/device/approve", &[("user_code", &denied.user_code)]).await.status, 409, "decided once");

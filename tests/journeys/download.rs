@@ -220,9 +220,9 @@ async fn the_gate_is_the_same_for_head_get_and_every_range(db: PgPool) {
     assert_eq!(warned.status, 200);
     assert!(warned.header("x-hf-warning").contains("ends on 2026-03-22"), "{}", warned.header("x-hf-warning"));
     portal.wait(Duration::days(3));
-    closed(&ada, 403, "ended on 2026-03-22").await;
+    closed(&ada, 403, "ended on 22 March 2026").await;
     portal.revokes(&offer).await;
-    closed(&ada, 403, "ended on 2026-03-22").await;
+    closed(&ada, 403, "ended on 22 March 2026").await;
     portal.grants(&offer, &browser.email, 20).await;
     assert_eq!(head(&ada, &path, &[]).await.status, 200);
     portal.revokes(&offer).await;

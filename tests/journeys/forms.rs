@@ -101,8 +101,8 @@ async fn a_question_is_added_and_everybody_answers_the_form_they_were_shown(db: 
     // Who had the old page open is told, and loses nothing.
     let page = sends(&bob, &old_page).await;
     assert_eq!(page.status, 422, "{}", page.text);
-    page.says("changed while you were writing").says("Size of your group</a>: choose one").says("Negation in language models");
-    page.says("Not asked any more").says("Department or group").says("Logic");
+    page.says("changed while you were writing").says("Size of your group</a>: Choose one").says("Negation in language models");
+    page.says("No longer asked").says("Department or group").says("Logic");
     bob.get(APPLY).await.says("The form has changed since you wrote").says("Negation in language models").says("Logic");
     let mut fields = answers(&bob, "/demo/tiny-opt").await;
     fields.push(("size_of_your_group".into(), "many".into()));
@@ -114,7 +114,7 @@ async fn a_question_is_added_and_everybody_answers_the_form_they_were_shown(db: 
     // A newcomer has to answer; what was sent before is read with its own questions.
     let page = sends(&eve, &answers(&eve, "/demo/tiny-opt").await).await;
     assert_eq!(page.status, 422);
-    page.says("1 answer needs another look").says("Size of your group</a>: choose one");
+    page.says("1 answer needs another look").says("Size of your group</a>: Choose one");
     assert!(!page.text.contains("changed while"), "{}", page.text);
     let case = grace.get(&early.replace("applications", "review")).await;
     case.says("Negation in language models");
@@ -140,22 +140,22 @@ async fn an_answer_is_read_with_the_words_of_its_form_even_when_they_are_gone(db
     ];
     done(&edits(&root, &base, "questions/role", &role).await);
     // The sponsor's questions wait for roles that are gone: told, and in the way.
-    root.get(&base).await.says("What stands in the way of publishing").says("question sponsor_name").says("which it can never be");
+    root.get(&base).await.says("What has to be fixed before publishing").says("question sponsor_name").says("which it can never be");
     let page = edits(&root, &base, "publish", &[]).await;
     assert_eq!(page.status, 409);
-    page.says("3 things stand in the way of publishing");
+    page.says("3 things have to be fixed before publishing");
     for name in ["sponsor_name", "sponsor_email", "sponsor_relation"] {
         done(&edits(&root, &base, &format!("questions/{name}/remove"), &[]).await);
     }
     done(&edits(&root, &base, "sections/sponsor/remove", &[]).await);
     done(&edits(&root, &base, "publish", &[]).await);
     root.get("/review").await.says("Academic staff");
-    root.get(&early.replace("applications", "review")).await.says("What you are").says("Academic staff");
+    root.get(&early.replace("applications", "review")).await.says("Your role").says("Academic staff");
     ada.get(&early).await.says("Academic staff");
     let page = ada.post(&format!("{early}/withdraw"), &[]).await;
     done(&page);
     // A copy brings along what still has a place.
-    ada.get(APPLY).await.says("Your calling").says("Not asked any more").says("Academic staff").says("Negation in language models");
+    ada.get(APPLY).await.says("Your calling").says("No longer asked").says("Academic staff").says("Negation in language models");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -224,9 +224,7 @@ async fn what_was_typed_outlives_the_part_and_the_draft_it_was_typed_for(db: PgP
     done(&edits(&wheel, &base, "questions/ethics/remove", &[]).await);
     let page = save("questions/ethics", &seen).await;
     assert_eq!(page.status, 422);
-    page.says("wheel changed this draft on")
-        .says("the question ethics is not in it any more, and would be added")
-        .says("Whom may it hurt?");
+    page.says("wheel changed this draft on").says("the question ethics is no longer in it, and would be added").says("Whom may it hurt?");
     page.says("Add a question").says(&format!("action=\"{base}/new/questions\""));
     done(&save("new/questions", &edition(&page)).await);
     root.get(&base).await.says("Whom may it hurt?");
@@ -325,7 +323,7 @@ async fn a_draft_may_break_rules_and_is_told_every_one_before_it_is_published(db
     done(&root.post(&format!("{base}/json"), &[("json", &json)]).await);
     let page = edits(&root, &base, "publish", &[]).await;
     assert_eq!(page.status, 409);
-    page.says("The draft asks what is asked already");
+    page.says("The draft is the same as the current form");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -338,11 +336,15 @@ async fn the_page_of_a_part_says_what_is_wrong_beside_its_input(db: PgPool) {
     for (path, fields, told) in [
         ("new/questions", vec![("section", "you"), ("label", ""), ("kind", "line"), ("need", "always")], "is needed"),
         ("new/questions", vec![("section", "you"), ("label", "Country"), ("kind", "line"), ("need", "always")], "is asked twice"),
-        ("new/questions", vec![("section", "gone"), ("label", "L"), ("kind", "line"), ("need", "always")], "is not a section of this form"),
+        (
+            "new/questions",
+            vec![("section", "gone"), ("label", "L"), ("kind", "line"), ("need", "always")],
+            "this section is no longer in the form",
+        ),
         (
             "new/questions",
             vec![("section", "you"), ("label", "L"), ("kind", "line"), ("chars_max", "lots"), ("need", "always")],
-            "is a whole number",
+            "enter a whole number",
         ),
         (
             "new/questions",

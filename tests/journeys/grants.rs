@@ -123,7 +123,7 @@ async fn who_is_suspended_has_nothing_anywhere_until_reinstated(db: PgPool) {
     assert_eq!((suspended.status, suspended.location()), (303, page.as_str()));
     place.refuses(&EVERYWHERE, "is suspended: a token was seen in public").await;
     assert_eq!(grace.post(&format!("{page}/suspend"), &[("reason", "again")]).await.status, 409);
-    grace.get(&page).await.says("grace suspended it on 2 March 2026").says("Let it go on");
+    grace.get(&page).await.says("grace suspended it on 2 March 2026").says("Reinstate");
     grace.get("/review/grants").await.says(&page).says("a token was seen in public");
     place.ada.get("/applications").await.says("Suspended").says("a token was seen in public");
     place.ada.get("/lab/tiny").await.says("is suspended: a token was seen in public");
@@ -149,9 +149,9 @@ async fn words_of_people_are_crushed_in_headers_alone(db: PgPool) {
         let refused = place.download.fetch(path).await;
         assert_eq!(refused.status, 403);
         let said = refused.json()["error"].as_str().unwrap().to_owned();
-        assert!(said.contains(&format!("is suspended: {reason}. See where it stands: ")), "{said}");
+        assert!(said.contains(&format!("is suspended: {reason}. See your access: ")), "{said}");
         let header = refused.header("x-error-message");
-        assert!(header.contains("is suspended: Ueberpruefung laeuft - [...]. See where it stands: "), "{header}");
+        assert!(header.contains("is suspended: Ueberpruefung laeuft - [...]. See your access: "), "{header}");
         assert_eq!(said.split(": http").last(), header.split(": http").last(), "both lead to the page that has the words");
     }
     let body = json!({ "model": place.offer.full_name, "prompt": "a", "max_tokens": 1 });
@@ -202,6 +202,32 @@ async fn where_it_takes_two_the_first_suspends_and_the_second_decides(db: PgPool
     let story =
         ["made", "revocation_proposed", "revocation_rejected", "revocation_proposed", "revoked"].map(|kind| format!("grant.{kind}"));
     assert_eq!(events_of(&place.portal, &id).await, story);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whose_access_is_stopped_and_then_taken_back_is_told_each_once_and_what_is_left_to_do(db: PgPool) {
+    let place = Place::new(db, &GrantScope::ALL).await;
+    let (grace, barbara) = (place.portal.reviewer("grace").await, place.portal.reviewer("barbara").await);
+    let rules = [("answer_days", "7"), ("reapply_days", "14"), ("trial_tokens", "0"), ("revoke_needs_two", "on")];
+    let root = place.portal.admin("root").await;
+    assert_eq!(root.post(&format!("/admin/models/{}/policy", place.offer.model), &rules).await.status, 303);
+    let id = grant_of(&place.portal, &place.ada).await;
+    let (page, own) = (format!("/admin/grants/{id}"), format!("/grants/{id}"));
+    place.ada.get(&own).await.says("<dt>You may</dt>").says("<dt>Until</dt>");
+
+    assert_eq!(grace.post(&format!("{page}/suspend"), &[("reason", "a token was seen in public")]).await.status, 303);
+    let stopped = place.ada.get(&own).await;
+    assert!(!stopped.says("Not now, but later you may").text.contains("<dt>You may</dt>"));
+    assert_eq!(barbara.post(&format!("{page}/revoke"), &[("reason", "passed on")]).await.status, 303);
+    assert_eq!(place.portal.mails_to(&place.ada.email, "access_suspended").await.len(), 1, "it was suspended already");
+
+    assert_eq!(grace.post(&format!("{page}/confirm"), &[]).await.status, 303);
+    let mail = &place.portal.mails_to(&place.ada.email, "access_revoked").await[0];
+    assert!(mail.contains("was revoked") && mail.contains("delete every copy") && mail.contains(&own), "{mail}");
+    let over = place.ada.get(&own).await;
+    over.says("<dt>You could</dt>").says("<dt>Ended</dt><dd>2 March 2026").says("href=\"/lab/tiny/apply\">Apply again");
+    assert!(!over.text.contains("<dt>You may</dt>") && !over.text.contains("<dt>Until</dt>"));
+    place.ada.get("/lab/tiny").await.says(&format!("href=\"{own}\">See why"));
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -268,10 +294,10 @@ async fn a_block_keeps_somebody_out_until_its_end_or_until_it_is_lifted(db: PgPo
     let other = place.portal.offers("lab/other", Gate::Application, &[]).await;
     let (grace, ada) = (place.portal.reviewer("grace").await, account_of(&place.portal, &place.ada).await);
     let page = format!("/admin/people/{ada}");
-    grace.get(&page).await.says("Nothing keeps them out").says("lab/tiny").says("Every model");
+    grace.get(&page).await.says("They are not blocked").says("lab/tiny").says("Every model");
     let refused = grace.post(&format!("{page}/block"), &[("until", "2026-02-01"), ("reason", "harassed a reviewer")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("lies in the past").says("harassed a reviewer");
+    refused.says("choose a day in the future").says("harassed a reviewer");
 
     let of_tiny = place.offer.model.to_string();
     let block = [("model", of_tiny.as_str()), ("until", "2026-03-12"), ("reason", "harassed a reviewer")];

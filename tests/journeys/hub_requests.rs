@@ -38,7 +38,7 @@ async fn a_program_lists_requests_and_decides_as_the_desk_does(db: PgPool) {
     assert_eq!(pending[0]["requestId"], of_ada.rsplit('/').next().unwrap());
     assert_eq!(pending[0]["timestamp"], "2026-03-02T09:00:00.000Z");
     assert!(pending[0]["fields"]["Organisation"].is_string(), "{pending}");
-    assert_eq!(pending[0]["fields"]["What you are"], "Academic staff", "in the words of the form");
+    assert_eq!(pending[0]["fields"]["Your role"], "Academic staff", "in the words of the form");
     assert_eq!(pending[0]["fields"]["What you will use the model for"], "Evaluation", "boxes, too: {pending}");
     assert_eq!(pending.as_array().unwrap().len(), 2);
 
@@ -68,6 +68,8 @@ async fn a_program_lists_requests_and_decides_as_the_desk_does(db: PgPool) {
 
     // Access without an application, on the record with the reviewer's name.
     assert_eq!(sends(&program, "grant", json!({ "user": "bob@university.edu" })).await.status, 200);
+    let given = portal.mails_to("bob@university.edu", "access_granted").await;
+    assert!(given[0].contains("A reviewer has given you access to demo/opt until ") && !given[0].contains("grace"), "{given:?}");
     assert_eq!(lists(&program, "accepted").await.as_array().unwrap().len(), 2);
     assert_eq!(sends(&program, "grant", json!({ "user": "bob@university.edu" })).await.status, 409);
     assert_eq!(sends(&program, "grant", json!({ "user": "nobody@university.edu" })).await.status, 404);

@@ -62,9 +62,9 @@ async fn the_digest_comes_once_a_working_day_and_never_empty(db: PgPool) {
     assert_eq!(one.unwrap() + two.unwrap(), 1, "two processes at once write one");
     assert_eq!(sends().await, 0, "nor does a restart write another");
     let [digest] = &digests(&portal).await[..] else { panic!("one digest") };
-    assert!(digest.contains("2 applications wait for you.") && !digest.contains("overdue"), "{digest}");
+    assert!(digest.contains("2 applications are waiting for you.") && !digest.contains("overdue"), "{digest}");
     let line = format!("\n- demo/tiny-opt, ada, 1 hour: {}{path}\n", portal.base);
-    assert!(digest.contains(&line) && digest.ends_with(&format!("\n\nThe whole queue: {}/review", portal.base)), "{line}{digest}");
+    assert!(digest.contains(&line) && digest.ends_with(&format!("\n\nSee the whole queue: {}/review", portal.base)), "{line}{digest}");
 
     // Tuesday to Friday, Saturday, Sunday, Monday.
     for (written, total) in [(1, 2), (1, 3), (1, 4), (1, 5), (0, 5), (0, 5), (1, 6)] {
@@ -72,7 +72,7 @@ async fn the_digest_comes_once_a_working_day_and_never_empty(db: PgPool) {
         assert_eq!((sends().await, digests(&portal).await.len()), (written, total));
     }
     let digest = &digests(&portal).await[0];
-    assert!(digest.contains("2 applications wait for you, 2 of them overdue.") && digest.contains(" days, overdue: "), "{digest}");
+    assert!(digest.contains("2 applications are waiting for you, 2 of them overdue.") && digest.contains(" days, overdue: "), "{digest}");
 
     let decided = portal.reviewer("greta").await;
     for case in mail::page(&mut portal.portal.db.acquire().await.unwrap(), &Filter::default(), 100).await.unwrap() {
@@ -129,7 +129,7 @@ async fn who_waits_for_longer_than_was_promised_is_told_once_and_digests_name_it
     assert_eq!(access::send_digests(&portal.portal).await.unwrap(), 1);
     let digest = &digests(&portal).await[0];
     assert!(
-        digest.contains("one application waits for you, and it is overdue. Of those that colleagues see to, 1 is overdue."),
+        digest.contains("One application is waiting for you, and it is overdue. Of those that colleagues have claimed, 1 is overdue."),
         "{digest}"
     );
     assert!(digest.contains(", ada, 37 days, overdue: ") && !digest.contains("bob"), "{digest}");

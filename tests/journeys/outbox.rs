@@ -193,3 +193,22 @@ async fn a_key_to_an_account_is_shown_to_nobody_but_an_admin_who_lets_a_newcomer
     let id = mail_to(&portal, &root.email, "token_made").await;
     assert!(fine(admin.fetch(&format!("/api/v1/admin/mails/{id}")).await)["text"].as_str().unwrap().contains("token"));
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_mail_that_is_tried_again_is_not_one_that_is_held(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let root = portal.admin("root").await;
+    let now = portal.portal.clock.now();
+    holds(&portal, now + Duration::MINUTE, "ada@university.edu").await;
+    root.get("/admin/mail").await.says("can be taken back");
+    portal.wait(Duration::HOUR);
+    let id: sqlx::types::Uuid = sqlx::query_scalar("update mail set gave_up_at = $1, attempts = 245, last_error = 'refused' returning id")
+        .bind(portal.portal.clock.now())
+        .fetch_one(&portal.portal.db)
+        .await
+        .unwrap();
+    let page = format!("/admin/mail/{}", server::ids::MailId::from(id));
+    assert_eq!(root.post(&format!("{page}/retry"), &[]).await.status, 303);
+    let again = root.get(&page).await;
+    assert!(!again.says("to be sent in a moment").text.contains("taken back"), "{}", again.text);
+}

@@ -20,7 +20,11 @@ async fn a_model_has_the_rules_its_admin_set_and_the_defaults_until_then(db: PgP
     let wrong = [("answer_days", "0"), ("reapply_days", "30"), ("trial_tokens", "many"), ("revoke_needs_two", "on")];
     let refused = root.post(&format!("{page}/policy"), &wrong).await;
     assert_eq!(refused.status, 422);
-    refused.says("is a whole number from 1 to 90").says("is a whole number from 0 to 1000000").says("value=\"many\"").says("value=\"30\"");
+    refused
+        .says("enter a whole number from 1 to 90")
+        .says("enter a whole number from 0 to 1,000,000")
+        .says("value=\"many\"")
+        .says("value=\"30\"");
 
     let right = [("answer_days", "5"), ("reapply_days", "30"), ("trial_tokens", "400"), ("revoke_needs_two", "on")];
     for _ in 0..2 {

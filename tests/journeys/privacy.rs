@@ -261,8 +261,8 @@ async fn nothing_is_left_of_somebody_who_asked_to_be_forgotten_and_every_proof_h
     assert_eq!(open, 0);
     // What was decided is still told, of nobody.
     let root = portal.admin("root").await;
-    root.get(&case_of(&application)).await.says("Somebody who was erased");
-    root.get(&format!("/admin/people/{id}")).await.says("Somebody was here who was forgotten");
+    root.get(&case_of(&application)).await.says("Erased account");
+    root.get(&format!("/admin/people/{id}")).await.says("data was erased");
     root.get("/admin/audit?kind=account.erased").await.says("themselves");
     root.get("/admin/audit?kind=application").await.says("erased, to forget somebody");
     assert_eq!(root.post(&format!("/admin/people/{id}/reopen"), &[]).await.status, 409);
@@ -476,7 +476,7 @@ async fn an_admin_erases_whoever_asks_for_it_and_the_last_admin_stays(db: PgPool
     root.get(&format!("{path}/erase")).await.says("Erase ada").says("What stays");
     assert_eq!(root.post(&format!("{path}/erase"), &[("email", "bob@university.edu")]).await.status, 422);
     assert_eq!(root.post(&format!("{path}/erase"), &[("email", "Ada@University.edu")]).await.status, 303);
-    root.get("/admin/people").await.says("Erased").says("Somebody who was erased");
+    root.get("/admin/people").await.says("Erased").says("Erased account");
     root.get("/admin/audit?kind=account.erased").await.says("root@lab.example").says("asked by");
 
     assert_eq!(root.post(&format!("/admin/people/{root_id}/erase"), &[("email", &root.email)]).await.status, 409);

@@ -301,7 +301,7 @@ async fn a_log_that_stands_still_is_told_to_admins_and_monitors(db: PgPool) {
     let reopened = reopen();
     assert_eq!(reopened.integrate(&portal.portal.db).await.unwrap(), 0, "and that is no failure to be tried again and logged each time");
     assert!(reopened.standing().fault.unwrap().contains("checkpoint"), "{:?}", reopened.standing());
-    root.get("/admin/audit").await.says("The log stands still").says("sluice audit verify");
+    root.get("/admin/audit").await.says("The log has stopped").says("sluice audit verify");
     root.fetch("/metrics").await.says("sluice_audit_fault 1");
 }
 
@@ -436,7 +436,7 @@ async fn whom_it_concerns_can_prove_it_without_us_and_nobody_else_gets_the_proof
     let (ada, application) = eventful(&portal).await;
     let bob = portal.researcher("bob").await;
     let page = ada.get(&format!("/applications/{application}")).await;
-    page.says("On the record").says("Application submitted").says("Application approved");
+    page.says("On the record").says("Application sent").says("Application approved");
     let receipts: Vec<&str> =
         page.text.split("href=\"").filter(|rest| rest.starts_with("/audit/receipt/")).map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(receipts.len() >= 2, "{receipts:?}");
@@ -529,9 +529,9 @@ async fn admins_search_the_record_and_take_it_with_them(db: PgPool) {
     let by_grace = root.get("/admin/audit?by=grace%40lab.example&kind=application").await;
     by_grace.says("application.approved").says("grace@lab.example");
     assert!(!by_grace.text.contains("application.submitted</a>"), "ada did that");
-    root.get("/admin/audit?by=nobody%40nowhere.example").await.says("Nothing is on record");
+    root.get("/admin/audit?by=nobody%40nowhere.example").await.says("Nothing on record matches");
     root.get("/admin/audit?from=2026-03-02&to=2026-03-02").await.says("account.made");
-    root.get("/admin/audit?to=2026-03-01").await.says("Nothing is on record");
+    root.get("/admin/audit?to=2026-03-01").await.says("Nothing on record matches");
 
     let all: i64 = sqlx::query_scalar("select count(*) from audit_event").fetch_one(&portal.portal.db).await.unwrap();
     let lines = root.fetch("/admin/audit.jsonl").await;

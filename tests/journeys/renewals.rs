@@ -72,7 +72,7 @@ async fn a_holder_is_told_of_the_end_once_for_each_notice_and_of_the_most_urgent
     for person in [&ada, &bob, &cora] {
         let told = portal.mails_to(&person.email, "access_ended").await;
         assert_eq!(told.len(), 1, "once, that it has ended: {told:?}");
-        assert!(told[0].contains("your access to lab/tiny ended on") && told[0].contains("within 90 days"), "{}", told[0]);
+        assert!(told[0].contains("Your access to lab/tiny ended on") && told[0].contains("within 90 days"), "{}", told[0]);
     }
     let dora = portal.researcher("dora").await;
     portal.grants(&offer, &dora.email, 1).await;
@@ -99,7 +99,7 @@ async fn a_grant_is_renewed_by_a_few_lines_and_a_reviewer(db: PgPool) {
     assert_eq!(program.fetch(&offer.url("model.safetensors")).await.status, 200);
     portal.ledger.write(&portal.portal.db).await.unwrap();
     let page = format!("/grants/{id}");
-    ada.get(&page).await.says("can be renewed from 30 June 2026 on").says("5.0 kB").says("in 1 file").says("download the weights");
+    ada.get(&page).await.says("can be renewed from 30 June 2026").says("5.0 kB").says("in 1 file").says("download the weights");
     assert_eq!(asks(&ada, id, "6").await.status, 409);
 
     portal.wait(Duration::days(150));
@@ -107,10 +107,10 @@ async fn a_grant_is_renewed_by_a_few_lines_and_a_reviewer(db: PgPool) {
     ada.signs_in().await;
     let refused = ada.post(&format!("{page}/renew"), &[("summary", "Science."), ("months", "13")]).await;
     assert_eq!(refused.status, 422);
-    refused.says("has 8 characters").says("is a whole number from 1 to 12").says("Science.");
+    refused.says("enter 40 to 2,000 characters").says("enter a whole number from 1 to 12").says("Science.");
     assert_eq!(asks(&ada, id, "6").await.status, 303);
     assert_eq!(asks(&ada, id, "6").await.status, 409, "one at a time");
-    ada.get(&page).await.says("A reviewer reads your request").says("In review");
+    ada.get(&page).await.says("Your request is waiting for a reviewer").says("In review");
     assert_eq!(ada.post(&format!("{page}/renew/withdraw"), &[]).await.status, 303);
     assert_eq!(ada.post(&format!("{page}/renew/withdraw"), &[]).await.status, 409);
     assert_eq!(asks(&ada, id, "6").await.status, 303);
@@ -133,6 +133,7 @@ async fn a_grant_is_renewed_by_a_few_lines_and_a_reviewer(db: PgPool) {
     portal.wait(Duration::days(40));
     ada.signs_in().await;
     let grace = portal.reviewer("gladys").await;
+    ada.get(&page).await.says("Your access ended on 29 August 2026; a renewal opens it again");
     assert_eq!(program_after(&ada).await.fetch(&offer.url("model.safetensors")).await.status, 403);
     let list = grace.get("/review/renewals").await;
     let (_, rest) = list.text.split_once("/review/renewals/").unwrap();
@@ -205,7 +206,7 @@ async fn a_holder_gives_access_back_and_attests_that_nothing_is_left(db: PgPool)
     let close = format!("/grants/{id}/close");
     let refused = ada.post(&close, &[]).await;
     assert_eq!(refused.status, 422);
-    refused.says("has to be attested");
+    refused.says("tick this: access can be closed");
     assert_eq!(program.fetch(&offer.url("model.safetensors")).await.status, 200);
 
     assert_eq!(ada.post(&close, &[("deleted", "on")]).await.status, 303);

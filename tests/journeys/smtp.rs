@@ -68,7 +68,7 @@ async fn a_certificate_that_nobody_knows_is_not_believed_and_nothing_is_lost(db:
     let root = portal.admin("root").await;
     signs_up(&portal, ADA).await;
     tries(&portal).await;
-    says(&root, "state=waiting", "The mail server cannot be used since 2 March 2026, 09:00 UTC").await;
+    says(&root, "state=waiting", "The mail server has been unavailable since 2 March 2026, 09:00 UTC").await;
     says(&root, "state=waiting", "certificate").await;
     assert!(server.arrived().is_empty());
 }
@@ -109,7 +109,7 @@ async fn what_is_refused_is_given_up_in_sight_and_can_be_sent_again(db: PgPool) 
     assert!(!tries(&portal).await, "and is not tried any more");
     let root = portal.admin("root").await;
     let page = root.get("/admin/mail?state=given_up").await;
-    page.says("Given up (3)").says("no such mailbox").says("Try all failed again");
+    page.says("Given up (3)").says("no such mailbox").says("Retry all failed");
     root.get("/admin").await.says("3 given up");
     root.get("/admin/people?q=ada").await.says("Mail does not arrive").says("/admin/mail?q=ada%40university.edu");
     root.fetch("/metrics").await.says("sluice_mail_given_up 3\n").says("sluice_mail_waiting 0\n").says("sluice_mail_server_fault 0\n");
@@ -146,10 +146,10 @@ async fn a_wrong_password_is_told_and_loses_nothing(db: PgPool) {
     }
     empties(&portal).await;
     let page = root.get("/admin/mail").await;
-    page.says("The mail server cannot be used").says("535").says("Waiting (2)").says("Given up (0)");
+    page.says("The mail server is unavailable").says("535").says("Waiting (2)").says("Given up (0)");
     assert!(!page.text.contains("opensesame"), "the password stays a secret");
     assert_eq!(page.text.matches("Retrying").count(), 1, "one try finds it out; the other mails rest");
-    root.get("/admin").await.says("The mail server cannot be used");
+    root.get("/admin").await.says("The mail server is unavailable");
     root.fetch("/metrics").await.says("sluice_mail_server_fault 1\n");
 
     let mended = TestPortal::start_with(db, &server.settings()).await;
@@ -171,7 +171,7 @@ async fn a_server_that_is_down_for_days_gets_every_mail_once_when_it_is_back(db:
         empties(&portal).await;
         portal.wait(Duration::minutes(15));
     }
-    root.get("/admin/mail").await.says("Waiting (20)").says("Given up (0)").says("cannot be used since 2 March 2026, 09:00 UTC");
+    root.get("/admin/mail").await.says("Waiting (20)").says("Given up (0)").says("been unavailable since 2 March 2026, 09:00 UTC");
     root.fetch("/metrics").await.says("sluice_mail_overdue_seconds 172800\n");
     server.starts_again();
     for _ in 0..2 {

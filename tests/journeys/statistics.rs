@@ -142,7 +142,7 @@ async fn a_year_is_drawn_and_stands_in_tables_and_files(db: PgPool) {
 async fn everybody_may_know_how_long_it_takes_and_nobody_is_found_in_it(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let visitor = portal.visitor();
-    visitor.get("/turnaround").await.says("too few decisions to tell");
+    visitor.get("/turnaround").await.says("too few decisions to show");
     a_winter(&portal).await;
     visitor.get("/demo/opt").await.says("/turnaround#demo/opt");
     let page = visitor.get("/turnaround").await;

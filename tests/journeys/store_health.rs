@@ -121,7 +121,7 @@ async fn an_object_that_spoils_is_found_and_told(portal: &TestPortal) {
     portal.offers("lab/tiny", Gate::Open, files).await;
     portal.wait(Duration::hours(1));
     let root = portal.admin("root").await;
-    root.get("/admin/store").await.says("never read back");
+    root.get("/admin/store").await.says("has never been checked");
     assert_eq!(scrubs(portal).await, (4, 0));
 
     let names: std::collections::BTreeMap<String, String> =

@@ -59,7 +59,7 @@ async fn a_browser_that_is_new_is_told_of_and_one_that_was_here_is_not(db: PgPoo
     elsewhere.signs_in().await;
     assert_eq!(told(&ada).await.len(), 2);
 
-    ada.get("/account/mail").await.says("warns you of somebody in it");
+    ada.get("/account/mail").await.says("are always sent");
     portal.wait(Duration::days(400));
     accounts::sweep(&portal.portal).await.unwrap();
     let left: i64 = sqlx::query_scalar("select count(*) from known_browser").fetch_one(&portal.portal.db).await.unwrap();
@@ -152,7 +152,7 @@ async fn whoever_finds_a_token_reports_it_and_its_owner_is_told(db: PgPool) {
         let [mail] = &mails[..] else { panic!("one mail: {mails:?}") };
         assert!(mail.contains("\"laptop\"") && mail.contains("/account/tokens") && !mail.contains("slc_"), "{mail}");
     }
-    assert!(portal.mails_to(&ada.email, "token_leaked").await[0].contains("used last on 2 March 2026, 09:00 UTC"));
+    assert!(portal.mails_to(&ada.email, "token_leaked").await[0].contains("last used on 2 March 2026, 09:00 UTC"));
     assert!(portal.mails_to(&bob.email, "token_leaked").await[0].contains("was never used"));
     let record = root.get("/admin/audit?kind=token.leaked").await;
     assert_eq!(record.says("somebody unknown").text.matches("token.leaked</a>").count(), 2, "{}", record.text);

@@ -173,12 +173,8 @@ mod tests {
         let expected = [("agree_adult", "on"), (FORM_SHOWN, to.sha256()), ("licence_shown", "ab"), ("title", " t"), ("uses_safety", "on")];
         assert_eq!(kept, expected);
         let told: Vec<String> = left_over.iter().map(|left| format!("{}: {}", left.label, left.lines.join("/"))).collect();
-        let expected = [
-            "What you are: Journalist",
-            "Department or group: Logic",
-            "What you will use the model for: Bias and toxicity",
-            "Funding: ERC",
-        ];
+        let expected =
+            ["Your role: Journalist", "Department or group: Logic", "What you will use the model for: Bias and toxicity", "Funding: ERC"];
         assert_eq!(told, expected);
     }
 

@@ -3,7 +3,7 @@
 use time::Duration;
 
 use super::answers::Answers;
-use super::check::{self, Attestation};
+use super::check::{self, Attestation, too_long};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::{GRANT_LIFE_MAX, Grant};
@@ -164,7 +164,7 @@ impl Application {
             return Err(own_application().into());
         }
         if sent.claim.is_none_or(|claim| claim.by != by) {
-            return Err(Error::Conflict("you do not see to this application; nothing was changed".into()));
+            return Err(Error::Conflict("you have not claimed this application; nothing was changed".into()));
         }
         let sent = Sent { claim: None, ..sent.clone() };
         Ok(self.becomes(State::Submitted(sent), now))
@@ -182,7 +182,7 @@ impl Application {
         let sent = self.decided_on_by(by)?;
         let text = words("text", text)?;
         if text.is_empty() {
-            return Err(FieldError::new("text", "say what is to be changed; the applicant reads this").into());
+            return Err(FieldError::new("text", "say what should be changed; the applicant reads this").into());
         }
         let sent = Sent { claim: Some(sent.claim.unwrap_or(Claim { by, at: now })), ..sent };
         Ok(self.becomes(State::ChangesRequested { sent, changes: Changes { by, at: now, text, fields } }, now))
@@ -213,7 +213,7 @@ impl Application {
             }
         };
         if by != decided_by {
-            let message = "Only whoever decided takes it back.".into();
+            let message = "Only the reviewer who decided can take it back.".into();
             let mend = Some(Mend { path: format!("/review/{}", self.id), label: "See who decided" });
             return Err(Refusal { code: "not_your_decision", message, mend }.into());
         }
@@ -242,7 +242,7 @@ impl Application {
             return Err(self.state.conflict());
         };
         if sent.appeal.is_some() {
-            return Err(Error::Conflict("there was an appeal already, and its decision stands".into()));
+            return Err(Error::Conflict("there has been an appeal already, and its decision stands".into()));
         }
         if now - *at >= APPEAL {
             return Err(Error::Conflict("an appeal was possible for 30 days; a new application is the way now".into()));
@@ -288,7 +288,7 @@ impl Application {
         let sent = self.waiting_for(by)?;
         match sent.claim {
             Some(claim) if claim.by != by => {
-                let refused = Error::Conflict("somebody else sees to this application; take it over first, or leave it to them".into());
+                let refused = Error::Conflict("claimed by another reviewer; take it over first, or leave it to them".into());
                 Err(refused.mended_by(format!("/review/{}", self.id), "Take it over at the case"))
             }
             Some(_) | None => Ok(sent),
@@ -335,7 +335,7 @@ pub(super) fn words(field: &'static str, raw: &str) -> Result<String, FieldError
     let text = text.trim();
     let chars = text.chars().count();
     if chars > WORDS_CHARS_MAX {
-        return Err(FieldError::new(field, format!("has {chars} characters; at most {WORDS_CHARS_MAX} fit")));
+        return Err(FieldError::new(field, too_long(chars, WORDS_CHARS_MAX)));
     }
     Ok(text.to_owned())
 }

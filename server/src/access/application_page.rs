@@ -213,7 +213,7 @@ fn asked(application: &Application, form: &Form) -> Option<Asked> {
 pub(super) fn quicker(application: &Application) -> Vec<&'static str> {
     let mut tips = Vec::new();
     if application.answers.get("orcid").is_empty() {
-        tips.push("An ORCID: it shows who you are without asking.");
+        tips.push("An ORCID iD: it confirms who you are.");
     }
     if application.answers.get("profile_url").is_empty() {
         tips.push("A profile or publications page at your institution.");
@@ -233,7 +233,7 @@ pub(super) fn steps(application: &Application, events: &[audit::Row], now: Times
             steps.extend([done("Declined", appeal.declined_at), done("You appealed", appeal.at)]);
         }
         if let Some(claim) = sent.claim {
-            steps.push(done("A reviewer has taken it on", claim.at));
+            steps.push(done("Claimed by a reviewer", claim.at));
         }
     }
     steps.extend(case_history::for_applicant(events).into_iter().map(|(what, at)| done(what, at)));
@@ -297,7 +297,8 @@ pub(super) async fn comment(
 ) -> Result<HttpResponse, Error> {
     match thread::write(&portal, &by.account, *id, &sent.text).await {
         Ok(()) => {
-            Ok(see_other(&format!("/applications/{id}"), Some("Your comment was written. Whoever sees to your application gets a mail.")))
+            let told = "Your comment was posted. The reviewer of your application gets a mail, or all reviewers while it has none.";
+            Ok(see_other(&format!("/applications/{id}"), Some(told)))
         }
         Err(Error::Invalid(faults)) => {
             let entry = Entry { comment: sent.text, comment_fault: first(&faults), ..Entry::default() };

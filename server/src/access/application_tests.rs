@@ -296,7 +296,7 @@ fn expected(case: Case, command: Command) -> Result<After, &'static str> {
             (Turn::Reviewer | Turn::Approved | Turn::Declined | Turn::Withdrawn | Turn::Lapsed, _) => Err(closed),
         },
         Command::Of(Unasked::Appeal) => match (turn, against, age) {
-            (Turn::Declined, Some(_), _) => Err("there was an appeal already"),
+            (Turn::Declined, Some(_), _) => Err("there has been an appeal already"),
             (Turn::Declined, None, Age::Ancient) => Err("an appeal was possible for 30 days"),
             (Turn::Declined, None, Age::JustNow | Age::Old) => Ok(("submitted", None, decided)),
             (Turn::Unsent | Turn::Reviewer | Turn::Applicant | Turn::Approved | Turn::Withdrawn | Turn::Lapsed, _, _) => Err(closed),
@@ -309,18 +309,24 @@ fn expected(case: Case, command: Command) -> Result<After, &'static str> {
                 Err("there is no decision to take back")
             }
         },
-        Command::By(Verb::Release | Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, _) if turn != Turn::Reviewer => {
+        Command::By(Verb::Release | Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, _)
+            if turn != Turn::Reviewer =>
+        {
             Err(closed)
         }
         Command::By(Verb::Release, actor) if claimed == Some(actor) => Ok(("submitted", None, against)),
-        Command::By(Verb::Release, _) => Err("you do not see to this application"),
-        Command::By(Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, Actor::Applicant) => Err("own_application"),
+        Command::By(Verb::Release, _) => Err("you have not claimed this application"),
+        Command::By(Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, Actor::Applicant) => {
+            Err("own_application")
+        }
         Command::By(Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, actor) if against == Some(actor) => {
             Err("own_decision")
         }
         Command::By(Verb::Claim, actor) => Ok(("submitted", Some(actor), against)),
-        Command::By(Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, actor) if claimed.is_some_and(|claimer| claimer != actor) => {
-            Err("somebody else sees to this application")
+        Command::By(Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, actor)
+            if claimed.is_some_and(|claimer| claimer != actor) =>
+        {
+            Err("claimed by another reviewer")
         }
         Command::By(Verb::Check, _) => Ok(("submitted", claimed, against)),
         Command::By(Verb::RequestChanges, actor) => Ok(("changes_requested", Some(actor), against)),

@@ -64,6 +64,8 @@ pub(super) struct Prefill {
 pub enum Sent {
     /// It became an application just now.
     Fresh(ApplicationId),
+    /// It came back changed, as a reviewer had asked.
+    Again(ApplicationId),
     /// It had been sent before: a second click, or a second window.
     Already(ApplicationId),
 }
@@ -195,7 +197,7 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
         tell_who_asked(&mut tx, portal, applicant, model, &application, now).await?;
     }
     tx.commit().await?;
-    Ok(Sent::Fresh(id))
+    Ok(if is_first { Sent::Fresh(id) } else { Sent::Again(id) })
 }
 
 /// Asks for another reviewer after a decline, once. Errors: `NotFound` for a foreign one, `Conflict` if it is not or no more possible,
@@ -282,7 +284,8 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
             Some(refusal) => return Err(refusal.into()),
             None if standing == Standing::Holds => {
                 let until = when::day(grant.expires_at);
-                let held = Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
+                let held =
+                    Error::Conflict(format!("you have access to {} until {until}; no application is needed", model.full_name()).into());
                 return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
             }
             None => {}

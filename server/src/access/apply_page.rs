@@ -92,9 +92,9 @@ pub(super) async fn apply_page(
         Opening::NotNeeded => NoFormPage {
             frame,
             title: format!("{name} is open"),
-            text: "Everybody may download it; no application is needed.".into(),
+            text: "Anybody may download it; no application is needed.".into(),
             next: model.path(),
-            label: "To the model",
+            label: "Go to the model",
         },
         Opening::Granted(grant) if grant.standing(now) != Standing::Holds => NoFormPage {
             frame,
@@ -106,12 +106,12 @@ pub(super) async fn apply_page(
         Opening::Granted(grant) => NoFormPage {
             frame,
             title: format!("You have access to {name}"),
-            text: format!("It holds until {}. After that you can apply again with the same answers.", when::day(grant.expires_at)),
+            text: format!("It is valid until {}. You can ask for a renewal from 60 days before its end.", when::day(grant.expires_at)),
             next: model.path(),
-            label: "To the model",
+            label: "Go to the model",
         },
         Opening::Stopped(refusal) => {
-            let mend = refusal.mend.unwrap_or(Mend { path: model.path(), label: "To the model" });
+            let mend = refusal.mend.unwrap_or(Mend { path: model.path(), label: "Go to the model" });
             NoFormPage {
                 frame,
                 title: format!("Your access to {name} does not hold now"),
@@ -123,7 +123,7 @@ pub(super) async fn apply_page(
         Opening::Waiting(id) => NoFormPage {
             frame,
             title: format!("You have applied for {name}"),
-            text: "Your application waits for a reviewer; you get a mail as soon as it is decided.".into(),
+            text: "Your application is waiting for a reviewer; you will get a mail as soon as it is decided.".into(),
             next: format!("/applications/{id}"),
             label: "See your application",
         },
@@ -173,8 +173,8 @@ async fn form_page(
         licence,
         licence_sha256: model.licence_sha256.clone().unwrap_or_default(),
         licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
-        saved: prefill.saved_at.map(when::minute),
-        copied_from: prefill.copied_from,
+        saved: prefill.saved_at.filter(|_| faults.is_empty()).map(when::minute),
+        copied_from: prefill.copied_from.filter(|_| faults.is_empty()),
         version: prefill.version.unwrap_or(Application::FIRST_VERSION),
         is_stale: false,
         asked: prefill.changes.map(|(id, changes)| Asked {
@@ -219,6 +219,7 @@ pub(super) async fn submit(
         Ok(Sent::Fresh(id)) => {
             Ok(see_other(&format!("/applications/{id}"), Some("Your application was sent. A receipt is on its way to you.")))
         }
+        Ok(Sent::Again(id)) => Ok(see_other(&format!("/applications/{id}"), Some("Sent again. You kept your place in the queue."))),
         Ok(Sent::Already(id)) => Ok(see_other(&format!("/applications/{id}"), Some("This application had been sent already."))),
         Err(Error::Invalid(faults)) => page_with_faults(&typed_page(&portal, frame, &by.account, &model, answers, &faults).await?),
         Err(Error::Stale(_)) => stale(&portal, frame, &by.account, &model, answers).await,
@@ -262,7 +263,7 @@ fn too_often(frame: Frame, model: &Model, retry_after_s: u32) -> NoFormPage {
         title: "Not sent yet".into(),
         text: format!("You have sent several applications in a short time. Your answers are kept as a draft; send them again in {wait}."),
         next: format!("{}/apply", model.path()),
-        label: "To the draft",
+        label: "Go to the draft",
     }
 }
 

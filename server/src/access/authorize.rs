@@ -10,6 +10,7 @@ use crate::accounts::{Role, Scope, Via, Visitor};
 use crate::catalog::{Gate, Model};
 use crate::clock::Timestamp;
 use crate::error::{Error, Mend, Refusal};
+use crate::http::when;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// What somebody wants to do with a model.
@@ -68,6 +69,8 @@ pub struct Permit {
     pub grant: Option<GrantId>,
     /// Until when it holds.
     pub until: Option<Timestamp>,
+    /// From when on it is paused unless its holder agrees to what has changed.
+    pub agree_by: Option<Timestamp>,
     /// What it is limited to, while an application waits.
     pub trial: Option<Trial>,
 }
@@ -211,7 +214,7 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
     };
     match footing.trial {
         Some(trial) if action == Action::Try && is_open(footing) && trial.tokens_left > 0 => {
-            Verdict::Allowed(Permit { grant: None, until: None, trial: Some(trial) })
+            Verdict::Allowed(Permit { grant: None, until: None, agree_by: None, trial: Some(trial) })
         }
         Some(trial) if action == Action::Try && is_open(footing) => {
             let message = format!("{} You have used the tokens that you may try it with until then.", refusal.message);
@@ -250,19 +253,19 @@ fn without_access(model: &Model, application: Option<LatestApplication>, over: O
         },
         (_, Some((grant, Standing::Expired))) => Refusal {
             code: "grant_expired",
-            message: format!("Your access to {name} ended on {}.", grant.expires_at.date()),
+            message: format!("Your access to {name} ended on {}.", when::day(grant.expires_at)),
             mend: if grant.can_be_renewed(now).is_ok() { see_grant(grant, "Renew it") } else { apply("Apply again") },
         },
         (_, Some((_, Standing::Closed))) => {
             Refusal { code: "grant_closed", message: format!("You have closed your access to {name}."), mend: apply("Apply again") }
         }
-        (declined, Some((_, Standing::Revoked))) => Refusal {
+        (declined, Some((grant, Standing::Revoked))) => Refusal {
             code: "grant_revoked",
             message: format!("Your access to {name} was revoked."),
             // A decline since then says from when on one may apply again.
             mend: match declined {
                 Some(LatestApplication::Declined(id)) => see(id),
-                _ => apply("Apply again"),
+                _ => see_grant(grant, "See why"),
             },
         },
         (Some(LatestApplication::Declined(id)), _) => {
@@ -291,7 +294,7 @@ fn scope_not_granted(name: &str, grant: &Grant, action: Action) -> Refusal {
 fn consent_needed(name: &str, grant: &Grant) -> Refusal {
     Refusal {
         code: "consent_needed",
-        message: format!("What you agreed to for {name} has changed; your access goes on when you agree to it as it is now."),
+        message: format!("What you agreed to for {name} has changed; your access is paused until you agree to the new version."),
         mend: Some(Mend { path: format!("/grants/{}/consent", grant.id), label: "Read and agree" }),
     }
 }
@@ -306,16 +309,21 @@ pub(super) fn stopped(name: &str, grant: &Grant, standing: Standing) -> Option<R
 }
 
 fn suspended(name: &str, grant: &Grant) -> Refusal {
-    let reason = grant.stopped().map_or("it is looked into", |note| note.reason.trim_end_matches('.'));
+    let reason = grant.stopped().map_or("a reviewer is looking into it", |note| note.reason.trim_end_matches('.'));
     Refusal {
         code: "grant_suspended",
         message: format!("Your access to {name} is suspended: {reason}."),
-        mend: see_grant(grant, "See where it stands"),
+        mend: see_grant(grant, "See your access"),
     }
 }
 
 fn allowed(grant: Option<&Grant>) -> Verdict {
-    Verdict::Allowed(Permit { grant: grant.map(|grant| grant.id), until: grant.map(|grant| grant.expires_at), trial: None })
+    Verdict::Allowed(Permit {
+        grant: grant.map(|grant| grant.id),
+        until: grant.map(|grant| grant.expires_at),
+        agree_by: grant.and_then(|grant| grant.consent_due_at),
+        trial: None,
+    })
 }
 
 /// What is said to a token that opens nothing, whatever it was shown for.

@@ -62,7 +62,7 @@ impl Bar {
         (now < self.until).then(|| Refusal {
             code: "blocked",
             message: format!("You are blocked from {model} until {}: {}.", when::day(self.until), self.reason.trim_end_matches('.')),
-            mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+            mend: Some(Mend { path: "/applications".into(), label: "See your applications" }),
         })
     }
 }
@@ -109,14 +109,14 @@ pub async fn set(
 ) -> Result<Block, Error> {
     let now = portal.clock.now();
     if account == by.0.id {
-        return Err(own_block("Nobody blocks themselves.").into());
+        return Err(own_block("You cannot block yourself.").into());
     }
     let reason = parse_reason(reason)?;
     if expires_at <= now {
-        return Err(FieldError::new("until", "lies in the past; a block ends on a day to come").into());
+        return Err(FieldError::new("until", "choose a day in the future").into());
     }
     if expires_at - now > BLOCK_LIFE_MAX {
-        return Err(FieldError::new("until", "is too far away; a block stands three years at most, and another can follow it").into());
+        return Err(FieldError::new("until", "choose an earlier day; a block lasts three years at most, and another can follow it").into());
     }
     let mut tx = portal.db.begin().await?;
     let person = accounts::find_account(&mut tx, account).await?;
@@ -163,11 +163,11 @@ pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockI
         return Err(Error::NotFound("block"));
     }
     if block.account == by.0.id {
-        return Err(own_block("Another reviewer lifts a block of yours.").into());
+        return Err(own_block("Another reviewer has to lift your block.").into());
     }
     if !block.stands(now) {
-        let over = Error::Conflict("this block does not stand any more; nothing was changed".into());
-        return Err(over.mended_by(format!("/admin/people/{account}"), "See what stands"));
+        let over = Error::Conflict("this block has ended already; nothing was changed".into());
+        return Err(over.mended_by(format!("/admin/people/{account}"), "See their blocks"));
     }
     let person = accounts::find_account(&mut tx, block.account).await?;
     let what = match block.model {
@@ -188,6 +188,6 @@ fn own_block(message: &str) -> Refusal {
     Refusal {
         code: "own_block",
         message: message.into(),
-        mend: Some(Mend { path: "/applications".into(), label: "See what stands on record" }),
+        mend: Some(Mend { path: "/applications".into(), label: "See your applications" }),
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn claim(
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
     match review::claim(&portal, &by, *id, sent.version).await {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("It is yours. Others see that you see to it."))),
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Claimed. Other reviewers can see that you have it."))),
         Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "claim", error).await,
     }
 }
@@ -82,7 +82,7 @@ pub(super) async fn release(
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
     match review::release(&portal, &by, *id, sent.version).await {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Given back to everybody."))),
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Released. Any reviewer can claim it."))),
         Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "release", error).await,
     }
 }
@@ -116,7 +116,7 @@ pub(super) async fn comment(
         Err(fault) => Err(FieldError::into(fault)),
     };
     match written {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Comment written."))),
+        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Comment posted."))),
         Err(error) => came_back(&portal, frame, &by, *id, Panel { comment: sent.text, ..Panel::default() }, "comment", error).await,
     }
 }
@@ -137,7 +137,7 @@ pub(super) async fn changes(
     match review::request_changes(&portal, &by, *id, value(&posted, "version").parse().ok(), value(&posted, "text"), known.clone()).await {
         Ok(()) => Ok(see_other(
             &format!("/review/{id}"),
-            Some("Sent back. The applicant gets a mail with your words and keeps the place in the queue."),
+            Some("Sent back. The applicant gets a mail with your message and keeps their place in the queue."),
         )),
         Err(error) => {
             let panel = Panel { changes: value(&posted, "text").to_owned(), fields: known, ..Panel::default() };
@@ -184,7 +184,7 @@ pub(super) async fn approve(
         Ok(Done::Approved(grant)) => Ok(see_other(
             &format!("/review/{id}"),
             Some(&format!(
-                "Approved until {}. The mail leaves in ten minutes; until then you can take this back.",
+                "Approved until {}. The mail is sent in ten minutes; until then you can take this back.",
                 when::day(grant.expires_at)
             )),
         )),
@@ -222,7 +222,7 @@ pub(super) async fn decline(
         Ok(Some(mail)) => page(&case_page(&portal, frame, &by, *id, panel, Some(Preview::of(&mail)?)).await?),
         Ok(None) => Ok(see_other(
             &format!("/review/{id}"),
-            Some("Declined. The mail with the reason and your words leaves in ten minutes; until then you can take this back."),
+            Some("Declined. The mail with the reason and your message is sent in ten minutes; until then you can take this back."),
         )),
         Err(error) => came_back(&portal, frame, &by, *id, panel, "decline", error).await,
     }
@@ -236,7 +236,10 @@ pub(super) async fn undo(
     http::Form(sent): http::Form<Seen>,
 ) -> Result<HttpResponse, Error> {
     match review::undo(&portal, &by, *id, sent.version).await {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Taken back. No mail left, and the application waits again, with you."))),
+        Ok(()) => Ok(see_other(
+            &format!("/review/{id}"),
+            Some("Taken back. No mail was sent, and the application is waiting again, claimed by you."),
+        )),
         Err(error) => came_back(&portal, frame, &by, *id, Panel::default(), "undo", error).await,
     }
 }

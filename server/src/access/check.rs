@@ -7,6 +7,7 @@ use super::{country, forms};
 use crate::accounts::Email;
 use crate::clock::Timestamp;
 use crate::error::FieldError;
+use crate::http::table::thousands;
 
 /// One clause attested, to be kept as a record of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +32,10 @@ pub(super) fn check(form: &Form, answers: &Answers, licence: Option<&str>, now: 
         .chain(form.fields().filter_map(|field| fault(field, answers).map(|message| FieldError::new(field.name.clone(), message))))
         .collect();
     if answers.get(LICENCE_SHOWN) != licence.unwrap_or_default() {
-        faults.push(FieldError::new(LICENCE_SHOWN, "changed while you were writing; read the new text and agree to its clauses"));
+        faults.push(FieldError::new(LICENCE_SHOWN, "it changed while you were writing; read the new text and agree to its clauses"));
     }
     for clause in form.clauses().iter().filter(|clause| !answers.is_ticked(&clause.field)) {
-        faults.push(FieldError::new(clause.field.clone(), "has to be agreed to"));
+        faults.push(FieldError::new(clause.field.clone(), "you have to agree to this"));
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -83,41 +84,48 @@ fn fault(field: &Field, answers: &Answers) -> Option<String> {
         return is_needed(field, answers).then(|| match &field.kind {
             Kind::Ticks { .. } => "tick at least one".into(),
             Kind::Choice { .. } | Kind::Country => "choose one".into(),
-            Kind::Line { .. } | Kind::Text { .. } | Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => "is needed".into(),
+            Kind::Line { .. } | Kind::Text { .. } | Kind::Email | Kind::Url | Kind::Orcid | Kind::Months => "this answer is needed".into(),
         });
     }
     let answer = answers.get(&field.name);
     match &field.kind {
         Kind::Line { chars_max } => line_fault(answer, *chars_max),
         Kind::Text { chars_max, chars_min, words_min } => text_fault(answer, *chars_min, *chars_max, *words_min),
-        Kind::Choice { of } => (!of.iter().any(|listed| listed.value == answer)).then(|| "choose one of the list".into()),
+        Kind::Choice { of } => (!of.iter().any(|listed| listed.value == answer)).then(|| "choose one from the list".into()),
         Kind::Ticks { .. } => None,
-        Kind::Country => country::name_of(answer).is_none().then(|| "choose one of the list".into()),
+        Kind::Country => country::name_of(answer).is_none().then(|| "choose one from the list".into()),
         Kind::Email => Email::parse(answer).err().map(|fault| fault.message.into_owned()),
-        Kind::Url => (!is_web_page(answer)).then(|| "is not the address of a web page, such as https://uni.example/people/you".into()),
-        Kind::Orcid => (!is_orcid(answer)).then(|| "is not an ORCID: 16 digits such as 0000-0002-1825-0097, the last one a check".into()),
-        Kind::Months => months(answers).is_none().then(|| format!("is a whole number from 1 to {MONTHS_MAX}")),
+        Kind::Url => (!is_web_page(answer)).then(|| "this is not the address of a web page, such as https://uni.example/people/you".into()),
+        Kind::Orcid => (!is_orcid(answer))
+            .then(|| "this is not a valid ORCID iD (16 characters, e.g. 0000-0002-1825-0097; the last is a check digit)".into()),
+        Kind::Months => months(answers).is_none().then(|| format!("enter a whole number from 1 to {MONTHS_MAX}")),
     }
 }
 
 fn line_fault(answer: &str, chars_max: usize) -> Option<String> {
     let chars = answer.chars().count();
-    if answer.contains('\n') {
-        Some("is one line".into())
-    } else {
-        (chars > chars_max).then(|| format!("has {chars} characters; at most {chars_max} fit"))
-    }
+    if answer.contains('\n') { Some("enter one line only".into()) } else { (chars > chars_max).then(|| too_long(chars, chars_max)) }
 }
 
 fn text_fault(answer: &str, chars_min: usize, chars_max: usize, words_min: usize) -> Option<String> {
     let (chars, words) = (answer.chars().count(), answer.split_whitespace().count());
     if chars > chars_max {
-        Some(format!("has {chars} characters; at most {chars_max} fit"))
+        Some(too_long(chars, chars_max))
     } else if chars < chars_min {
-        Some(format!("has {chars} characters; at least {chars_min} are needed to judge it"))
+        Some(format!("enter at least {} characters; this has {}", grouped(chars_min), grouped(chars)))
     } else {
-        (words < words_min).then(|| format!("has {words} words; at least {words_min} are needed to judge it"))
+        (words < words_min).then(|| format!("enter at least {words_min} words; this has {words}"))
     }
+}
+
+/// That a text has more characters than fit.
+pub(super) fn too_long(chars: usize, chars_max: usize) -> String {
+    format!("enter at most {} characters; this has {}", grouped(chars_max), grouped(chars))
+}
+
+/// A number as it is written for people: `2,000`.
+pub(super) fn grouped(count: usize) -> String {
+    thousands(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 pub(super) fn is_web_page(answer: &str) -> bool {

@@ -11,10 +11,10 @@ pub(super) struct Point {
 
 /// Every point, in the order of the page.
 pub(super) const POINTS: &[Point] = &[
-    Point { name: "identity", wording: "Who applies is who they say, and can be reached there." },
-    Point { name: "purpose", wording: "The question and the method are clear, and need this model." },
-    Point { name: "licence", wording: "The use is non-commercial research, and none that the licence prohibits." },
-    Point { name: "safeguards", wording: "Where the weights will lie and who reaches them is said, and is enough." },
+    Point { name: "identity", wording: "The applicant is who they say they are, and can be reached at this address." },
+    Point { name: "purpose", wording: "The question and the method are clear, and this model is needed." },
+    Point { name: "licence", wording: "The use is non-commercial research, and not prohibited by the licence." },
+    Point { name: "safeguards", wording: "Storage and access are described, and sufficient." },
 ];
 
 /// The points among what was posted.

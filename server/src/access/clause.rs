@@ -37,6 +37,6 @@ pub(super) const CAPACITY: &str = "capacity";
 
 /// Its answers, and the clause id and words under which each is recorded.
 pub(super) const CAPACITIES: &[(&str, &str, &str)] = &[
-    ("self", "capacity-self", "I agree for myself, as a person."),
-    ("entity", "capacity-entity", "I agree for my organisation, and have the authority to bind it."),
+    ("self", "capacity-self", "I agree on my own behalf."),
+    ("entity", "capacity-entity", "I agree on behalf of my organisation, which I am authorised to bind."),
 ];

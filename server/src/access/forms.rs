@@ -112,5 +112,5 @@ pub(super) async fn fill(db: &mut PgConnection, model: ModelId, pinned: Option<&
 
 /// What is wrong when a page showed another form than the one that is asked now.
 pub(super) fn changed() -> FieldError {
-    FieldError::new(FORM_SHOWN, "changed while you were writing; your answers are kept, look at what is asked now")
+    FieldError::new(FORM_SHOWN, "it changed while you were writing; your answers are kept, check what is asked now")
 }

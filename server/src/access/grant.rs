@@ -269,10 +269,10 @@ impl Grant {
 /// Access ends after now, and within a year.
 pub(super) fn ends_in_time(now: Timestamp, expires_at: Timestamp) -> Result<(), FieldError> {
     if expires_at <= now {
-        return Err(FieldError::new("until", "lies in the past; access ends on a day to come"));
+        return Err(FieldError::new("until", "choose a day in the future"));
     }
     if expires_at - now > GRANT_LIFE_MAX {
-        return Err(FieldError::new("until", "is too far away; access lasts 12 months at most and can be applied for again"));
+        return Err(FieldError::new("until", "choose an earlier day; access lasts 12 months at most and can be renewed"));
     }
     Ok(())
 }

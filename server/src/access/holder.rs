@@ -32,6 +32,8 @@ struct GrantPage {
     words: StandingWords,
     since: String,
     until: String,
+    /// The day of its end, once it is over.
+    ended: Option<String>,
     scopes: Vec<&'static str>,
     application: Option<ApplicationId>,
     reason: String,
@@ -39,6 +41,8 @@ struct GrantPage {
     recorded: Vec<Recorded>,
     is_running: bool,
     holds: bool,
+    /// Whether a new application is the way to go on.
+    may_apply_again: bool,
     /// What has changed and is to be agreed to, and by when.
     consent: Option<(String, String)>,
     renewing: Renewing,
@@ -105,7 +109,8 @@ async fn grant_page(
     let models = catalog::find_models(&mut db, &[held.model]).await?;
     let (model, model_path) = name_of(&models, held.model);
     let renewals = store::renewals_of(&mut db, id).await?;
-    let due = if grant.standing(now).is_running() { consent::due(&mut db, &held).await? } else { None };
+    let standing = grant.standing(now);
+    let due = if standing.is_running() { consent::due(&mut db, &held).await? } else { None };
     let consent = due.map(|due| (due.title(&model), when::minute(due.by)));
     Ok(GrantPage {
         frame,
@@ -119,8 +124,15 @@ async fn grant_page(
         application: held.application,
         used: used(&mut db, &held).await?,
         recorded: recorded(&mut db, vec![id.to_string()]).await?,
-        is_running: grant.standing(now).is_running(),
-        holds: grant.standing(now) == Standing::Holds,
+        ended: (!standing.is_running()).then(|| when::day(grant.ended_at().map_or(grant.expires_at, |at| at.min(grant.expires_at)))),
+        is_running: standing.is_running(),
+        holds: standing == Standing::Holds,
+        may_apply_again: match standing {
+            Standing::Closed | Standing::Revoked => true,
+            // Other access has followed one that was ended after its time.
+            Standing::Expired => grant.ended.is_none(),
+            Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded => false,
+        },
         consent,
         renewing: renewing(grant, &renewals, now),
         renewals: renewals.iter().map(row).collect(),

@@ -221,8 +221,8 @@ pub(super) async fn grant(
     let model = model_of(&mut db, &path.0, &path.1).await?;
     let person = person(&mut db, &granting.user).await?;
     drop(db);
-    let reason = format!("given by {} with a program, without an application", by.0.name);
-    let grant = operate::give(&portal, Some(by.0.id), &person, &model, &reason, GRANT_DAYS).await?;
+    let reason = "given with a program, without an application";
+    let grant = operate::give(&portal, Some(by.0.id), &person, &model, reason, GRANT_DAYS).await?;
     Ok(HttpResponse::Ok().json(json!({ "user": person.email.as_str(), "grant": grant.id, "expiresAt": when::hub(grant.expires_at) })))
 }
 

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
 use crate::ids::AccountId;
-use crate::mail::Message;
+use crate::mail::{GrantedBy, Message};
 use crate::portal::Portal;
 
 /// Closes a grant of before that has expired, so that a new one can follow. Errors: `Conflict` if it still holds.
@@ -46,22 +46,13 @@ pub(super) fn grant_made(grant: &Grant, origin: &GrantOrigin<'_>) -> Event {
     }
 }
 
-/// What the mail about a new grant says besides.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Besides<'a> {
-    /// What the reviewer wrote to its holder; may be empty.
-    pub(super) note: &'a str,
-    /// Whether an appeal led to it.
-    pub(super) is_appeal: bool,
-}
-
 /// The mail about a new grant.
 pub(super) fn access_granted(
     portal: &Portal,
     holder: &accounts::Account,
     model: &catalog::Model,
     grant: &Grant,
-    besides: Besides<'_>,
+    origin: GrantedBy,
 ) -> Message {
     Message::AccessGranted {
         to: holder.email.to_string(),
@@ -69,8 +60,7 @@ pub(super) fn access_granted(
         model: model.full_name(),
         until: when::day(grant.expires_at),
         may: GrantScope::mean(&grant.scopes),
-        note: besides.note.to_owned(),
-        is_appeal: besides.is_appeal,
+        origin,
         link: portal.config.url_of(&model.path()),
     }
 }

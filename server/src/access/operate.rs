@@ -1,20 +1,21 @@
 //! Grants given without an application: what an operator needs at night, or a reviewer's program, on the record like every decision.
 
+use sqlx::PgConnection;
 use time::Duration;
 
 use super::application::own_application;
 use super::block;
 use super::grant::Grant;
-use super::issue::{Besides, access_granted, grant_made, make_room};
+use super::issue::{access_granted, grant_made, make_room};
 use super::revoke::{Revoked, parse_reason, revoke};
 use super::scope::GrantScope;
 use super::store::{self, GrantOrigin};
-use crate::accounts::Account;
+use crate::accounts::{self, Account, Role};
 use crate::audit;
 use crate::catalog::Model;
 use crate::error::{Error, FieldError};
 use crate::ids::{AccountId, GrantId};
-use crate::mail;
+use crate::mail::{self, GrantedBy};
 use crate::portal::Portal;
 
 /// Gives `account` access to `model` for so many days, for every use. `by` is nobody for the operator's command. Errors: `Conflict` if it
@@ -65,9 +66,20 @@ pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account,
     let origin = GrantOrigin { account: account.id, model: model.id, application: None, by, reason: &reason };
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, by, &grant_made(&grant, &origin)).await?;
-    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, Besides::default())).await?;
+    let giver = GrantedBy::Gift(giver(&mut tx, by).await?);
+    mail::enqueue(&mut tx, now, &access_granted(portal, account, model, &grant, giver)).await?;
     tx.commit().await?;
     Ok(grant)
+}
+
+/// Who gives, as their role says it: reviewers do not sign with their names.
+async fn giver(tx: &mut PgConnection, by: Option<AccountId>) -> Result<&'static str, Error> {
+    let Some(by) = by else { return Ok("The operator of this portal") };
+    Ok(match accounts::find_account(tx, by).await?.role {
+        Role::Reviewer => "A reviewer",
+        Role::Admin => "An admin of this portal",
+        Role::Researcher => "This portal",
+    })
 }
 
 /// Takes back the access of `account` to `model`, however it was given, or proposes to where that needs two. Errors: `NotFound` if there is

@@ -8,6 +8,7 @@ use crate::accounts::Admin;
 use crate::audit::{self, Event};
 use crate::catalog;
 use crate::error::{Error, FieldError};
+use crate::http::table::thousands;
 use crate::ids::ModelId;
 use crate::portal::Portal;
 
@@ -54,7 +55,7 @@ impl Policy {
         let mut number = |field: &'static str, typed: &str, least: i32, most: i32| {
             let number = typed.trim().parse().ok().filter(|number| (least..=most).contains(number));
             if number.is_none() {
-                faults.push(FieldError::new(field, format!("is a whole number from {least} to {most}")));
+                faults.push(FieldError::new(field, format!("enter a whole number from {least} to {}", thousands(most.into()))));
             }
             number.unwrap_or_default()
         };
@@ -85,7 +86,7 @@ pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy, se
     let mut tx = portal.db.begin().await?;
     catalog::find_model_by_id(&mut tx, model).await?;
     let stale = || {
-        let told = "somebody has set other rules since you looked; look at them again, then set yours";
+        let told = "somebody has changed the rules since you looked; check them, then save yours";
         Error::Stale(told.into()).mended_by(format!("/admin/models/{model}"), "Look at the rules again")
     };
     let (before, version) = versioned(&mut tx, model).await?;

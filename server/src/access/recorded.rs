@@ -23,9 +23,41 @@ pub(super) struct Recorded {
 
 impl Recorded {
     pub(super) fn of(event: &audit::Row) -> Self {
-        let words = event.kind.replace(['.', '_'], " ");
-        Self { seq: event.seq, what: words[..1].to_uppercase() + &words[1..], at: when::minute(event.at) }
+        Self { seq: event.seq, what: told(&event.kind), at: when::minute(event.at) }
     }
+}
+
+/// What happened, in words for its reader.
+fn told(kind: &str) -> String {
+    let words = match kind {
+        "application.submitted" => "Application sent",
+        "application.resubmitted" => "Application sent again",
+        "application.withdrawn" => "Application withdrawn",
+        "application.lapsed" => "Application lapsed",
+        "application.claimed" => "Claimed by a reviewer",
+        "application.released" => "Released by the reviewer",
+        "application.changes_requested" => "Changes requested",
+        "application.comment_written" => "Comment posted",
+        "application.appealed" => "Appeal sent",
+        "application.decision_undone" => "Decision taken back",
+        "application.approved" => "Application approved",
+        "application.declined" => "Application declined",
+        "grant.made" => "Access granted",
+        "grant.revoked" => "Access revoked",
+        "grant.suspended" => "Access suspended",
+        "grant.reinstated" => "Access reinstated",
+        "grant.revocation_proposed" => "Revocation proposed",
+        "grant.revocation_rejected" => "Revocation rejected",
+        "grant.closed" => "Access closed",
+        "grant.renewal_requested" => "Renewal requested",
+        "grant.renewal_withdrawn" => "Renewal withdrawn",
+        "grant.renewal_approved" => "Access renewed",
+        "grant.renewal_declined" => "Renewal declined",
+        "grant.renewal_lapsed" => "Renewal lapsed",
+        "grant.consent_given" => "Agreed to changed terms",
+        other => return other.replace(['.', '_'], " "),
+    };
+    words.to_owned()
 }
 
 /// What happened to these subjects, in its order.

@@ -2,6 +2,7 @@
 
 use time::Duration;
 
+use super::check::{grouped, too_long};
 use super::grant::{Grant, Standing};
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
@@ -112,16 +113,15 @@ impl Asked {
         let chars = summary.chars().count();
         if !SUMMARY_CHARS.contains(&chars) {
             let (least, most) = (SUMMARY_CHARS.start(), SUMMARY_CHARS.end());
-            faults
-                .push(FieldError::new("summary", format!("has {chars} characters; say in {least} to {most} what you used the model for")));
+            faults.push(FieldError::new("summary", format!("enter {least} to {} characters", grouped(*most))));
         }
         let chars = publications.chars().count();
         if chars > PUBLICATIONS_CHARS_MAX {
-            faults.push(FieldError::new("publications", format!("has {chars} characters; at most {PUBLICATIONS_CHARS_MAX} fit")));
+            faults.push(FieldError::new("publications", too_long(chars, PUBLICATIONS_CHARS_MAX)));
         }
         let months = months.trim().parse().ok().filter(|months| (1..=MONTHS_MAX).contains(months));
         if months.is_none() {
-            faults.push(FieldError::new("months", format!("is a whole number from 1 to {MONTHS_MAX}")));
+            faults.push(FieldError::new("months", format!("enter a whole number from 1 to {MONTHS_MAX}")));
         }
         match months {
             Some(months) if faults.is_empty() => Ok(Self { summary, publications, months }),
@@ -141,14 +141,14 @@ impl Grant {
     pub(super) fn can_be_renewed(&self, now: Timestamp) -> Result<(), Error> {
         let why_not = match self.standing(now) {
             Standing::Holds | Standing::ConsentNeeded if self.expires_at - now > BEFORE_END => {
-                format!("this access can be renewed from {} on", when::day(self.expires_at - BEFORE_END))
+                format!("this access can be renewed from {}", when::day(self.expires_at - BEFORE_END))
             }
             Standing::Expired if self.ended.is_some() => "other access has followed this one; renew that".into(),
             Standing::Expired if now - self.expires_at >= AFTER_END => {
                 format!("this access ended on {}, too long ago to be renewed; apply again", when::day(self.expires_at))
             }
             Standing::Holds | Standing::ConsentNeeded | Standing::Expired => return Ok(()),
-            Standing::Suspended => "this access is suspended; it can be renewed when it goes on".into(),
+            Standing::Suspended => "this access is suspended; it can be renewed once it is reinstated".into(),
             Standing::Blocked => "its holder is blocked; it can be renewed when the block has ended".into(),
             Standing::Closed => "this access was closed by its holder; apply again".into(),
             Standing::Revoked => "this access was revoked; apply again".into(),
@@ -161,7 +161,7 @@ impl Grant {
         self.can_be_renewed(now)?;
         super::grant::ends_in_time(now, until)?;
         if until <= self.expires_at {
-            return Err(FieldError::new("until", "is not later than it ends now").into());
+            return Err(FieldError::new("until", "choose a day after its present end").into());
         }
         Ok(Self { expires_at: until, ..self })
     }
@@ -225,9 +225,7 @@ impl Renewal {
 fn decision_text(raw: &str) -> Result<String, FieldError> {
     let text = paragraphs(raw);
     match text.chars().count() {
-        chars if chars > DECISION_CHARS_MAX => {
-            Err(FieldError::new("text", format!("has {chars} characters; at most {DECISION_CHARS_MAX} fit")))
-        }
+        chars if chars > DECISION_CHARS_MAX => Err(FieldError::new("text", too_long(chars, DECISION_CHARS_MAX))),
         _ => Ok(text),
     }
 }

@@ -232,6 +232,6 @@ async fn answer(
 
 /// Access "until" a day holds through that day, UTC.
 fn last_moment_of(day: &str) -> Result<Timestamp, FieldError> {
-    let date = when::parse_date_field(day).ok_or_else(|| FieldError::new("until", "is a day such as 2027-03-31"))?;
+    let date = when::parse_date_field(day).ok_or_else(|| FieldError::new("until", "enter a day, such as 2027-03-31"))?;
     Ok(date.with_time(Time::from_hms(23, 59, 59).expect("a time of day")).assume_utc())
 }

@@ -7,7 +7,7 @@ use super::block;
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
-use super::issue::{Besides, access_granted, grant_made, make_room};
+use super::issue::{access_granted, grant_made, make_room};
 use super::state::State;
 use super::store::{self, GrantOrigin};
 use crate::accounts::{self, Reviewer};
@@ -16,7 +16,7 @@ use crate::catalog;
 use crate::error::Error;
 use crate::http::when;
 use crate::ids::ApplicationId;
-use crate::mail::{self, Message};
+use crate::mail::{self, GrantedBy, Message};
 use crate::portal::Portal;
 
 /// Takes a case on, or over from whoever had it. Errors: `Forbidden` for one's own, `Conflict` unless it waits.
@@ -107,8 +107,8 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Op
     store::insert_grant(&mut tx, &grant, &origin).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
     audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
-    let besides = Besides { note: application.state.words(), is_appeal: application.is_appeal() };
-    let message = access_granted(portal, &applicant, &model, &grant, besides);
+    let origin = GrantedBy::Approval { note: application.state.words().to_owned(), is_appeal: application.is_appeal() };
+    let message = access_granted(portal, &applicant, &model, &grant, origin);
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(grant)
@@ -141,8 +141,8 @@ pub(super) async fn approval_mail(portal: &Portal, by: &Reviewer, id: Applicatio
     let (application, applicant, model) = parties(portal, by, id).await?;
     let note = words("note", approval.note)?;
     let grant = approval.grant(portal.clock.now())?;
-    let besides = Besides { note: &note, is_appeal: application.is_appeal() };
-    Ok(access_granted(portal, &applicant, &model, &grant, besides))
+    let origin = GrantedBy::Approval { note, is_appeal: application.is_appeal() };
+    Ok(access_granted(portal, &applicant, &model, &grant, origin))
 }
 
 /// The mail that a decline would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.

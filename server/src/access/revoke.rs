@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::application::own_application;
+use super::check::too_long;
 use super::grant::{HeldGrant, Note};
 use super::{policy, store};
 use crate::accounts::{self, Account, Reviewer};
@@ -30,9 +31,9 @@ impl Revoked {
     /// What is said to whoever wanted it.
     pub fn told(&self) -> &'static str {
         match self {
-            Revoked::Done(_) => "Revoked. It holds nowhere any more, and its holder gets a mail.",
+            Revoked::Done(_) => "Revoked. Access is no longer valid anywhere, and its holder gets a mail.",
             Revoked::Proposed(_) => {
-                "Suspended, and proposed to be revoked. It holds nowhere any more; another reviewer confirms or rejects, and gets a mail."
+                "Suspended, and proposed to be revoked. Access is no longer valid anywhere; another reviewer gets a mail, and confirms or rejects."
             }
         }
     }
@@ -52,13 +53,16 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
     // What was proposed takes two, whatever the rule has become meanwhile.
     let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoke_needs_two;
     let revoked = if needs_two {
+        let was_suspended = held.grant.suspended.is_some();
         held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now).map_err(at_the_grant(id))?;
         store::save_grant(&mut tx, &held.grant, None).await?;
         let_decision_go(&mut tx, &held, now).await?;
         audit::record(&mut tx, now, by, &Event::RevocationProposed { grant: id, reason: reason.clone() }).await?;
         let (holder, model) = holder_and_model(&mut tx, &held).await?;
         ask_the_others(&mut tx, portal, &held, by, (&holder, &model), &reason, now).await?;
-        mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
+        if !was_suspended {
+            mail::enqueue(&mut tx, now, &access_suspended(portal, &holder, &model, id, reason)).await?;
+        }
         Revoked::Proposed(held)
     } else {
         held.grant = held.grant.revoke(now, reason).map_err(at_the_grant(id))?;
@@ -108,7 +112,7 @@ async fn end(tx: &mut PgConnection, portal: &Portal, held: &HeldGrant, by: Optio
         name: holder.name,
         model: model.full_name(),
         reason,
-        link: portal.config.url_of("/applications"),
+        link: portal.config.url_of(&format!("/grants/{}", held.grant.id)),
     };
     mail::enqueue(tx, now, &message).await
 }
@@ -193,9 +197,7 @@ pub(super) fn parse_reason(raw: &str) -> Result<String, FieldError> {
     let reason = raw.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
     match reason.chars().count() {
         0 => Err(FieldError::new("reason", "say why; it is kept on record and shown to the person")),
-        chars if chars > REASON_CHARS_MAX => {
-            Err(FieldError::new("reason", format!("has {chars} characters; at most {REASON_CHARS_MAX} fit")))
-        }
+        chars if chars > REASON_CHARS_MAX => Err(FieldError::new("reason", too_long(chars, REASON_CHARS_MAX))),
         _ => Ok(reason),
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct GrantView {
     pub(super) model_path: String,
     pub(super) badge: Badge,
     pub(super) told: String,
+    /// Said to its holder, who is asked to agree to what has changed.
+    pub(super) consent: Option<String>,
     /// What it is for, in words that follow "you may".
     pub(super) may: String,
     pub(super) holds: bool,
@@ -77,12 +79,20 @@ impl GrantView {
         let grant = &held.grant;
         let StandingWords { badge: word, class, told } = standing_words(grant, now);
         let badge = Badge { word: word.into(), class };
+        let asked_by = grant.consent_due_at.filter(|_| grant.standing(now).is_running());
         Self {
             id: grant.id,
             model,
             model_path,
             badge,
             told,
+            consent: asked_by.map(|by| {
+                if now < by {
+                    format!("What you agreed to has changed: agree by {}, or your access will be paused.", when::minute(by))
+                } else {
+                    "What you agreed to has changed.".into()
+                }
+            }),
             may: GrantScope::mean(&grant.scopes),
             holds: grant.standing(now) == Standing::Holds,
             is_over: !grant.standing(now).is_running(),
@@ -116,7 +126,7 @@ pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
             let until = grant.blocked_until.map(when::day).unwrap_or_default();
             words("Blocked", "bad", format!("Blocked until {until}."))
         }
-        Standing::ConsentNeeded => words("Agree", "warn", "It rests until its holder agrees to the licence, which has changed.".into()),
+        Standing::ConsentNeeded => words("Paused", "warn", "Paused until its holder agrees to what has changed.".into()),
         Standing::Expired => words("Expired", "warn", format!("Ended on {}.", when::day(grant.expires_at))),
         Standing::Closed => words("Closed", "", format!("Closed by its holder on {}; every copy was deleted.", ended())),
         Standing::Revoked => words("Revoked", "bad", format!("Revoked on {}. Reason: {}", ended(), grant.end_reason())),

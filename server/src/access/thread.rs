@@ -26,8 +26,7 @@ pub async fn write(portal: &Portal, applicant: &Account, id: ApplicationId, body
     let application = super::apply::own(&mut tx, applicant.id, id).await?;
     let comment = Comment::new(applicant.id, Lane::Shared, Kind::Comment, said(body)?, now);
     add(&mut tx, portal, &application, &comment).await?;
-    if let Some(claim) = application.state.sent().and_then(|sent| sent.claim) {
-        let reviewer = accounts::find_account(&mut tx, claim.by).await?;
+    for reviewer in readers(&mut tx, &application).await? {
         tell(&mut tx, portal, &reviewer, &application, &applicant.name, &format!("/review/{id}"), now).await?;
     }
     tx.commit().await?;
@@ -50,16 +49,28 @@ pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lan
     Ok(())
 }
 
+/// Who hears of what an applicant writes: the reviewer who claimed the application, or everybody who may.
+async fn readers(tx: &mut PgConnection, application: &Application) -> Result<Vec<Account>, Error> {
+    let Some(sent) = application.state.sent() else { return Ok(vec![]) };
+    if let Some(claim) = sent.claim {
+        return Ok(vec![accounts::find_account(tx, claim.by).await?]);
+    }
+    let against = sent.appeal.as_ref().map(|appeal| appeal.against);
+    let mut reviewers = accounts::reviewers(tx).await?;
+    reviewers.retain(|reviewer| reviewer.id != application.applicant && Some(reviewer.id) != against);
+    Ok(reviewers)
+}
+
 fn said(body: &str) -> Result<String, FieldError> {
     let body = words("comment", body)?;
-    if body.is_empty() { Err(FieldError::new("comment", "is empty; write a word")) } else { Ok(body) }
+    if body.is_empty() { Err(FieldError::new("comment", "write something first")) } else { Ok(body) }
 }
 
 async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, comment: &Comment) -> Result<(), Error> {
     match (&application.state, comment.lane) {
         (State::Submitted(_) | State::ChangesRequested { .. }, _) | (_, Lane::Internal) => {}
         (State::Draft, Lane::Shared) => {
-            let unsent = Error::Conflict("nobody reads this application yet; send it first".into());
+            let unsent = Error::Conflict("this application has not been sent yet; send it first".into());
             return Err(unsent.mended_by(format!("/applications/{}", application.id), "See your application"));
         }
         (State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. }, Lane::Shared) => {
@@ -69,7 +80,7 @@ async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, 
     }
     if store::count_comments(tx, application.id).await? >= COMMENTS_MAX {
         let full = format!("this application has {COMMENTS_MAX} comments, and no more fit; it is time to decide it");
-        return Err(Error::Conflict(full.into()).mended_by(page_for(application, comment.author), "To the application"));
+        return Err(Error::Conflict(full.into()).mended_by(page_for(application, comment.author), "Go to the application"));
     }
     portal.limits.comments.check(&comment.author.to_string())?;
     store::insert_comment(tx, application.id, comment).await?;

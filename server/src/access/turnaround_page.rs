@@ -159,7 +159,7 @@ impl Told {
             ("decided", "Decided"),
             ("median_days", "Half within (days)"),
             ("p90_days", "Nine of ten within (days)"),
-            ("in_time", "By the day promised"),
+            ("in_time", "On time"),
             ("approved", "Approved"),
             ("declined", "Declined"),
         ];

@@ -31,11 +31,12 @@ impl Waits {
             1 => "One application was sent before yours.".to_owned(),
             before => format!("{before} applications were sent before yours."),
         };
-        match self.usual {
+        let usual = match self.usual {
             Some((half, most)) => {
-                format!("{place} Half of the last decisions came within {}, nine of ten within {}.", when::span(half), when::span(most))
+                format!("Half of the last decisions came within {}, nine of ten within {}.", when::span(half), when::span(most))
             }
-            None => place,
-        }
+            None => "Too few decisions yet to tell the usual wait.".to_owned(),
+        };
+        format!("{place} {usual} All models are counted together.")
     }
 }

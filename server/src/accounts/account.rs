@@ -74,7 +74,7 @@ impl Email {
     /// Reads an address as a person types it.
     pub fn parse(raw: &str) -> Result<Self, FieldError> {
         let address = raw.trim().to_lowercase();
-        let wrong = || FieldError::new("email", "does not look like an e-mail address, such as ada@university.edu");
+        let wrong = || FieldError::new("email", "this does not look like an e-mail address, such as ada@university.edu");
         let (local, domain) = address.rsplit_once('@').ok_or_else(wrong)?;
         let plain =
             |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || is_unseen(c) || "<>()[],;:\\\"@".contains(c));
@@ -125,7 +125,7 @@ pub fn parse_name(raw: &str) -> Result<String, FieldError> {
     let name = visible(&raw.split_whitespace().collect::<Vec<_>>().join(" "));
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 120 {
-        return Err(FieldError::new("name", "give the name you publish under, at most 120 characters"));
+        return Err(FieldError::new("name", "enter the name you publish under, at most 120 characters"));
     }
     Ok(name.to_owned())
 }
@@ -145,11 +145,11 @@ impl Password {
         if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&length) {
             return Err(FieldError::new(
                 "password",
-                format!("needs {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters; a sentence is fine"),
+                format!("enter {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters; a sentence is fine"),
             ));
         }
         if is_guessed_first(raw, &[email.as_str(), name]) || raw.to_lowercase().contains(email.as_str()) {
-            return Err(FieldError::new("password", "is one that would be guessed first; choose another"));
+            return Err(FieldError::new("password", "this password is too easy to guess; choose another"));
         }
         Ok(Self(raw.to_owned()))
     }

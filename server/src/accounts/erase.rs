@@ -13,7 +13,7 @@ use crate::portal::Portal;
 /// Closes the account for good, under an address and a name that say nothing.
 pub async fn erase_account(tx: &mut PgConnection, id: AccountId, now: Timestamp) -> Result<(), Error> {
     store::forget_ways_in(tx, id).await?;
-    store::set_erased(tx, id, &Email::erased(id), "Somebody who was erased", now).await
+    store::set_erased(tx, id, &Email::erased(id), "Erased account", now).await
 }
 
 /// That it is really them at the keyboard. Errors: `Invalid` for another password, or for none; `Limited` after too many tries.
@@ -24,9 +24,9 @@ pub async fn confirm_password(portal: &Portal, who: &SignedIn, typed: String) ->
     // Hashing takes its time; the connection is others' meanwhile.
     drop(db);
     if stored.is_none() {
-        return Err(FieldError::new("password", "you have none yet; choose one on your profile first").into());
+        return Err(FieldError::new("password", "you have no password yet; choose one on your profile first").into());
     }
-    if Password::typed(typed).matches(stored).await? { Ok(()) } else { Err(FieldError::new("password", "is not your password").into()) }
+    if Password::typed(typed).matches(stored).await? { Ok(()) } else { Err(FieldError::new("password", "wrong password").into()) }
 }
 
 impl Account {

@@ -135,7 +135,7 @@ pub async fn change_password(portal: &Portal, who: &super::SignedIn, current: St
     // Hashing takes its time; the connection is others' meanwhile.
     drop(db);
     if stored.is_some() && !Password::typed(current).matches(stored).await? {
-        return Err(FieldError::new("current", "is not your present password").into());
+        return Err(FieldError::new("current", "wrong password").into());
     }
     let hash = new.hash().await?;
     let now = portal.clock.now();

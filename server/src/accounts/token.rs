@@ -62,11 +62,11 @@ impl Scope {
     /// What it lets a program do, in words.
     pub fn means(self) -> &'static str {
         match self {
-            Scope::Download => "fetch the weights you have access to",
-            Scope::Api => "let models generate",
+            Scope::Download => "download the weights you have access to",
+            Scope::Api => "generate text",
             Scope::Review => "read applications and decide on them, if you are a reviewer",
-            Scope::Apply => "apply for access, and see to your account: applications, grants, downloads, mails, sessions and tokens",
-            Scope::Admin => "run the portal: people, releases, the record, mails and usage, if you are an admin",
+            Scope::Apply => "apply for access and manage your account (applications, grants, downloads, mails, sessions and tokens)",
+            Scope::Admin => "run the portal (people, releases, the record, mails and usage), if you are an admin",
         }
     }
 }
@@ -237,7 +237,7 @@ pub(super) async fn make_token_with(
 
 fn life(days: i64) -> Result<Duration, FieldError> {
     let known = (1..=TOKEN_DAYS_MAX).contains(&days).then(|| Duration::days(days));
-    known.ok_or_else(|| FieldError::new("days", format!("a token lives 1 to {TOKEN_DAYS_MAX} days")))
+    known.ok_or_else(|| FieldError::new("days", format!("enter 1 to {TOKEN_DAYS_MAX} days")))
 }
 
 /// A token that is not kept yet, and has no secret. Errors: `Invalid`, with everything that is wrong.
@@ -246,7 +246,7 @@ fn fresh(name: &str, scopes: &[Scope], now: Timestamp, life: Result<Duration, Fi
     let name = name.trim();
     let mut faults = Vec::new();
     if name.is_empty() || name.chars().count() > 80 || name.contains(['\n', '\t']) {
-        faults.push(FieldError::new("name", "give the token a name of at most 80 characters, such as the machine it is for"));
+        faults.push(FieldError::new("name", "enter a name of at most 80 characters, such as the machine it is for"));
     }
     if scopes.is_empty() {
         faults.push(FieldError::new("scopes", "choose at least one: download, api, apply"));

@@ -41,7 +41,7 @@ pub(super) async fn erase(
     Form(sent): Form<EraseForm>,
 ) -> Result<HttpResponse, Error> {
     match erase_person(&portal, &by, *id, &sent.email).await {
-        Ok(()) => Ok(see_other("/admin/people", Some("Erased. A pseudonym stands where this person was."))),
+        Ok(()) => Ok(see_other("/admin/people", Some("Erased. A pseudonym takes this person's place."))),
         Err(Error::Invalid(faults)) => page_with_faults(&ErasurePage { frame, person: somebody_else(&portal, &by, *id).await?, faults }),
         Err(other) => Err(other),
     }
@@ -51,7 +51,7 @@ pub(super) async fn erase(
 pub(super) async fn erase_person(portal: &Portal, by: &Admin, id: AccountId, email: &str) -> Result<(), Error> {
     let person = somebody_else(portal, by, id).await?;
     if !person.email.as_str().eq_ignore_ascii_case(email.trim()) {
-        return Err(FieldError::new("email", "is not the address of this account").into());
+        return Err(FieldError::new("email", "this is not the address of this account").into());
     }
     privacy::erase(portal, id, Asker::Admin(by.0.id)).await?;
     Ok(())
@@ -65,7 +65,7 @@ async fn somebody_else(portal: &Portal, by: &Admin, id: AccountId) -> Result<Acc
     }
     let person = accounts::find_account(&mut *portal.db.acquire().await?, id).await?;
     if person.is_erased() {
-        return Err(Error::Conflict("this person was erased already".into()).mended_by("/admin/people", "To the people"));
+        return Err(Error::Conflict("this person was erased already".into()).mended_by("/admin/people", "Go to the people"));
     }
     Ok(person)
 }

@@ -166,7 +166,7 @@ impl Counts {
             words.into_iter().chain(counts.map(Cell::Count)).collect()
         });
         let table = Table { name: "reviewers", columns, rows: rows.collect() };
-        Figure { title, note: "All periods together, and the cases that each sees to now.", plot, table }
+        Figure { title, note: "All periods together, and the cases each reviewer has claimed now.", plot, table }
     }
 
     fn grants(&self) -> Figure {

@@ -202,7 +202,7 @@ pub(super) async fn suspend(
     Form(typed): Form<Reason>,
 ) -> Result<HttpResponse, Error> {
     match access::suspend(&portal, &by, *id, &typed.reason).await {
-        Ok(_) => Ok(done(*id, "Suspended. It holds nowhere until somebody reinstates it, and its holder gets a mail.")),
+        Ok(_) => Ok(done(*id, "Suspended. Access is not valid anywhere until a reviewer reinstates it, and its holder gets a mail.")),
         Err(Error::Invalid(faults)) => {
             page_with_faults(&grant_page(&portal, frame, &by, *id, Sent { form: "suspend", reason: typed.reason }, faults).await?)
         }
@@ -215,7 +215,7 @@ type Nothing = Form<Vec<(String, String)>>;
 /// `POST /admin/grants/{id}/reinstate`
 pub(super) async fn reinstate(portal: Data<Portal>, by: Reviewer, id: Path<GrantId>, _: Nothing) -> Result<HttpResponse, Error> {
     let held = access::reinstate(&portal, &by, *id).await?;
-    let told = if held.grant.proposed.is_some() { "Not suspended any more, but it is still proposed to be revoked." } else { REINSTATED };
+    let told = if held.grant.proposed.is_some() { "No longer suspended, but revoking it is still proposed." } else { REINSTATED };
     Ok(done(*id, told))
 }
 
@@ -232,7 +232,7 @@ pub(super) async fn reject(portal: Data<Portal>, by: Reviewer, id: Path<GrantId>
     Ok(done(*id, told))
 }
 
-const REINSTATED: &str = "It goes on, and its holder gets a mail.";
+const REINSTATED: &str = "Rejected. Access is valid again, and its holder gets a mail.";
 
 fn done(id: GrantId, told: &str) -> HttpResponse {
     see_other(&format!("/admin/grants/{id}"), Some(told))

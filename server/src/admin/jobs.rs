@@ -44,8 +44,8 @@ impl From<Job> for JobRow {
         let (state, class) = match job.state() {
             JobState::Failed => ("Failed", "bad"),
             JobState::Running => ("Running", "info"),
-            JobState::Rests => ("Rests", "ok"),
-            JobState::Begins => ("Begins", "info"),
+            JobState::Rests => ("Idle", "ok"),
+            JobState::Begins => ("Starting", "info"),
         };
         Self {
             name: job.name,
@@ -54,7 +54,7 @@ impl From<Job> for JobRow {
             class,
             last: match (job.running_since, job.last_at) {
                 (_, Some(at)) => when::minute(at),
-                (Some(since), None) => format!("runs since {}", when::minute(since)),
+                (Some(since), None) => format!("running since {}", when::minute(since)),
                 (None, None) => "never".into(),
             },
             took: if job.last_at.is_some() { short(job.last_took) } else { "–".into() },

@@ -49,8 +49,8 @@ pub(super) async fn gate(portal: Data<Portal>, by: Admin, id: Path<ModelId>, For
     let gate: Gate = sent.gate.parse()?;
     let told = match (catalog::change_gate(&portal, &by, *id, gate).await?, gate) {
         (false, _) => "That was its gate already; nothing was changed.",
-        (true, Gate::Open) => "Changed. Everybody may download the model from now on.",
-        (true, Gate::Application) => "Changed. Downloads and playground need an approved application from now on.",
+        (true, Gate::Open) => "Changed. Everybody can now download the model.",
+        (true, Gate::Application) => "Changed. Downloads and the playground now need an approved application.",
     };
     Ok(see_other("/admin/models", Some(told)))
 }

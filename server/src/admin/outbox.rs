@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use url::form_urlencoded;
 
 use crate::accounts::{self, Admin, Email, Role};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::page::page;
 use crate::http::{Form, Frame, filters, see_other, when};
@@ -92,8 +93,8 @@ struct MailView {
     why_not: Option<String>,
 }
 
-impl From<Mail> for MailView {
-    fn from(mail: Mail) -> Self {
+impl MailView {
+    fn new(mail: Mail, now: Timestamp) -> Self {
         let tries = if mail.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", mail.attempts) };
         let (word, class, told) = match (mail.bounced_at, mail.sent_at, mail.gave_up_at) {
             (Some(at), _, _) => ("Bounced", "bad", format!("came back, told on {}", when::minute(at))),
@@ -103,7 +104,7 @@ impl From<Mail> for MailView {
                 ("Retrying", "warn", format!("{tries} so far, next on {}", when::minute(mail.next_attempt_at)))
             }
             (None, None, None) if mail.attempts > 0 => ("Waiting", "info", "is being sent".into()),
-            (None, None, None) if mail.next_attempt_at > mail.created_at => {
+            (None, None, None) if mail.next_attempt_at > now => {
                 ("Held", "info", format!("until {}, and can be taken back", when::minute(mail.next_attempt_at)))
             }
             (None, None, None) => ("Waiting", "info", "to be sent in a moment".into()),
@@ -120,12 +121,13 @@ impl From<Mail> for MailView {
 /// `GET /admin/mail`
 pub(super) async fn mails(portal: Data<Portal>, frame: Frame, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let search = search.into_inner();
+    let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let mut mails = mail::page(&mut db, &search.filter(), PAGE as i64 + 1).await?;
     let is_more = mails.len() > PAGE;
     mails.truncate(PAGE);
-    let counts = mail::counts(&mut db, portal.clock.now()).await?;
-    let mails: Vec<MailView> = mails.into_iter().map(MailView::from).collect();
+    let counts = mail::counts(&mut db, now).await?;
+    let mails: Vec<MailView> = mails.into_iter().map(|mail| MailView::new(mail, now)).collect();
     let trouble = portal.mailer.trouble().map(|trouble| TroubleView { text: trouble.text, since: when::minute(trouble.since) });
     page(&MailsPage {
         frame,
@@ -183,14 +185,15 @@ struct MailPage {
 
 /// `GET /admin/mail/{id}`
 pub(super) async fn mail(portal: Data<Portal>, frame: Frame, _: Admin, id: Path<MailId>) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let mail = mail::find(&mut db, *id).await?;
     let hides_key = mail.has_key() && !is_only_way_in(&mut db, &mail).await?;
     let words = if hides_key { mail.without_keys() } else { mail.body.clone() };
     let body = words.filter(|_| portal.mailer.keeps_mails());
     let ended_at = mail.bounced_at.or(mail.sent_at).or(mail.gave_up_at);
-    let is_old = mail.body.is_none() && ended_at.is_some_and(|at| at < portal.clock.now() - mail::WORDS_LIFE);
-    page(&MailPage { frame, view: mail.into(), body, hides_key, is_old })
+    let is_old = mail.body.is_none() && ended_at.is_some_and(|at| at < now - mail::WORDS_LIFE);
+    page(&MailPage { frame, view: MailView::new(mail, now), body, hides_key, is_old })
 }
 
 /// Whether nobody but an admin who reads the outbox can bring its reader in: a researcher who has never been here and proves the address.

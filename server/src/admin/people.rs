@@ -123,7 +123,7 @@ pub(super) async fn close(
     _: Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
     let account = close_account(&portal, &by, *id).await?;
-    let told = format!("The account of {} is closed: sessions and tokens do not count any more.", account.email);
+    let told = format!("The account of {} is closed: its sessions and tokens no longer work.", account.email);
     Ok(see_other("/admin/people", Some(&told)))
 }
 
@@ -176,7 +176,7 @@ async fn other_account(tx: &mut PgConnection, by: &Admin, id: AccountId) -> Resu
     let account = accounts::find_account(tx, id).await?;
     if account.is_erased() {
         return Err(
-            Error::Conflict("this person was erased; nobody has that account any more".into()).mended_by("/admin/people", "To the people")
+            Error::Conflict("this person was erased; the account no longer exists".into()).mended_by("/admin/people", "Go to the people")
         );
     }
     Ok(account)

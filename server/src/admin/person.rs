@@ -134,10 +134,9 @@ pub(super) async fn block(
         (model, until) => Err(Error::Invalid([model.err(), until.err()].into_iter().flatten().collect())),
     };
     match set {
-        Ok(()) => Ok(see_other(
-            &format!("/admin/people/{id}"),
-            Some("Blocked. Nothing of what they had holds, and they get a mail with the reason."),
-        )),
+        Ok(()) => {
+            Ok(see_other(&format!("/admin/people/{id}"), Some("Blocked. Their access is paused, and they get a mail with the reason.")))
+        }
         Err(Error::Invalid(faults)) => page_with_faults(&person_page(&portal, frame, &by, *id, sent, faults).await?),
         Err(other) => Err(other),
     }
@@ -146,13 +145,13 @@ pub(super) async fn block(
 fn which(model: &str) -> Result<Option<ModelId>, FieldError> {
     match model {
         "" => Ok(None),
-        id => id.parse().map(Some).map_err(|_| FieldError::new("model", "is none of those on this page")),
+        id => id.parse().map(Some).map_err(|_| FieldError::new("model", "choose one of those on this page")),
     }
 }
 
 /// A block "until" a day stands through that day, UTC.
 fn last_moment_of(day: &str) -> Result<Timestamp, FieldError> {
-    let date = when::parse_date_field(day).ok_or_else(|| FieldError::new("until", "is a day such as 2027-03-31"))?;
+    let date = when::parse_date_field(day).ok_or_else(|| FieldError::new("until", "enter a day, such as 2027-03-31"))?;
     Ok(date.with_time(Time::from_hms(23, 59, 59).expect("a time of day")).assume_utc())
 }
 

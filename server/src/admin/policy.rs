@@ -49,7 +49,7 @@ pub(super) async fn set(
     match Policy::parse(sent.revoke_needs_two.is_some(), &sent.trial_tokens, &sent.answer_days, &sent.reapply_days) {
         Ok(policy) => {
             let changed = policy::set(&portal, &by, *id, policy, sent.version).await?;
-            let told = if changed { "Saved. The rules hold from now on." } else { "Those were the rules already; nothing was changed." };
+            let told = if changed { "Saved. The rules apply from now on." } else { "Those were the rules already; nothing was changed." };
             Ok(see_other(&format!("/admin/models/{id}"), Some(told)))
         }
         Err(faults) => page_with_faults(&model_page(&portal, frame, *id, Some(sent), faults).await?),

@@ -39,7 +39,8 @@ impl Row {
     /// only the detail told.
     pub fn is_among_reviewers(&self) -> bool {
         let is_internal = || self.detail.as_ref().is_some_and(|detail| detail["lane"] == "internal");
-        matches!(self.kind.as_str(), "application.note_written" | "application.checked") || (self.kind == "application.comment_written" && is_internal())
+        matches!(self.kind.as_str(), "application.note_written" | "application.checked")
+            || (self.kind == "application.comment_written" && is_internal())
     }
 }
 

@@ -39,7 +39,7 @@ pub fn parse_date_field(text: &str) -> Option<time::Date> {
 
 /// What holds "until" a day holds through that day, UTC. Errors: `field` is no such day.
 pub fn last_moment_of(field: &'static str, day: &str) -> Result<Timestamp, FieldError> {
-    let date = parse_date_field(day).ok_or_else(|| FieldError::new(field, "is a day such as 2027-03-31"))?;
+    let date = parse_date_field(day).ok_or_else(|| FieldError::new(field, "enter a day, such as 2027-03-31"))?;
     Ok(date.with_time(time::Time::from_hms(23, 59, 59).expect("a time of day")).assume_utc())
 }
 

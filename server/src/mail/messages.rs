@@ -49,7 +49,7 @@ pub enum Message {
     #[template(path = "mail/application_lapsed.txt")]
     ApplicationLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
-    AccessGranted { to: String, name: String, model: String, until: String, may: String, note: String, is_appeal: bool, link: String },
+    AccessGranted { to: String, name: String, model: String, until: String, may: String, origin: GrantedBy, link: String },
     #[template(path = "mail/application_declined.txt")]
     ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, is_appeal: bool, link: String },
     #[template(path = "mail/release_yanked.txt")]
@@ -105,6 +105,20 @@ pub enum TokenMaker {
     Program(&'static str),
     /// The operator of the portal, for its owner.
     Operator,
+}
+
+/// How somebody came by access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantedBy {
+    /// Their application was approved, with this note, which may be empty, or an appeal about it was.
+    Approval {
+        /// What the reviewer wrote.
+        note: String,
+        /// Whether it was an appeal.
+        is_appeal: bool,
+    },
+    /// It was given to them without one, by whom is said here.
+    Gift(&'static str),
 }
 
 /// An application in a mail to a reviewer.
@@ -234,9 +248,9 @@ impl Message {
             Message::PasswordChanged { .. } => "Your password was changed".into(),
             Message::TokenMade { maker: TokenMaker::Program(program), .. } => format!("{program} was signed in to your account"),
             Message::TokenMade { token, .. } => format!("An access token was made for your account: {token}"),
-            Message::RoleChanged { role, .. } => format!("Your role here is {role} now"),
+            Message::RoleChanged { role, .. } => format!("Your role here is now {role}"),
             Message::TokenEnds { token, left, .. } => format!("Your access token {token} ends in {left}"),
-            Message::TokenLeaked { token, .. } => format!("Your access token {token} was found in public, and revoked"),
+            Message::TokenLeaked { token, .. } => format!("Your access token {token} was found in public and revoked"),
             Message::NewSignIn { .. } => "A new sign-in to your account".into(),
             Message::ApplicationReceived { model, .. } => format!("Your application for {model} has arrived"),
             Message::ApplicationToReview { model, is_appeal: true, .. } => format!("To review: an appeal about {model}"),
@@ -246,20 +260,22 @@ impl Message {
             Message::ChangesRequested { model, .. } => format!("Your turn: changes to your application for {model}"),
             Message::CommentWritten { model, .. } => format!("A new comment on the application for {model}"),
             Message::ApplicationOverdue { model, .. } => format!("The answer to your application for {model} is late"),
-            Message::ApplicationLapsing { model, .. } => format!("Your application for {model} waits for you"),
+            Message::ApplicationLapsing { model, .. } => format!("Your application for {model} is waiting for you"),
             Message::ApplicationLapsed { model, .. } => format!("Your application for {model} has lapsed"),
-            Message::AccessGranted { model, is_appeal: true, .. } => format!("Your appeal: you have access to {model}"),
+            Message::AccessGranted { model, origin: GrantedBy::Approval { is_appeal: true, .. }, .. } => {
+                format!("Your appeal: you have access to {model}")
+            }
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),
             Message::ApplicationDeclined { model, is_appeal: true, .. } => {
                 format!("Your appeal: the application for {model} stays declined")
             }
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
             Message::ReleaseYanked { model, .. } => format!("A release of {model} that you downloaded was yanked"),
-            Message::ReleaseRestored { model, .. } => format!("A release of {model} is on offer again"),
+            Message::ReleaseRestored { model, .. } => format!("A release of {model} is available again"),
             Message::ReleaseSuperseded { model, .. } => format!("There is a new release of {model}"),
-            Message::AccessRevoked { model, .. } => format!("Your access to {model} has ended"),
+            Message::AccessRevoked { model, .. } => format!("Your access to {model} was revoked"),
             Message::AccessSuspended { model, .. } => format!("Your access to {model} is suspended"),
-            Message::AccessReinstated { model, .. } => format!("Your access to {model} goes on"),
+            Message::AccessReinstated { model, .. } => format!("Your access to {model} is reinstated"),
             Message::RevocationToConfirm { model, .. } => format!("To confirm: revoking access to {model}"),
             Message::AccessClosed { model, .. } => format!("You have closed your access to {model}"),
             Message::Blocked { what, .. } => format!("You are blocked from {what}"),
@@ -271,16 +287,16 @@ impl Message {
             Message::RenewalDeclined { model, .. } => format!("Your access to {model} was not renewed"),
             Message::RenewalLapsed { model, .. } => format!("Your request to renew {model} has lapsed"),
             Message::LicenceChanged { model, .. } => format!("The licence of {model} has changed"),
-            Message::ClausesChanged { model, .. } => format!("What {model} asks you to agree to has changed"),
+            Message::ClausesChanged { model, .. } => format!("The terms for {model} have changed"),
             Message::ConsentDue { model, left, .. } => {
-                format!("Your access to {model} rests in {left} unless you agree to what has changed")
+                format!("Your access to {model} will be paused in {left} unless you agree to what has changed")
             }
             Message::ReviewsOverdue { cases, .. } => match &cases[..] {
                 [case] => format!("Overdue: an application for {}", case.model),
                 more => format!("Overdue: {} applications", more.len()),
             },
-            Message::ReviewDigest { waiting: 1, .. } => "To review: one application waits".into(),
-            Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications wait"),
+            Message::ReviewDigest { waiting: 1, .. } => "To review: one application".into(),
+            Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications"),
         }
     }
 

@@ -17,7 +17,7 @@ mod worker;
 pub use again::{send_again, why_not_again};
 pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
-pub use messages::{Message, TokenMaker, Waiting};
+pub use messages::{GrantedBy, Message, TokenMaker, Waiting};
 pub use outbox::{enqueue, hold, let_go, take_back};
 pub use retention::{WORDS_LIFE, forget_words};
 pub use store::{

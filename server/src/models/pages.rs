@@ -6,7 +6,7 @@ use super::howto::Way;
 use super::memory::{Memory, Verdict};
 use super::standing::Standing;
 use crate::catalog::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, SafeHtml, human_bytes};
-use crate::http::Frame;
+use crate::http::{Frame, when};
 
 /// A model as lists show it.
 pub(super) struct Entry {
@@ -82,6 +82,8 @@ pub(super) struct ReleaseLine {
     pub(super) short: String,
     pub(super) names: Vec<String>,
     pub(super) published: String,
+    /// The same day, as programs read it.
+    pub(super) published_on: String,
     pub(super) notes: String,
     pub(super) state: ReleaseState,
     /// Since when and why nobody gets it.
@@ -93,10 +95,11 @@ impl ReleaseLine {
         let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
         Self {
             state: release.state(main),
-            yanked: release.yanked_at.zip(release.yank_reason.clone()).map(|(at, reason)| (at.date().to_string(), reason)),
+            yanked: release.yanked_at.zip(release.yank_reason.clone()).map(|(at, reason)| (when::day(at), reason)),
             short: release.revision.chars().take(10).collect(),
             names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
-            published: release.published_at.date().to_string(),
+            published: when::day(release.published_at),
+            published_on: when::date_field(release.published_at.date()),
             notes: release.notes,
             revision: release.revision,
         }

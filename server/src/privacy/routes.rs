@@ -100,7 +100,7 @@ async fn erase_me(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(sent):
     match confirmed {
         Ok(()) => {
             erase(&portal, who.account.id, Asker::Themselves).await?;
-            Ok(see_other("/", Some("You are erased here. This is the last thing we say to you; thank you for having been here.")))
+            Ok(see_other("/", Some("Your account has been erased. Thank you for using Sluice.")))
         }
         Err(Error::Invalid(faults)) => page_with_faults(&ErasePage { frame, account: who.account, faults }),
         Err(other) => Err(other),

@@ -329,7 +329,7 @@ fn text_of(page: &Page) -> String {
 async fn without_script_the_page_comes_back_with_the_text_continued(db: PgPool) {
     let (portal, ada, _) = portal_with_verse(db).await;
     portal.visitor().get("/playground").await.says("needs an account").says("/sign-in?then=%2Fplayground");
-    ada.get("/playground").await.says(VERSE).says("they continue, they do not chat");
+    ada.get("/playground").await.says(VERSE).says("they continue text; they do not chat");
 
     let fields = [("model", VERSE), ("text", "The sea\r\nwas"), ("max_tokens", "20"), ("temperature", "0,7"), ("seed", "3")];
     let page = ada.post("/playground", &fields).await;

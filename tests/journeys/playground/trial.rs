@@ -17,7 +17,7 @@ async fn with_trial(db: PgPool, tokens: &str) -> (TestPortal, Person, Person, St
     let (root, grace, ada) = (portal.admin("root").await, portal.reviewer("grace").await, portal.researcher("ada").await);
     let rules = [("answer_days", "7"), ("reapply_days", "14"), ("trial_tokens", tokens)];
     assert_eq!(root.post(&format!("/admin/models/{}/policy", offer.model), &rules).await.status, 303);
-    ada.get("/playground").await.says("no model here that you may use yet");
+    ada.get("/playground").await.says("no model that you may use yet");
     let application = crate::gated::applies_for(&ada, "/lab/gated-verse").await;
     (portal, ada, grace, application)
 }

@@ -186,15 +186,7 @@ pub(super) async fn list(
     Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(
-    one: &Application,
-    form: &Form,
-    pasts: &[Past],
-    models: &[Model],
-    people: &People,
-    reader: AccountId,
-    now: Timestamp,
-) -> CaseLine {
+fn line(one: &Application, form: &Form, pasts: &[Past], models: &[Model], people: &People, reader: AccountId, now: Timestamp) -> CaseLine {
     let reviewer = |id| if one.applicant == reader { "A reviewer".to_owned() } else { people.name(id) };
     let sent = one.state.sent();
     let mut chips = evidence::chips(people.find(one.applicant), &one.answers, Past::earlier(pasts, one.applicant));

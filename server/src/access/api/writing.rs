@@ -132,7 +132,7 @@ pub(super) async fn submit(
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &names).await?;
     let answers = read(&portal, sent.answers).await?;
-    let (Sent::Fresh(id) | Sent::Already(id)) = apply::submit(&portal, &by, &model, answers, sent.version).await?;
+    let (Sent::Fresh(id) | Sent::Again(id) | Sent::Already(id)) = apply::submit(&portal, &by, &model, answers, sent.version).await?;
     Ok(answer(&own(&portal, by.id, id).await?))
 }
 

@@ -156,7 +156,7 @@ mod tests {
             [
                 "Changed Section About you [Title: You → About you]",
                 "Removed Question Department or group",
-                "Changed Question What you are [Needed: always → optional]",
+                "Changed Question Your role [Needed: always → optional]",
                 "Changed Question Organisation [Answer: one line, at most 200 characters → one line, at most 90 characters]",
                 "Added Question About size",
                 "Moved Question In plain words",

@@ -19,7 +19,7 @@ pub(super) async fn start(portal: &Portal, by: &Admin, model: ModelId, version: 
     let form = published(&mut tx, model, version).await?;
     if !store::insert_form_draft(&mut tx, model, form.layout(), by.0.id, now).await? {
         let begun = Error::Conflict("there is a draft already; publish or discard it first".into());
-        return Err(begun.mended_by(base(model), "To the draft"));
+        return Err(begun.mended_by(base(model), "Go to the draft"));
     }
     tx.commit().await?;
     Ok(())
@@ -106,14 +106,14 @@ pub(super) async fn lock(tx: &mut PgConnection, model: ModelId, edition: i64) ->
 pub(super) async fn existing(db: &mut PgConnection, model: ModelId) -> Result<FormDraft, Error> {
     let none =
         Error::Conflict("there is no draft of this form: it was published, discarded or not begun; begin one on the form’s page".into());
-    store::find_form_draft(db, model).await?.ok_or_else(|| none.mended_by(base(model), "To the form"))
+    store::find_form_draft(db, model).await?.ok_or_else(|| none.mended_by(base(model), "Go to the form"))
 }
 
 /// Why nothing was changed: who came first.
 async fn stale(db: &mut PgConnection, model: ModelId, draft: Option<FormDraft>) -> Error {
     let Some(draft) = draft else {
         let gone = Error::Conflict("there is no draft of this form any more: it was published or discarded; nothing was changed".into());
-        return gone.mended_by(base(model), "To the form");
+        return gone.mended_by(base(model), "Go to the form");
     };
     match accounts::find_account(db, draft.updated_by).await {
         Ok(by) => {

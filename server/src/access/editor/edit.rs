@@ -70,7 +70,7 @@ pub(super) fn find_clause(layout: &Layout, id: &str) -> Result<usize, Error> {
 pub(super) fn put_question(layout: &mut Layout, was: Option<&str>, section: &str, field: Field) -> Result<(), Error> {
     let place = Place::Question(field.name.clone());
     let to =
-        find_section(layout, section).map_err(|_| FieldError::new("section", "is not a section of this form any more; choose another"))?;
+        find_section(layout, section).map_err(|_| FieldError::new("section", "this section is no longer in the form; choose another"))?;
     checked(layout, &place, |layout| {
         match was.map(|name| find_question(layout, name)).transpose()? {
             Some((s, f)) if s == to => layout.sections[s].fields[f] = field,

@@ -169,7 +169,7 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, Error> {
     catalog::find_model_by_id(&mut *portal.db.acquire().await?, *id).await?;
     match draft::start(&portal, &by, *id, sent.version).await {
-        Ok(()) => Ok(see_other(&base(*id), Some("This is your draft. Applicants see nothing of it until you publish it."))),
+        Ok(()) => Ok(see_other(&base(*id), Some("This is your draft. Applicants do not see it until you publish it."))),
         Err(cause) => refused(&portal, frame, *id, "", cause).await,
     }
 }

@@ -203,7 +203,7 @@ async fn put(
     };
     let (was, conflict) = match (was, conflict) {
         (Some(name), Some(why)) if typed_of(&layout, part, &name).is_err() => {
-            (None, Some(format!("{why}; the {} {name} is not in it any more, and would be added", part.word())))
+            (None, Some(format!("{why}; the {} {name} is no longer in it, and would be added", part.word())))
         }
         kept => kept,
     };
@@ -279,7 +279,7 @@ pub(super) async fn remove(
     let part = Part::parse(&part)?;
     match draft::change(&portal, &by, model, sent.edition, |layout| edit::remove(layout, part, &name)).await {
         Ok(()) => {
-            let told = format!("The {} {name} is no more in the draft. What was published keeps it.", part.word());
+            let told = format!("The {} {name} was removed from the draft. Published versions keep it.", part.word());
             Ok(see_other(&base(model), Some(&told)))
         }
         Err(cause) => refused(&portal, frame, model, &format!("{}-{name}", part.word()), cause).await,

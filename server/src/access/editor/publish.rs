@@ -161,7 +161,7 @@ pub(super) async fn publish(
                 Some(1) => " 1 holder gets a mail and is asked to agree.".into(),
                 Some(asked) => format!(" {asked} holders get a mail and are asked to agree."),
             };
-            let told = format!("Published. Whoever applies from now on answers version {}.{asked}", published.version);
+            let told = format!("Published. New applicants answer version {}.{asked}", published.version);
             Ok(see_other(&base(*id), Some(&told)))
         }
         Err(Error::Invalid(faults)) => page_with_faults(&compare_page(&portal, frame, *id, sent, faults).await?),
@@ -197,12 +197,15 @@ pub(super) async fn make_current(
     let mut tx = portal.db.begin().await?;
     let draft = draft::lock(&mut tx, id, edition).await?;
     let form = ApplicationForm::new(draft.layout).map_err(|faults| {
-        let many = if faults.len() == 1 { "1 thing stands".to_owned() } else { format!("{} things stand", faults.len()) };
-        Error::Conflict(format!("{many} in the way of publishing; the form’s page names them").into()).mended_by(base(id), "To the form")
+        let many = if faults.len() == 1 { "1 thing has".to_owned() } else { format!("{} things have", faults.len()) };
+        let told = format!("{many} to be fixed before publishing; the form’s page lists them");
+        Error::Conflict(told.into()).mended_by(base(id), "Go to the form")
     })?;
     let from = forms::current(&mut tx, id).await?;
     if from == form {
-        return Err(Error::Conflict("the draft asks what is asked already; nothing was changed".into()).mended_by(base(id), "To the form"));
+        return Err(
+            Error::Conflict("the draft is the same as the current form; nothing was changed".into()).mended_by(base(id), "Go to the form")
+        );
     }
     let last = draft::current_version(&mut tx, id).await?.map_or(0, |version| version.version);
     let to = form.sha256().to_owned();

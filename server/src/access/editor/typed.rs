@@ -104,7 +104,7 @@ impl Typed {
         let mut number = |part: &'static str, typed: &str, otherwise: usize| match typed.trim() {
             "" => otherwise,
             digits => digits.parse().unwrap_or_else(|_| {
-                faults.push(FieldError::new(part, "is a whole number, such as 200"));
+                faults.push(FieldError::new(part, "enter a whole number, such as 200"));
                 otherwise
             }),
         };
@@ -134,22 +134,31 @@ impl Typed {
             _ => None,
         };
         if kind.is_none() {
-            faults.push(FieldError::new("kind", "choose one of the list"));
+            faults.push(FieldError::new("kind", "choose one from the list"));
         }
         if need.is_none() {
-            faults.push(FieldError::new("need", "choose one of the list"));
+            faults.push(FieldError::new("need", "choose one from the list"));
         }
         match (kind, need) {
-            (Some(kind), Some(need)) if faults.is_empty() => {
-                Ok(Field { hint: flowing(&self.hint), kind, label: flowing(&self.label), name: named(&self.name, &self.label, '_'), need })
-            }
+            (Some(kind), Some(need)) if faults.is_empty() => Ok(Field {
+                hint: flowing(&self.hint),
+                kind,
+                label: flowing(&self.label),
+                name: named(&self.name, &self.label, '_', "question"),
+                need,
+            }),
             _ => Err(Error::Invalid(faults)),
         }
     }
 
     /// The section, without its questions.
     pub(super) fn section(&self) -> Section {
-        Section { fields: vec![], id: named(&self.id, &self.title, '-'), intro: flowing(&self.intro), title: flowing(&self.title) }
+        Section {
+            fields: vec![],
+            id: named(&self.id, &self.title, '-', "section"),
+            intro: flowing(&self.intro),
+            title: flowing(&self.title),
+        }
     }
 
     /// The clause. Errors: a source that is none.
@@ -157,10 +166,11 @@ impl Typed {
         let source = match self.source.as_str() {
             "licence" => Source::Licence,
             "site" => Source::Site,
-            _ => return Err(FieldError::new("source", "choose one of the list").into()),
+            _ => return Err(FieldError::new("source", "choose one from the list").into()),
         };
         let id = self.id.trim().to_owned();
         let field = match self.field.trim() {
+            "" if id.is_empty() => format!("{BOX_PREFIX}clause"),
             "" => format!("{BOX_PREFIX}{}", id.replace('-', "_")),
             typed => typed.to_owned(),
         };
@@ -173,11 +183,13 @@ fn flowing(typed: &str) -> String {
     typed.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What was typed as a name; made from the words where nothing was.
-fn named(typed: &str, words: &str, joint: char) -> String {
-    match typed.trim() {
-        "" => slug(words, joint),
-        name => name.to_owned(),
+/// What was typed as a name; made from the words where nothing was, and `otherwise` where they have no letter for it.
+fn named(typed: &str, words: &str, joint: char, otherwise: &str) -> String {
+    let made = slug(words, joint);
+    match (typed.trim(), made.trim_start_matches(|c: char| !c.is_ascii_lowercase())) {
+        ("", "") => otherwise.to_owned(),
+        ("", made) => made.to_owned(),
+        (name, _) => name.to_owned(),
     }
 }
 
@@ -237,6 +249,10 @@ mod tests {
         assert_eq!((field.name.as_str(), field.label.as_str()), ("size_of_your_group", "Size of your group?"));
         let values = |value: &str, label: &str| Listed { value: value.into(), label: label.into() };
         assert_eq!(field.kind, Kind::Choice { of: vec![values("up_to_5", "Up to 5"), values("many", "More than that")] });
+        for (label, name) in [("2. How many people?", "how_many_people"), ("何人ですか", "question"), ("", "question")] {
+            let typed = Typed { label: label.into(), ..Typed::new_question("you") };
+            assert_eq!(typed.question().expect("it is a question").name, name, "{label}");
+        }
         let clause = Typed { id: "site-age".into(), wording: "Old enough.".into(), ..Typed::new_clause() }.clause();
         assert_eq!(clause.expect("it is a clause").field, "agree_site_age");
     }

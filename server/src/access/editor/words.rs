@@ -11,7 +11,7 @@ pub(super) const KINDS: &[(&str, &str)] = &[
     ("country", "Country"),
     ("email", "E-mail address"),
     ("url", "Address of a web page"),
-    ("orcid", "ORCID"),
+    ("orcid", "ORCID iD"),
     ("months", "Number of months"),
 ];
 

@@ -218,5 +218,5 @@ pub async fn make_token(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(
 /// `POST /account/tokens/{id}/revoke`
 pub async fn revoke_token(portal: Data<Portal>, who: SignedIn, id: Path<TokenId>, _form: Form<Empty>) -> Result<HttpResponse, Error> {
     token::revoke_token(&portal, who.account.id, Revoker::Owner, *id).await?;
-    Ok(see_other("/account/tokens", Some("That token has been revoked; nothing accepts it any more.")))
+    Ok(see_other("/account/tokens", Some("The token has been revoked; nothing accepts it any more.")))
 }
