@@ -178,7 +178,9 @@ impl ResponseError for Instead {
 impl Refused {
     /// The portal's own answer to the error, dressed for the Hub's clients.
     fn response(&self) -> HttpResponse {
-        let body = serde_json::json!({ "error": self.message }).to_string();
+        // Clients print it to terminals, which obey what nobody can see.
+        let message: String = self.message.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+        let body = serde_json::json!({ "error": message }).to_string();
         let mut response = self.error.error_response().set_body(actix_web::body::BoxBody::new(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
