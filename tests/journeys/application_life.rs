@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use server::access;
+use server::audit;
 use server::mail;
 use sqlx::PgPool;
 use tests::{Page, Person, TestPortal};
@@ -417,14 +418,14 @@ async fn a_checklist_is_ticked_by_who_may_decide_and_on_the_record(db: PgPool) {
     page.says("changed while you were looking at it");
     // The same once more is nothing new.
     assert_eq!(grace.post(&format!("{case}/check"), &ticks[..2]).await.status, 303);
-    let recorded: Vec<(serde_json::Value, bool)> = sqlx::query_as(
-        "select e.detail, e.actor_id = a.id from audit_event e, account a where e.kind = 'application.checked' and a.name = 'grace'",
-    )
-    .fetch_all(&portal.portal.db)
-    .await
-    .unwrap();
-    assert_eq!(recorded.len(), 1, "{recorded:?}");
-    assert!(recorded[0].1 && recorded[0].0["points"] == json!(["identity", "purpose"]), "{recorded:?}");
+    let of_case = audit::Filter { subjects: Some(vec![application.replace("/applications/", "")]), ..Default::default() };
+    let mut events = audit::page(&mut portal.portal.db.acquire().await.unwrap(), &of_case, 100).await.unwrap();
+    events.retain(|event| event.kind == "application.checked");
+    let [ticked] = &events[..] else { panic!("once: {events:?}") };
+    assert_eq!(ticked.detail.as_ref().unwrap()["points"], json!(["identity", "purpose"]));
+    let grace_id: server::ids::AccountId =
+        sqlx::query_scalar("select id from account where name = 'grace'").fetch_one(&portal.portal.db).await.unwrap();
+    assert_eq!(ticked.actor, Some(grace_id));
     assert!(!ada.get(&application).await.text.contains("checked"), "what reviewers tick is theirs");
 
     assert_eq!(barbara.post(&format!("{case}/claim"), &[]).await.status, 303);

@@ -30,9 +30,9 @@ async fn nobody_writes_a_line_of_their_own_into_the_log() {
     }
     eve.post("/forgot", &[("email", "eve@university.edu")]).await;
     until(|| place.log().contains("mailworm")).await;
+    let log = place.log();
     portal.stop();
 
-    let log = place.log();
     let mail: Vec<&str> = log.lines().filter(|line| line.contains("mailworm")).collect();
     for line in log.lines() {
         assert!(!line.chars().any(char::is_control), "something raw: {line:?}");

@@ -18,6 +18,7 @@ mod delivery;
 mod device;
 mod download;
 mod drafts;
+mod erasures;
 mod foreign_ids;
 mod forms;
 mod gated;
