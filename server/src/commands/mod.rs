@@ -193,7 +193,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
         PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
         PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
-        PortalCommand::Release(command) => with_portal(config, async |portal| release::run(portal, command).await).await,
+        PortalCommand::Release(command) => with_portal(config, async |portal| Box::pin(release::run(portal, command)).await).await,
         PortalCommand::Audit(audit::AuditCommand::Check(command)) => audit::check(&command).map(|believed| is_whole = believed),
         PortalCommand::Audit(audit::AuditCommand::Verify(command)) => {
             let verified = async |portal: &Portal| {
