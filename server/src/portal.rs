@@ -73,7 +73,7 @@ pub struct Limits {
     pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
     pub applications: Limit,
-    /// Comments, by author: each is a mail. 20 at once, then one in two minutes.
+    /// Comments of applicants, by account: each is a mail to reviewers. 20 at once, then one in two minutes.
     pub comments: Limit,
     /// Bytes a day and downloads at once, by account.
     pub downloads: Allowance,

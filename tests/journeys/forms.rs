@@ -278,10 +278,10 @@ async fn a_draft_may_break_rules_and_is_told_every_one_before_it_is_published(db
         (built_in.text.replace("\"months\"", "\"url\""), "do not ask for “months”"),
     ] {
         done(&edits(&root, &base, "json", &[("json", &json)]).await);
-        root.get(&base).await.says("What stands in the way of publishing").says(told);
+        root.get(&base).await.says("What has to be fixed before publishing").says(told);
         let refused = edits(&root, &base, "publish", &[]).await;
         assert_eq!(refused.status, 409, "{told}");
-        refused.says("in the way of publishing");
+        refused.says("to be fixed before publishing");
     }
     for (json, told) in [
         (with(&many.join(",")), "are too many: 10028, and at most 100 fit"),

@@ -148,7 +148,10 @@ async fn the_admins_tables_are_files_and_heed_what_is_searched(db: PgPool) {
     let releases = format!("/admin/models/{}", offer.model);
     leads_to(&root.get(&releases).await, &releases);
     let release = &rows(&root, &releases).await[0];
-    assert_eq!((&release["revision"], &release["names"], &release["state"]), (&offer.revision.into(), &"main".into(), &"published".into()));
+    assert_eq!(
+        (&release["revision"], &release["names"], &release["state"]),
+        (&offer.revision.into(), &"main v1".into(), &"published".into())
+    );
 
     let jobs = &portal.portal.jobs;
     let (now, second) = (portal.portal.clock.now(), std::time::Duration::from_secs(1));

@@ -9,6 +9,7 @@ mod api_access;
 mod api_document;
 mod api_portal;
 mod application_life;
+mod application_rules;
 mod apply_and_review;
 mod bad_days;
 mod bounces;

@@ -19,6 +19,11 @@ fn next_step(page: &Page) -> &str {
 async fn refuses(who: &Person, path: &str, fields: &[(&str, &str)], status: u16, way: &str) {
     let page = who.post(path, fields).await;
     assert_eq!(page.status, status, "{path}: {}", page.text);
+    // A case that changed meanwhile comes back as it is now, with what was typed.
+    if page.text.contains("This page shows the application as it stands now") {
+        assert!(page.text.contains(&format!("action=\"{way}/comment\"")), "{path}: {}", page.text);
+        return;
+    }
     let next = next_step(&page).to_owned();
     assert_eq!(next, way, "{path}: {}", page.text);
     assert_eq!(who.get(&next).await.status, 200, "{path} leads to {next}");

@@ -146,7 +146,7 @@ async fn a_wrong_password_is_told_and_loses_nothing(db: PgPool) {
     }
     empties(&portal).await;
     let page = root.get("/admin/mail").await;
-    page.says("The mail server is unavailable").says("535").says("Waiting (2)").says("Given up (0)");
+    page.says("The mail server has been unavailable since").says("535").says("Waiting (2)").says("Given up (0)");
     assert!(!page.text.contains("opensesame"), "the password stays a secret");
     assert_eq!(page.text.matches("Retrying").count(), 1, "one try finds it out; the other mails rest");
     root.get("/admin").await.says("The mail server is unavailable");

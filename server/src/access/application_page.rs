@@ -229,9 +229,6 @@ pub(super) fn steps(application: &Application, events: &[audit::Row], now: Times
     let mut steps = vec![done("Begun", application.created_at)];
     if let Some(sent) = application.state.sent() {
         steps.push(done("Sent", sent.at));
-        if let Some(appeal) = &sent.appeal {
-            steps.extend([done("Declined", appeal.declined_at), done("You appealed", appeal.at)]);
-        }
         if let Some(claim) = sent.claim {
             steps.push(done("Claimed by a reviewer", claim.at));
         }

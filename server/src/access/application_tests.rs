@@ -315,6 +315,7 @@ fn expected(case: Case, command: Command) -> Result<After, &'static str> {
             Err(closed)
         }
         Command::By(Verb::Release, actor) if claimed == Some(actor) => Ok(("submitted", None, against)),
+        Command::By(Verb::Release, Actor::Applicant) => Err("own_application"),
         Command::By(Verb::Release, _) => Err("you have not claimed this application"),
         Command::By(Verb::Claim | Verb::Check | Verb::RequestChanges | Verb::Approve | Verb::Decline, Actor::Applicant) => {
             Err("own_application")

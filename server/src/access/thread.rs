@@ -25,7 +25,8 @@ pub async fn write(portal: &Portal, applicant: &Account, id: ApplicationId, body
     let mut tx = portal.db.begin().await?;
     let application = super::apply::own(&mut tx, applicant.id, id).await?;
     let comment = Comment::new(applicant.id, Lane::Shared, Kind::Comment, said(body)?, now);
-    add(&mut tx, portal, &application, &comment).await?;
+    add(&mut tx, &application, &comment).await?;
+    portal.limits.comments.check(&applicant.id.to_string())?;
     for reviewer in readers(&mut tx, &application).await? {
         tell(&mut tx, portal, &reviewer, &application, &applicant.name, &format!("/review/{id}"), now).await?;
     }
@@ -40,7 +41,7 @@ pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lan
     let application = store::lock(&mut tx, id).await?;
     application.case_for(by.0.id)?;
     let comment = Comment::new(by.0.id, lane, Kind::Comment, said(body)?, now);
-    add(&mut tx, portal, &application, &comment).await?;
+    add(&mut tx, &application, &comment).await?;
     if lane == Lane::Shared {
         let applicant = accounts::find_account(&mut tx, application.applicant).await?;
         tell(&mut tx, portal, &applicant, &application, "A reviewer", &format!("/applications/{id}"), now).await?;
@@ -66,7 +67,7 @@ fn said(body: &str) -> Result<String, FieldError> {
     if body.is_empty() { Err(FieldError::new("comment", "write something first")) } else { Ok(body) }
 }
 
-async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, comment: &Comment) -> Result<(), Error> {
+async fn add(tx: &mut PgConnection, application: &Application, comment: &Comment) -> Result<(), Error> {
     match (&application.state, comment.lane) {
         (State::Submitted(_) | State::ChangesRequested { .. }, _) | (_, Lane::Internal) => {}
         (State::Draft, Lane::Shared) => {
@@ -82,7 +83,6 @@ async fn add(tx: &mut PgConnection, portal: &Portal, application: &Application, 
         let full = format!("this application has {COMMENTS_MAX} comments, and no more fit; it is time to decide it");
         return Err(Error::Conflict(full.into()).mended_by(page_for(application, comment.author), "Go to the application"));
     }
-    portal.limits.comments.check(&comment.author.to_string())?;
     store::insert_comment(tx, application.id, comment).await?;
     let event = match comment.lane {
         Lane::Shared => Event::CommentWritten { application: application.id },

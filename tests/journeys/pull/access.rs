@@ -76,7 +76,7 @@ async fn a_grant_that_is_revoked_or_a_token_that_expires_midway_ends_it_and_it_c
     grants(&portal, &ada).await;
     let token = ada.makes_token(&["download"]).await;
     let (puller, ended) = interrupted(&portal, &release, &token, async || takes_back(&portal).await).await;
-    ended.with(4, "was revoked").with(4, &format!("{}/applications", portal.base));
+    ended.with(4, "was revoked").with(4, &format!("{}/grants/", portal.base));
     grants(&portal, &ada).await;
     let went_on: serde_json::Value = serde_json::from_str(&puller.pulls(&release.name, &["--json"]).await.well().out).unwrap();
     assert!(went_on["bytes_fetched"].as_u64().unwrap() < release.bytes(), "{went_on}");

@@ -155,7 +155,7 @@ async fn who_loses_access_midway_is_given_no_further_address(db: PgPool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     takes_back(&place.portal).await;
-    Puller::ends(pull).await.with(4, "was revoked").with(4, &format!("{}/applications", place.portal.base));
+    Puller::ends(pull).await.with(4, "was revoked").with(4, &format!("{}/grants/", place.portal.base));
     let stood = place.bucket.chunk_bytes();
     assert!(stood - before < place.release.bytes());
     let grace = place.portal.researcher("grace").await;

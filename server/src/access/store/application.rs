@@ -193,7 +193,7 @@ impl Past {
     /// Whether an account is blocked from a model.
     pub fn is_blocked(pasts: &[Past], account: AccountId, model: ModelId) -> bool {
         let past = pasts.iter().find(|past| past.account == account);
-        past.is_some_and(|past| past.blocked.iter().any(|from| from.is_none_or(|from| from == model)))
+        past.is_some_and(|past| past.blocked.iter().any(|what| what.is_none_or(|what| what == model)))
     }
 }
 
