@@ -77,7 +77,7 @@ pub async fn claim_consents_due(tx: &mut PgConnection, days: i32, now: Timestamp
         r#"update access_grant g
          set consent_told_at = $2
          from (
-             select s.id, min(d.due_at) as due_at
+             select s.id, s.consent_told_at as told_at, min(d.due_at) as due_at
              from licence_change c
              join access_grant s on s.model_id = c.model_id
              join consent_due d on d.grant_id = s.id and (d.licence_sha256 = c.licence_sha256 or d.form_sha256 = c.form_sha256)
@@ -87,10 +87,10 @@ pub async fn claim_consents_due(tx: &mut PgConnection, days: i32, now: Timestamp
                and d.due_at > $2 and d.due_at <= $2 + make_interval(days => $1)
                and (s.consent_told_at is null or s.consent_told_at < c.announced_at)
                and s.revoked_at is null and s.suspended_at is null and s.revocation_proposed_at is null and s.expires_at > $2
-             group by s.id
+             group by s.id, s.consent_told_at
              order by min(d.due_at)
              limit $3) due
-         where g.id = due.id
+         where g.id = due.id and g.consent_told_at is not distinct from due.told_at
          returning g.id as "grant: GrantId", g.account_id as "account: AccountId", g.model_id as "model: ModelId", due.due_at as "expires_at!""#,
         days,
         now,
