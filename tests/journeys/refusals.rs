@@ -52,7 +52,14 @@ async fn every_refused_form_leads_on(db: PgPool) {
     refuses(&barbara, &format!("{case}/undo"), &[], 403, &case).await;
     let of_grace = applies_for(&grace, "/demo/tiny-opt").await.replace("applications", "review");
     refuses(&grace, &format!("{of_grace}/claim"), &[], 403, &of_grace.replace("review", "applications")).await;
-    refuses(&grace, &format!("{of_grace}/comment"), &[("lane", "shared"), ("text", "Soon?")], 403, &of_grace.replace("review", "applications")).await;
+    refuses(
+        &grace,
+        &format!("{of_grace}/comment"),
+        &[("lane", "shared"), ("text", "Soon?")],
+        403,
+        &of_grace.replace("review", "applications"),
+    )
+    .await;
 
     // As an applicant: the cool-down, what is closed, what needs no application.
     let again: Vec<(String, String)> = answers(&bob, "/demo/tiny-opt").await;

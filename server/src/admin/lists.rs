@@ -126,7 +126,8 @@ pub(super) async fn models(portal: Data<Portal>, _: Admin, format: Format) -> Re
 pub(super) async fn releases(portal: Data<Portal>, _: Admin, format: Format, id: Path<(ModelId, String)>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id.0).await?;
-    let cells = |row: ReleaseRow| {
+    let cells = |mut row: ReleaseRow| {
+        row.names.sort();
         vec![
             Cell::text(row.id),
             Cell::text(row.revision),
