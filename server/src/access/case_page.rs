@@ -219,7 +219,7 @@ pub(super) async fn case_page(
 ) -> Result<CasePage, Error> {
     let (now, reader) = (portal.clock.now(), by.0.id);
     let mut db = portal.db.acquire().await?;
-    let file = store::case_file(&mut db, id).await?.as_sent();
+    let file = store::case_file(&mut db, id).await?.into_sent();
     let application = &file.application;
     let sent = application.case_for(reader)?;
     let events = audit::page(&mut db, &about(vec![id.to_string()]), case_history::EVENTS_MAX).await?;

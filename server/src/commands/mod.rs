@@ -190,9 +190,9 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::Digest(command) => digest::run(command).await,
         PortalCommand::Convert(command) => convert::run(command).await,
         PortalCommand::Bench(command) => bench::run(command).await,
-        PortalCommand::User(command) => with_portal(config, async |portal| user::run(portal, command).await).await,
-        PortalCommand::Grant(command) => with_portal(config, async |portal| grant::run(portal, command).await).await,
-        PortalCommand::Key(command) => with_portal(config, async |portal| key::run(portal, command).await).await,
+        PortalCommand::User(command) => with_portal(config, async |portal| Box::pin(user::run(portal, command)).await).await,
+        PortalCommand::Grant(command) => with_portal(config, async |portal| Box::pin(grant::run(portal, command)).await).await,
+        PortalCommand::Key(command) => with_portal(config, async |portal| Box::pin(key::run(portal, command)).await).await,
         PortalCommand::Release(command) => with_portal(config, async |portal| Box::pin(release::run(portal, command)).await).await,
         PortalCommand::Audit(audit::AuditCommand::Check(command)) => audit::check(&command).map(|believed| is_whole = believed),
         PortalCommand::Audit(audit::AuditCommand::Verify(command)) => {
@@ -211,7 +211,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
             };
             with_portal(config, scrubbed).await
         }
-        PortalCommand::Token(command) => with_portal(config, async |portal| token::run(portal, command).await).await,
+        PortalCommand::Token(command) => with_portal(config, async |portal| Box::pin(token::run(portal, command)).await).await,
     };
     match done {
         Ok(()) if !is_whole => Exit::Mismatch,

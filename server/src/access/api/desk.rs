@@ -247,7 +247,7 @@ pub(super) async fn case(
 pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) -> Result<Case, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let file = store::case_file(&mut db, id).await?.as_sent();
+    let file = store::case_file(&mut db, id).await?.into_sent();
     let application = &file.application;
     let sent = application.case_for(reader)?;
     let history = store::of_applicant(&mut db, application.applicant, HISTORY_MAX).await?;

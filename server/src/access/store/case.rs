@@ -50,7 +50,7 @@ pub struct OtherCase {
 
 impl CaseFile {
     /// As reviewers read it: with the answers that were sent last, whatever the applicant has written since then.
-    pub fn as_sent(mut self) -> Self {
+    pub fn into_sent(mut self) -> Self {
         if let Some(sent) = self.sendings.first() {
             self.application.answers = sent.clone();
         }
