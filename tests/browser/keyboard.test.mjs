@@ -115,49 +115,49 @@ test("by keyboard: sign in, apply, continue a text", async (t) => {
 });
 
 test("what is written is saved when the page is left, and kept while one is signed out", async () => {
-  await addPerson(portal, "lise@lab.example", "Lise", "researcher");
-  const lise = await personIn(browser, portal.base);
-  await signIn(lise, "lise@lab.example");
-  const title = () => lise.getByLabel("Title", { exact: true });
-  await lise.goto(`/${GATED_MODEL}/apply`);
+  await addPerson(portal, "lena@lab.example", "Lena", "researcher");
+  const lena = await personIn(browser, portal.base);
+  await signIn(lena, "lena@lab.example");
+  const title = () => lena.getByLabel("Title", { exact: true });
+  await lena.goto(`/${GATED_MODEL}/apply`);
   await title().pressSequentially("Written in haste");
   // Before the three seconds are over.
-  await lise.goto("/models");
+  await lena.goto("/models");
   await until("what was written is saved", 20_000, async () => {
-    await lise.goto(`/${GATED_MODEL}/apply`);
+    await lena.goto(`/${GATED_MODEL}/apply`);
     return (await title().inputValue()) === "Written in haste";
   });
 
   // What is written while a save is on its way is saved, too.
   const saves = [];
-  await lise.route("**/apply/draft", async (route) => {
+  await lena.route("**/apply/draft", async (route) => {
     saves.push(new URLSearchParams(route.request().postData()).get("title"));
     if (saves.length === 1) await new Promise((done) => setTimeout(done, 4_000));
     await route.continue();
   });
   await title().fill("First");
-  while (saves.length < 1) await lise.waitForTimeout(100);
+  while (saves.length < 1) await lena.waitForTimeout(100);
   await title().fill("Second");
-  while (saves.length < 2) await lise.waitForTimeout(100);
-  await lise.getByRole("status").filter({ hasText: "Draft saved" }).waitFor();
+  while (saves.length < 2) await lena.waitForTimeout(100);
+  await lena.getByRole("status").filter({ hasText: "Draft saved" }).waitFor();
   assert.deepEqual(saves, ["First", "Second"]);
 
-  const elsewhere = await lise.context().newPage();
+  const elsewhere = await lena.context().newPage();
   await elsewhere.goto("/");
   await elsewhere.getByRole("button", { name: "Sign out" }).click();
   await elsewhere.getByText("You are signed out.").waitFor();
   await title().fill("Third");
-  await lise.getByRole("status").filter({ hasText: "You have been signed out" }).waitFor();
-  await lise.getByRole("button", { name: "Save draft" }).click();
-  await lise.getByRole("heading", { level: 1, name: "You have been signed out" }).waitFor();
-  await look(lise, "signed-out");
-  const href = await lise.getByRole("link", { name: "Sign in in another tab" }).getAttribute("href");
+  await lena.getByRole("status").filter({ hasText: "You have been signed out" }).waitFor();
+  await lena.getByRole("button", { name: "Save draft" }).click();
+  await lena.getByRole("heading", { level: 1, name: "You have been signed out" }).waitFor();
+  await look(lena, "signed-out");
+  const href = await lena.getByRole("link", { name: "Sign in in another tab" }).getAttribute("href");
   assert.equal(decodeURIComponent(href), `/sign-in?then=/${GATED_MODEL}/apply`);
-  await signIn(elsewhere, "lise@lab.example");
-  await lise.getByRole("button", { name: "Send it again" }).click();
-  await lise.getByRole("heading", { level: 1, name: "Apply for" }).waitFor();
+  await signIn(elsewhere, "lena@lab.example");
+  await lena.getByRole("button", { name: "Send it again" }).click();
+  await lena.getByRole("heading", { level: 1, name: "Apply for" }).waitFor();
   assert.equal(await title().inputValue(), "Third");
-  assertCalm(lise, /401/);
+  assertCalm(lena, /401/);
 });
 
 test("a reviewer works through the queue by keys alone", async () => {
@@ -312,7 +312,7 @@ test("an admin changes a gate, publishes a form and closes an account by keys al
   await signInByKeyboard(admin, "ruth@lab.example");
 
   await t.test("changes the gate of a model, and back", async () => {
-    for (const [gate, words] of [["By application", "need an approved application"], ["Open to all", "Everybody may download"]]) {
+    for (const [gate, words] of [["By application", "need an approved application"], ["Open to all", "Everybody can now download"]]) {
       await admin.goto("/admin/models");
       const choice = admin.getByRole("combobox", { name: `Gate of ${OPEN_MODEL}`, exact: true });
       await reach(admin, choice);
