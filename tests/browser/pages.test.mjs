@@ -200,7 +200,7 @@ test("an application that is sent back, changed, declined, and appealed", async 
 
   await visit(bob, application, "application-sent-back");
   await bob.getByLabel("Write to the reviewers").fill("We compare with the Gutenberg corpus; is that enough?");
-  await bob.getByRole("button", { name: "Write" }).click();
+  await bob.getByRole("button", { name: "Send", exact: true }).click();
   await bob.getByText("is that enough?").waitFor();
   await visit(bob, `/${GATED_MODEL}/apply`, "apply-sent-back");
   await bob.getByLabel(/^For how many months/).fill("4");
@@ -444,8 +444,8 @@ test("a grant near its end: asked about, renewed, its licence changed, and given
   await nina.getByRole("status").waitFor();
   await look(nina, "grant-renewal-waits");
 
-  await visit(grace, "/review/renewals", "renewals");
   await visit(grace, "/review/grants", "stopped-empty");
+  await visit(grace, "/review/renewals", "renewals");
   await grace.getByRole("link", { name: "Nina" }).click();
   await look(grace, "renewal");
   await grace.getByRole("button", { name: "Decline the renewal" }).click();
@@ -591,7 +591,7 @@ test("the form of a model is edited, compared and published", async () => {
   await look(admin, "admin-form-published");
   await visit(admin, `${form}/versions/0`, "admin-form-version");
   await visit(iris, "/applications", "applications-to-agree");
-  await iris.locator("a[href^='/grants/']").first().click();
+  await iris.getByRole("link", { name: "See your access" }).first().click();
   await look(iris, "grant-clauses-changed");
   await iris.getByRole("link", { name: "Read and agree" }).click();
   await look(iris, "consent-clauses");

@@ -51,7 +51,7 @@ async function applied(page) {
 async function granted(page, email, days) {
   await portal.sluice(["grant", "add", email, GATED_MODEL, "--days", `${days}`, "--reason", "replication, agreed by mail"]);
   await page.goto("/applications");
-  return page.locator("a[href^='/grants/']").first().getAttribute("href");
+  return page.locator("a[href^='/grants/']:not([href$='/consent'])").first().getAttribute("href");
 }
 
 async function declines(page, path) {
