@@ -180,7 +180,7 @@ test("renewals that came to nothing, and what time closes", async () => {
   const [left, leftCase] = await applied(lena);
   await grace.goto(leftCase);
   await grace.locator("summary").filter({ hasText: "Ask for changes" }).click();
-  await grace.getByLabel("What is to be changed").fill("Which corpus do you compare with?");
+  await grace.getByLabel("What should be changed").fill("Which corpus do you compare with?");
   await does(grace, "Send it back");
   const [late, lateCase] = await applied(otto);
 
@@ -211,7 +211,7 @@ test("somebody who was erased", async () => {
   assertCalm(root);
 });
 
-test("a job that fails, and goes on", async () => {
+test("a record that cannot go on, and goes on", async () => {
   const folder = join(portal.environment.SLUICE_DATA_DIR, "audit/tile");
   await rename(folder, `${folder}.away`);
   await writeFile(folder, "no folder");
@@ -221,12 +221,12 @@ test("a job that fails, and goes on", async () => {
     await root.getByRole("textbox", { name: "Name" }).fill("laptop");
     await root.getByRole("button", { name: "Make token" }).click();
     await root.getByLabel("The token").waitFor();
-    await until("the job has failed", JOB_WAIT_MS, async () => (await root.goto("/admin/jobs")) && (await root.getByText("Failed", { exact: true }).count()) > 0);
+    await until("the record has stopped", JOB_WAIT_MS, async () => (await root.goto("/admin/jobs")) && (await root.getByText("stopped", { exact: true }).count()) > 0);
     await look(root, "admin-jobs-fault");
   } finally {
     await rm(folder);
     await rename(`${folder}.away`, folder);
   }
-  await until("the job goes on", JOB_WAIT_MS, async () => (await root.goto("/admin/jobs")) && (await root.getByText("Failed", { exact: true }).count()) === 0);
+  await until("the record goes on", JOB_WAIT_MS, async () => (await root.goto("/admin/jobs")) && (await root.getByText("stopped", { exact: true }).count()) === 0);
   assertCalm(root);
 });
