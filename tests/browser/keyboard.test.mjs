@@ -267,8 +267,8 @@ test("what comes after applying, by keys alone: sent back, appealed, withdrawn, 
 
   await t.test("writes, and withdraws", async () => {
     await give(lise, ["text", "Write to the reviewers", "We do not need it any more."]);
-    await press(lise, "button", "Write");
-    await told(lise, "was written");
+    await press(lise, "button", "Send");
+    await told(lise, "was posted");
     await press(lise, "button", "Withdraw");
     await told(lise, "was withdrawn");
   });
