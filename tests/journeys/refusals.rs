@@ -82,7 +82,8 @@ async fn every_refused_form_leads_on(db: PgPool) {
     refuses(&grace, &format!("{seen}/confirm"), &[], 403, &seen).await;
     assert_eq!(barbara.post(&format!("{seen}/confirm"), &[]).await.status, 303);
     refuses(&grace, &format!("{seen}/suspend"), &[("reason", "once more")], 409, &seen).await;
-    bob.get("/demo/tiny-opt").await.says("Your access to demo/tiny-opt was revoked").says("href=\"/demo/tiny-opt/apply\">Apply again");
+    bob.get("/demo/tiny-opt").await.says("Your access to demo/tiny-opt was revoked").says(&format!("href=\"{held}\">See why"));
+    bob.get(&held).await.says("href=\"/demo/tiny-opt/apply\">Apply again");
 
     // People, forms, mails.
     let myself = account_of(&portal, &root).await;
