@@ -4,6 +4,7 @@ use serde_json::Value;
 use server::catalog::Gate;
 use sqlx::PgPool;
 use tests::{Page, Person, TestPortal};
+use time::Duration;
 
 use crate::gated::{answers, applies_for, gated};
 
@@ -162,8 +163,9 @@ async fn the_admins_tables_are_files_and_heed_what_is_searched(db: PgPool) {
     assert_eq!((&job["job"], &job["state"], &job["rests_ms"]), (&"sweep".into(), &"failed".into(), &1_000.into()));
     csv(&root, "/admin/jobs").await.says("\"'@the database is away\"");
 
+    portal.wait(Duration::HOUR);
     server::catalog::scrub(&portal.portal, 0, |_, _, _| {}).await.unwrap();
-    sqlx::query("update object set fault = 'is missing' where checked_at is not null").execute(&portal.portal.db).await.unwrap();
+    sqlx::query("update object set fault = 'is missing'").execute(&portal.portal.db).await.unwrap();
     let page = root.get("/admin/store").await;
     leads_to(&page, "/admin/store/faulty");
     leads_to(&page, "/admin/store/rounds");
@@ -171,5 +173,7 @@ async fn the_admins_tables_are_files_and_heed_what_is_searched(db: PgPool) {
     assert!(faulty["fault"] == "is missing" && faulty["files"][0].as_str().unwrap().contains("config.json"), "{faulty}");
     assert_eq!(rows(&root, "/admin/store/rounds").await[0]["objects"], 1);
     assert_eq!(rows(&root, "/admin/usage?who=nobody").await.len(), 0);
-    assert!(!rows(&root, "/admin/mail").await.is_empty() && !rows(&root, "/admin/audit?kind=release").await.is_empty());
+    ada.makes_token(&["download"]).await;
+    assert_eq!(rows(&root, "/admin/mail").await[0]["kind"], "token_made");
+    assert_eq!(rows(&root, "/admin/audit?kind=token").await[0]["kind"], "token.made");
 }

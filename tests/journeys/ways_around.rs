@@ -173,6 +173,16 @@ async fn a_decision_is_not_taken_back_under_a_new_application(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_version_that_cannot_be_read_is_not_no_version(db: PgPool) {
+    let (portal, _, grace, _, _) = desk(db).await;
+    let case = applies(&portal.researcher("ada").await).await;
+    for version in ["abc", "9e9", "-1"] {
+        let fields = [("until", "2026-06-30"), ("note", ""), ("version", version)];
+        assert_eq!(grace.post(&format!("{case}/approve"), &fields).await.status, 409, "{version}");
+    }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn who_writes_a_comment_a_second_is_asked_to_wait(db: PgPool) {
     let (portal, _, _, _, _) = desk(db).await;
     let ada = portal.researcher("ada").await;

@@ -313,6 +313,11 @@ impl Approval<'_> {
     }
 }
 
+/// The version that a page says it shows; none where it says nothing. What cannot be read is a version that never was, and so is stale.
+pub(super) fn seen_version(typed: &str) -> Option<i64> {
+    (!typed.is_empty()).then(|| typed.parse().unwrap_or(-1))
+}
+
 /// The code of [`own_application`].
 pub(super) const OWN_APPLICATION: &str = "own_application";
 

@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::answers::Answers;
 use super::answers_view::Answered;
-use super::application::Application;
+use super::application::{Application, seen_version};
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::grant::Standing;
@@ -230,7 +230,7 @@ pub(super) async fn submit(
 
 /// The version that the posted page was drawn from.
 fn version_of(fields: &[(String, String)]) -> Option<i64> {
-    fields.iter().find(|(name, _)| name == VERSION).and_then(|(_, value)| value.parse().ok())
+    fields.iter().find(|(name, _)| name == VERSION).and_then(|(_, value)| seen_version(value))
 }
 
 /// The form with what was typed, for the application as it is now.

@@ -6,7 +6,7 @@ use askama::Template;
 use sqlx::PgConnection;
 use time::Duration;
 
-use super::application::{Application, Approval, decline_text};
+use super::application::{Application, Approval, decline_text, seen_version};
 use super::decline::DeclineReason;
 use super::people::People;
 use super::scope::{GrantScope, ScopeBox};
@@ -159,7 +159,7 @@ impl Posted {
     }
 
     fn version(&self, id: ApplicationId) -> Option<i64> {
-        self.value(&format!("version_{id}")).parse().ok()
+        seen_version(self.value(&format!("version_{id}")))
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 
-use super::application::Approval;
+use super::application::{Approval, seen_version};
 use super::case_page::{Panel, Preview, case_page};
 use super::decline::DeclineReason;
 use super::grant::Grant;
@@ -93,7 +93,7 @@ pub(super) async fn check(
     id: Path<ApplicationId>,
     http::Form(posted): http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    review::check(&portal, &by, *id, value(&posted, "version").parse().ok(), checklist::ticked(&posted)).await?;
+    review::check(&portal, &by, *id, seen_version(value(&posted, "version")), checklist::ticked(&posted)).await?;
     Ok(see_other(&format!("/review/{id}"), Some("Checklist saved.")))
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn changes(
     let application = store::find(&mut db, *id).await?;
     let known = answers_view::known(&forms::of(&mut db, &application).await?, &fields);
     drop(db);
-    match review::request_changes(&portal, &by, *id, value(&posted, "version").parse().ok(), value(&posted, "text"), known.clone()).await {
+    match review::request_changes(&portal, &by, *id, seen_version(value(&posted, "version")), value(&posted, "text"), known.clone()).await {
         Ok(()) => Ok(see_other(
             &format!("/review/{id}"),
             Some("Sent back. The applicant gets a mail with your message and keeps their place in the queue."),
@@ -174,7 +174,7 @@ pub(super) async fn approve(
             review::approval_mail(&portal, &by, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
         }
         (Ok(until), Ok(scopes)) => {
-            let seen = value(&posted, "version").parse().ok();
+            let seen = seen_version(value(&posted, "version"));
             review::approve(&portal, &by, *id, seen, Approval { until, scopes, note }).await.map(Done::Approved)
         }
         (until, scopes) => Err(Error::Invalid([until.err(), scopes.clone().err()].into_iter().flatten().collect())),

@@ -51,7 +51,7 @@ pub(super) use grant::{
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
 pub(super) use kept_bar::{keep_bars, sweep_bars, take_bars};
 pub(super) use model_use::used;
-pub(super) use notice::{claim_consents_due, claim_ended, claim_notices};
+pub(super) use notice::{DueNotice, claim_consents_due, claim_ended, claim_notices};
 pub(super) use overdue::claim_overdue;
 pub(super) use policy::{find_policy, save_policy};
 pub(super) use renewal::{
