@@ -46,7 +46,7 @@ pub use machine::{MachineMemory, available_memory};
 pub use measures::{Histogram, Measures};
 pub use ops::Tier;
 pub use opt::{Activation, BLOCK_TOKENS, Footprint, Kv, Model, NUMERICS_VERSION, OptConfig, Span};
-pub use options::{LoadOptions, Precision, RUNNING_MAX, STEP_TOKENS_MAX, THREADS_MAX};
+pub use options::{DeviceChoice, LoadOptions, Precision, RUNNING_MAX, STEP_TOKENS_MAX, THREADS_MAX};
 pub use pool::{LoadedModel, ModelPool};
 pub use request::{
     Event, FinishReason, LOGIT_BIAS_MAX, LOGPROBS_MAX, Prompt, PromptToken, Request, STOP_BYTES_MAX, STOP_STRINGS_MAX, STOP_TOKENS_MAX,

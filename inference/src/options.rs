@@ -39,6 +39,8 @@ pub struct LoadOptions {
     pub stall_max: Duration,
     /// How weights are held and multiplied.
     pub precision: Precision,
+    /// Where to compute.
+    pub device: DeviceChoice,
     /// The instructions to compute with; `None` takes the best this CPU has. To compare them: all give the same tokens.
     pub tier: Option<Tier>,
     /// Where packed weights are kept for the next load; `None` keeps none.
@@ -79,6 +81,37 @@ impl Precision {
     }
 }
 
+/// Where a model is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DeviceChoice {
+    /// On an NVIDIA card, if there is one that can hold the model; else on the CPU.
+    Auto,
+    /// On the CPU.
+    #[default]
+    Cpu,
+    /// On an NVIDIA card; an error if there is none, or none that can hold the model.
+    Cuda,
+}
+
+impl DeviceChoice {
+    /// All there are.
+    pub const ALL: [DeviceChoice; 3] = [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda];
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.name() == name)
+    }
+
+    /// Its name, for people and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceChoice::Auto => "auto",
+            DeviceChoice::Cpu => "cpu",
+            DeviceChoice::Cuda => "cuda",
+        }
+    }
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
@@ -91,6 +124,7 @@ impl Default for LoadOptions {
             step_tokens_max: 128,
             stall_max: Duration::from_millis(100),
             precision: Precision::Exact,
+            device: DeviceChoice::Cpu,
             tier: None,
             cache: None,
         }

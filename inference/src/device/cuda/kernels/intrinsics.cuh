@@ -1,0 +1,145 @@
+// What the kernels ask of the machine beyond plain C++: each instruction under one name, so that the same sources compile for a card
+// (NVRTC) and for a host that runs them one thread after the other (inference/emulator, for tests where there is no card).
+#pragma once
+
+typedef unsigned char u8;
+typedef signed char i8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifdef EMULATED
+#include "emulator.h"
+#else
+
+#define KERNEL extern "C" __global__ void
+#define DEVICE __device__ __forceinline__
+// Shared by the threads of a block.
+#define SHARED __shared__
+#define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
+
+// Programmatic dependent launch: what the kernel before has written may be read after this.
+DEVICE void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel's blocks may begin, up to where they wait.
+DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// 16 bytes that are read once and never written while the kernel runs.
+DEVICE uint4 load_streaming(const void* from) {
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    return v;
+}
+
+// The same of 8 and 4 bytes.
+DEVICE uint2 load_streaming8(const void* from) {
+    uint2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+    return v;
+}
+DEVICE u32 load_streaming4(const void* from) {
+    u32 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.u32 %0, [%1];" : "=r"(v) : "l"(from));
+    return v;
+}
+
+// Two halves in a word, the first in its lower bits; rounded to nearest, ties to even; what is too large becomes the largest half.
+DEVICE u32 halves_of(float first, float second) {
+    u32 word;
+    first = fminf(fmaxf(first, -65504.0f), 65504.0f);
+    second = fminf(fmaxf(second, -65504.0f), 65504.0f);
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    return word;
+}
+// The same as bfloats, whose range is that of f32.
+DEVICE u32 bfloats_of(float first, float second) {
+    u32 word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    return word;
+}
+DEVICE float first_half(u32 word) {
+    float v;
+    asm("{ .reg .b16 lo, hi; mov.b32 {lo, hi}, %1; cvt.f32.f16 %0, lo; }" : "=f"(v) : "r"(word));
+    return v;
+}
+DEVICE float second_half(u32 word) {
+    float v;
+    asm("{ .reg .b16 lo, hi; mov.b32 {lo, hi}, %1; cvt.f32.f16 %0, hi; }" : "=f"(v) : "r"(word));
+    return v;
+}
+DEVICE float first_bfloat(u32 word) { return __uint_as_float(word << 16); }
+DEVICE float second_bfloat(u32 word) { return __uint_as_float(word & 0xffff0000u); }
+
+// Differences of two pairs of halves.
+DEVICE u32 halves_minus(u32 a, u32 b) {
+    u32 d;
+    asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+// mma.m16n8k16: d (16, 8) += a (16, 16) · b (16, 8), a and b of halves, d of singles. Fragments as in the PTX ISA, 9.7.14.
+DEVICE void multiply_halves(float (&d)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+DEVICE void multiply_bfloats(float (&d)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// Four 8 × 8 matrices of 16-bit numbers from shared memory, lane i giving the address of row i % 8 of matrix i / 8; each lane gets of each
+// matrix two numbers of row lane / 4, or with `turned` of column lane / 4.
+DEVICE void load_matrices(u32 (&r)[4], const void* row) {
+    u32 at = (u32)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+}
+DEVICE void load_matrices_turned(u32 (&r)[4], const void* row) {
+    u32 at = (u32)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+}
+
+// 16 bytes from global to shared memory, beside what the thread goes on with; if not `wanted`, zeros. What was begun before a mark is
+// there once no more than so many later marks are open, and all threads have passed a barrier.
+DEVICE void copy_beside(void* to, const void* from, bool wanted) {
+    u32 at = (u32)__cvta_generic_to_shared(to);
+    int bytes = wanted ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
+}
+DEVICE void mark_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int OPEN>
+DEVICE void wait_for_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory");
+}
+
+// 2^x to about two bits less than f32 has.
+DEVICE float exp2_about(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+DEVICE void sync_block() { __syncthreads(); }
+DEVICE void sync_warp() { __syncwarp(); }
+DEVICE float from_lane_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+DEVICE u32 from_lane(u32 v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
+DEVICE u32 lanes_where(bool v) { return __ballot_sync(0xffffffffu, v); }
+DEVICE u32 select_bytes(u32 a, u32 b, u32 which) { return __byte_perm(a, b, which); }
+DEVICE int ones_in(u32 v) { return __popc(v); }
+DEVICE int last_one_in(u32 v) { return __ffs(v) - 1; } // the lowest, counted from 0; -1 for none
+// Adds, and gives what was there before.
+DEVICE u32 add_atomically(u32* at, u32 v) { return atomicAdd(at, v); }
+// What this thread has written is seen by all before what it writes next.
+DEVICE void fence() { __threadfence(); }
+// Past the first cache: for what other blocks of the same kernel have written.
+DEVICE float load_fresh(const float* from) { return __ldcg(from); }
+#endif
