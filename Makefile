@@ -1,6 +1,6 @@
 # What a newcomer types. Each target installs what it misses, says what it does, and is quick when nothing is missing.
 
-.PHONY: help run test soak lint fmt bench bench-distribution bench-portal bench-peers fuzz sqlx
+.PHONY: help run test soak lint fmt bench bench-distribution bench-portal bench-peers fuzz sqlx kernels
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,3 +38,6 @@ fuzz: ## hostile files and requests for the engine, SECONDS=120 for each kind; m
 
 sqlx: ## write .sqlx anew, after a query or a migration has changed
 	@exec bash deploy/dev/sqlx.sh
+
+kernels: ## compile the CUDA kernels again, after a change to them, and tell what each costs; needs no GPU
+	@exec bash deploy/dev/kernels.sh

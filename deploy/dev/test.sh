@@ -40,6 +40,7 @@ export SQLX_OFFLINE=true
 # .env is for one developer's own runs; DATABASE_URL comes from with-postgres, and only where a test wants it.
 unset DATABASE_URL
 run "Format, clippy, licences, scripts" bash deploy/dev/lint.sh
+run "CUDA kernels: what is built is its source's, and nothing spills" bash deploy/dev/kernels.sh --check "$RESULTS/kernels.xml"
 
 step "Building"
 # With the tests, so that the dependencies are compiled once: without them they would have other features.
