@@ -1,9 +1,10 @@
-"""Compiles the engine's CUDA kernels with NVRTC, which needs no GPU and no toolkit, into the files that the engine carries.
+"""Compiles the engine's CUDA kernels with NVRTC, which wants no GPU and no toolkit, into the files that the engine carries.
 
-    kernels.py build             writes built/ anew, unless a kernel is refused
+    kernels.py build             compiles what has changed and writes built/, unless a kernel is refused
     kernels.py check             compiles all and compares with built/, byte by byte; --results FILE writes it down for count.py
     kernels.py quick             compares hashes only, without a compiler
     kernels.py table             what the built kernels cost
+    kernels.py one NAME ARCH     writes the cubin of NAME.cu to the standard output, even if it is refused
 
 For each NAME.cu: NAME.sm_80.cubin (also for 8.6), NAME.sm_89.cubin, NAME.sm_90a.cubin, and NAME.ptx, which the driver compiles for newer
 cards. The compiler is given sources and no folder, so the same sources give the same bytes anywhere. A kernel is refused if it spills
@@ -12,8 +13,8 @@ registers or uses local memory, whatever the compiler warns of included.
 
 import argparse
 import ctypes
+import functools
 import hashlib
-import os
 import re
 import sys
 import xml.etree.ElementTree as xml
@@ -26,6 +27,7 @@ import cubin
 PACKAGE = "nvidia-cuda-nvrtc-cu12"
 CUBINS = ["sm_80", "sm_89", "sm_90a"]
 PTX = "compute_80"
+ARCHS = [*CUBINS, PTX]
 # The sources are a host's too (intrinsics.cuh), and say `constexpr int f()` as one does there.
 OPTIONS = ["--std=c++17", "--device-as-default-execution-space", "--no-source-include"]
 # For the log alone; it is compared with what the cubin says.
@@ -105,20 +107,24 @@ def strings(texts):
     return (ctypes.c_char_p * len(texts))(*texts)
 
 
+@functools.cache
+def nvrtc():
+    """The library, loaded once by each process that compiles."""
+    return Nvrtc()
+
+
 def compile_one(job):
     """(bytes or None, faults) of one source for one architecture; runs in a process of its own."""
     name, source, headers, arch = job
     try:
-        global compiler
-        compiler = globals().get("compiler") or Nvrtc()
-        compiled, log = compiler.compile(name, source, headers, arch)
+        compiled, log = nvrtc().compile(name, source, headers, arch)
         return compiled, faults(compiled, log, arch)
     except Refused as error:
         return None, [str(error)]
 
 
 def faults(compiled, log, arch):
-    """What is wrong with what compiled: each kernel that uses local memory, by the compiler's word and by the cubin's; each warning."""
+    """What is wrong with what has compiled: each kernel that uses local memory, by the compiler's word and by the cubin's; each warning."""
     warnings = [line for line in log.splitlines() if line.strip() and not QUIET.fullmatch(line.rstrip())]
     found = ["\n".join(warnings)] if warnings else []
     if arch == PTX:
@@ -150,27 +156,39 @@ def built_name(source, arch):
     return source.removesuffix(".cu") + (".ptx" if arch == PTX else f".{arch}.cubin")
 
 
-def compile_all(folder):
-    """({file of built/: bytes}, {(source, arch): faults}) of everything there is."""
-    units, headers = sources(folder)
-    jobs = [(name, source, headers, arch) for name, source in units.items() for arch in [*CUBINS, PTX]]
-    with ProcessPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as processes:
+def compile_all(units, headers, kept):
+    """({file of built/: bytes}, {what was compiled: faults}) of all sources; what is `kept` is not compiled again."""
+    jobs = [(name, source, headers, arch) for name, source in units.items() for arch in ARCHS if built_name(name, arch) not in kept]
+    with ProcessPoolExecutor() as processes:
         results = list(processes.map(compile_one, jobs))
-    files, wrong = {}, {}
+    files, wrong = dict(kept), {}
     for (name, _, _, arch), (compiled, found) in zip(jobs, results):
-        wrong[name, arch] = found
+        wrong[f"{name} for {arch}"] = found
         if compiled is not None:
             files[built_name(name, arch)] = compiled
-    version = f"{PACKAGE} {metadata.version(PACKAGE)} {' '.join(OPTIONS)}"
-    return files | {RECORD: record(folder, files, version)}, wrong
+    return files | {RECORD: record(units, headers, files, version())}, wrong
 
 
-def record(folder, files, version):
+def unchanged(units, headers, built):
+    """Those files of built/ that this compiler has made, of these headers and of a source as it is now."""
+    old = set(built.get(RECORD, b"").splitlines())
+    first, *hashes = record(units, headers, built, version()).splitlines()
+    as_before = {line.split()[1].decode() for line in hashes if line in old}
+    if first not in old or not as_before.issuperset(headers):
+        return {}
+    made = {built_name(name, arch) for name in units if name in as_before for arch in ARCHS}
+    return {name: content for name, content in built.items() if name in made and f"{BUILT}/{name}" in as_before}
+
+
+def version():
+    return f"{PACKAGE} {metadata.version(PACKAGE)} {' '.join(OPTIONS)}"
+
+
+def record(units, headers, files, compiler):
     """The text of built/SOURCES: the compiler, and the hashes in the form that sha256sum reads."""
-    units, headers = sources(folder)
-    hashed = units | headers | {f"{BUILT}/{name}": content for name, content in files.items()}
+    hashed = units | headers | {f"{BUILT}/{name}": content for name, content in files.items() if name != RECORD}
     lines = [f"{hashlib.sha256(content).hexdigest()}  {name}" for name, content in sorted(hashed.items())]
-    return "\n".join([f"# Written by `make kernels` with {version}", *lines, ""]).encode()
+    return "\n".join([f"# Written by `make kernels` with {compiler}", *lines, ""]).encode()
 
 
 def read_built(folder):
@@ -197,25 +215,30 @@ def print_table(files):
     for name in sorted(files):
         if name.endswith(".cubin"):
             unit, arch, _ = name.split(".")
-            for k in cubin.kernels(files[name], arch):
-                costs = (k.registers, k.shared_bytes, k.stack_bytes, k.constant_bytes, k.code_bytes)
-                rows.append((f"{unit}: {k.name}", arch, *map(str, costs)))
+            try:
+                for k in cubin.kernels(files[name], arch):
+                    costs = (k.registers, k.shared_bytes, k.stack_bytes, k.constant_bytes, k.code_bytes)
+                    rows.append((f"{unit}: {k.name}", arch, *map(str, costs)))
+            except cubin.Unreadable as error:
+                rows.append((f"{unit}: {error}", arch, *["?"] * 5))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    sys.stdout.flush()
     return all(row[4] == "0" for row in rows[1:])
 
 
 def report(wrong):
     """Whether nothing is wrong; says what is."""
-    for (name, arch), found in wrong.items():
+    for what, found in wrong.items():
         for fault in found:
-            print(f"!! {name} for {arch}: {fault}", file=sys.stderr)
+            print(f"!! {what}: {fault}", file=sys.stderr)
     return not any(wrong.values())
 
 
 def build(folder):
-    files, wrong = compile_all(folder)
+    units, headers = sources(folder)
+    files, wrong = compile_all(units, headers, unchanged(units, headers, read_built(folder)))
     print_table(files)
     if not report(wrong):
         sys.exit("Nothing was written.")
@@ -223,19 +246,19 @@ def build(folder):
 
 
 def check(folder, results):
-    files, wrong = compile_all(folder)
+    files, wrong = compile_all(*sources(folder), kept={})
     print_table(files)
     for name, what in differences(files, read_built(folder)).items():
-        wrong[name, BUILT] = [f"{what}: run `make kernels` and commit {BUILT}/"]
+        wrong[f"{BUILT}/{name}"] = [f"{what}: run `make kernels` and commit {BUILT}/"]
     # The judge is judged too: formats change with compilers.
     for arch in CUBINS:
         _, found = compile_one(("spilling.cu", SPILLING.encode(), {}, arch))
         seen = any(re.search(r"spilling uses local memory: [1-9]\d* bytes of stack; spills: [1-9]", fault) for fault in found)
-        wrong["a kernel that spills", arch] = [] if seen else [f"was not found out: {found}"]
+        wrong[f"a kernel that spills for {arch}"] = [] if seen else [f"was not found out: {found}"]
     if results:
         suite = xml.Element("testsuite", name="kernels")
-        for (name, arch), found in wrong.items():
-            case = xml.SubElement(suite, "testcase", classname="kernels", name=f"{name} for {arch}")
+        for what, found in wrong.items():
+            case = xml.SubElement(suite, "testcase", classname="kernels", name=what)
             if found:
                 xml.SubElement(case, "failure").text = "\n".join(found)
         xml.ElementTree(suite).write(results)
@@ -244,22 +267,38 @@ def check(folder, results):
 
 
 def quick(folder):
+    units, headers = sources(folder)
     files = read_built(folder)
-    old = files.pop(RECORD, b"")
-    version = old.decode().partition("\n")[0].partition(" with ")[2]
-    names = {built_name(name, arch) for name in sources(folder)[0] for arch in [*CUBINS, PTX]}
-    wrong = {} if names == set(files) and record(folder, files, version) == old else {("built/", RECORD): ["not of these sources: run `make kernels`"]}
-    if not report(wrong) or not print_table(files):
-        sys.exit("The built kernels cannot be used.")
+    old = files.get(RECORD, b"")
+    compiler = old.decode().partition("\n")[0].partition(" with ")[2]
+    names = {RECORD} | {built_name(name, arch) for name in units for arch in ARCHS}
+    if names != set(files) or record(units, headers, files, compiler) != old:
+        sys.exit(f"What is in {BUILT}/ is not of these sources: run `make kernels` and commit it")
+    if not print_table(files):
+        sys.exit("A kernel uses local memory.")
+
+
+def one(folder, name, arch):
+    """Writes one cubin to the standard output, refused or not: for those who look why."""
+    units, headers = sources(folder)
+    if f"{name}.cu" not in units:
+        sys.exit(f"There is no {name}.cu in {folder}, only {', '.join(units)}")
+    compiled, found = compile_one((f"{name}.cu", units[f"{name}.cu"], headers, arch))
+    report({f"{name}.cu for {arch}": found})
+    if compiled is None:
+        sys.exit(1)
+    sys.stdout.buffer.write(compiled)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "check", "quick", "table"])
+    parser.add_argument("what", choices=["build", "check", "quick", "table", "one"])
+    parser.add_argument("name", nargs="?", help="of a source, without .cu")
+    parser.add_argument("arch", nargs="?", choices=CUBINS, default=CUBINS[-1])
     parser.add_argument("--results", type=Path, help="a JUnit file to write")
     parser.add_argument("--folder", type=Path, default=Path("inference/src/device/cuda/kernels"), help="where the sources are")
     arguments = parser.parse_args()
-    if not sources(arguments.folder)[0]:
+    if not sources(arguments.folder)[0] and not read_built(arguments.folder):
         print(f"There is no kernel in {arguments.folder}.", file=sys.stderr)
     elif arguments.what == "build":
         build(arguments.folder)
@@ -267,6 +306,8 @@ def main():
         check(arguments.folder, arguments.results)
     elif arguments.what == "quick":
         quick(arguments.folder)
+    elif arguments.what == "one":
+        one(arguments.folder, arguments.name, arguments.arch)
     else:
         print_table(read_built(arguments.folder))
 

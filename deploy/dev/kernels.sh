@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# kernels.sh                    compiles the CUDA kernels into built/, unless one spills, and prints what each costs
+# kernels.sh                    compiles the CUDA kernels that have changed into built/, unless one spills, and prints what each costs
 # kernels.sh --check [RESULTS]  compiles them and compares with built/; where the compiler cannot be had, compares hashes and says so
 # kernels.sh --table            what the built ones cost
-# kernels.sh --sass NAME ARCH   the machine code of built/NAME.ARCH.cubin
+# kernels.sh --sass NAME [ARCH] the machine code of NAME.cu as it is now, spilling or not, for sm_90a or ARCH
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 . deploy/dev/install.sh
 
 REQUIREMENTS=deploy/dev/requirements-kernels.txt
-KERNELS=inference/src/device/cuda/kernels
 
 kernels() { "$TOOLS/kernels/bin/python" deploy/dev/kernels.py "$@"; }
 need_compiler() { need_venv kernels "$REQUIREMENTS" nvidia-cuda-nvrtc-cu12; }
@@ -37,10 +36,13 @@ case ${1:-} in
     python3 deploy/dev/kernels.py table
     ;;
 --sass)
-    FILE=$KERNELS/built/${2:-NAME}.${3:-sm_90a}.cubin
-    [ -f "$FILE" ] || fail "There is no $FILE: kernels.sh --sass NAME sm_80|sm_89|sm_90a, after make kernels"
+    [ -n "${2:-}" ] || fail "kernels.sh --sass NAME [sm_80|sm_89|sm_90a]"
+    need_compiler
     need_venv kernels "$REQUIREMENTS" nvidia-cuda-nvdisasm
-    exec "$(find "$TOOLS/kernels" -type f -name nvdisasm)" --print-code "$FILE"
+    mkdir -p "$TARGET/kernels"
+    FILE=$TARGET/kernels/$2.cubin
+    kernels one "${@:2}" > "$FILE"
+    "$(find "$TOOLS/kernels" -type f -name nvdisasm)" --print-code "$FILE"
     ;;
 *)
     fail "kernels.sh knows --check, --table and --sass, and not $1"
