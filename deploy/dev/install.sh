@@ -6,8 +6,8 @@
 
 need_rust() {
     have cargo || fail "Rust is missing. Install rustup (Debian: apt-get install rustup), then try again: rust-toolchain.toml picks the version."
-    # The C compiler is for the few crates that carry C.
-    have cc || { is_root && can_apt && debian build-essential; } || fail "A C compiler is missing: sudo apt-get install build-essential"
+    # For the few crates that carry C, and the emulator of the CUDA kernels, which are C++.
+    { have cc && have c++; } || { is_root && can_apt && debian build-essential; } || fail "A C and C++ compiler is missing: sudo apt-get install build-essential"
 }
 
 # Where pip is when Debian's ensurepip is unpacked and not installed.
