@@ -35,6 +35,32 @@ inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
+inline float __uint_as_float(u32 bits) {
+    float v;
+    memcpy(&v, &bits, 4);
+    return v;
+}
+inline u32 __float_as_uint(float v) {
+    u32 bits;
+    memcpy(&bits, &v, 4);
+    return bits;
+}
+inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+
+// As `max` and `min` of PTX, which C leaves open: +0 is more than -0; and a number more than none.
+namespace emulator {
+inline float larger(float a, float b) {
+    if (a == b) return __uint_as_float(__float_as_uint(a) & __float_as_uint(b));
+    return a > b || b != b ? a : b;
+}
+inline float smaller(float a, float b) {
+    if (a == b) return __uint_as_float(__float_as_uint(a) | __float_as_uint(b));
+    return a < b || b != b ? a : b;
+}
+}
+#define fmaxf emulator::larger
+#define fminf emulator::smaller
+
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline u32 min(u32 a, u32 b) { return a < b ? a : b; }
@@ -47,18 +73,6 @@ inline u64 min(u64 a, u64 b) { return a < b ? a : b; }
 inline u64 max(u64 a, u64 b) { return a > b ? a : b; }
 inline float min(float a, float b) { return fminf(a, b); }
 inline float max(float a, float b) { return fmaxf(a, b); }
-
-inline float __uint_as_float(u32 bits) {
-    float v;
-    memcpy(&v, &bits, 4);
-    return v;
-}
-inline u32 __float_as_uint(float v) {
-    u32 bits;
-    memcpy(&bits, &v, 4);
-    return bits;
-}
-inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 
 #include "halves.h"
 #include "meet.h"

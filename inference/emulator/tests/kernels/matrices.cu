@@ -75,4 +75,7 @@ KERNEL trial_bits(u32* y) {
     y[0] = select_bytes(0x33221100u, 0x77665544u, 0x7401), y[1] = select_bytes(0x33228100u, 0, 0x1991);
     y[2] = ones_in(0xf0f0u), y[3] = last_one_in(0x50u), y[4] = last_one_in(0);
     y[5] = __float_as_uint(exp2_about(-3.0f));
+    float none = __uint_as_float(0x7fc00000u), minus = -0.0f;
+    y[6] = __float_as_uint(fmaxf(minus, 0.0f)), y[7] = __float_as_uint(fminf(0.0f, minus));
+    y[8] = fmaxf(none, 1.0f) == 1.0f && fmaxf(1.0f, none) == 1.0f && fminf(none, 2.0f) == 2.0f && fmaxf(1.0f, 2.0f) == 2.0f;
 }

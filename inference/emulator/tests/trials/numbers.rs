@@ -33,8 +33,8 @@ fn numbers_become_halves_and_bfloats_to_the_nearest() {
 }
 
 #[test]
-fn bits_are_selected_and_counted() {
-    let mut y = [0u32; 6];
+fn bits_are_selected_and_counted_and_the_larger_number_found() {
+    let mut y = [0u32; 9];
     launch("trial_bits", [1, 1, 1], 1, &mut [memory(&mut y)], false).unwrap();
-    assert_eq!(y, [0x7744_0011, 0x81ff_ff81, 8, 4, u32::MAX, 0.125f32.to_bits()]);
+    assert_eq!(y, [0x7744_0011, 0x81ff_ff81, 8, 4, u32::MAX, 0.125f32.to_bits(), 0, 0x8000_0000, 1]);
 }
