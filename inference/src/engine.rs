@@ -8,12 +8,11 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::check;
-use crate::checkpoint::{Checkpoint, tensors_unread};
+use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::line::{EngineStats, Line};
-use crate::machine::{MachineMemory, available_memory};
 use crate::measures::Measures;
-use crate::opt::{BLOCK_TOKENS, Model, OptConfig, Weights};
+use crate::opt::{BLOCK_TOKENS, Model, OptConfig};
 use crate::options::LoadOptions;
 use crate::request::{Event, Prompt, Request};
 use crate::roofline::ReadProbe;
@@ -53,8 +52,10 @@ pub struct ModelInfo {
     pub layer_operations: u64,
     /// Bytes of weights, KV cache when full, and buffers.
     pub memory_bytes: u64,
-    /// Which instructions the kernels use: "plain", "avx2", "avx512" or "avx512-bf16-vnni".
-    pub kernels: &'static str,
+    /// Which instructions the kernels use: "plain", "avx2", "avx512" or "avx512-bf16-vnni"; or the card and its library.
+    pub kernels: String,
+    /// Whether a card computes.
+    pub on_card: bool,
     /// Compute threads.
     pub threads: usize,
     /// Whether the weights came, packed, from the cache.
@@ -90,7 +91,6 @@ impl Engine {
     /// the numbers, if this machine has not the memory for it: then nothing has been loaded.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
         options.check()?;
-        foresee_memory(checkpoint, options)?;
         let model = Model::load(checkpoint, options)?;
         let config = model.config().clone();
         // Equal prompts are equal tokens only by the same tokenizer.
@@ -110,6 +110,7 @@ impl Engine {
             layer_operations: model.layer_operations(),
             memory_bytes: model.weights_bytes().saturating_add(Model::working_bytes(&config, options)),
             kernels: model.kernels(),
+            on_card: model.is_on_card(),
             threads: model.threads(),
             from_cache: model.is_from_cache(),
             config,
@@ -122,7 +123,7 @@ impl Engine {
             // A thread chooses one token at a time, so more than there are answers have nothing to do.
             threads: model.compute_threads(),
             config: Arc::new(info.config.clone()),
-            batch: Batch::new(model.kv_blocks(), options.limits()),
+            batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),
@@ -131,7 +132,7 @@ impl Engine {
             .name("sluice-engine".to_owned())
             .spawn(move || worker.run())
             .map_err(|problem| Error::Internal { problem: format!("cannot start the engine's thread: {problem}") })?;
-        tracing::info!(fingerprint, weights_bytes = info.weights_bytes, kernels = info.kernels, threads = info.threads, "model loaded");
+        tracing::info!(fingerprint, weights_bytes = info.weights_bytes, kernels = %info.kernels, threads = info.threads, "model loaded");
         Ok(Self {
             handle: Arc::new(Handle { line, thread: Mutex::new(Some(thread)), tokenizer, vocabulary, info, fingerprint, read_probe }),
         })
@@ -265,24 +266,4 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.line.drain();
     }
-}
-
-/// The system hands out memory it does not have and ends whoever uses it; so what a model will come to use is compared before.
-fn foresee_memory(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(), Error> {
-    let config = checkpoint.config()?;
-    let weights_bytes = Weights::bytes(&config, &tensors_unread(checkpoint)?, options.precision)?;
-    let working_bytes = Model::working_bytes(&config, options);
-    let Some(memory) = available_memory() else { return Ok(()) };
-    let held = memory.hold(weights_bytes.saturating_add(working_bytes));
-    if held.is_err() && options.kv_tokens_max > 0 && memory.hold(weights_bytes).is_ok() {
-        let MachineMemory { total_bytes, available_bytes } = memory;
-        return Err(Error::invalid(
-            "kv_tokens_max",
-            format!(
-                "is {}, which with all else takes {working_bytes} bytes beside the weights' {weights_bytes}, and {available_bytes} of this machine's {total_bytes} bytes are free; lower it",
-                options.kv_tokens_max
-            ),
-        ));
-    }
-    held
 }

@@ -94,6 +94,8 @@ pub enum MemoryLimit {
     Budget,
     /// The machine, or what a control group leaves of it.
     Machine,
+    /// The card.
+    Card,
 }
 
 impl Error {
@@ -157,6 +159,14 @@ impl fmt::Display for Error {
                     write!(out, "end other programs, or ")?
                 };
                 write!(out, "hold the weights less exactly (bf16, int8 or int4), or choose a smaller model")
+            }
+            Error::TooLarge { needed_bytes, limit: MemoryLimit::Card, budget_bytes, held_bytes } => {
+                let (needed, all, held) = (gib(*needed_bytes), gib(*budget_bytes), gib(*held_bytes));
+                write!(out, "the model needs {needed} of the card's memory, and of its {all} are {held} in use; ")?;
+                if needed_bytes <= budget_bytes {
+                    write!(out, "end other programs on the card, or ")?
+                };
+                write!(out, "hold the weights less exactly (int8 or int4), keep fewer tokens in mind, or compute on the CPU")
             }
             Error::TooLarge { needed_bytes, limit: MemoryLimit::Budget, budget_bytes, held_bytes } => {
                 write!(out, "the model needs {} of memory and the budget is {}", gib(*needed_bytes), gib(*budget_bytes))?;

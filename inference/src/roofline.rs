@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::device::cuda::Card;
 use crate::device::{Parts, Threads};
 use crate::error::Error;
 use crate::mmap::Memory;
@@ -23,19 +24,33 @@ const MEASUREMENTS: usize = 3;
 /// and beside what is compared, since a shared machine's is not always.
 #[derive(Debug, Clone)]
 pub struct ReadProbe {
-    memory: Arc<Memory>,
-    threads: usize,
+    probed: Probed,
+}
+
+#[derive(Debug, Clone)]
+enum Probed {
+    Machine { memory: Arc<Memory>, threads: usize },
+    Card(Card),
 }
 
 impl ReadProbe {
     pub(crate) fn new(memory: Arc<Memory>, threads: usize) -> Self {
-        Self { memory, threads }
+        Self { probed: Probed::Machine { memory, threads } }
     }
 
-    /// Bytes per second at which as many threads as compute read the weights in order, each byte once. `Internal` if threads cannot be had.
+    pub(crate) fn of_card(card: Card) -> Self {
+        Self { probed: Probed::Card(card) }
+    }
+
+    /// Bytes per second at which as many threads as compute read the weights in order, each byte once; on a card, at which it copies its own
+    /// memory, each byte read and written. `Internal` if threads cannot be had, `TooLarge` if a card has no room left to copy to.
     pub fn bandwidth(&self) -> Result<f64, Error> {
-        let threads = Threads::new(self.threads)?;
-        let memory: &[u8] = &self.memory;
+        let (memory, threads) = match &self.probed {
+            Probed::Machine { memory, threads } => (memory, *threads),
+            Probed::Card(card) => return copy_bandwidth(card),
+        };
+        let threads = Threads::new(threads)?;
+        let memory: &[u8] = memory;
         let rounds = BYTES.div_ceil(memory.len().max(1));
         Ok(median(|| {
             let begun = Instant::now();
@@ -51,6 +66,26 @@ impl ReadProbe {
             (rounds * memory.len()) as f64 / begun.elapsed().as_secs_f64()
         }))
     }
+}
+
+/// Copies enough at once that what surrounds a copy does not count.
+fn copy_bandwidth(card: &Card) -> Result<f64, Error> {
+    const COPIES: usize = 16;
+    let bytes = if cfg!(test) { 1 << 20 } else { BYTES };
+    let (from, to) = (card.alloc(bytes)?, card.alloc(bytes)?);
+    let copies = || -> Result<f64, Error> {
+        card.wait()?;
+        let begun = Instant::now();
+        for _ in 0..COPIES {
+            card.copy(to.address(), from.address(), bytes)?;
+        }
+        card.wait()?;
+        Ok((2 * COPIES * bytes) as f64 / begun.elapsed().as_secs_f64())
+    };
+    copies()?;
+    let mut rates = (0..MEASUREMENTS).map(|_| copies()).collect::<Result<Vec<_>, _>>()?;
+    rates.sort_by(f64::total_cmp);
+    Ok(rates[MEASUREMENTS / 2])
 }
 
 /// Multiplications and additions per second of this precision's products on `threads` threads (0: one for each core), if they had nothing

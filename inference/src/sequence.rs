@@ -93,7 +93,7 @@ impl Waiting {
             tokens_max,
             sampler: Sampler::new(&request.sampling, &prompt, 0),
             tokens: prompt,
-            kv,
+            kv: kv.of_prompt(prompt_tokens),
             chain,
             gave_way: 0,
             times: Times::begun(asked, prompt_tokens),
@@ -212,9 +212,16 @@ impl Running {
         &mut self.kv
     }
 
-    /// What has been read, by name, beside the tokens and the blocks they lie in.
-    pub(crate) fn chain(&mut self) -> (&mut Chain, &[u32], &[u32]) {
-        (&mut self.chain, &self.tokens[..self.kv.tokens()], self.kv.blocks())
+    /// What has been read, by name, beside the tokens and the blocks they lie in; of its prompt alone, if answers are computed apart.
+    pub(crate) fn chain(&mut self, answers_apart: bool) -> (&mut Chain, &[u32], &[u32]) {
+        let tokens = self.kv.tokens().min(if answers_apart { self.prompt_tokens } else { usize::MAX });
+        (&mut self.chain, &self.tokens[..tokens], self.kv.blocks())
+    }
+
+    /// Tokens that may have been read by others: not the last, which must be read, nor those of the answer, if these are computed apart.
+    pub(crate) fn skippable(&self, answers_apart: bool) -> usize {
+        let most = if answers_apart { self.prompt_tokens } else { usize::MAX };
+        if self.may_skip() { (self.tokens.len() - 1).min(most) } else { 0 }
     }
 
     /// Gives way: everything is read again when it resumes. Gives its memory.
@@ -226,7 +233,7 @@ impl Running {
 
     /// Goes on, remembering what `kv` holds.
     pub(crate) fn resume(&mut self, kv: Kv, chain: Chain) {
-        self.kv = kv;
+        self.kv = kv.of_prompt(self.prompt_tokens);
         self.chain = chain;
     }
 
@@ -278,7 +285,8 @@ impl Running {
             tokens_max: self.tokens_max,
             sampler: Sampler::new(&self.request.sampling, &self.tokens, number),
             tokens: self.tokens.clone(),
-            kv: Kv::holding(self.kv.blocks()[..self.kv.tokens().div_ceil(crate::opt::BLOCK_TOKENS)].to_vec(), self.kv.tokens()),
+            kv: Kv::holding(self.kv.blocks()[..self.kv.tokens().div_ceil(crate::opt::BLOCK_TOKENS)].to_vec(), self.kv.tokens())
+                .of_prompt(self.prompt_tokens),
             chain: self.chain.clone(),
             gave_way: 0,
             times: self.times.of_fork(),

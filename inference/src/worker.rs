@@ -64,16 +64,14 @@ impl Worker {
     fn step(&mut self, plan: &Plan) {
         let started = Instant::now();
         let before: usize = self.batch.all().map(Running::made).sum();
-        for (from, to) in &plan.copies {
-            self.model.copy_block(*from, *to);
-        }
+        let copied = plan.copies.iter().try_for_each(|(from, to)| self.model.copy_block(*from, *to));
         let mut spans: Vec<Span<'_>> = Vec::with_capacity(plan.shares.len());
         for (sequence, count) in self.batch.running_mut().iter_mut().zip(&plan.shares).filter(|(_, count)| **count > 0) {
             let (tokens, kv, logits_from) = sequence.next(*count);
             spans.push(Span { tokens, kv, logits_from });
         }
         let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
-        let (progress, mut born) = match self.model.forward(&mut spans) {
+        let (progress, mut born) = match copied.and_then(|()| self.model.forward(&mut spans)) {
             Err(error) => {
                 let failed = |share: &usize| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes };
                 (plan.shares.iter().map(failed).collect(), Vec::new())
@@ -208,7 +206,7 @@ mod tests {
         let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap();
         let worker = Worker {
             config: Arc::new(model.config().clone()),
-            batch: Batch::new(model.kv_blocks(), options.limits()),
+            batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
             model,
             tokenizer: None,
             line: Arc::clone(&line),

@@ -65,7 +65,7 @@ impl Bench {
         let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), options).unwrap();
         let worker = Worker {
             config: Arc::new(model.config().clone()),
-            batch: Batch::new(model.kv_blocks(), options.limits()),
+            batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
             line: Arc::new(Line::new(model.kv_blocks(), options.limits())),
             rows_without_token: vec![model.config().vocab_size - 1],
             model,

@@ -351,7 +351,7 @@ fn a_copied_block_remembers_what_the_first_did() {
     let mut first = Kv::in_blocks(vec![0, 1]);
     model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut first, logits_from: 40 }]).unwrap();
     let mut second = Kv::holding(vec![0, 2], 40);
-    model.copy_block(1, 2);
+    model.copy_block(1, 2).unwrap();
     let next = |model: &mut Model, kv: &mut Kv, tokens: &[u32]| model.forward(&mut [Span { tokens, kv, logits_from: 0 }]).unwrap().to_vec();
     // The first goes on elsewhere; the second does not notice.
     next(&mut model, &mut first, &[7, 8, 9]);

@@ -1,7 +1,8 @@
 //! Where the numbers lie and who computes: threads, buffers and the choice of kernels. Each operation is one line into `ops`.
-//! One device today, the CPU; a second one gets a file beside it and the trait both then share.
+//! Two devices: the CPU, and NVIDIA cards. What they are asked for differs too much for a face in common, which is the model's (`opt`).
 
 mod cpu;
+pub(crate) mod cuda;
 mod kv;
 mod threads;
 

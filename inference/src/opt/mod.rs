@@ -2,6 +2,8 @@
 
 mod config;
 mod model;
+mod on_card;
+mod on_cpu;
 mod packed;
 mod weights;
 
@@ -9,4 +11,4 @@ pub use crate::ops::attention::BLOCK_TOKENS;
 pub(crate) use config::CONFIG_FILE;
 pub use config::{Activation, Footprint, OptConfig};
 pub use model::{Kv, Model, NUMERICS_VERSION, Span};
-pub(crate) use weights::{Weights, expected_tensors, plain_name};
+pub(crate) use weights::{expected_tensors, plain_name};

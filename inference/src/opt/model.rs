@@ -1,16 +1,18 @@
-//! The forward pass of OPT, written once (Zhang et al., "OPT: Open Pre-trained Transformer Language Models", arXiv 2205.01068).
+//! A loaded model, wherever it computes: what it is asked for, and what is checked before.
 
 use std::sync::Arc;
 
-use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
-use super::weights::{Layer, Linear, Norm, Weights};
-use crate::checkpoint::{Checkpoint, tensors};
-use crate::device::{After, Cpu, KvStore, Threads, kept_bits};
+use super::config::OptConfig;
+use super::on_card::OnCard;
+use super::on_cpu::OnCpu;
+use super::weights::Weights;
+use crate::checkpoint::{Checkpoint, tensors, tensors_unread};
+use crate::device::Threads;
+use crate::device::cuda::Card;
 use crate::error::Error;
-use crate::ops::Tier;
+use crate::machine::{MachineMemory, available_memory};
 use crate::ops::attention::BLOCK_TOKENS;
-use crate::ops::linear::{Activations, Columns};
-use crate::options::{LoadOptions, Precision};
+use crate::options::{DeviceChoice, LoadOptions, Precision};
 use crate::roofline::ReadProbe;
 
 /// Changes with every change that changes a bit of what is computed or drawn, so that a fingerprint promises what it says.
@@ -21,12 +23,17 @@ pub const NUMERICS_VERSION: u32 = 2;
 #[derive(Debug)]
 pub struct Model {
     config: OptConfig,
-    weights: Weights,
-    cpu: Cpu,
-    kv: KvStore,
-    buffers: Buffers,
+    place: Place,
     step_tokens_max: usize,
     precision: Precision,
+}
+
+/// Where a model computes.
+#[derive(Debug)]
+enum Place {
+    Cpu(Box<OnCpu>),
+    /// With the threads for what is done between its steps.
+    Card(Box<OnCard>, Arc<Threads>),
 }
 
 /// Where the keys and values of one sequence lie: what the model remembers of the tokens it has read.
@@ -34,23 +41,37 @@ pub struct Model {
 pub struct Kv {
     blocks: Vec<u32>,
     tokens: usize,
+    /// How many tokens the prompt has that the sequence began with.
+    prompt_tokens: usize,
 }
 
 impl Kv {
     /// An empty memory that will lie in these blocks of [`BLOCK_TOKENS`] tokens, in this order. Which they are changes no bit of what
     /// is computed; that no other sequence writes to them is the caller's business.
     pub fn in_blocks(blocks: Vec<u32>) -> Self {
-        Self { blocks, tokens: 0 }
+        Self { blocks, tokens: 0, prompt_tokens: usize::MAX }
     }
 
     /// A memory of `tokens` tokens that lie in these blocks already, put there by another sequence that began alike.
     pub fn holding(blocks: Vec<u32>, tokens: usize) -> Self {
-        Self { blocks, tokens }
+        Self { blocks, tokens, prompt_tokens: usize::MAX }
     }
 
     /// Tokens read so far.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// The same, of a sequence that begins with a prompt of so many tokens and goes on with an answer. On a card the two are computed in
+    /// different ways; without this all is taken for a prompt.
+    #[must_use]
+    pub fn of_prompt(self, prompt_tokens: usize) -> Self {
+        Self { prompt_tokens, ..self }
+    }
+
+    /// Tokens of the prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// The blocks, in order.
@@ -85,56 +106,23 @@ pub struct Span<'a> {
     pub logits_from: usize,
 }
 
-/// Where a step's numbers live, named for what they hold; sized for the largest step when the model loads.
-#[derive(Debug)]
-struct Buffers {
-    /// (tokens, embed)
-    embedded: Vec<f32>,
-    /// (tokens, hidden): the residual stream
-    x: Vec<f32>,
-    /// (tokens, hidden): its norm, where a block reads it
-    normed: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    /// (tokens, hidden): what the heads saw
-    attended: Vec<f32>,
-    /// (tokens, ffn)
-    inner: Vec<f32>,
-    /// The same, made ready for fc2 as it is made
-    inner_packed: Activations,
-    /// Whatever is multiplied next, made ready for it
-    packed: Activations,
-    /// Of `inner`, the columns that are not all zero
-    columns: Columns,
-    /// (wanted, hidden) and (wanted, embed): the rows that go into the head
-    wanted: Vec<f32>,
-    projected: Vec<f32>,
-    /// (wanted, vocab): grows with what is asked for
-    logits: Vec<f32>,
-}
-
 impl Model {
-    /// Loads the weights. Errors are those of [`tensors`], and any tensor that does not fit config.json.
+    /// Loads the weights. Errors are those of [`tensors`], and any tensor that does not fit config.json; `Unsupported` or `TooLarge` if the
+    /// device asked for is not there or cannot hold it.
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
         options.check()?;
         let config = checkpoint.config()?;
-        let tier = match options.tier {
-            None => Tier::fastest(),
-            Some(tier) if Tier::available().contains(&tier) => tier,
-            Some(tier) => return Err(Error::unsupported("tier", format!("{} is more than this CPU has", tier.name()))),
+        let place = match card_for(&config, checkpoint, options)? {
+            Some(card) => {
+                let threads = Arc::new(Threads::new(options.threads)?);
+                Place::Card(Box::new(OnCard::load(&config, checkpoint, options, card, &threads)?), threads)
+            }
+            None => {
+                foresee_memory(&config, checkpoint, options)?;
+                Place::Cpu(Box::new(OnCpu::load(&config, checkpoint, options)?))
+            }
         };
-        let cpu = Cpu::new(options.threads, tier)?;
-        let weights = Weights::load(&config, checkpoint, options.precision, cpu.threads(), options.cache.as_ref())?;
-        let kv = KvStore::new(
-            options.precision,
-            config.num_hidden_layers,
-            (config.num_attention_heads, config.head_dim()),
-            options.kv_blocks(&config),
-        )?;
-        let step_tokens_max = options.step_tokens();
-        let buffers = Buffers::new(&config, step_tokens_max);
-        Ok(Self { config, weights, cpu, kv, buffers, step_tokens_max, precision: options.precision })
+        Ok(Self { config, place, step_tokens_max: options.step_tokens(), precision: options.precision })
     }
 
     /// The memory a checkpoint will take when loaded: weights, KV cache when full, buffers.
@@ -144,12 +132,9 @@ impl Model {
         Ok(weights.saturating_add(Self::working_bytes(&config, options)))
     }
 
-    /// Bytes a model will take beside its weights: the KV cache and the buffers of a step.
+    /// Bytes a model will take beside its weights on the CPU: the KV cache and the buffers of a step.
     pub(crate) fn working_bytes(config: &OptConfig, options: &LoadOptions) -> u64 {
-        let kv_tokens = (options.kv_blocks(config) as u64).saturating_mul(BLOCK_TOKENS as u64);
-        kv_tokens
-            .saturating_mul(config.footprint(kept_bits(options.precision)).kv_bytes_per_token)
-            .saturating_add(Buffers::bytes(config, options.step_tokens()))
+        OnCpu::working_bytes(config, options)
     }
 
     /// Its shape.
@@ -159,12 +144,31 @@ impl Model {
 
     /// Blocks of keys and values there are; they are numbered from 0.
     pub fn kv_blocks(&self) -> usize {
-        self.kv.blocks()
+        match &self.place {
+            Place::Cpu(cpu) => cpu.kv.blocks(),
+            Place::Card(card, _) => card.kv_blocks(),
+        }
     }
 
     /// Copies the keys and values of one block to another, for a sequence that goes on differently from the one it shares it with.
-    pub fn copy_block(&mut self, from: u32, to: u32) {
-        self.kv.copy(from, to);
+    pub fn copy_block(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        match &mut self.place {
+            Place::Cpu(cpu) => {
+                cpu.kv.copy(from, to);
+                Ok(())
+            }
+            Place::Card(card, _) => card.copy_block(&self.config, from, to),
+        }
+    }
+
+    /// Whether a token of an answer is computed in another way than one of a prompt, so that what is remembered of it must not be taken for
+    /// that of a prompt.
+    pub(crate) fn tells_answers_from_prompts(&self) -> bool {
+        self.is_on_card()
+    }
+
+    pub(crate) fn is_on_card(&self) -> bool {
+        matches!(self.place, Place::Card(..))
     }
 
     /// Reads the spans' tokens in one step, and gives the logits (wanted, vocab), span after span. A token's logits are the same
@@ -172,17 +176,14 @@ impl Model {
     /// vocabulary, a sequence past the context or its blocks, or the step past `step_tokens_max`; nothing has been read then.
     pub fn forward(&mut self, spans: &mut [Span<'_>]) -> Result<&mut [f32], Error> {
         self.check(spans)?;
-        let Self { config, weights, cpu, kv, buffers, .. } = self;
-        let mut pass = Pass { config, weights, cpu, kv };
-        pass.embed(spans, buffers);
-        for (number, layer) in weights.layers.iter().enumerate() {
-            pass.layer(number, layer, spans, buffers);
-        }
-        pass.head(spans, buffers);
+        let logits = match &mut self.place {
+            Place::Cpu(cpu) => cpu.forward(&self.config, spans),
+            Place::Card(card, _) => card.forward(&self.config, spans)?,
+        };
         for span in spans {
             span.kv.tokens += span.tokens.len();
         }
-        Ok(&mut self.buffers.logits)
+        Ok(logits)
     }
 
     fn check(&self, spans: &[Span<'_>]) -> Result<(), Error> {
@@ -204,8 +205,8 @@ impl Model {
                     format!("has room for {} tokens and is to hold {}", span.kv.room(), span.kv.tokens + span.tokens.len()),
                 ));
             }
-            if let Some(block) = span.kv.blocks.iter().find(|block| **block as usize >= self.kv.blocks()) {
-                return Err(Error::invalid("kv", format!("lies in block {block}; there are {}", self.kv.blocks())));
+            if let Some(block) = span.kv.blocks.iter().find(|block| **block as usize >= self.kv_blocks()) {
+                return Err(Error::invalid("kv", format!("lies in block {block}; there are {}", self.kv_blocks())));
             }
         }
         Ok(())
@@ -213,239 +214,111 @@ impl Model {
 
     /// Bytes of the weights in memory.
     pub fn weights_bytes(&self) -> u64 {
-        self.weights.packed.bytes()
+        match &self.place {
+            Place::Cpu(cpu) => cpu.weights.packed.bytes(),
+            Place::Card(card, _) => card.weights_bytes(),
+        }
     }
 
     /// Whether the weights came, packed, from the cache.
     pub fn is_from_cache(&self) -> bool {
-        self.weights.packed.is_from_cache()
+        match &self.place {
+            Place::Cpu(cpu) => cpu.weights.packed.is_from_cache(),
+            Place::Card(..) => false,
+        }
     }
 
     /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.
     pub fn step_bytes(&self) -> u64 {
-        let Weights { projection, layers, lm_head, .. } = &self.weights;
-        let layers = layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
-        let aside = projection.iter().flat_map(|(project_in, project_out)| [project_in, project_out]);
-        layers.chain(aside).chain([lm_head]).map(|linear| linear.weight.format.bytes(linear.weight.rows, linear.weight.cols) as u64).sum()
+        match &self.place {
+            Place::Cpu(cpu) => cpu.step_bytes(),
+            Place::Card(card, _) => card.step_bytes(),
+        }
     }
 
     /// Multiplications and additions of a token that is read, in the products of the layers: all but attention, and the head, which only
     /// tokens whose logits are wanted pass through.
     pub fn layer_operations(&self) -> u64 {
-        let layers = self.weights.layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
-        layers.map(|linear| 2 * (linear.weight.rows * linear.weight.cols) as u64).sum()
+        let (hidden, ffn) = (self.config.hidden_size as u64, self.config.ffn_dim as u64);
+        2 * self.config.num_hidden_layers as u64 * (4 * hidden * hidden + 2 * hidden * ffn)
     }
 
     /// To measure how fast the memory is that the weights lie in.
     pub fn read_probe(&self) -> ReadProbe {
-        ReadProbe::new(self.weights.packed.memory(), self.threads())
+        match &self.place {
+            Place::Cpu(cpu) => ReadProbe::new(cpu.weights.packed.memory(), self.threads()),
+            Place::Card(card, _) => ReadProbe::of_card(card.card().clone()),
+        }
     }
 
     pub(crate) fn threads(&self) -> usize {
-        self.cpu.threads().count()
+        self.compute_threads().count()
     }
 
     /// Its threads, for what is done between its steps: others would only take the processors from them.
     pub(crate) fn compute_threads(&self) -> Arc<Threads> {
-        Arc::clone(self.cpu.threads())
+        match &self.place {
+            Place::Cpu(cpu) => Arc::clone(cpu.cpu.threads()),
+            Place::Card(_, threads) => Arc::clone(threads),
+        }
     }
 
-    pub(crate) fn kernels(&self) -> &'static str {
-        self.cpu.tier().name()
+    pub(crate) fn kernels(&self) -> String {
+        match &self.place {
+            Place::Cpu(cpu) => cpu.cpu.tier().name().to_owned(),
+            Place::Card(card, _) => card.kernels(),
+        }
     }
 
     /// Equal for equal weights, shape, precision, kernels and [`NUMERICS_VERSION`]: then equal tokens have equal logits.
     pub(crate) fn fingerprint(&self) -> blake3::Hash {
+        let digest = match &self.place {
+            Place::Cpu(cpu) => cpu.weights.digest,
+            Place::Card(card, _) => card.digest(),
+        };
         let mut hasher = blake3::Hasher::new();
-        hasher.update(self.weights.digest.as_bytes());
+        hasher.update(digest.as_bytes());
         hasher.update(format!("{:?} {} {} {NUMERICS_VERSION}", self.config, self.precision.name(), self.kernels()).as_bytes());
         hasher.finalize()
     }
 }
 
-/// One forward pass over a step of T tokens.
-struct Pass<'a> {
-    config: &'a OptConfig,
-    weights: &'a Weights,
-    cpu: &'a Cpu,
-    kv: &'a mut KvStore,
-}
-
-impl Pass<'_> {
-    fn embed(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
-        let (cpu, weights) = (self.cpu, self.weights);
-        b.resize(self.config, spans.iter().map(|span| span.tokens.len()).sum());
-        let ids: Vec<u32> = spans.iter().flat_map(|span| span.tokens).copied().collect();
-        let positions = spans.iter().flat_map(|span| (span.kv.tokens..).take(span.tokens.len())).map(|position| position + POSITION_OFFSET);
-
-        for (row, position) in b.x.chunks_exact_mut(self.config.hidden_size).zip(positions) {
-            weights.packed.table_row(&weights.embed_positions, position, row); //                  (T, hidden)
+/// The card that a model is to be computed on, with room for it; `None` for the CPU. With [`DeviceChoice::Auto`] whatever speaks against a
+/// card is said in the log, and the CPU taken.
+fn card_for(config: &OptConfig, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Option<Card>, Error> {
+    if options.device == DeviceChoice::Cpu || options.device == DeviceChoice::Auto && !Card::has_driver() {
+        return Ok(None);
+    }
+    let found = OnCard::supports(config).and_then(|()| Card::open(0)).and_then(|card| {
+        let needed_bytes = OnCard::bytes(config, &tensors_unread(checkpoint)?, options)?;
+        card.hold(needed_bytes)?;
+        Ok(card)
+    });
+    match found {
+        Ok(card) => Ok(Some(card)),
+        Err(error) if options.device == DeviceChoice::Auto => {
+            tracing::info!(%error, "the model is computed on the CPU");
+            Ok(None)
         }
-        cpu.rows(&weights.packed.panels(&weights.embed_tokens), &ids, &mut b.embedded); //         (T, embed)
-        match &weights.projection {
-            None => cpu.add(&b.embedded, &mut b.x), //                                             (T, hidden)
-            Some((project_in, _)) => {
-                self.pack(project_in, &b.embedded, &mut b.packed);
-                self.linear(project_in, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
-            }
-        }
-    }
-
-    fn layer(&mut self, number: usize, layer: &Layer, spans: &[Span<'_>], b: &mut Buffers) {
-        let scale = (self.config.head_dim() as f32).powf(-0.5);
-        self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //                     (T, hidden)
-        self.pack(&layer.qkv_proj, &b.normed, &mut b.packed);
-        let qkv = &mut [&mut b.q[..], &mut b.k, &mut b.v];
-        self.linear(&layer.qkv_proj, &b.packed, After::ScaleFirst(scale), qkv); //                 3 × (T, hidden)
-        self.attend(number, spans, b); //                                                          (T, hidden)
-        self.pack(&layer.out_proj, &b.attended, &mut b.packed);
-        self.linear(&layer.out_proj, &b.packed, After::Add, &mut [&mut b.x]); //                   (T, hidden)
-        self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
-
-        self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                         (T, hidden)
-        self.pack(&layer.fc1, &b.normed, &mut b.packed);
-        self.feed_forward(layer, b); //                                                            (T, hidden)
-        self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
-    }
-
-    /// The stream + fc2 · activation(fc1 · what is packed).
-    fn feed_forward(&self, layer: &Layer, b: &mut Buffers) {
-        let (Linear { weight, bias }, packed) = (&layer.fc1, &self.weights.packed);
-        let after = match self.config.activation {
-            Activation::Relu => After::Relu,
-            Activation::Gelu => After::Gelu,
-        };
-        if self.cpu.goes_on_packed(weight.format, b.packed.rows()) {
-            let format = layer.fc2.weight.format;
-            self.cpu.linear_packed(&packed.layout(weight), packed.vector(bias), &b.packed, after, format, &mut b.inner_packed); // (T, ffn)
-            self.linear(&layer.fc2, &b.inner_packed, After::Add, &mut [&mut b.x]); //              (T, hidden)
-            return;
-        }
-        self.linear(&layer.fc1, &b.packed, after, &mut [&mut b.inner]); //                         (T, ffn)
-        match self.config.activation {
-            Activation::Relu => {
-                let (weight, bias) = (packed.bands(&layer.fc2.weight), packed.vector(&layer.fc2.bias));
-                let found = (&mut b.columns, &mut b.packed);
-                self.cpu.linear_behind_relu(&weight, bias, &b.inner, found, After::Add, &mut [&mut b.x]); // (T, hidden)
-            }
-            Activation::Gelu => {
-                self.pack(&layer.fc2, &b.inner, &mut b.packed);
-                self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
-            }
-        }
-    }
-
-    /// Each sequence remembers its new keys and values, then attends to all it remembers.
-    fn attend(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
-        let arrivals = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens, &span.kv.blocks[..]));
-        self.kv.write(self.cpu, number, arrivals, &b.k, &b.v);
-        let parts = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens, self.kv.layer(number, &span.kv.blocks)));
-        self.cpu.attention(&b.q, self.config.hidden_size, parts, &mut b.attended);
-    }
-
-    fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
-        let (config, weights) = (self.config, self.weights);
-        self.gather_wanted(spans, b); //                                                           (W, hidden)
-        let wanted = b.wanted.len() / config.hidden_size;
-        if let Some(norm) = &weights.final_layer_norm {
-            b.normed.resize(b.wanted.len(), 0.0);
-            self.layer_norm(norm, &b.wanted, &mut b.normed);
-            b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
-        }
-        let projected = match &weights.projection {
-            None => &b.wanted, //                                                                  (W, hidden)
-            Some((_, project_out)) => {
-                b.projected.resize(wanted * project_out.weight.rows, 0.0);
-                self.pack(project_out, &b.wanted, &mut b.packed);
-                self.linear(project_out, &b.packed, After::Store, &mut [&mut b.projected]); //     (W, embed)
-                &b.projected
-            }
-        };
-        b.logits.resize(wanted * config.vocab_size, 0.0);
-        self.pack(&weights.lm_head, projected, &mut b.packed);
-        self.linear(&weights.lm_head, &b.packed, After::Store, &mut [&mut b.logits]); //           (W, vocab)
-    }
-
-    /// Only the rows whose logits are wanted go on: the head is the largest matrix of all.
-    fn gather_wanted(&self, spans: &[Span<'_>], b: &mut Buffers) {
-        let hidden = self.config.hidden_size;
-        b.wanted.clear();
-        let mut first = 0;
-        for span in spans {
-            let end = first + span.tokens.len();
-            b.wanted.extend_from_slice(&b.x[(first + span.logits_from).min(end) * hidden..end * hidden]);
-            first = end;
-        }
-    }
-
-    fn pack(&self, linear: &Linear, x: &[f32], packed: &mut Activations) {
-        self.cpu.pack(linear.weight.format, x, linear.weight.cols, packed);
-    }
-
-    fn linear(&self, linear: &Linear, x: &Activations, after: After, y: &mut [&mut [f32]]) {
-        let packed = &self.weights.packed;
-        self.cpu.linear(&packed.layout(&linear.weight), packed.vector(&linear.bias), x, after, y);
-    }
-
-    fn layer_norm(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
-        let (gain, bias) = (self.weights.packed.vector(&norm.gain), self.weights.packed.vector(&norm.bias));
-        self.cpu.layer_norm(x, self.config.hidden_size, gain, bias, LAYER_NORM_EPSILON, normed);
-    }
-
-    /// What a block reads: the norm of the stream, or in post-norm models the stream itself.
-    fn norm_before(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
-        if self.config.do_layer_norm_before {
-            self.layer_norm(norm, x, normed);
-        } else {
-            normed.copy_from_slice(x);
-        }
-    }
-
-    /// In post-norm models the stream is normed after each block.
-    fn norm_after(&self, norm: &Norm, b: &mut Buffers) {
-        if !self.config.do_layer_norm_before {
-            self.layer_norm(norm, &b.x, &mut b.normed);
-            b.x.copy_from_slice(&b.normed);
-        }
+        Err(error) => Err(error),
     }
 }
 
-impl Buffers {
-    fn new(config: &OptConfig, tokens_max: usize) -> Self {
-        let none = Vec::new;
-        let mut buffers = Self {
-            embedded: none(),
-            x: none(),
-            normed: none(),
-            q: none(),
-            k: none(),
-            v: none(),
-            attended: none(),
-            inner: none(),
-            packed: Activations::default(),
-            inner_packed: Activations::default(),
-            columns: Columns::default(),
-            wanted: Vec::with_capacity(tokens_max * config.hidden_size),
-            projected: none(),
-            logits: none(),
-        };
-        buffers.resize(config, tokens_max);
-        buffers
+/// The system hands out memory it does not have and ends whoever uses it; so what a model will come to use is compared before.
+fn foresee_memory(config: &OptConfig, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(), Error> {
+    let weights_bytes = Weights::bytes(config, &tensors_unread(checkpoint)?, options.precision)?;
+    let working_bytes = Model::working_bytes(config, options);
+    let Some(memory) = available_memory() else { return Ok(()) };
+    let held = memory.hold(weights_bytes.saturating_add(working_bytes));
+    if held.is_err() && options.kv_tokens_max > 0 && memory.hold(weights_bytes).is_ok() {
+        let MachineMemory { total_bytes, available_bytes } = memory;
+        return Err(Error::invalid(
+            "kv_tokens_max",
+            format!(
+                "is {}, which with all else takes {working_bytes} bytes beside the weights' {weights_bytes}, and {available_bytes} of this machine's {total_bytes} bytes are free; lower it",
+                options.kv_tokens_max
+            ),
+        ));
     }
-
-    /// Makes every buffer exactly as long as a step of `tokens` needs. Never more than at load, so nothing is allocated.
-    fn resize(&mut self, config: &OptConfig, tokens: usize) {
-        let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended];
-        for buffer in hidden {
-            buffer.resize(tokens * config.hidden_size, 0.0);
-        }
-        self.inner.resize(tokens * config.ffn_dim, 0.0);
-        self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
-    }
-
-    /// Bytes of all buffers for steps of `tokens` all of which want logits.
-    fn bytes(config: &OptConfig, tokens: usize) -> u64 {
-        let token = 8 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
-        (size_of::<f32>() * tokens * token) as u64
-    }
+    held
 }

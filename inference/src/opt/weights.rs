@@ -182,7 +182,7 @@ impl Weights {
 }
 
 /// The tensor for each expected name, in the order expected.
-fn find<'a>(expected: &[Expected], index: &'a TensorIndex) -> Result<Vec<(String, &'a Tensor)>, Error> {
+pub(super) fn find<'a>(expected: &[Expected], index: &'a TensorIndex) -> Result<Vec<(String, &'a Tensor)>, Error> {
     let mut present: BTreeMap<&str, &Tensor> = BTreeMap::new();
     for tensor in index.tensors() {
         if let Some(other) = present.insert(plain_name(tensor.name()), tensor) {

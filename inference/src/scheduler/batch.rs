@@ -39,6 +39,8 @@ pub(crate) struct Limits {
 pub(crate) struct Batch {
     pub(crate) limits: Limits,
     cache: KvCache,
+    /// Tokens of answers are computed in another way than those of prompts, and nobody's answer is another's prompt.
+    answers_apart: bool,
     /// By arrival.
     running: Vec<Running>,
     /// Those that have given way, by arrival.
@@ -63,10 +65,11 @@ pub(crate) struct Plan {
 }
 
 impl Batch {
-    pub(crate) fn new(blocks: usize, limits: Limits) -> Self {
+    pub(crate) fn new(blocks: usize, limits: Limits, answers_apart: bool) -> Self {
         Self {
             limits,
             cache: KvCache::new(blocks),
+            answers_apart,
             running: Vec::new(),
             paused: Vec::new(),
             shares: FairShares::default(),
@@ -164,7 +167,7 @@ impl Batch {
     /// The blocks that the step has filled can be found by others from now on.
     pub(crate) fn keep_what_was_read(&mut self) {
         for sequence in &mut self.running {
-            let (chain, tokens, blocks) = sequence.chain();
+            let (chain, tokens, blocks) = sequence.chain(self.answers_apart);
             self.cache.keep(chain, tokens, blocks);
         }
     }
@@ -232,7 +235,7 @@ impl Batch {
                 place += 1;
                 continue;
             }
-            let skip = if sequence.may_skip() { sequence.tokens().len() - 1 } else { 0 };
+            let skip = sequence.skippable(self.answers_apart);
             let tokens = if last_try { sequence.tokens_max().max(sequence.tokens().len()) } else { sequence.tokens().len() };
             let (found, chain) = self.cache.find(&account, sequence.tokens(), skip);
             let asker = if last_try {

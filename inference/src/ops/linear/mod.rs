@@ -19,7 +19,7 @@ use simd::{Ahead, Part};
 
 pub(crate) use activations::{Activations, Tile, pack_strip, pack_tile};
 pub(crate) use bands::{Bands, Columns};
-pub(crate) use pack::{Source, pack_panel};
+pub(crate) use pack::{Int4Group, Source, int4, int4_group, int8, int8_scale, pack_panel};
 
 /// Changes with every change of what packed bytes are, so that those kept on a disk before are not taken for them.
 pub(crate) const PACKING_VERSION: u32 = 3;

@@ -166,25 +166,25 @@ fn int4_place(group: usize, lane: usize, col: usize) -> (usize, usize) {
 
 /// Scale of a row and its inverse: the largest weight becomes ±127. A row of nothing but zeros (or so small that the inverse would
 /// overflow) has scale 0.
-pub(super) fn int8_scale(row: &[f32]) -> (f32, f32) {
+pub(crate) fn int8_scale(row: &[f32]) -> (f32, f32) {
     let highest = row.iter().fold(0f32, |highest, weight| highest.max(weight.abs()));
     if highest < 1e-35 { (0.0, 0.0) } else { (highest / 127.0, 127.0 / highest) }
 }
 
-pub(super) fn int8(weight: f32, inverse: f32) -> i8 {
+pub(crate) fn int8(weight: f32, inverse: f32) -> i8 {
     // Never −128, whose negative is no byte.
     whole((weight * inverse).clamp(-127.0, 127.0)) as i8
 }
 
 /// How a group of weights is written with four bits: weight ≈ scale · (nibble − zero).
-pub(super) struct Int4Group {
-    pub(super) scale: f16,
-    pub(super) zero: u8,
-    pub(super) inverse: f32,
+pub(crate) struct Int4Group {
+    pub(crate) scale: f16,
+    pub(crate) zero: u8,
+    pub(crate) inverse: f32,
 }
 
 /// The range of the group, which always includes 0, in fifteen steps.
-pub(super) fn int4_group(group: &[f32]) -> Int4Group {
+pub(crate) fn int4_group(group: &[f32]) -> Int4Group {
     let lowest = group.iter().copied().fold(0f32, f32::min);
     let highest = group.iter().copied().fold(0f32, f32::max);
     let scale = f16::from_f32(((highest - lowest) / 15.0).min(f16::MAX.to_f32()));
@@ -195,7 +195,7 @@ pub(super) fn int4_group(group: &[f32]) -> Int4Group {
     Int4Group { scale, zero: (-lowest * inverse).round_ties_even().clamp(0.0, 15.0) as u8, inverse }
 }
 
-pub(super) fn int4(weight: f32, zero: u8, inverse: f32) -> u8 {
+pub(crate) fn int4(weight: f32, zero: u8, inverse: f32) -> u8 {
     (whole((weight * inverse).clamp(-64.0, 64.0)) + i32::from(zero)).clamp(0, 15) as u8
 }
 

@@ -1,0 +1,164 @@
+// What is done to each token by itself: looked up, normed, turned into what is multiplied next.
+#include "numbers.cuh"
+#include "tables.cuh"
+
+constexpr int THREADS = 256;
+constexpr int WARPS = THREADS / WARP;
+
+// The same bits in all threads of the block.
+DEVICE float block_sum(float v) {
+    SHARED float of_warps[WARPS];
+    v = warp_sum(v);
+    sync_block();
+    if (threadIdx.x % WARP == 0) of_warps[threadIdx.x / WARP] = v;
+    sync_block();
+    float sum = 0.0f;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) sum += of_warps[w];
+    return sum;
+}
+
+DEVICE float weight(u64 row_at, u32 held, u32 col) {
+    switch (held) {
+        case HELD_HALF: return value_of<Halves>(((const u16*)row_at)[col]);
+        case HELD_BFLOAT: return value_of<Bfloats>(((const u16*)row_at)[col]);
+        default: return (float)((const i8*)row_at)[col];
+    }
+}
+
+// x = the token's embedding + that of its position; where the embedding is narrower, it goes to `embedded` and x is the position's alone.
+KERNEL BOUNDS(THREADS, 4) embed_rows(EmbedArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    u32 row = blockIdx.x, id = ((const u32*)a.ids)[row], position = ((const u32*)a.positions)[row];
+    const float* table = (const float*)a.table + (u64)position * a.hidden;
+    float* x = (float*)a.x + (u64)row * a.hidden;
+    u64 from = a.tokens + (u64)id * a.row_bytes;
+    float scale = a.held == HELD_INT8 ? ((const float*)a.scales)[id] : 1.0f;
+    for (u32 col = threadIdx.x; col < a.hidden; col += THREADS) x[col] = table[col] + (a.embedded ? 0.0f : weight(from, a.held, col) * scale);
+    if (a.embedded == 0) return;
+    u16* embedded = (u16*)a.embedded + (u64)row * a.stride;
+    for (u32 col = threadIdx.x; col < a.embed; col += THREADS) {
+        float v = weight(from, a.held, col) * scale;
+        embedded[col] = a.bfloat ? one_of<Bfloats>(v) : one_of<Halves>(v);
+    }
+}
+
+// y = layer norm of x (Ba et al., arXiv 1607.06450), or x itself, as 16 bits. Up to 12,288 wide, a multiple of 4.
+KERNEL BOUNDS(THREADS, 2) norm_rows(NormArgs a) {
+    constexpr int EACH = 12;
+    let_next_begin();
+    wait_for_previous();
+    u32 row = blockIdx.x;
+    if (a.counts && threadIdx.x == 0) ((u32*)a.counts)[row] = 0;
+    float* x = (float*)a.x + (u64)(a.row_of ? ((const u32*)a.row_of)[row] : row) * a.hidden;
+    float4 v[EACH];
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        u32 col = (i * THREADS + threadIdx.x) * 4;
+        if (col >= a.hidden) break;
+        v[i] = *(const float4*)(x + col);
+        sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
+    }
+    if (a.normalise) {
+        float mean = block_sum(sum) / (float)a.hidden, squares = 0.0f;
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            u32 col = (i * THREADS + threadIdx.x) * 4;
+            if (col >= a.hidden) break;
+            v[i].x -= mean, v[i].y -= mean, v[i].z -= mean, v[i].w -= mean;
+            squares += (v[i].x * v[i].x + v[i].y * v[i].y) + (v[i].z * v[i].z + v[i].w * v[i].w);
+        }
+        float factor = 1.0f / sqrtf(block_sum(squares) / (float)a.hidden + a.epsilon);
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            u32 col = (i * THREADS + threadIdx.x) * 4;
+            if (col >= a.hidden) break;
+            float4 gain = a.gain ? *(const float4*)((const float*)a.gain + col) : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+            float4 bias = a.bias ? *(const float4*)((const float*)a.bias + col) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            v[i].x = fmaf(v[i].x * factor, gain.x, bias.x), v[i].y = fmaf(v[i].y * factor, gain.y, bias.y);
+            v[i].z = fmaf(v[i].z * factor, gain.z, bias.z), v[i].w = fmaf(v[i].w * factor, gain.w, bias.w);
+        }
+    }
+    u16* y = (u16*)a.y + (u64)row * a.y_stride;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        u32 col = (i * THREADS + threadIdx.x) * 4;
+        if (col >= a.hidden) break;
+        if (a.keep) *(float4*)(x + col) = v[i];
+        uint2 bits;
+        if (a.bfloat) bits.x = bfloats_of(v[i].x, v[i].y), bits.y = bfloats_of(v[i].z, v[i].w);
+        else bits.x = halves_of(v[i].x, v[i].y), bits.y = halves_of(v[i].z, v[i].w);
+        *(uint2*)(y + col) = bits;
+    }
+}
+
+// Of a prompt's products: queries, scaled, as halves; keys and values to where they are kept.
+KERNEL BOUNDS(THREADS, 4) split_qkv(SplitArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    u32 token = blockIdx.x, slot = ((const u32*)a.slots)[token];
+    const u16* from = (const u16*)a.qkv + (u64)token * 3 * a.hidden;
+    u16* q = (u16*)a.q + (u64)token * a.hidden;
+    for (u32 place = 2 * threadIdx.x; place < 3 * a.hidden; place += 2 * THREADS) {
+        u32 word = *(const u32*)(from + place);
+        float first = a.bfloat ? first_bfloat(word) : first_half(word), second = a.bfloat ? second_bfloat(word) : second_half(word);
+        if (a.bias) first += ((const float*)a.bias)[place], second += ((const float*)a.bias)[place + 1];
+        u32 part = place / a.hidden, at = place % a.hidden;
+        if (part == 0) {
+            *(u32*)(q + at) = halves_of(first * a.scale, second * a.scale);
+        } else {
+            u32 head = at / a.kv.head_dim, d = at % a.kv.head_dim;
+            u64 tile = (((u64)(slot / 32) * a.kv.layers + a.kv.layer) * 2 + (part - 1)) * a.kv.heads + head;
+            *(u32*)((u16*)a.kv.memory + (tile * 32 + slot % 32) * a.kv.head_dim + d) = halves_of(first, second);
+        }
+    }
+}
+
+// Bias, then max(·, 0) or · Φ(·), where they lie.
+KERNEL BOUNDS(THREADS, 4) activate_rows(ActivateArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    u16* x = (u16*)a.x + (u64)blockIdx.x * a.stride;
+    for (u32 col = 2 * threadIdx.x; col < a.cols; col += 2 * THREADS) {
+        u32 word = *(const u32*)(x + col);
+        float v[2] = {a.bfloat ? first_bfloat(word) : first_half(word), a.bfloat ? second_bfloat(word) : second_half(word)};
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            if (a.bias) v[i] += ((const float*)a.bias)[col + i];
+            v[i] = a.gelu ? v[i] * 0.5f * (1.0f + erff(v[i] * 0.70710678118654752f)) : fmaxf(v[i], 0.0f);
+        }
+        *(u32*)(x + col) = a.bfloat ? bfloats_of(v[0], v[1]) : halves_of(v[0], v[1]);
+    }
+}
+
+KERNEL BOUNDS(THREADS, 4) add_bias_rows(AddBiasArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    float* x = (float*)a.x + (u64)blockIdx.x * a.cols;
+    for (u32 col = threadIdx.x; col < a.cols; col += THREADS) x[col] += ((const float*)a.bias)[col];
+}
+
+// Weights of eight or four bits made halves again, for products of many tokens.
+KERNEL BOUNDS(THREADS, 4) widen_rows(WidenArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    u32 row = blockIdx.x;
+    const u8* w = (const u8*)a.w + (u64)row * a.row_bytes;
+    u16* y = (u16*)a.y + (u64)row * a.y_stride;
+    for (u32 col = threadIdx.x; col < a.cols; col += THREADS) {
+        float v;
+        if (a.held == HELD_INT8) {
+            v = (float)((const i8*)w)[col] * ((const float*)a.scales)[a.by_column ? col : row];
+        } else {
+            // Chunks of 128: sixteen bytes for each quarter of each of four groups of 32.
+            u32 chunk = col / 128, group = col % 128 / 32, quarter = col % 32 / 8, place = col % 8;
+            u32 word = *(const u32*)(w + chunk * 64 + quarter * 16 + group * 4);
+            u32 nibble = (word >> (place / 2 * 4 + place % 2 * 16)) & 15u;
+            u64 at = (u64)row * (a.row_bytes / 16) + col / 32;
+            v = value_of<Halves>(((const u16*)a.scales)[at]) * ((float)nibble - (float)((const u8*)a.zeros)[at]);
+        }
+        y[col] = one_of<Halves>(v);
+    }
+}

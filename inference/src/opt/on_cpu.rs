@@ -1,0 +1,286 @@
+//! The forward pass of OPT on the CPU (Zhang et al., "OPT: Open Pre-trained Transformer Language Models", arXiv 2205.01068).
+
+use super::config::{Activation, LAYER_NORM_EPSILON, OptConfig, POSITION_OFFSET};
+use super::model::Span;
+use super::weights::{Layer, Linear, Norm, Weights};
+use crate::checkpoint::Checkpoint;
+use crate::device::{After, Cpu, KvStore, kept_bits};
+use crate::error::Error;
+use crate::ops::Tier;
+use crate::ops::attention::BLOCK_TOKENS;
+use crate::ops::linear::{Activations, Columns};
+use crate::options::LoadOptions;
+
+/// A model on the CPU: weights, threads and buffers.
+#[derive(Debug)]
+pub(super) struct OnCpu {
+    pub(super) weights: Weights,
+    pub(super) cpu: Cpu,
+    pub(super) kv: KvStore,
+    buffers: Buffers,
+}
+
+/// Where a step's numbers live, named for what they hold; sized for the largest step when the model loads.
+#[derive(Debug)]
+struct Buffers {
+    /// (tokens, embed)
+    embedded: Vec<f32>,
+    /// (tokens, hidden): the residual stream
+    x: Vec<f32>,
+    /// (tokens, hidden): its norm, where a block reads it
+    normed: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// (tokens, hidden): what the heads saw
+    attended: Vec<f32>,
+    /// (tokens, ffn)
+    inner: Vec<f32>,
+    /// The same, made ready for fc2 as it is made
+    inner_packed: Activations,
+    /// Whatever is multiplied next, made ready for it
+    packed: Activations,
+    /// Of `inner`, the columns that are not all zero
+    columns: Columns,
+    /// (wanted, hidden) and (wanted, embed): the rows that go into the head
+    wanted: Vec<f32>,
+    projected: Vec<f32>,
+    /// (wanted, vocab): grows with what is asked for
+    logits: Vec<f32>,
+}
+
+impl OnCpu {
+    pub(super) fn load(config: &OptConfig, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
+        let tier = match options.tier {
+            None => Tier::fastest(),
+            Some(tier) if Tier::available().contains(&tier) => tier,
+            Some(tier) => return Err(Error::unsupported("tier", format!("{} is more than this CPU has", tier.name()))),
+        };
+        let cpu = Cpu::new(options.threads, tier)?;
+        let weights = Weights::load(config, checkpoint, options.precision, cpu.threads(), options.cache.as_ref())?;
+        let kv = KvStore::new(
+            options.precision,
+            config.num_hidden_layers,
+            (config.num_attention_heads, config.head_dim()),
+            options.kv_blocks(config),
+        )?;
+        let buffers = Buffers::new(config, options.step_tokens());
+        Ok(Self { weights, cpu, kv, buffers })
+    }
+
+    /// Bytes a model will take beside its weights: the KV cache and the buffers of a step.
+    pub(super) fn working_bytes(config: &OptConfig, options: &LoadOptions) -> u64 {
+        let kv_tokens = (options.kv_blocks(config) as u64).saturating_mul(BLOCK_TOKENS as u64);
+        kv_tokens
+            .saturating_mul(config.footprint(kept_bits(options.precision)).kv_bytes_per_token)
+            .saturating_add(Buffers::bytes(config, options.step_tokens()))
+    }
+
+    /// The logits (wanted, vocab) of a step, span after span. The spans have been checked.
+    pub(super) fn forward(&mut self, config: &OptConfig, spans: &[Span<'_>]) -> &mut [f32] {
+        let Self { weights, cpu, kv, buffers } = self;
+        let mut pass = Pass { config, weights, cpu, kv };
+        pass.embed(spans, buffers);
+        for (number, layer) in weights.layers.iter().enumerate() {
+            pass.layer(number, layer, spans, buffers);
+        }
+        pass.head(spans, buffers);
+        &mut self.buffers.logits
+    }
+
+    /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.
+    pub(super) fn step_bytes(&self) -> u64 {
+        let Weights { projection, layers, lm_head, .. } = &self.weights;
+        let layers = layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
+        let aside = projection.iter().flat_map(|(project_in, project_out)| [project_in, project_out]);
+        layers.chain(aside).chain([lm_head]).map(|linear| linear.weight.format.bytes(linear.weight.rows, linear.weight.cols) as u64).sum()
+    }
+}
+
+/// One forward pass over a step of T tokens.
+struct Pass<'a> {
+    config: &'a OptConfig,
+    weights: &'a Weights,
+    cpu: &'a Cpu,
+    kv: &'a mut KvStore,
+}
+
+impl Pass<'_> {
+    fn embed(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
+        let (cpu, weights) = (self.cpu, self.weights);
+        b.resize(self.config, spans.iter().map(|span| span.tokens.len()).sum());
+        let ids: Vec<u32> = spans.iter().flat_map(|span| span.tokens).copied().collect();
+        let positions =
+            spans.iter().flat_map(|span| (span.kv.tokens()..).take(span.tokens.len())).map(|position| position + POSITION_OFFSET);
+
+        for (row, position) in b.x.chunks_exact_mut(self.config.hidden_size).zip(positions) {
+            weights.packed.table_row(&weights.embed_positions, position, row); //                  (T, hidden)
+        }
+        cpu.rows(&weights.packed.panels(&weights.embed_tokens), &ids, &mut b.embedded); //         (T, embed)
+        match &weights.projection {
+            None => cpu.add(&b.embedded, &mut b.x), //                                             (T, hidden)
+            Some((project_in, _)) => {
+                self.pack(project_in, &b.embedded, &mut b.packed);
+                self.linear(project_in, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
+            }
+        }
+    }
+
+    fn layer(&mut self, number: usize, layer: &Layer, spans: &[Span<'_>], b: &mut Buffers) {
+        let scale = (self.config.head_dim() as f32).powf(-0.5);
+        self.norm_before(&layer.self_attn_layer_norm, &b.x, &mut b.normed); //                     (T, hidden)
+        self.pack(&layer.qkv_proj, &b.normed, &mut b.packed);
+        let qkv = &mut [&mut b.q[..], &mut b.k, &mut b.v];
+        self.linear(&layer.qkv_proj, &b.packed, After::ScaleFirst(scale), qkv); //                 3 × (T, hidden)
+        self.attend(number, spans, b); //                                                          (T, hidden)
+        self.pack(&layer.out_proj, &b.attended, &mut b.packed);
+        self.linear(&layer.out_proj, &b.packed, After::Add, &mut [&mut b.x]); //                   (T, hidden)
+        self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
+
+        self.norm_before(&layer.final_layer_norm, &b.x, &mut b.normed); //                         (T, hidden)
+        self.pack(&layer.fc1, &b.normed, &mut b.packed);
+        self.feed_forward(layer, b); //                                                            (T, hidden)
+        self.norm_after(&layer.final_layer_norm, b); //                                            (T, hidden)
+    }
+
+    /// The stream + fc2 · activation(fc1 · what is packed).
+    fn feed_forward(&self, layer: &Layer, b: &mut Buffers) {
+        let (Linear { weight, bias }, packed) = (&layer.fc1, &self.weights.packed);
+        let after = match self.config.activation {
+            Activation::Relu => After::Relu,
+            Activation::Gelu => After::Gelu,
+        };
+        if self.cpu.goes_on_packed(weight.format, b.packed.rows()) {
+            let format = layer.fc2.weight.format;
+            self.cpu.linear_packed(&packed.layout(weight), packed.vector(bias), &b.packed, after, format, &mut b.inner_packed); // (T, ffn)
+            self.linear(&layer.fc2, &b.inner_packed, After::Add, &mut [&mut b.x]); //              (T, hidden)
+            return;
+        }
+        self.linear(&layer.fc1, &b.packed, after, &mut [&mut b.inner]); //                         (T, ffn)
+        match self.config.activation {
+            Activation::Relu => {
+                let (weight, bias) = (packed.bands(&layer.fc2.weight), packed.vector(&layer.fc2.bias));
+                let found = (&mut b.columns, &mut b.packed);
+                self.cpu.linear_behind_relu(&weight, bias, &b.inner, found, After::Add, &mut [&mut b.x]); // (T, hidden)
+            }
+            Activation::Gelu => {
+                self.pack(&layer.fc2, &b.inner, &mut b.packed);
+                self.linear(&layer.fc2, &b.packed, After::Add, &mut [&mut b.x]); //                (T, hidden)
+            }
+        }
+    }
+
+    /// Each sequence remembers its new keys and values, then attends to all it remembers.
+    fn attend(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
+        let arrivals = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens(), span.kv.blocks()));
+        self.kv.write(self.cpu, number, arrivals, &b.k, &b.v);
+        let parts = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens(), self.kv.layer(number, span.kv.blocks())));
+        self.cpu.attention(&b.q, self.config.hidden_size, parts, &mut b.attended);
+    }
+
+    fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
+        let (config, weights) = (self.config, self.weights);
+        self.gather_wanted(spans, b); //                                                           (W, hidden)
+        let wanted = b.wanted.len() / config.hidden_size;
+        if let Some(norm) = &weights.final_layer_norm {
+            b.normed.resize(b.wanted.len(), 0.0);
+            self.layer_norm(norm, &b.wanted, &mut b.normed);
+            b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
+        }
+        let projected = match &weights.projection {
+            None => &b.wanted, //                                                                  (W, hidden)
+            Some((_, project_out)) => {
+                b.projected.resize(wanted * project_out.weight.rows, 0.0);
+                self.pack(project_out, &b.wanted, &mut b.packed);
+                self.linear(project_out, &b.packed, After::Store, &mut [&mut b.projected]); //     (W, embed)
+                &b.projected
+            }
+        };
+        b.logits.resize(wanted * config.vocab_size, 0.0);
+        self.pack(&weights.lm_head, projected, &mut b.packed);
+        self.linear(&weights.lm_head, &b.packed, After::Store, &mut [&mut b.logits]); //           (W, vocab)
+    }
+
+    /// Only the rows whose logits are wanted go on: the head is the largest matrix of all.
+    fn gather_wanted(&self, spans: &[Span<'_>], b: &mut Buffers) {
+        let hidden = self.config.hidden_size;
+        b.wanted.clear();
+        let mut first = 0;
+        for span in spans {
+            let end = first + span.tokens.len();
+            b.wanted.extend_from_slice(&b.x[(first + span.logits_from).min(end) * hidden..end * hidden]);
+            first = end;
+        }
+    }
+
+    fn pack(&self, linear: &Linear, x: &[f32], packed: &mut Activations) {
+        self.cpu.pack(linear.weight.format, x, linear.weight.cols, packed);
+    }
+
+    fn linear(&self, linear: &Linear, x: &Activations, after: After, y: &mut [&mut [f32]]) {
+        let packed = &self.weights.packed;
+        self.cpu.linear(&packed.layout(&linear.weight), packed.vector(&linear.bias), x, after, y);
+    }
+
+    fn layer_norm(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
+        let (gain, bias) = (self.weights.packed.vector(&norm.gain), self.weights.packed.vector(&norm.bias));
+        self.cpu.layer_norm(x, self.config.hidden_size, gain, bias, LAYER_NORM_EPSILON, normed);
+    }
+
+    /// What a block reads: the norm of the stream, or in post-norm models the stream itself.
+    fn norm_before(&self, norm: &Norm, x: &[f32], normed: &mut [f32]) {
+        if self.config.do_layer_norm_before {
+            self.layer_norm(norm, x, normed);
+        } else {
+            normed.copy_from_slice(x);
+        }
+    }
+
+    /// In post-norm models the stream is normed after each block.
+    fn norm_after(&self, norm: &Norm, b: &mut Buffers) {
+        if !self.config.do_layer_norm_before {
+            self.layer_norm(norm, &b.x, &mut b.normed);
+            b.x.copy_from_slice(&b.normed);
+        }
+    }
+}
+
+impl Buffers {
+    fn new(config: &OptConfig, tokens_max: usize) -> Self {
+        let none = Vec::new;
+        let mut buffers = Self {
+            embedded: none(),
+            x: none(),
+            normed: none(),
+            q: none(),
+            k: none(),
+            v: none(),
+            attended: none(),
+            inner: none(),
+            packed: Activations::default(),
+            inner_packed: Activations::default(),
+            columns: Columns::default(),
+            wanted: Vec::with_capacity(tokens_max * config.hidden_size),
+            projected: none(),
+            logits: none(),
+        };
+        buffers.resize(config, tokens_max);
+        buffers
+    }
+
+    /// Makes every buffer exactly as long as a step of `tokens` needs. Never more than at load, so nothing is allocated.
+    fn resize(&mut self, config: &OptConfig, tokens: usize) {
+        let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended];
+        for buffer in hidden {
+            buffer.resize(tokens * config.hidden_size, 0.0);
+        }
+        self.inner.resize(tokens * config.ffn_dim, 0.0);
+        self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
+    }
+
+    /// Bytes of all buffers for steps of `tokens` all of which want logits.
+    fn bytes(config: &OptConfig, tokens: usize) -> u64 {
+        let token = 8 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
+        (size_of::<f32>() * tokens * token) as u64
+    }
+}
