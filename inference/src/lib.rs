@@ -10,6 +10,7 @@
 //! * Files are hostile until checked: nothing in them is run, and what is not understood is refused by name.
 
 mod cache;
+mod cards;
 mod check;
 pub mod checkpoint;
 mod device;
@@ -38,6 +39,7 @@ mod worker;
 mod worker_stories;
 
 pub use cache::PackedCache;
+pub use cards::{Card, Cards, cards};
 pub use checkpoint::Checkpoint;
 pub use engine::{Engine, Generation, ModelInfo};
 pub use error::{Error, MemoryLimit};
