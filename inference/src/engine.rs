@@ -123,6 +123,7 @@ impl Engine {
             threads: model.compute_threads(),
             config: Arc::new(info.config.clone()),
             batch: Batch::new(model.kv_blocks(), options.limits()),
+            energy: None,
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),

@@ -211,6 +211,9 @@ impl Answer {
             "prompt_tokens": self.usage.prompt_tokens, "completion_tokens": self.usage.completion_tokens,
             "total_tokens": self.usage.prompt_tokens + self.usage.completion_tokens,
         });
+        if let Some(joules) = self.usage.energy_joules {
+            body["usage"]["energy_joules_estimate"] = json!(joules);
+        }
         body
     }
 }
