@@ -124,6 +124,7 @@ impl Engine {
             threads: model.compute_threads(),
             config: Arc::new(info.config.clone()),
             batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
+            energy: model.energy_meter(),
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),

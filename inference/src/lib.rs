@@ -10,9 +10,11 @@
 //! * Files are hostile until checked: nothing in them is run, and what is not understood is refused by name.
 
 mod cache;
+mod cards;
 mod check;
 pub mod checkpoint;
 mod device;
+mod energy;
 mod engine;
 mod error;
 pub mod kernels;
@@ -38,7 +40,9 @@ mod worker;
 mod worker_stories;
 
 pub use cache::PackedCache;
+pub use cards::{Card, Cards, cards};
 pub use checkpoint::Checkpoint;
+pub use energy::EnergyMeter;
 pub use engine::{Engine, Generation, ModelInfo};
 pub use error::{Error, MemoryLimit};
 pub use line::EngineStats;

@@ -60,7 +60,7 @@ impl Histogram {
 }
 
 /// What was measured of the answers of a model since it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measures {
     /// Tokens of prompts that were answered; a prompt with several answers counts once.
     pub prompt_tokens: u64,
@@ -76,6 +76,8 @@ pub struct Measures {
     pub next_token: Histogram,
     /// From asking to the end of the answer.
     pub answer: Histogram,
+    /// An estimate of the energy that the card took for them, above what it takes idle. `None` where that cannot be told.
+    pub energy_joules: Option<f64>,
 }
 
 impl Default for Measures {
@@ -88,6 +90,7 @@ impl Default for Measures {
             first_token: Histogram::new(FIRST_TOKEN_MS),
             next_token: Histogram::new(NEXT_TOKEN_MS),
             answer: Histogram::new(ANSWER_MS),
+            energy_joules: None,
         }
     }
 }

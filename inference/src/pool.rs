@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// A model in the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadedModel {
     /// The key it was asked for by.
     pub key: String,

@@ -176,8 +176,8 @@ pub enum FinishReason {
     Length,
 }
 
-/// Tokens read and made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an answer took.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
@@ -185,4 +185,7 @@ pub struct Usage {
     pub cached_tokens: usize,
     /// Tokens made, the end-of-text token and those of a stop string included.
     pub completion_tokens: usize,
+    /// An estimate of the energy that the card took for it, above what it takes idle. `None` where that cannot be told, as on a CPU.
+    /// Reading the prompt is on the first of several answers to it.
+    pub energy_joules: Option<f64>,
 }

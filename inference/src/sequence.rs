@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::device::{Chunks, Threads};
+use crate::energy::Tally;
 use crate::error::Error;
 use crate::kv_cache::Chain;
 use crate::measures::{Measures, Times};
@@ -97,6 +98,7 @@ impl Waiting {
             chain,
             gave_way: 0,
             times: Times::begun(asked, prompt_tokens),
+            energy: Tally::default(),
             decoder: TextDecoder::default(),
             stops: Stops::new(request.stop.clone()),
             report: None,
@@ -131,6 +133,8 @@ pub(crate) struct Running {
     /// How often it has given way.
     gave_way: u32,
     times: Times,
+    /// What it has taken of a card's energy.
+    energy: Tally,
     sampler: Sampler,
     decoder: TextDecoder,
     stops: Stops,
@@ -254,6 +258,11 @@ impl Running {
         self.tokens.len() - self.prompt_tokens
     }
 
+    /// What it has taken of a card's energy.
+    pub(crate) fn energy(&self) -> &Tally {
+        &self.energy
+    }
+
     /// Counts what the step that ended `now` brought it.
     pub(crate) fn measure(&mut self, measures: &mut Measures, progress: &Progress, now: Instant) {
         let made = self.made();
@@ -290,6 +299,7 @@ impl Running {
             chain: self.chain.clone(),
             gave_way: 0,
             times: self.times.of_fork(),
+            energy: Tally::default(),
             decoder: TextDecoder::default(),
             stops: Stops::new(self.request.stop.clone()),
             report: None,
@@ -354,7 +364,12 @@ impl Running {
             Passed::Text(text) => text + &self.stops.finish(),
             Passed::Stopped(text) => text,
         };
-        let usage = Usage { prompt_tokens: self.prompt_tokens, cached_tokens: self.cached_tokens, completion_tokens: self.made() };
+        let usage = Usage {
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
+            completion_tokens: self.made(),
+            energy_joules: self.energy.joules(),
+        };
         self.send(Event::Finished { reason, usage, text_tail });
         self.kv
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::device::{Chunks, Threads};
+use crate::energy::EnergyMeter;
 use crate::error::Error;
 use crate::line::{Line, Orders};
 use crate::opt::{Model, OptConfig, Span};
@@ -23,6 +24,8 @@ pub(crate) struct Worker {
     pub(crate) rows_without_token: Vec<usize>,
     /// Those that choose tokens, a row of logits each.
     pub(crate) threads: Arc<Threads>,
+    /// What is computed on a card whose energy is counted.
+    pub(crate) energy: Option<EnergyMeter>,
 }
 
 impl Worker {
@@ -63,6 +66,9 @@ impl Worker {
     /// One forward pass over what was planned, then one token for each sequence that has been read to its end.
     fn step(&mut self, plan: &Plan) {
         let started = Instant::now();
+        if let Some(energy) = &mut self.energy {
+            energy.begin();
+        }
         let before: usize = self.batch.all().map(Running::made).sum();
         let copied = plan.copies.iter().try_for_each(|(from, to)| self.model.copy_block(*from, *to));
         let mut spans: Vec<Span<'_>> = Vec::with_capacity(plan.shares.len());
@@ -92,7 +98,14 @@ impl Worker {
         };
         let made = self.batch.all().map(Running::made).sum::<usize>() + born.iter().map(|(fork, _)| fork.made()).sum::<usize>() - before;
         let ended = Instant::now();
+        let joules = self.energy.as_mut().and_then(|energy| {
+            let running = self.batch.running_mut().iter().zip(plan.shares.iter().copied()).filter(|(_, count)| *count > 0);
+            let computed = running.chain(born.iter().map(|(fork, _)| (fork, 0)));
+            energy.end(ended - started, &computed.map(|(sequence, count)| (sequence.energy(), count)).collect::<Vec<_>>());
+            energy.joules()
+        });
         self.line.measure(|measures| {
+            measures.energy_joules = joules;
             let running = self.batch.running_mut().iter_mut().zip(&progress);
             running.for_each(|(sequence, progress)| sequence.measure(measures, progress, ended));
             born.iter_mut().for_each(|(fork, progress)| fork.measure(measures, progress, ended));
@@ -213,6 +226,7 @@ mod tests {
             // No such row: masking it panics in the first step.
             rows_without_token: vec![usize::MAX],
             threads: Arc::new(Threads::new(1).unwrap()),
+            energy: None,
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();

@@ -71,6 +71,7 @@ impl Bench {
             model,
             tokenizer: None,
             threads: Arc::new(Threads::new(options.threads).unwrap()),
+            energy: None,
         };
         Self { worker, turns: 0 }
     }

@@ -213,7 +213,7 @@ fn greedy_continuations_and_their_log_probabilities_are_those_recorded() {
                 let found: Vec<f32> = answer.prompt_logprobs[1..].iter().map(|logprob| logprob.unwrap()).collect();
                 assert_close(&found, &recorded, &what);
 
-                let usage = Usage { prompt_tokens: ids.len(), cached_tokens: 0, completion_tokens: 32 };
+                let usage = Usage { prompt_tokens: ids.len(), cached_tokens: 0, completion_tokens: 32, energy_joules: None };
                 assert_eq!(answer.end, Some((FinishReason::Length, usage)), "{what}");
             }
         }

@@ -9,7 +9,7 @@ mod objects;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use inference::{MachineMemory, Precision};
+use inference::{DeviceChoice, MachineMemory, Precision};
 use url::Url;
 
 pub use client::ClientConfig;
@@ -65,6 +65,8 @@ const DOWNLOADS_AT_ONCE: usize = 64;
 /// What the engine may use.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
+    /// `SLUICE_ENGINE_DEVICE`: where models are computed.
+    pub device: DeviceChoice,
     /// `SLUICE_ENGINE_PRECISION`: how weights are held and multiplied.
     pub precision: Precision,
     /// `SLUICE_ENGINE_MEMORY_BYTES`: memory for models and their caches together.
@@ -188,7 +190,9 @@ impl Config {
             });
         }
         let mail = mail::read(&mut faults, &get);
-        only(&mut faults, "SLUICE_ENGINE_DEVICE", get("SLUICE_ENGINE_DEVICE"), &["auto", "cpu"], "cpu");
+        let device = parsed(&mut faults, "SLUICE_ENGINE_DEVICE", get("SLUICE_ENGINE_DEVICE"), "auto", |raw| {
+            DeviceChoice::named(raw).ok_or_else(|| format!("not one of {}", DeviceChoice::ALL.map(DeviceChoice::name).join(", ")))
+        });
         let precision = parsed(&mut faults, "SLUICE_ENGINE_PRECISION", get("SLUICE_ENGINE_PRECISION"), "exact", |raw| {
             Precision::named(raw).ok_or_else(|| format!("not one of {}", Precision::ALL.map(Precision::name).join(", ")))
         });
@@ -224,7 +228,7 @@ impl Config {
             mirrors,
             downloads,
             mail,
-            engine: EngineConfig { precision, memory_bytes },
+            engine: EngineConfig { device, precision, memory_bytes },
             log,
         })
     }
@@ -253,14 +257,6 @@ fn parsed<T>(
         faults.push(Fault { variable, problem: format!("{raw:?} is {problem}"), example });
         parse(example).unwrap_or_else(|_| panic!("the example of {variable} is valid"))
     })
-}
-
-fn only(faults: &mut Vec<Fault>, variable: &'static str, raw: Option<String>, allowed: &[&str], example: &'static str) {
-    if let Some(raw) = raw
-        && !allowed.contains(&raw.as_str())
-    {
-        faults.push(Fault { variable, problem: format!("{raw:?} is not one of {}", allowed.join(", ")), example });
-    }
 }
 
 fn web_url(raw: &str) -> Result<Url, String> {
@@ -322,6 +318,19 @@ mod tests {
         assert_eq!(faults.iter().map(|fault| fault.variable).collect::<Vec<_>>(), ["SLUICE_ENGINE_MEMORY_BYTES"]);
         assert!(faults[0].problem.contains("6000000001") && faults[0].problem.contains("6000000000"), "{}", faults[0]);
         assert!(Config::on_machine(None, |_| None).expect("where nobody tells").engine.memory_bytes > 0);
+    }
+
+    #[test]
+    fn the_engine_s_device_is_one_of_three() {
+        let with = |value: Option<&'static str>| {
+            Config::from_lookup(move |variable| (variable == "SLUICE_ENGINE_DEVICE").then(|| value.map(str::to_owned))?)
+        };
+        assert_eq!(with(None).expect("the default").engine.device, DeviceChoice::Auto);
+        for choice in DeviceChoice::ALL {
+            assert_eq!(with(Some(choice.name())).expect("a device").engine.device, choice);
+        }
+        let faults = with(Some("gpu")).expect_err("no such device");
+        assert!(faults[0].to_string().contains("\"gpu\" is not one of auto, cpu, cuda"), "{}", faults[0]);
     }
 
     #[test]

@@ -193,6 +193,7 @@ fn load_options(config: &Config) -> LoadOptions {
         account_running_max: ACCOUNT_RUNNING_MAX,
         account_waiting_max: ACCOUNT_WAITING_MAX,
         precision: config.engine.precision,
+        device: config.engine.device,
         cache: Some(packed_cache(config)),
         ..LoadOptions::default()
     }

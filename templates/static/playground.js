@@ -166,6 +166,7 @@
           part("gauges").hidden = false;
           part("used-seed").textContent = event.seed;
           part("speed").textContent = part("first").textContent = "–";
+          part("energy-gauge").hidden = true;
         } else if (event.kind === "failed") {
           ended = true;
           say(`The model broke off: ${event.detail}`, true);
@@ -178,6 +179,8 @@
           if (made > 1 && seconds > 0) part("speed").textContent = `${((made - 1) / seconds).toFixed(1)} tokens/s`;
           if (event.kind === "finished") {
             ended = true;
+            part("energy-gauge").hidden = !event.energy;
+            part("energy").textContent = event.energy ?? "";
             say(`${tokens(made)} added; ${event.ending}.`);
           }
         }

@@ -9,6 +9,7 @@ use super::weights::Weights;
 use crate::checkpoint::{Checkpoint, tensors, tensors_unread};
 use crate::device::Threads;
 use crate::device::cuda::Card;
+use crate::energy::EnergyMeter;
 use crate::error::Error;
 use crate::machine::{MachineMemory, available_memory};
 use crate::ops::attention::BLOCK_TOKENS;
@@ -260,6 +261,14 @@ impl Model {
         match &self.place {
             Place::Cpu(cpu) => Arc::clone(cpu.cpu.threads()),
             Place::Card(_, threads) => Arc::clone(threads),
+        }
+    }
+
+    /// What meters the energy it takes, where a card tells.
+    pub(crate) fn energy_meter(&self) -> Option<EnergyMeter> {
+        match &self.place {
+            Place::Cpu(_) => None,
+            Place::Card(card, _) => card.card().bus_id().and_then(|bus| EnergyMeter::at_bus(&bus)),
         }
     }
 

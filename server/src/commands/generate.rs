@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use inference::{Checkpoint, Engine, Event, FinishReason, LoadOptions, Precision, Prompt, PromptToken, Request, Usage};
+use inference::{Checkpoint, DeviceChoice, Engine, Event, FinishReason, LoadOptions, Precision, Prompt, PromptToken, Request, Usage};
 use serde_json::{Value, json};
 
 use super::{result, say, with_portal};
@@ -54,9 +54,9 @@ pub struct Generate {
     /// Go on past the end of the text
     #[arg(long)]
     ignore_eos: bool,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
-    device: String,
+    /// Where to compute: auto (an NVIDIA card, if there is one that holds the model), cpu or cuda
+    #[arg(long, default_value = "auto", value_parser = super::device)]
+    device: DeviceChoice,
     /// How weights are held and multiplied: exact, bf16, int8 or int4
     #[arg(long, default_value = "exact", value_parser = super::precision)]
     precision: Precision,
@@ -72,7 +72,7 @@ pub async fn run(config: Config, generate: Generate) -> Result<(), Error> {
     // Models of the portal's store find their packed weights in its data folder; beside a folder of somebody's own nothing is written.
     let cache = (!Path::new(&generate.target).is_dir()).then(|| packed_cache(&config));
     let checkpoint = checkpoint(config, &generate.target).await?;
-    let options = LoadOptions { precision: generate.precision, cache, ..LoadOptions::default() };
+    let options = LoadOptions { precision: generate.precision, device: generate.device, cache, ..LoadOptions::default() };
     let loading = tokio::task::spawn_blocking(move || Engine::load(&checkpoint, &options));
     let engine = loading.await.map_err(Error::internal)?.map_err(Fault::from)?;
     let begun = Instant::now();
@@ -211,6 +211,9 @@ impl Answer {
             "prompt_tokens": self.usage.prompt_tokens, "completion_tokens": self.usage.completion_tokens,
             "total_tokens": self.usage.prompt_tokens + self.usage.completion_tokens,
         });
+        if let Some(joules) = self.usage.energy_joules {
+            body["usage"]["energy_joules_estimate"] = json!(joules);
+        }
         body
     }
 }

@@ -26,7 +26,7 @@ use std::io::{ErrorKind, Write, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use inference::Precision;
+use inference::{DeviceChoice, Precision};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::access;
@@ -236,6 +236,11 @@ async fn as_portal(command: PortalCommand) -> Exit {
 /// A precision by its name, for the command line.
 fn precision(name: &str) -> Result<Precision, String> {
     Precision::named(name).ok_or_else(|| format!("there are {}", Precision::ALL.map(Precision::name).join(", ")))
+}
+
+/// A device by its name, for the command line.
+fn device(name: &str) -> Result<DeviceChoice, String> {
+    DeviceChoice::named(name).ok_or_else(|| format!("there are {}", DeviceChoice::ALL.map(DeviceChoice::name).join(", ")))
 }
 
 /// One line of talk, on stderr.

@@ -16,6 +16,15 @@ pub(super) fn exposition(loaded: &[LoadedModel], names: &HashMap<String, String>
             let _ = writeln!(text, "{name}{{{labels}}} {}", value(model));
         }
     }
+    if loaded.iter().any(|model| model.measures.energy_joules.is_some()) {
+        let _ = writeln!(
+            text,
+            "# HELP {ENERGY} Joules that the card took for answers, above what it takes idle: an estimate.\n# TYPE {ENERGY} counter"
+        );
+        for (labels, joules) in labelled.iter().filter_map(|(labels, model)| Some((labels, model.measures.energy_joules?))) {
+            let _ = writeln!(text, "{ENERGY}{{{labels}}} {joules}");
+        }
+    }
     let _ = writeln!(text, "# HELP {SUCCESS} Answers that ended, by how.\n# TYPE {SUCCESS} counter");
     for (labels, model) in &labelled {
         for (reason, count) in [("stop", model.measures.stopped), ("length", model.measures.ended_by_length)] {
@@ -32,6 +41,8 @@ pub(super) fn exposition(loaded: &[LoadedModel], names: &HashMap<String, String>
 }
 
 const SUCCESS: &str = "vllm:request_success_total";
+/// Not one of vLLM's.
+const ENERGY: &str = "sluice_engine_energy_joules_total";
 
 type Number = (&'static str, &'static str, &'static str, fn(&LoadedModel) -> f64);
 
@@ -72,4 +83,25 @@ fn tell(text: &mut String, name: &str, labels: &str, histogram: &Histogram) {
 fn labels(model: &LoadedModel, names: &HashMap<String, String>) -> String {
     let name = names.get(&model.key).unwrap_or(&model.key);
     format!("model_name=\"{name}\",engine=\"0\",revision=\"{}\"", model.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use inference::{EngineStats, Measures};
+
+    use super::*;
+
+    #[test]
+    fn energy_is_told_of_models_of_which_it_is_known() {
+        let model = |key: &str, energy_joules| LoadedModel {
+            key: key.into(),
+            memory_bytes: 1,
+            stats: EngineStats::default(),
+            measures: Measures { energy_joules, ..Measures::default() },
+        };
+        assert!(!exposition(&[model("a", None)], &HashMap::new()).contains("energy"));
+        let text = exposition(&[model("a", None), model("b", Some(12.5))], &HashMap::new());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("energy") && !line.starts_with('#')).collect();
+        assert_eq!(lines, ["sluice_engine_energy_joules_total{model_name=\"b\",engine=\"0\",revision=\"b\"} 12.5"]);
+    }
 }

@@ -44,9 +44,15 @@ struct Facts {
     context_tokens_max: usize,
     seed: u64,
     ending: &'static str,
+    energy_joules: Option<f64>,
 }
 
 impl Facts {
+    /// About so much; nothing where it cannot be told.
+    fn energy(&self) -> Option<String> {
+        self.energy_joules.map(energy)
+    }
+
     fn used_tokens(&self) -> usize {
         self.prompt_tokens + self.completion_tokens
     }
@@ -153,9 +159,10 @@ async fn continue_text(portal: &Data<Portal>, visitor: &Visitor, form: &Playgrou
                 added.push_str(&text);
                 facts.completion_tokens += 1;
             }
-            Event::Finished { reason, text_tail, .. } => {
+            Event::Finished { reason, text_tail, usage } => {
                 added.push_str(&text_tail);
                 facts.ending = ending(reason);
+                facts.energy_joules = usage.energy_joules;
             }
             Event::Failed(cause) => return Err(cause.into()),
         }
@@ -178,8 +185,15 @@ async fn begin(portal: &Data<Portal>, visitor: &Visitor, form: &PlaygroundForm) 
         context_tokens_max: admitted.engine.context_tokens_max(),
         seed: requests.first().map_or(0, |request| request.sampling.seed),
         ending: "",
+        energy_joules: None,
     };
     Ok(Begun { run: admitted.run(requests, 1).await?, facts })
+}
+
+/// Two digits are what an estimate is worth.
+fn energy(joules: f64) -> String {
+    let digits = if joules < 10.0 { 1 } else { 0 };
+    format!("about {joules:.digits$} J")
 }
 
 fn ending(reason: FinishReason) -> &'static str {
@@ -212,8 +226,9 @@ fn events(begun: Begun) -> impl Stream<Item = Bytes> {
                     made += 1;
                     json!({ "kind": "text", "text": text, "tokens": made })
                 }
-                Ok((_, Event::Finished { reason, text_tail, .. })) => {
-                    json!({ "kind": "finished", "text": text_tail, "tokens": made, "ending": ending(reason) })
+                Ok((_, Event::Finished { reason, text_tail, usage })) => {
+                    let energy = usage.energy_joules.map(energy);
+                    json!({ "kind": "finished", "text": text_tail, "tokens": made, "ending": ending(reason), "energy": energy })
                 }
                 Ok((_, Event::Failed(cause))) => failed(cause.into()),
             };
@@ -221,4 +236,14 @@ fn events(begun: Begun) -> impl Stream<Item = Bytes> {
         }
     });
     futures_util::StreamExt::chain(futures_util::stream::once(std::future::ready(started)), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::energy;
+
+    #[test]
+    fn energy_is_told_as_roughly_as_it_is_known() {
+        assert_eq!([0.04, 1.25, 9.96, 123.4].map(energy), ["about 0.0 J", "about 1.2 J", "about 10.0 J", "about 123 J"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use inference::{BLOCK_TOKENS, Checkpoint, Engine, LoadOptions, OptConfig, PackedCache, Precision, STEP_TOKENS_MAX};
+use inference::{BLOCK_TOKENS, Checkpoint, DeviceChoice, Engine, LoadOptions, OptConfig, PackedCache, Precision, STEP_TOKENS_MAX};
 use serde_json::{Value, json};
 
 use super::{result, say};
@@ -44,9 +44,9 @@ pub struct Bench {
     /// Keep packed weights in this folder, as the portal does, and load each model a second time, from there
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, default_value = "auto", value_parser = ["auto", "cpu"])]
-    device: String,
+    /// Where to compute: auto (an NVIDIA card, if there is one that holds the model), cpu or cuda
+    #[arg(long, default_value = "auto", value_parser = super::device)]
+    device: DeviceChoice,
     /// Also find the perplexity of this text in each precision, and how far it is from `exact`
     #[arg(long, value_name = "FILE")]
     perplexity: Option<PathBuf>,
@@ -125,6 +125,7 @@ impl Bench {
             waiting_max: most,
             kv_tokens_max: if self.perplexity.is_some() { 0 } else { kv_tokens.next_multiple_of(1024) },
             precision,
+            device: self.device,
             cache: self.cache.clone().map(|folder| PackedCache { folder, bytes_max: u64::MAX }),
             step_tokens_max: default.step_tokens_max.max(step_tokens),
             stall_max: Duration::MAX,

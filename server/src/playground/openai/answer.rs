@@ -42,14 +42,19 @@ impl Heading {
 }
 
 /// Tokens read and made so far. A prompt counts once, whatever the number of its choices.
-#[derive(Default)]
 struct Count {
     prompt_tokens: usize,
     cached_tokens: usize,
     completion_tokens: usize,
+    /// Known as long as it is known of every answer.
+    energy_joules: Option<f64>,
 }
 
 impl Count {
+    fn new() -> Self {
+        Self { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, energy_joules: Some(0.0) }
+    }
+
     /// Takes in what the `index`th answer took, of so many to each prompt.
     fn add(&mut self, index: usize, choices: usize, usage: Usage) {
         self.completion_tokens += usage.completion_tokens;
@@ -57,14 +62,20 @@ impl Count {
             self.prompt_tokens += usage.prompt_tokens;
             self.cached_tokens += usage.cached_tokens;
         }
+        self.energy_joules = self.energy_joules.zip(usage.energy_joules).map(|(before, joules)| before + joules);
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut usage = json!({
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": { "cached_tokens": self.cached_tokens },
-        })
+        });
+        // Our own, beside what OpenAI's interface has.
+        if let Some(joules) = self.energy_joules {
+            usage["energy_joules_estimate"] = json!((joules * 1e3).round() / 1e3);
+        }
+        usage
     }
 }
 
@@ -134,7 +145,7 @@ fn finish_reason(reason: FinishReason) -> &'static str {
 /// The whole answer, when all candidates are finished.
 pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<Value, Fault> {
     let mut candidates: Vec<Candidate> = (0..ask.prompts.len() * ask.best_of).map(|_| Candidate::default()).collect();
-    let mut count = Count::default();
+    let mut count = Count::new();
     while let Some(step) = run.next().await {
         let (index, event) = step?;
         match &event {
@@ -159,7 +170,7 @@ pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<
 /// The answer piece by piece. An engine that fails on the way ends the stream with an error that clients raise.
 pub(super) fn pieces(portal: Data<Portal>, heading: Heading, ask: Ask, run: Run) -> impl Stream<Item = Bytes> {
     let candidates = (0..ask.prompts.len() * ask.n).map(|_| Candidate::default()).collect();
-    let streaming = Streaming { portal, heading, ask, run, candidates, count: Count::default(), ended: false };
+    let streaming = Streaming { portal, heading, ask, run, candidates, count: Count::new(), ended: false };
     futures_util::stream::unfold(streaming, |mut streaming| async {
         let piece = streaming.next().await?;
         Some((piece, streaming))
@@ -214,5 +225,26 @@ impl Streaming {
         }
         let usage = sse::event(&self.heading.object(&[], Some(self.count.json())).to_string());
         Bytes::from([usage, done].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(energy_joules: Option<f64>) -> Usage {
+        Usage { prompt_tokens: 5, cached_tokens: 2, completion_tokens: 3, energy_joules }
+    }
+
+    #[test]
+    fn energy_is_told_if_it_is_known_of_every_answer() {
+        let told = |energies: [Option<f64>; 2]| {
+            let mut count = Count::new();
+            energies.into_iter().enumerate().for_each(|(index, energy)| count.add(index, 2, usage(energy)));
+            count.json()
+        };
+        assert_eq!(told([Some(1.0004), Some(0.25)])["energy_joules_estimate"], 1.25);
+        let unknown = told([Some(1.0), None]);
+        assert_eq!((unknown.get("energy_joules_estimate"), &unknown["total_tokens"]), (None, &json!(11)));
     }
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_uint, c_void};
+use std::ffi::{CStr, CString, c_uint, c_void};
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
@@ -87,6 +87,14 @@ impl Card {
 
     pub(crate) fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Where it sits, as other libraries name it; `None` if the driver does not say.
+    pub(crate) fn bus_id(&self) -> Option<String> {
+        let mut name = [0u8; 32];
+        // SAFETY: the driver writes a text and its end into so many bytes at most.
+        unsafe { sys::cuDeviceGetPCIBusId(name.as_mut_ptr().cast(), name.len() as i32, self.inner.device) }.result().ok()?;
+        CStr::from_bytes_until_nul(&name).ok()?.to_str().ok().map(str::to_owned)
     }
 
     /// Compute capability, major and minor.

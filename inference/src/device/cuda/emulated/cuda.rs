@@ -43,6 +43,10 @@ impl Card {
         "emulated card"
     }
 
+    pub(crate) fn bus_id(&self) -> Option<String> {
+        None
+    }
+
     pub(crate) fn capability(&self) -> (i32, i32) {
         (9, 0)
     }
