@@ -143,7 +143,7 @@ impl Bench {
     ) -> Result<(), Error> {
         let info = engine.info();
         let prefill = (self.prefill > 0).then(|| speed::prefill(engine, precision, self.prefill, self.repeat)).transpose()?;
-        let (prefill, prefill_share) = prefill.map_or((None, None), |(rate, share)| (Some(rate.median), Some(share.median)));
+        let (prefill, prefill_share) = prefill.map_or((None, None), |(rate, share)| (Some(rate.median), share.map(|share| share.median)));
         let mut peak = speed::peak_memory();
         for batch in &self.batch {
             speed::forget_peak_memory();

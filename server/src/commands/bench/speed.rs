@@ -50,18 +50,22 @@ pub(super) fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<(En
 }
 
 /// Tokens per second of one prompt of `tokens`, up to the first token of its answer; and what share that is of the cores' arithmetic, measured
-/// beside each repetition.
-pub(super) fn prefill(engine: &Engine, precision: Precision, tokens: usize, repeat: usize) -> Result<(Rate, Rate), Error> {
+/// beside each repetition. (A card's is measured by others: `deploy/bench/cuda.sh`.)
+pub(super) fn prefill(engine: &Engine, precision: Precision, tokens: usize, repeat: usize) -> Result<(Rate, Option<Rate>), Error> {
     let (mut ids, info) = (Ids::new(engine), engine.info());
     run(engine, &mut ids, 1, tokens, 1)?;
     let mut shares = Vec::new();
     let rates = (0..repeat).map(|_| {
+        if info.on_card {
+            return Ok(tokens as f64 / run(engine, &mut ids, 1, tokens, 1)?);
+        }
         let peak = inference::peak_operations(precision, info.threads).map_err(Fault::from)?;
         let rate = tokens as f64 / run(engine, &mut ids, 1, tokens, 1)?;
         shares.push(rate * info.layer_operations as f64 / peak);
         Ok(rate)
     });
-    Ok((Rate::of(rates.collect::<Result<_, Error>>()?), Rate::of(shares)))
+    let rates = Rate::of(rates.collect::<Result<_, Error>>()?);
+    Ok((rates, (!shares.is_empty()).then(|| Rate::of(shares))))
 }
 
 /// How fast answers are made.
