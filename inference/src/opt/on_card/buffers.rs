@@ -27,13 +27,8 @@ pub(super) fn stride(cols: usize) -> usize {
 /// Room for one way of computing: answers, or prompts.
 #[derive(Debug)]
 pub(super) struct Rows {
-    /// u32: token ids, their positions in the table of positions, tokens they attend to, and where their keys and values go
-    pub(super) ids: Buffer,
-    pub(super) positions: Buffer,
-    pub(super) contexts: Buffer,
-    pub(super) slots: Buffer,
-    /// Of each row, or each prompt, the blocks of its sequence
-    pub(super) blocks: Buffer,
+    /// What a step is told, one table behind the other: [`Inputs`]
+    pub(super) inputs: Buffer,
     /// f32 (rows, hidden): the residual stream
     pub(super) x: Buffer,
     /// 16 bits (rows, embed): where the embedding is narrower than the stream
@@ -47,14 +42,9 @@ pub(super) struct Rows {
 
 impl Rows {
     fn new(card: &Card, config: &OptConfig, rows: usize, blocks: usize) -> Result<Self, Error> {
-        let words = |count: usize| card.alloc(4 * count);
         let narrow = |cols: usize| card.alloc(2 * rows * stride(cols));
         Ok(Self {
-            ids: words(rows)?,
-            positions: words(rows)?,
-            contexts: words(rows)?,
-            slots: words(rows)?,
-            blocks: words(blocks)?,
+            inputs: card.alloc(4 * Self::input_words(rows, blocks))?,
             x: card.alloc(4 * rows * config.hidden_size)?,
             embedded: narrow(config.word_embed_proj_dim)?,
             normed: narrow(config.hidden_size)?,
@@ -63,9 +53,14 @@ impl Rows {
         })
     }
 
+    /// Of each row four words, and a tile of four of a prompt's.
+    pub(super) fn input_words(rows: usize, blocks: usize) -> usize {
+        8 * rows + blocks
+    }
+
     fn bytes(config: &OptConfig, rows: usize, blocks: usize) -> usize {
         let narrow = stride(config.word_embed_proj_dim) + 2 * stride(config.hidden_size) + stride(config.ffn_dim);
-        16 * rows + 4 * blocks + rows * (4 * config.hidden_size + 2 * narrow)
+        4 * Self::input_words(rows, blocks) + rows * (4 * config.hidden_size + 2 * narrow)
     }
 }
 
@@ -97,9 +92,27 @@ pub(super) struct Prompts {
     /// 16 bits (rows, 3 · hidden), halves (rows, hidden)
     pub(super) qkv: Buffer,
     pub(super) q: Buffer,
-    pub(super) tiles: Buffer,
     /// A matrix made halves again
     pub(super) widened: Buffer,
+}
+
+/// Words for the tokens of a step, as addresses: their ids, positions in the table of positions, how many tokens they attend to, where their
+/// keys and values go, and of each the blocks of its sequence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inputs {
+    pub(super) ids: u64,
+    pub(super) positions: u64,
+    pub(super) contexts: u64,
+    pub(super) slots: u64,
+    pub(super) blocks: u64,
+}
+
+impl Inputs {
+    /// Of so many tokens, from this address on.
+    pub(super) fn of(address: u64, tokens: usize) -> Self {
+        let [ids, positions, contexts, slots, blocks] = [0, 1, 2, 3, 4].map(|table| address + (4 * table * tokens) as u64);
+        Self { ids, positions, contexts, slots, blocks }
+    }
 }
 
 /// Blocks of a full context.
@@ -149,7 +162,6 @@ impl Prompts {
             rows: Rows::new(card, config, rows, Self::blocks(config, rows))?,
             qkv: card.alloc(2 * rows * 3 * config.hidden_size)?,
             q: card.alloc(2 * rows * config.hidden_size)?,
-            tiles: card.alloc(16 * rows)?,
             widened: card.alloc(widened)?,
         })
     }
@@ -166,7 +178,7 @@ impl Prompts {
 
     fn bytes(config: &OptConfig, tokens_max: usize, is_widened: bool) -> usize {
         let rows = tokens_max.min(PROMPT_TOKENS_MAX).next_multiple_of(TOKENS_STEP);
-        Rows::bytes(config, rows, Self::blocks(config, rows)) + rows * (8 * config.hidden_size + 16) + Self::widened(is_widened, config)
+        Rows::bytes(config, rows, Self::blocks(config, rows)) + rows * 8 * config.hidden_size + Self::widened(is_widened, config)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::buffers::{self, Answers, PROMPT_TOKENS_MAX, Prompts, ROWS_MAX, SPLIT_TOKENS, context_blocks, splits_max};
+use super::buffers::{self, Answers, PROMPT_TOKENS_MAX, Prompts, ROWS_MAX, Rows, SPLIT_TOKENS, context_blocks, splits_max};
 use super::pass::Pass;
 use super::weights::Weights;
 use crate::checkpoint::{Checkpoint, TensorIndex};
@@ -241,21 +241,16 @@ impl OnCard {
         self.card.wait()?;
         let stride = context_blocks(config);
         let mut words = Words { pinned: &mut self.inputs, at: 0 };
-        let rows = &self.answers.rows;
-        let mut parts = vec![
-            (rows.ids.address(), words.put(shape.tokens, tokens.iter().map(|token| token.id))),
-            (rows.positions.address(), words.put(shape.tokens, tokens.iter().map(|token| (token.position + POSITION_OFFSET) as u32))),
-            (rows.contexts.address(), words.put(shape.tokens, tokens.iter().map(|token| token.position as u32 + 1))),
-            (rows.slots.address(), words.put(shape.tokens, tokens.iter().map(|token| slot(spans[token.span].kv, token.position)))),
-        ];
+        words.put(shape.tokens, tokens.iter().map(|token| token.id));
+        words.put(shape.tokens, tokens.iter().map(|token| (token.position + POSITION_OFFSET) as u32));
+        words.put(shape.tokens, tokens.iter().map(|token| token.position as u32 + 1));
+        words.put(shape.tokens, tokens.iter().map(|token| slot(spans[token.span].kv, token.position)));
         let table = tokens.iter().flat_map(|token| {
             let blocks = spans[token.span].kv.blocks();
             (0..stride).map(move |block| blocks.get(block).copied().unwrap_or(0))
         });
-        parts.push((rows.blocks.address(), words.put(shape.tokens * stride, table)));
-        for (to, part) in parts {
-            self.card.copy_in(to, &self.inputs, part)?;
-        }
+        let end = words.put(shape.tokens * stride, table).end;
+        self.card.copy_in(self.answers.rows.inputs.address(), &self.inputs, 0..end)?;
         if !self.recordings.contains_key(&shape) {
             let pass = Pass { config, model: self, tokens: shape.tokens, splits: shape.splits };
             let recording = self.card.record(|| pass.run())?;
@@ -294,7 +289,7 @@ pub(super) fn slot(kv: &Kv, position: usize) -> u32 {
 
 fn inputs_bytes(config: &OptConfig, tokens_max: usize) -> usize {
     let tokens = tokens_max.min(PROMPT_TOKENS_MAX).max(ROWS_MAX);
-    4 * tokens * (8 + context_blocks(config)) + 4096
+    4 * Rows::input_words(tokens, tokens * context_blocks(config))
 }
 
 /// Words for the card, one table behind the other.

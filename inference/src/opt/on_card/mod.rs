@@ -6,6 +6,8 @@
 
 mod buffers;
 mod forward;
+#[cfg(test)]
+mod kernel_stories;
 mod layout;
 mod pass;
 mod prompt;

@@ -1,7 +1,7 @@
 //! What is begun for tokens that are computed as answers: for each layer a norm, the products of queries, keys and values, attention, the
 //! product behind it, a norm, and the two products of the feed-forward part.
 
-use super::buffers::{ROWS_MAX, context_blocks, splits_max, stride};
+use super::buffers::{Inputs, ROWS_MAX, context_blocks, splits_max, stride};
 use super::forward::OnCard;
 use super::layout::{Held, Order};
 use super::weights::{Layer, Matrix, Norm};
@@ -43,16 +43,20 @@ struct Io {
 impl Pass<'_> {
     pub(super) fn run(&self) -> Result<(), Error> {
         let answers = &self.model.answers;
-        self.embed(&answers.rows.ids, &answers.rows.positions)?;
+        self.embed()?;
         for (number, layer) in self.model.weights.layers.iter().enumerate() {
             self.layer(number, layer)?;
         }
         self.head(answers.rows.x.address(), 0)
     }
 
-    fn embed(&self, ids: &crate::device::cuda::Buffer, positions: &crate::device::cuda::Buffer) -> Result<(), Error> {
-        let (rows, weights) = (&self.model.answers.rows, &self.model.weights);
-        embed(self.model, self.config, self.tokens, (ids.address(), positions.address()), (rows.x.address(), rows.embedded.address()))?;
+    fn inputs(&self) -> Inputs {
+        Inputs::of(self.model.answers.rows.inputs.address(), self.tokens)
+    }
+
+    fn embed(&self) -> Result<(), Error> {
+        let (rows, weights, inputs) = (&self.model.answers.rows, &self.model.weights, self.inputs());
+        embed(self.model, self.config, self.tokens, (inputs.ids, inputs.positions), (rows.x.address(), rows.embedded.address()))?;
         let Some((project_in, _)) = &weights.projection else { return Ok(()) };
         self.product(
             project_in,
@@ -144,7 +148,7 @@ impl Pass<'_> {
             x: io.x,
             y: io.y,
             counts: answers.counts.address(),
-            slots: answers.rows.slots.address(),
+            slots: self.inputs().slots,
             kv,
             rows: layout.rows as u32,
             cols: layout.cols_held() as u32,
@@ -185,8 +189,8 @@ impl Pass<'_> {
         let args = AttendArgs {
             q: answers.q.address(),
             y: answers.rows.attended.address(),
-            contexts: answers.rows.contexts.address(),
-            blocks: answers.rows.blocks.address(),
+            contexts: self.inputs().contexts,
+            blocks: self.inputs().blocks,
             partial: answers.seen.address(),
             arrived: answers.seen_arrived.address(),
             kv,
@@ -202,13 +206,13 @@ impl Pass<'_> {
 }
 
 /// The kernels are for 8, 16, 32 and 64 tokens.
-fn tokens_of_kernel(tokens: usize) -> usize {
+pub(super) fn tokens_of_kernel(tokens: usize) -> usize {
     debug_assert!(tokens <= ROWS_MAX, "no more are computed at once");
     tokens.next_power_of_two().clamp(8, ROWS_MAX)
 }
 
 /// The kernel of a product, and the rows of its blocks (as product.cu has them).
-fn kernel_of(held: Held, rows: usize, tokens: usize) -> (String, usize) {
+pub(super) fn kernel_of(held: Held, rows: usize, tokens: usize) -> (String, usize) {
     let kernel_tokens = tokens_of_kernel(tokens);
     let is_wide = kernel_tokens == ROWS_MAX && rows >= WIDE_ROWS && matches!(held, Held::Half | Held::Bfloat);
     let block_rows = match (held, kernel_tokens) {

@@ -16,8 +16,8 @@ const TILE_TOKENS: usize = 128;
 
 /// Begins to read so many tokens; the stream of their last layer is left in the prompts' `x`.
 pub(super) fn read(model: &mut OnCard, config: &OptConfig, spans: &[Span<'_>], tokens: &[Token]) -> Result<(), Error> {
-    let tiles = write_inputs(model, spans, tokens)?;
-    let reading = Reading { model, config, tokens: tokens.len(), tiles };
+    let inputs = write_inputs(model, spans, tokens)?;
+    let reading = Reading { model, config, tokens: tokens.len(), inputs };
     reading.embed()?;
     for (number, layer) in model.weights.layers.iter().enumerate() {
         reading.layer(number, layer)?;
@@ -25,8 +25,18 @@ pub(super) fn read(model: &mut OnCard, config: &OptConfig, spans: &[Span<'_>], t
     Ok(())
 }
 
-/// Puts ids, positions, places and blocks on the card. Gives how many tiles attention has.
-fn write_inputs(model: &mut OnCard, spans: &[Span<'_>], tokens: &[Token]) -> Result<usize, Error> {
+/// Words for the tokens of prompts, as addresses: ids, positions, where keys and values go, the tiles of attention, and blocks.
+#[derive(Debug, Clone, Copy)]
+struct Inputs {
+    ids: u64,
+    positions: u64,
+    slots: u64,
+    tiles: u64,
+    tiles_count: usize,
+    blocks: u64,
+}
+
+fn write_inputs(model: &mut OnCard, spans: &[Span<'_>], tokens: &[Token]) -> Result<Inputs, Error> {
     let (mut tiles, mut blocks) = (Vec::<u32>::new(), Vec::<u32>::new());
     let mut row = 0;
     for of_span in tokens.chunk_by(|a, b| a.span == b.span) {
@@ -37,27 +47,33 @@ fn write_inputs(model: &mut OnCard, spans: &[Span<'_>], tokens: &[Token]) -> Res
             row += tile.len() as u32;
         }
     }
-    let count = tokens.len();
+    let base = model.prompts.rows.inputs.address();
     let mut words = model.inputs();
-    let ids = words.put(count, tokens.iter().map(|token| token.id));
-    let positions = words.put(count, tokens.iter().map(|token| (token.position + POSITION_OFFSET) as u32));
-    let slots = words.put(count, tokens.iter().map(|token| slot(spans[token.span].kv, token.position)));
-    let tile_words = words.put(tiles.len(), tiles.iter().copied());
-    let block_words = words.put(blocks.len(), blocks.iter().copied());
-    let rows = &model.prompts.rows;
-    model.copy_in(rows.ids.address(), ids)?;
-    model.copy_in(rows.positions.address(), positions)?;
-    model.copy_in(rows.slots.address(), slots)?;
-    model.copy_in(model.prompts.tiles.address(), tile_words)?;
-    model.copy_in(rows.blocks.address(), block_words)?;
-    Ok(tiles.len() / 4)
+    let mut end = 0;
+    let mut put = |count: usize, numbers: &mut dyn Iterator<Item = u32>| {
+        let part = words.put(count, numbers);
+        end = part.end;
+        base + part.start as u64
+    };
+    let count = tokens.len();
+    let inputs = Inputs {
+        // First, as each of its entries is read at once, and an address must be a multiple of four words.
+        tiles: put(tiles.len(), &mut tiles.iter().copied()),
+        ids: put(count, &mut tokens.iter().map(|token| token.id)),
+        positions: put(count, &mut tokens.iter().map(|token| (token.position + POSITION_OFFSET) as u32)),
+        slots: put(count, &mut tokens.iter().map(|token| slot(spans[token.span].kv, token.position))),
+        blocks: put(blocks.len(), &mut blocks.iter().copied()),
+        tiles_count: tiles.len() / 4,
+    };
+    model.copy_in(base, 0..end)?;
+    Ok(inputs)
 }
 
 struct Reading<'a> {
     model: &'a OnCard,
     config: &'a OptConfig,
     tokens: usize,
-    tiles: usize,
+    inputs: Inputs,
 }
 
 /// A product's 16-bit inputs and its results.
@@ -72,7 +88,7 @@ impl Reading<'_> {
     fn embed(&self) -> Result<(), Error> {
         let (config, rows) = (self.config, &self.model.prompts.rows);
         let (x, embedded) = (rows.x.address(), rows.embedded.address());
-        embed(self.model, config, self.tokens, (rows.ids.address(), rows.positions.address()), (x, embedded))?;
+        embed(self.model, config, self.tokens, (self.inputs.ids, self.inputs.positions), (x, embedded))?;
         match &self.model.weights.projection {
             None => Ok(()),
             Some((project_in, _)) => {
@@ -133,7 +149,7 @@ impl Reading<'_> {
             qkv: prompts.qkv.address(),
             bias: layer.qkv_proj.bias,
             q: prompts.q.address(),
-            slots: prompts.rows.slots.address(),
+            slots: self.inputs.slots,
             kv,
             hidden: config.hidden_size as u32,
             bfloat,
@@ -144,14 +160,14 @@ impl Reading<'_> {
         let args = AttendPromptArgs {
             q: prompts.q.address(),
             y: prompts.rows.attended.address(),
-            tiles: prompts.tiles.address(),
-            blocks: prompts.rows.blocks.address(),
+            tiles: self.inputs.tiles,
+            blocks: self.inputs.blocks,
             kv,
             y_stride: stride(config.hidden_size) as u32,
             bfloat,
         };
         let kernel = format!("attend_prompt_{}", config.head_dim());
-        card.launch(&kernel, [self.tiles as u32, config.num_attention_heads as u32, 1], THREADS, &args)
+        card.launch(&kernel, [self.inputs.tiles_count as u32, config.num_attention_heads as u32, 1], THREADS, &args)
     }
 
     fn norm(&self, norm: &Norm, normalise: bool, keep: bool) -> Result<(), Error> {

@@ -69,7 +69,9 @@ DEVICE void columns(const ColumnsArgs& a) {
     const u32 begin = blockIdx.y * slice_cols, end = min(begin + slice_cols, a.cols);
     const u32 first_row = blockIdx.x * ROWS;
 
-    SHARED float total[TOKENS * STRIDE];
+    // For few tokens each warp writes its sums apart, and they are added up in order at the end; for more, warp after warp.
+    constexpr int PARTS = NT == 1 ? WARPS : 1;
+    SHARED float total[PARTS][TOKENS * STRIDE];
     SHARED u16 listed[WARPS][4][LISTED];
     SHARED u32 has_few[TOKENS];
     SHARED u32 is_last;
@@ -81,7 +83,8 @@ DEVICE void columns(const ColumnsArgs& a) {
         u32 count = token < a.tokens ? ((const u32*)a.counts)[token] : 0;
         has_few[token] = (u64)count * 100 <= (u64)a.few_percent * a.cols;
     }
-    for (int place = threadIdx.x; place < TOKENS * STRIDE; place += WARPS * WARP) total[place] = 0.0f;
+    for (int place = threadIdx.x; place < PARTS * TOKENS * STRIDE; place += WARPS * WARP) total[0][place] = 0.0f;
+    float* part = total[PARTS == 1 ? 0 : warp];
     sync_block();
     u64 few = 0;
     for (u32 token = 0; token < a.tokens; token++) few |= (u64)has_few[token] << token;
@@ -149,10 +152,10 @@ DEVICE void columns(const ColumnsArgs& a) {
 #pragma unroll
                         for (int i = 0; i < 4; i++) {
                             int token = 8 * n + 2 * t + i % 2;
-                            if (!((few >> token) & 1)) total[token * STRIDE + 8 * g + j + 4 * (i / 2)] += sums[j][n][i];
+                            if (!((few >> token) & 1)) part[token * STRIDE + 8 * g + j + 4 * (i / 2)] += sums[j][n][i];
                         }
             }
-            sync_block();
+            if (PARTS == 1) sync_block();
         }
     }
 
@@ -174,11 +177,11 @@ DEVICE void columns(const ColumnsArgs& a) {
                 int count = 0;
 #pragma unroll
                 for (int q = 0; q < 4; q++) {
-                    u32 part = begin + (u32)((warp * 4 + q) * part_cols + sub);
+                    u32 from = begin + (u32)((warp * 4 + q) * part_cols + sub);
                     int found = 0;
 #pragma unroll
                     for (int base = 0; base < LISTED; base += WARP) {
-                        u32 col = part + base + lane;
+                        u32 col = from + base + lane;
                         u32 bits = 0;
                         if (sub + base + lane < part_cols && col < end) {
 #pragma unroll
@@ -192,14 +195,14 @@ DEVICE void columns(const ColumnsArgs& a) {
                     if (q == group) count = found;
                 }
                 sync_warp();
-                const u32 part = begin + (u32)((warp * 4 + group) * part_cols);
+                const u32 from = begin + (u32)((warp * 4 + group) * part_cols);
                 for (int place = 0; place < count; place += 4) {
                     Eight<HELD> read[4];
                     u32 cols[4];
 #pragma unroll
                     for (int u = 0; u < 4; u++)
                         if (place + u < count) {
-                            cols[u] = part + listed[warp][group][place + u];
+                            cols[u] = from + listed[warp][group][place + u];
                             read[u].read(w + (u64)cols[u] * a.rows * BYTES);
                         }
 #pragma unroll
@@ -232,18 +235,22 @@ DEVICE void columns(const ColumnsArgs& a) {
                     for (int b = 0; b < TOGETHER; b++)
                         if ((mine >> b) & 1)
 #pragma unroll
-                            for (int i = 0; i < 8; i++) total[(first + b) * STRIDE + 8 * lane + i] += sums[b][i];
+                            for (int i = 0; i < 8; i++) part[(first + b) * STRIDE + 8 * lane + i] += sums[b][i];
                 }
-                sync_block();
+                if (PARTS == 1) sync_block();
             }
         }
     }
 
     // What the slices have, then their sum by whoever comes last.
+    sync_block();
     float* partial = (float*)a.partial;
     for (u32 place = threadIdx.x; place < a.tokens * ROWS; place += WARPS * WARP) {
         u32 token = place / ROWS, row = first_row + place % ROWS;
-        if (row < a.rows) partial[((u64)blockIdx.y * a.tokens + token) * a.rows + row] = total[token * STRIDE + place % ROWS];
+        float sum = 0.0f;
+#pragma unroll
+        for (int p = 0; p < PARTS; p++) sum += total[p][token * STRIDE + place % ROWS];
+        if (row < a.rows) partial[((u64)blockIdx.y * a.tokens + token) * a.rows + row] = sum;
     }
     fence();
     sync_block();

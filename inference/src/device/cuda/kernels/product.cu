@@ -205,28 +205,35 @@ DEVICE void product(const ProductArgs& a) {
         }
     }
 
-    // Warp after warp adds what it has; a lane holds of rows g and g + 8 tokens 2t and 2t + 1.
-    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4;
-    SHARED float total[TOKENS * STRIDE];
+    // A lane holds of rows g and g + 8 tokens 2t and 2t + 1. With few of them all warps write theirs at once; else warp after warp adds its own.
+    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4, PARTS = NT <= 2 ? WARPS : 1;
+    SHARED float total[PARTS][TOKENS * STRIDE];
     for (int turn = 0; turn < WARPS; turn++) {
         if (turn == warp) {
+            float* part = total[PARTS == 1 ? 0 : warp];
 #pragma unroll
             for (int r = 0; r < RT; r++)
 #pragma unroll
                 for (int n = 0; n < NT; n++)
 #pragma unroll
                     for (int i = 0; i < 4; i++) {
-                        float& at = total[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
-                        at = turn == 0 ? sums[r][n][i] : at + sums[r][n][i];
+                        float& at = part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
+                        at = PARTS > 1 || turn == 0 ? sums[r][n][i] : at + sums[r][n][i];
                     }
         }
-        sync_block();
+        if (PARTS == 1) sync_block();
     }
+    if (PARTS > 1) sync_block();
     for (int place = threadIdx.x; place < TOKENS * 16 * RT; place += WARPS * WARP) {
         u32 token = place / (16 * RT), row = first_row + place % (16 * RT);
         bool is_there = token < a.tokens && row < a.rows, is_let_through = false;
         if (is_there) {
-            float sum = total[token * STRIDE + place % (16 * RT)];
+            float sum = 0.0f;
+#pragma unroll
+            for (int part = 0; part < PARTS; part++) {
+                float of_part = total[part][token * STRIDE + place % (16 * RT)];
+                sum = part == 0 ? of_part : sum + of_part;
+            }
             if (HELD == HELD_INT8) sum *= ((const float*)a.scales)[row];
             is_let_through = finish<E>(a, sum, row, token);
         }
