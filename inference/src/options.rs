@@ -30,7 +30,7 @@ pub struct LoadOptions {
     /// The most of them that belong to one account; 0 is no limit of its own.
     pub account_waiting_max: usize,
     /// The most tokens that all running sequences may come to hold, prompts and answers together, rounded up to whole
-    /// blocks of 32; 0 takes four full contexts.
+    /// blocks of 32; 0 takes four full contexts, on a card as many as there may run, if they fit.
     pub kv_tokens_max: usize,
     /// The most tokens read in one step. At least `running_max`, at most [`STEP_TOKENS_MAX`].
     pub step_tokens_max: usize,

@@ -7,9 +7,8 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::Engine;
 use crate::error::{Error, MemoryLimit};
 use crate::line::EngineStats;
-use crate::machine::available_memory;
 use crate::measures::Measures;
-use crate::opt::Model;
+use crate::opt::{Demand, Model};
 use crate::options::LoadOptions;
 
 /// Loaded models within a budget of memory. When one more needs room, those that nobody uses are dropped, least recently used first.
@@ -35,18 +34,22 @@ enum Place {
     /// Somebody is loading it; its memory is spoken for.
     Loading {
         bytes: u64,
+        on_card: bool,
     },
     Loaded {
         engine: Engine,
         bytes: u64,
+        on_card: bool,
         last_use: u64,
     },
 }
 
 impl Place {
-    fn bytes(&self) -> u64 {
+    /// Bytes of the machine's memory, or of the card's.
+    fn bytes_of(&self, of_card: bool) -> u64 {
         match self {
-            Place::Loading { bytes } | Place::Loaded { bytes, .. } => *bytes,
+            Place::Loading { bytes, on_card } | Place::Loaded { bytes, on_card, .. } if *on_card == of_card => *bytes,
+            Place::Loading { .. } | Place::Loaded { .. } => 0,
         }
     }
 }
@@ -92,19 +95,18 @@ impl ModelPool {
             }
         }
         // Nothing is spoken for until its size is known.
-        state.models.insert(key.to_owned(), Place::Loading { bytes: 0 });
+        state.models.insert(key.to_owned(), Place::Loading { bytes: 0, on_card: false });
         drop(state);
         let mut loading = Loading { pool: self, key, is_done: false };
         let checkpoint = checkpoint()?;
-        let needed_bytes = self.memory_bytes(&checkpoint)?;
-        let available_bytes = available_memory().map_or(u64::MAX, |memory| memory.available_bytes);
-        let dropped = self.make_room(key, needed_bytes, available_bytes)?;
+        let demand = Model::demand(&checkpoint, &self.options)?;
+        let dropped = self.make_room(key, demand)?;
         for (key, engine) in dropped {
             tracing::info!(key, "model dropped to make room");
             engine.shutdown();
         }
         let engine = Engine::load(&checkpoint, &self.options)?;
-        loading.done(engine, needed_bytes)
+        loading.done(engine, demand)
     }
 
     /// The models that are loaded, in the order of their keys.
@@ -147,18 +149,21 @@ impl ModelPool {
     /// The memory a checkpoint will take when loaded with this pool's options.
     pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
         self.options.check()?;
-        Model::memory_bytes(checkpoint, &self.options)
+        Ok(Model::demand(checkpoint, &self.options)?.needed_bytes)
     }
 
-    /// Speaks for `needed_bytes` under `key`, and takes out the models that have to go for it, also where the budget would have had room
-    /// but the machine, with `available_bytes`, has not. Whether it has then, is found out by loading.
-    fn make_room(&self, key: &str, needed_bytes: u64, mut available_bytes: u64) -> Result<Vec<(String, Engine)>, Error> {
+    /// Speaks for the bytes that are needed under `key`, and takes out the models that have to go for it, also where the budget would have had
+    /// room but the machine, or the card, has not. Whether it has then, is found out by loading. A card's budget is all its memory.
+    fn make_room(&self, key: &str, demand: Demand) -> Result<Vec<(String, Engine)>, Error> {
+        let Demand { needed_bytes, mut available_bytes, card_bytes } = demand;
+        let (budget_bytes, on_card) = (card_bytes.unwrap_or(self.budget_bytes), card_bytes.is_some());
         let mut state = self.lock();
-        let used: u64 = state.models.values().map(Place::bytes).sum();
-        let mut free_bytes = self.budget_bytes.saturating_sub(used);
+        let used: u64 = state.models.values().map(|place| place.bytes_of(on_card)).sum();
+        let mut free_bytes = budget_bytes.saturating_sub(used);
         let mut idle: Vec<(u64, String, u64)> = Vec::new();
         for (key, place) in &state.models {
-            if let Place::Loaded { engine, bytes, last_use } = place
+            if let Place::Loaded { engine, bytes, last_use, .. } = place
+                && place.bytes_of(on_card) > 0
                 && engine.is_idle()
             {
                 idle.push((*last_use, key.clone(), *bytes));
@@ -180,15 +185,11 @@ impl ModelPool {
             leaving.push(key);
         }
         if free_bytes < needed_bytes {
-            let idle_bytes = free_bytes - self.budget_bytes.saturating_sub(used);
-            return Err(Error::TooLarge {
-                needed_bytes,
-                limit: MemoryLimit::Budget,
-                budget_bytes: self.budget_bytes,
-                held_bytes: used - idle_bytes,
-            });
+            let idle_bytes = free_bytes - budget_bytes.saturating_sub(used);
+            let limit = if on_card { MemoryLimit::Card } else { MemoryLimit::Budget };
+            return Err(Error::TooLarge { needed_bytes, limit, budget_bytes, held_bytes: used - idle_bytes });
         }
-        state.models.insert(key.to_owned(), Place::Loading { bytes: needed_bytes });
+        state.models.insert(key.to_owned(), Place::Loading { bytes: needed_bytes, on_card });
         let dropped = leaving.into_iter().filter_map(|key| match state.models.remove(&key) {
             Some(Place::Loaded { engine, .. }) => Some((key, engine)),
             Some(Place::Loading { .. }) | None => None,
@@ -210,7 +211,7 @@ struct Loading<'a> {
 
 impl Loading<'_> {
     /// Puts the model into the pool; ends it, if the pool has been shut down meanwhile.
-    fn done(&mut self, engine: Engine, bytes: u64) -> Result<Engine, Error> {
+    fn done(&mut self, engine: Engine, demand: Demand) -> Result<Engine, Error> {
         let mut state = self.pool.lock();
         if state.closed {
             drop(state);
@@ -218,7 +219,8 @@ impl Loading<'_> {
             return Err(closed());
         }
         let last_use = state.uses;
-        state.models.insert(self.key.to_owned(), Place::Loaded { engine: engine.clone(), bytes, last_use });
+        let (bytes, on_card) = (demand.needed_bytes, demand.card_bytes.is_some());
+        state.models.insert(self.key.to_owned(), Place::Loaded { engine: engine.clone(), bytes, on_card, last_use });
         self.is_done = true;
         Ok(engine)
     }
@@ -252,7 +254,8 @@ mod tests {
             pool.get_or_load(key, checkpoint).unwrap();
         }
         let leaving = |needed_bytes, available_bytes| {
-            let dropped = pool.make_room("third", needed_bytes, available_bytes).unwrap();
+            let demand = Demand { needed_bytes, available_bytes, card_bytes: None };
+            let dropped = pool.make_room("third", demand).unwrap();
             dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
         assert_eq!(leaving(bytes, bytes), [""; 0], "there is room");

@@ -126,6 +126,33 @@ struct Draw<'a> {
     progress: Progress,
 }
 
+/// A sequence's rows of logits, ready to be read.
+struct Made<'a> {
+    rows: Option<&'a mut [f32]>,
+    are_finite: bool,
+}
+
+/// Looks the rows through and masks those without a token: with many sequences that is millions of numbers, and all threads take part.
+fn made<'a>(rows: Vec<Option<&'a mut [f32]>>, rows_without_token: &[usize], vocab: usize, threads: &Threads) -> Vec<Made<'a>> {
+    let mut all: Vec<Made<'a>> = rows.into_iter().map(|rows| Made { rows, are_finite: true }).collect();
+    let alone = all.iter().filter(|made| made.rows.is_some()).count() <= 1;
+    let chunks = Chunks::new(&mut all, 1, threads.count());
+    let look = |thread: usize| {
+        while let Some((_, made)) = chunks.next(thread) {
+            if let Some(rows) = &mut made[0].rows {
+                made[0].are_finite = are_finite(rows);
+                mask(rows, rows_without_token, vocab);
+            }
+        }
+    };
+    if alone {
+        look(0)
+    } else {
+        threads.run(&look)
+    }
+    all
+}
+
 /// Gives the sequences their `rows` of logits, none to those that sat the step out, and has those make a token that have been read to
 /// their end. Says how each goes on, and which have forked off.
 fn advance(
@@ -140,15 +167,14 @@ fn advance(
     // For each sequence the logits it makes a token of, if it does; and those that begin now, with theirs.
     let mut last_rows: Vec<Option<&[f32]>> = Vec::with_capacity(running.len());
     let mut forks: Vec<(Running, &[f32])> = Vec::new();
-    for (sequence, rows) in running.iter_mut().zip(rows) {
+    for (sequence, Made { rows, are_finite }) in running.iter_mut().zip(made(rows, rows_without_token, vocab, threads)) {
         let (mut goes, mut last) = (Progress::Goes, None);
         match rows {
             None => {}
-            Some(rows) if !are_finite(rows) => {
+            Some(_) if !are_finite => {
                 goes = Progress::Fails(Error::Internal { problem: "a logit is not a finite number: the weights are too large".to_owned() });
             }
             Some(rows) => {
-                mask(rows, rows_without_token, vocab);
                 let rows = &*rows;
                 if sequence.has_read(rows, about, threads) {
                     let row = &rows[rows.len() - vocab..];

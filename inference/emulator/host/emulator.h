@@ -87,6 +87,8 @@ inline void let_next_begin() {}
 
 inline uint4 load_streaming(const void* from) { return emulator::load<uint4>(from); }
 inline uint2 load_streaming8(const void* from) { return emulator::load<uint2>(from); }
+inline uint4 load_once(const void* from) { return emulator::load<uint4>(from); }
+inline uint2 load_once8(const void* from) { return emulator::load<uint2>(from); }
 inline u32 load_streaming4(const void* from) { return emulator::load<u32>(from); }
 inline float load_fresh(const float* from) { return emulator::load<float>(from); }
 

@@ -10,5 +10,6 @@ mod weights;
 pub use crate::ops::attention::BLOCK_TOKENS;
 pub(crate) use config::CONFIG_FILE;
 pub use config::{Activation, Footprint, OptConfig};
+pub(crate) use model::Demand;
 pub use model::{Kv, Model, NUMERICS_VERSION, Span};
 pub(crate) use weights::{expected_tensors, plain_name};

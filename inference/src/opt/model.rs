@@ -29,6 +29,16 @@ pub struct Model {
     precision: Precision,
 }
 
+/// The memory that a model needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    pub(crate) needed_bytes: u64,
+    /// Bytes that are free where it will compute.
+    pub(crate) available_bytes: u64,
+    /// All bytes of the card, if it will compute on one.
+    pub(crate) card_bytes: Option<u64>,
+}
+
 /// Where a model computes.
 #[derive(Debug)]
 enum Place {
@@ -113,7 +123,7 @@ impl Model {
     pub fn load(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Self, Error> {
         options.check()?;
         let config = checkpoint.config()?;
-        let place = match card_for(&config, checkpoint, options)? {
+        let place = match card_for(&config, checkpoint, options, true)? {
             Some(card) => {
                 let threads = Arc::new(Threads::new(options.threads)?);
                 Place::Card(Box::new(OnCard::load(&config, checkpoint, options, card, &threads)?), threads)
@@ -126,11 +136,18 @@ impl Model {
         Ok(Self { config, place, step_tokens_max: options.step_tokens(), precision: options.precision })
     }
 
-    /// The memory a checkpoint will take when loaded: weights, KV cache when full, buffers.
-    pub(crate) fn memory_bytes(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<u64, Error> {
+    /// What a checkpoint will take when loaded (weights, KV cache when full, buffers), and of whose memory.
+    pub(crate) fn demand(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Demand, Error> {
         let config = checkpoint.config()?;
+        if let Some(card) = card_for(&config, checkpoint, options, false)? {
+            let (available_bytes, card_bytes) = card.memory()?;
+            let needed_bytes = OnCard::bytes(&config, &tensors(checkpoint)?, options)?;
+            return Ok(Demand { needed_bytes, available_bytes, card_bytes: Some(card_bytes) });
+        }
         let weights = Weights::bytes(&config, &tensors(checkpoint)?, options.precision)?;
-        Ok(weights.saturating_add(Self::working_bytes(&config, options)))
+        let needed_bytes = weights.saturating_add(Self::working_bytes(&config, options));
+        let available_bytes = available_memory().map_or(u64::MAX, |memory| memory.available_bytes);
+        Ok(Demand { needed_bytes, available_bytes, card_bytes: None })
     }
 
     /// Bytes a model will take beside its weights on the CPU: the KV cache and the buffers of a step.
@@ -292,15 +309,15 @@ impl Model {
     }
 }
 
-/// The card that a model is to be computed on, with room for it; `None` for the CPU. With [`DeviceChoice::Auto`] whatever speaks against a
-/// card is said in the log, and the CPU taken.
-fn card_for(config: &OptConfig, checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Option<Card>, Error> {
+/// The card that a model is to be computed on, with room for it: free `now`, or if others made room. `None` for the CPU. With
+/// [`DeviceChoice::Auto`] whatever speaks against a card is said in the log, and the CPU taken.
+fn card_for(config: &OptConfig, checkpoint: &Checkpoint, options: &LoadOptions, now: bool) -> Result<Option<Card>, Error> {
     if options.device == DeviceChoice::Cpu || options.device == DeviceChoice::Auto && !Card::has_driver() {
         return Ok(None);
     }
     let found = OnCard::supports(config).and_then(|()| Card::open(0)).and_then(|card| {
         let needed_bytes = OnCard::bytes(config, &tensors_unread(checkpoint)?, options)?;
-        card.hold(needed_bytes)?;
+        card.hold(needed_bytes, now)?;
         Ok(card)
     });
     match found {

@@ -16,6 +16,9 @@ pub(crate) const AFTER_RELU: u32 = 3;
 pub(crate) const AFTER_GELU: u32 = 4;
 pub(crate) const AFTER_QKV: u32 = 5;
 
+/// The slot of a row that is nobody's.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+
 /// The memory of keys and values.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -114,6 +117,7 @@ pub(crate) struct AttendArgs {
     pub(crate) q: u64,
     pub(crate) y: u64,
     pub(crate) contexts: u64,
+    pub(crate) fresh: u64,
     pub(crate) blocks: u64,
     pub(crate) partial: u64,
     pub(crate) arrived: u64,

@@ -53,7 +53,7 @@ impl Rows {
         })
     }
 
-    /// Of each row four words, and a tile of four of a prompt's.
+    /// Of each row five words, or three and a tile of four of a prompt's.
     pub(super) fn input_words(rows: usize, blocks: usize) -> usize {
         8 * rows + blocks
     }
@@ -96,13 +96,14 @@ pub(super) struct Prompts {
     pub(super) widened: Buffer,
 }
 
-/// Words for the tokens of a step, as addresses: their ids, positions in the table of positions, how many tokens they attend to, where their
-/// keys and values go, and of each the blocks of its sequence.
+/// Words for the tokens of a step, as addresses: their ids, positions in the table of positions, how many tokens they attend to, from which
+/// on these are of this step, where their keys and values go, and of each the blocks of its sequence.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inputs {
     pub(super) ids: u64,
     pub(super) positions: u64,
     pub(super) contexts: u64,
+    pub(super) fresh: u64,
     pub(super) slots: u64,
     pub(super) blocks: u64,
 }
@@ -110,8 +111,8 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Of so many tokens, from this address on.
     pub(super) fn of(address: u64, tokens: usize) -> Self {
-        let [ids, positions, contexts, slots, blocks] = [0, 1, 2, 3, 4].map(|table| address + (4 * table * tokens) as u64);
-        Self { ids, positions, contexts, slots, blocks }
+        let [ids, positions, contexts, fresh, slots, blocks] = [0, 1, 2, 3, 4, 5].map(|table| address + (4 * table * tokens) as u64);
+        Self { ids, positions, contexts, fresh, slots, blocks }
     }
 }
 

@@ -7,7 +7,7 @@ use super::pass::Pass;
 use super::weights::Weights;
 use crate::checkpoint::{Checkpoint, TensorIndex};
 use crate::device::Threads;
-use crate::device::cuda::{Blas, Buffer, Card, Pinned, Recording};
+use crate::device::cuda::{Blas, Buffer, Card, NOWHERE, Pinned, Recording};
 use crate::error::Error;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::config::{OptConfig, POSITION_OFFSET};
@@ -20,6 +20,8 @@ const HEAD_DIMS: [usize; 4] = [16, 64, 80, 128];
 const HIDDEN_MAX: usize = 12_288;
 /// Logits of so many tokens stay in pinned memory; more, as when a whole prompt is scored, go on to memory of the usual kind.
 const LOGITS_ROWS: usize = 4 * ROWS_MAX;
+/// Of a card's memory so much is left alone where nobody has said how much to take.
+const SPARE_PERCENT: u64 = 8;
 /// What the driver and the libraries take for themselves.
 const DRIVER_BYTES: u64 = 1 << 30;
 
@@ -74,9 +76,11 @@ impl OnCard {
         Ok(())
     }
 
-    /// Bytes of the card that a model will take: weights, keys and values, buffers, and the libraries'.
+    /// Bytes of the card that a model will take: weights, keys and values (of one full context, if that is left to what is free), buffers, and
+    /// the libraries'.
     pub(crate) fn bytes(config: &OptConfig, index: &TensorIndex, options: &LoadOptions) -> Result<u64, Error> {
-        let kv = (options.kv_blocks(config) as u64).saturating_mul(Self::block_bytes(config) as u64);
+        let blocks = if options.kv_tokens_max == 0 { context_blocks(config) } else { options.kv_blocks(config) };
+        let kv = (blocks as u64).saturating_mul(Self::block_bytes(config) as u64);
         let is_widened = matches!(options.precision, Precision::Int8 | Precision::Int4);
         let buffers = buffers::bytes(config, options.step_tokens(), is_widened);
         Ok(Weights::bytes_of(config, index, options.precision)?.saturating_add(kv).saturating_add(buffers).saturating_add(DRIVER_BYTES))
@@ -95,14 +99,17 @@ impl OnCard {
     ) -> Result<Self, Error> {
         Self::supports(config)?;
         let weights = Weights::load(config, checkpoint, options.precision, &card, threads)?;
-        let kv_blocks = options.kv_blocks(config);
-        let kv = card.alloc(kv_blocks * Self::block_bytes(config))?;
         let answers = Answers::new(&card, config)?;
         let prompts = Prompts::new(&card, config, &weights, options.step_tokens())?;
         let blas = Blas::open(&card, PROMPT_TOKENS_MAX.min(options.step_tokens()))?;
         if blas.is_none() {
             tracing::warn!("libcublasLt was not found: prompts are read by the kernels for answers, which takes longer");
         }
+        let kv_blocks = match options.kv_tokens_max {
+            0 => Self::blocks_that_fit(config, options, &card)?,
+            _ => options.kv_blocks(config),
+        };
+        let kv = card.alloc(kv_blocks * Self::block_bytes(config))?;
         let inputs = card.pinned(inputs_bytes(config, options.step_tokens()))?;
         let pinned_logits = card.pinned(4 * LOGITS_ROWS * config.vocab_size)?;
         Ok(Self {
@@ -118,6 +125,14 @@ impl OnCard {
             blas,
             card,
         })
+    }
+
+    /// Full contexts for all that may run, or as much of that as the card has left.
+    fn blocks_that_fit(config: &OptConfig, options: &LoadOptions, card: &Card) -> Result<usize, Error> {
+        let (free, total) = card.memory()?;
+        let free = free.saturating_sub(total / 100 * SPARE_PERCENT) as usize;
+        let wanted = options.running_max.max(1) * context_blocks(config);
+        Ok((free / Self::block_bytes(config)).clamp(context_blocks(config), wanted.max(context_blocks(config))))
     }
 
     pub(crate) fn kv_blocks(&self) -> usize {
@@ -244,7 +259,11 @@ impl OnCard {
         words.put(shape.tokens, tokens.iter().map(|token| token.id));
         words.put(shape.tokens, tokens.iter().map(|token| (token.position + POSITION_OFFSET) as u32));
         words.put(shape.tokens, tokens.iter().map(|token| token.position as u32 + 1));
-        words.put(shape.tokens, tokens.iter().map(|token| slot(spans[token.span].kv, token.position)));
+        let fresh =
+            tokens.chunk_by(|a, b| a.span == b.span).flat_map(|of_span| std::iter::repeat_n(of_span[0].position as u32, of_span.len()));
+        words.put(shape.tokens, fresh);
+        let slots = tokens.iter().map(|token| slot(spans[token.span].kv, token.position));
+        words.put(shape.tokens, slots.chain(std::iter::repeat(NOWHERE)));
         let table = tokens.iter().flat_map(|token| {
             let blocks = spans[token.span].kv.blocks();
             (0..stride).map(move |block| blocks.get(block).copied().unwrap_or(0))

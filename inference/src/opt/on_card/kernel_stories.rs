@@ -252,7 +252,7 @@ fn norms_are_those_of_the_reference() {
                 epsilon: 1e-5,
                 ..NormArgs::zeroed()
             };
-            card.launch("norm_rows", [tokens as u32, 1, 1], 256, &args).unwrap();
+            card.launch("norm_rows", [tokens as u32, 1, 1], super::pass::NORM_THREADS, &args).unwrap();
             let found: Vec<u16> = y.read(tokens * hidden);
             for (token, x) in x.chunks(hidden).enumerate() {
                 let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / hidden as f64;
@@ -333,6 +333,7 @@ fn single_tokens_attend_as_the_reference_does() {
             let splits = context.div_ceil(128);
             let (memory, q_on, contexts_on, blocks) =
                 (on_card(&card, &kept.memory), on_card(&card, &q), on_card(&card, &contexts), on_card(&card, &table));
+            let fresh_on = on_card(&card, &[context as u32 - 1, 0, 0]);
             let y = on_card(&card, &vec![7u16; 3 * heads * dim]);
             let partial = card.alloc(4 * 3 * heads * splits * (dim + 2)).unwrap();
             let arrived = on_card(&card, &vec![0u32; 3 * heads]);
@@ -340,6 +341,7 @@ fn single_tokens_attend_as_the_reference_does() {
                 q: q_on.address(),
                 y: y.address(),
                 contexts: contexts_on.address(),
+                fresh: fresh_on.address(),
                 blocks: blocks.address(),
                 partial: partial.address(),
                 arrived: arrived.address(),

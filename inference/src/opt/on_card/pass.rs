@@ -15,6 +15,7 @@ use crate::opt::config::{Activation, LAYER_NORM_EPSILON, OptConfig};
 /// Threads of a block.
 const THREADS: u32 = 256;
 const ATTEND_THREADS: u32 = 128;
+pub(super) const NORM_THREADS: u32 = 512;
 /// Rows of a block of the product by columns, and its slices.
 const COLUMNS_ROWS: usize = 64;
 const COLUMNS_SLICES: u32 = 4;
@@ -159,7 +160,8 @@ impl Pass<'_> {
             scale: query_scale(self.config),
             row_bytes: layout.stride_bytes() as u32,
         };
-        self.model.card.launch(&kernel, [layout.rows.div_ceil(block_rows) as u32, 1, 1], THREADS, &args)
+        let blocks = layout.rows.div_ceil(block_rows).min(blocks_abreast(layout.held, self.tokens) * self.model.card.processors());
+        self.model.card.launch(&kernel, [blocks as u32, 1, 1], THREADS, &args)
     }
 
     fn columns(&self, matrix: &Matrix, io: &Io) -> Result<(), Error> {
@@ -190,6 +192,7 @@ impl Pass<'_> {
             q: answers.q.address(),
             y: answers.rows.attended.address(),
             contexts: self.inputs().contexts,
+            fresh: self.inputs().fresh,
             blocks: self.inputs().blocks,
             partial: answers.seen.address(),
             arrived: answers.seen_arrived.address(),
@@ -221,6 +224,14 @@ pub(super) fn kernel_of(held: Held, rows: usize, tokens: usize) -> (String, usiz
         _ => 32,
     };
     (format!("product_{}_{kernel_tokens}{}", held.name(), if is_wide { "_wide" } else { "" }), block_rows)
+}
+
+/// Blocks of a product that a processor works on at once, as product.cu is bounded.
+fn blocks_abreast(held: Held, tokens: usize) -> usize {
+    match (held, tokens_of_kernel(tokens)) {
+        (_, ROWS_MAX) | (Held::Int4, 32) => 1,
+        _ => 2,
+    }
 }
 
 /// What the scores of attention are scaled by, on the query's side.
@@ -295,5 +306,5 @@ pub(super) fn norm_rows(model: &OnCard, config: &OptConfig, tokens: usize, rows:
         epsilon: LAYER_NORM_EPSILON,
         bfloat: u32::from(is_bfloat(model)),
     };
-    model.card.launch("norm_rows", [tokens as u32, 1, 1], THREADS, &args)
+    model.card.launch("norm_rows", [tokens as u32, 1, 1], NORM_THREADS, &args)
 }

@@ -176,12 +176,12 @@ impl Reading<'_> {
         norm_rows(self.model, self.config, self.tokens, &NormRows { x, row_of: 0, norm: *norm, y, normalise, keep, counts: 0 })
     }
 
-    /// Adds product and bias to the stream.
+    /// Adds product and bias to the stream, by the library in one where it can.
     fn add(&self, matrix: &Matrix, io: &Io) -> Result<(), Error> {
-        self.multiply(matrix, io, Finish::Add)?;
-        if matrix.bias == 0 {
+        if self.try_multiply(matrix, io, Finish::Add { bias: matrix.bias })? {
             return Ok(());
         }
+        self.multiply(matrix, io, Finish::Add { bias: 0 })?;
         let args = AddBiasArgs { x: io.y, bias: matrix.bias, cols: self.config.hidden_size as u32, unused: 0 };
         self.model.card.launch("add_bias_rows", [self.tokens as u32, 1, 1], THREADS, &args)
     }

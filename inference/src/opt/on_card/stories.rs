@@ -33,7 +33,8 @@ fn tokens(model: &Model, count: usize) -> Vec<u32> {
 
 /// Reads tokens of which `prompt` are a prompt's, in pieces; gives the logits after each.
 fn logits(model: &mut Model, tokens: &[u32], prompt: usize, piece: usize) -> Vec<f32> {
-    let mut kv = Kv::in_blocks(vec![3, 1, 2, 0]).of_prompt(prompt);
+    // The first block that there is comes in the midst: whoever wrote to it by mistake would be found out.
+    let mut kv = Kv::in_blocks(vec![3, 0, 2, 1]).of_prompt(prompt);
     let mut logits = Vec::new();
     for tokens in tokens.chunks(piece) {
         logits.extend_from_slice(model.forward(&mut [Span { tokens, kv: &mut kv, logits_from: 0 }]).unwrap());

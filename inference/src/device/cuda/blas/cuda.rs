@@ -70,7 +70,8 @@ impl Blas {
         let finish = match gemm.finish {
             Finish::Narrow => 0,
             Finish::Relu { .. } => 1,
-            Finish::Add => 2,
+            Finish::Add { bias: 0 } => 2,
+            Finish::Add { .. } => 3,
         };
         let strides = [gemm.w_stride, gemm.x_stride, gemm.y_stride];
         let shape = Shape { by_column: gemm.by_column, strides, rows: gemm.rows, cols: gemm.cols, bfloat: gemm.bfloat, finish };
@@ -87,7 +88,7 @@ impl Blas {
         let tokens = gemm.tokens.next_multiple_of(TOKENS_STEP);
         let operation = Operation::new(gemm, tokens).map_err(|error| failed("describe a product", error))?;
         let (one, zero) = (1f32, 0f32);
-        let beta = if gemm.finish == Finish::Add { &one } else { &zero };
+        let beta = if matches!(gemm.finish, Finish::Add { .. }) { &one } else { &zero };
         // SAFETY: the descriptors live until the call returns; the addresses are those of buffers whose owner keeps them until the stream
         // has been waited for, with room for whole multiples of `TOKENS_STEP` tokens.
         unsafe {
@@ -134,7 +135,7 @@ impl Operation {
     fn new(gemm: &Gemm, tokens: usize) -> Result<Self, CublasError> {
         let single = sys::cudaDataType_t::CUDA_R_32F;
         let narrow = if gemm.bfloat { sys::cudaDataType_t::CUDA_R_16BF } else { sys::cudaDataType_t::CUDA_R_16F };
-        let written = if gemm.finish == Finish::Add { single } else { narrow };
+        let written = if matches!(gemm.finish, Finish::Add { .. }) { single } else { narrow };
         let description = result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, single)?;
         let mut operation = Self { description, w: std::ptr::null_mut(), x: std::ptr::null_mut(), y: std::ptr::null_mut() };
         let (rows, cols) = (gemm.rows as u64, gemm.cols as u64);
@@ -145,8 +146,12 @@ impl Operation {
         // cublasOperation_t: N, T
         let turned = u32::from(!gemm.by_column);
         operation.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, &turned)?;
-        if let Finish::Relu { bias } = gemm.finish {
-            let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_RELU_BIAS;
+        let epilogue = match gemm.finish {
+            Finish::Narrow | Finish::Add { bias: 0 } => None,
+            Finish::Relu { bias } => Some((sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_RELU_BIAS, bias)),
+            Finish::Add { bias } => Some((sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS, bias)),
+        };
+        if let Some((epilogue, bias)) = epilogue {
             operation.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
             operation.set(sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
         }

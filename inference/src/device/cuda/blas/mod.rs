@@ -37,6 +37,6 @@ pub(crate) enum Finish {
     Narrow,
     /// A bias of 16 bits added, then max(·, 0), written as 16 bits.
     Relu { bias: u64 },
-    /// Added to singles.
-    Add,
+    /// Added to singles, and a bias in singles besides, if it is not 0.
+    Add { bias: u64 },
 }

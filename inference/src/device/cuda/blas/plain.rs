@@ -33,7 +33,10 @@ impl Blas {
                 match gemm.finish {
                     Finish::Narrow => write(gemm.y, at, narrow(sum)),
                     Finish::Relu { bias } => write(gemm.y, at, narrow((sum + number(bias, row)).max(0.0))),
-                    Finish::Add => write(gemm.y, at, read::<f32>(gemm.y, at) + sum),
+                    Finish::Add { bias } => {
+                        let bias = if bias == 0 { 0.0 } else { read::<f32>(bias, row) };
+                        write(gemm.y, at, read::<f32>(gemm.y, at) + sum + bias);
+                    }
                 }
             }
         }

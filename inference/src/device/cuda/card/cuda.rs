@@ -29,6 +29,7 @@ struct Inner {
     functions: HashMap<String, sys::CUfunction>,
     name: String,
     capability: (i32, i32),
+    processors: usize,
 }
 
 // SAFETY: the driver's handles may be used from any thread (CUDA driver API, "Difference between the driver and runtime APIs"); those of
@@ -68,6 +69,7 @@ impl Card {
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
         );
+        let processors = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs() as usize;
         let name = result::device::get_name(device).map_err(|error| failed("tell its name", error))?;
         if capability < (8, 0) {
             let (major, minor) = capability;
@@ -75,8 +77,16 @@ impl Card {
         }
         // SAFETY: the primary context is retained once and released once, in `Drop`.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(|error| failed("be taken into use", error))?;
-        let mut inner =
-            Inner { device, context, stream: std::ptr::null_mut(), modules: Vec::new(), functions: HashMap::new(), name, capability };
+        let mut inner = Inner {
+            device,
+            context,
+            stream: std::ptr::null_mut(),
+            modules: Vec::new(),
+            functions: HashMap::new(),
+            name,
+            capability,
+            processors,
+        };
         inner.bind()?;
         inner.stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(|error| failed("make a stream", error))?;
         for module in MODULES {
@@ -102,6 +112,11 @@ impl Card {
         self.inner.capability
     }
 
+    /// Multiprocessors.
+    pub(crate) fn processors(&self) -> usize {
+        self.inner.processors
+    }
+
     /// Bytes that nobody has, and all there are.
     pub(crate) fn memory(&self) -> Result<(u64, u64), Error> {
         self.inner.bind()?;
@@ -109,10 +124,10 @@ impl Card {
         Ok((free as u64, total as u64))
     }
 
-    /// `TooLarge`, with the numbers, if so many bytes are not free.
-    pub(crate) fn hold(&self, needed_bytes: u64) -> Result<(), Error> {
+    /// `TooLarge`, with the numbers, if so many bytes are not free `now`, or are more than there are at all.
+    pub(crate) fn hold(&self, needed_bytes: u64, now: bool) -> Result<(), Error> {
         let (free, total) = self.memory()?;
-        if needed_bytes <= free {
+        if needed_bytes <= if now { free } else { total } {
             return Ok(());
         }
         Err(Error::TooLarge { needed_bytes, limit: MemoryLimit::Card, budget_bytes: total, held_bytes: total - free })

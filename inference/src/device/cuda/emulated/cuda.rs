@@ -51,14 +51,19 @@ impl Card {
         (9, 0)
     }
 
+    /// So few that blocks have several tiles each.
+    pub(crate) fn processors(&self) -> usize {
+        2
+    }
+
     pub(crate) fn memory(&self) -> Result<(u64, u64), Error> {
         Ok((MEMORY_BYTES as u64, MEMORY_BYTES as u64))
     }
 
-    /// `TooLarge`, with the numbers, if so many bytes are not free.
-    pub(crate) fn hold(&self, needed_bytes: u64) -> Result<(), Error> {
+    /// `TooLarge`, with the numbers, if so many bytes are not free `now`, or are more than there are at all.
+    pub(crate) fn hold(&self, needed_bytes: u64, now: bool) -> Result<(), Error> {
         let (free, total) = self.memory()?;
-        if needed_bytes <= free {
+        if needed_bytes <= if now { free } else { total } {
             return Ok(());
         }
         Err(Error::TooLarge { needed_bytes, limit: MemoryLimit::Card, budget_bytes: total, held_bytes: total - free })

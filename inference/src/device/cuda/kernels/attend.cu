@@ -24,40 +24,53 @@ DEVICE void attend(const AttendArgs& a) {
     SHARED u32 is_last;
 
     let_next_begin();
-    wait_for_previous();
-    const u32 context = ((const u32*)a.contexts)[row];
-    if (split * WARPS * PAGE >= context) return;
-    const u32 splits = (context + WARPS * PAGE - 1) / (WARPS * PAGE);
-
+    const u32 context = ((const u32*)a.contexts)[row], splits = (context + WARPS * PAGE - 1) / (WARPS * PAGE);
     const u32 page = split * WARPS + warp;
-    const int count = (int)min((u32)PAGE, context > page * PAGE ? context - page * PAGE : 0u);
+    const int count = page * PAGE < context ? (int)min((u32)PAGE, context - page * PAGE) : 0;
+    // What earlier steps have kept is there already, and asked for before the kernel before this has ended.
+    const int kept = min(count, max(0, (int)((const u32*)a.fresh)[row] - (int)(page * PAGE)));
     float highest = NOTHING, total = 0.0f;
     float values[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) values[i] = 0.0f;
     const int piece = lane % PIECES, part = lane / PIECES;
-    if (count > 0) {
-        u32 block = ((const u32*)a.blocks)[(u64)row * a.blocks_stride + page];
-        const u16* keys = (const u16*)a.kv.memory + ((((u64)block * a.kv.layers + a.kv.layer) * 2) * heads + head) * PAGE * DIM;
-        const u16* there = keys + (u64)heads * PAGE * DIM;
-        // Scores of 16 keys at a time by the tensor cores: the query in two halves, upper and lower, as two tokens, so that nothing of it is lost.
-        // Lane 4g + t has of keys g and g + 8 four numbers in each sixteen.
-        uint2 of_keys[2][2][DIM / 16];
+    const u32 block = count > 0 ? ((const u32*)a.blocks)[(u64)row * a.blocks_stride + page] : 0;
+    const u16* keys = (const u16*)a.kv.memory + ((((u64)block * a.kv.layers + a.kv.layer) * 2) * heads + head) * PAGE * DIM;
+    const u16* there = keys + (u64)heads * PAGE * DIM;
+    // Lane 4g + t has of keys g and g + 8, of each sixteen, four numbers in each sixteen.
+    uint2 of_keys[2][2][DIM / 16];
+    uint4 of_values[ROUNDS];
+    auto read = [&](int begin, int end) {
 #pragma unroll
         for (int m = 0; m < 2; m++)
 #pragma unroll
-            for (int half = 0; half < 2; half++)
+            for (int half = 0; half < 2; half++) {
+                int token = 16 * m + 8 * half + g;
+                if (begin <= token && token < end)
 #pragma unroll
-                for (int c = 0; c < DIM / 16; c++) {
-                    int token = 16 * m + 8 * half + g;
-                    of_keys[m][half][c] = token < count ? load_streaming8(keys + token * DIM + 16 * c + 4 * t) : make_uint2(0, 0);
-                }
-        uint4 of_values[ROUNDS];
+                    for (int c = 0; c < DIM / 16; c++) of_keys[m][half][c] = load_once8(keys + token * DIM + 16 * c + 4 * t);
+            }
 #pragma unroll
         for (int round = 0; round < ROUNDS; round++) {
             int token = round * ABREAST + part;
-            of_values[round] = part < ABREAST && token < count ? load_streaming(there + token * DIM + 8 * piece) : make_uint4(0, 0, 0, 0);
+            if (part < ABREAST && begin <= token && token < end) of_values[round] = load_once(there + token * DIM + 8 * piece);
         }
+    };
+#pragma unroll
+    for (int m = 0; m < 2; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+#pragma unroll
+            for (int c = 0; c < DIM / 16; c++) of_keys[m][half][c] = make_uint2(0, 0);
+#pragma unroll
+    for (int round = 0; round < ROUNDS; round++) of_values[round] = make_uint4(0, 0, 0, 0);
+    read(0, kept);
+    wait_for_previous();
+    if (split * WARPS * PAGE >= context) return;
+
+    if (count > 0) {
+        read(kept, count);
+        // Scores of 16 keys at a time by the tensor cores: the query in two halves, upper and lower, as two tokens, so that nothing of it is lost.
         const float* q = (const float*)a.q + (u64)row * heads * DIM + head * DIM;
         float scores[2][4];
 #pragma unroll

@@ -51,6 +51,18 @@ DEVICE u32 load_streaming4(const void* from) {
     return v;
 }
 
+// 16 and 8 bytes that are read once, and that the kernel before may have written.
+DEVICE uint4 load_once(const void* from) {
+    uint4 v;
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from) : "memory");
+    return v;
+}
+DEVICE uint2 load_once8(const void* from) {
+    uint2 v;
+    asm volatile("ld.global.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from) : "memory");
+    return v;
+}
+
 // Two halves in a word, the first in its lower bits; rounded to nearest, ties to even; what is too large becomes the largest half.
 DEVICE u32 halves_of(float first, float second) {
     u32 word;

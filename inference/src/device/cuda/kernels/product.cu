@@ -98,6 +98,7 @@ DEVICE bool finish(const ProductArgs& a, float sum, u32 row, u32 token) {
                 break;
             }
             u32 slot = ((const u32*)a.slots)[token];
+            if (slot == NOWHERE) break;
             u32 head = place / a.kv.head_dim, d = place % a.kv.head_dim;
             u64 tile = (((u64)(slot / 32) * a.kv.layers + a.kv.layer) * 2 + (part - 1)) * a.kv.heads + head;
             ((u16*)a.kv.memory)[(tile * 32 + slot % 32) * a.kv.head_dim + d] = one_of<Halves>(v);
@@ -113,44 +114,64 @@ DEVICE void product(const ProductArgs& a) {
     constexpr int CHUNK = chunk_cols<HELD>();
     constexpr int AHEAD = RT > 1 || NT == 8 ? 1 : HELD == HELD_INT4 ? UNROLL / 2 : UNROLL;    // chunks read at once
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
-    const u32 first_row = blockIdx.x * 16 * RT;
-    const int chunks = (int)(a.cols / CHUNK);
+    const u32 tiles = (a.rows + 16 * RT - 1) / (16 * RT);
+    const int chunks = (int)(a.cols / CHUNK), steps = (chunks + AHEAD * WARPS - 1) / (AHEAD * WARPS);
 
-    const u8* rows[RT][2];
-    const u8* scale_rows[RT][2];
-    const u8* zero_rows[RT][2];
-#pragma unroll
-    for (int r = 0; r < RT; r++)
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            u32 row = min(first_row + 16 * r + 8 * half + g, a.rows - 1);
-            rows[r][half] = (const u8*)a.w + (u64)row * a.row_bytes + 16 * t;
-            scale_rows[r][half] = (const u8*)a.scales + (u64)row * (a.cols / GROUP) * 2;
-            zero_rows[r][half] = (const u8*)a.zeros + (u64)row * (a.cols / GROUP);
-        }
-
+    // What is read next: a step of a tile of rows. The steps of all the block's tiles follow one another without a gap.
+    u32 next_tile = blockIdx.x;
+    int next_step = 0;
+    u32 rows[RT][2];
     Weights next[AHEAD][RT];
     Scales next_scales[AHEAD][RT];
-    auto read = [&](int chunk) {
+    auto read = [&]() {
+        if (next_tile >= tiles) return;
+        if (next_step == 0) {
+#pragma unroll
+            for (int r = 0; r < RT; r++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    rows[r][half] = min(next_tile * 16 * RT + 16 * r + 8 * half + g, a.rows - 1);
+                }
+        }
 #pragma unroll
         for (int u = 0; u < AHEAD; u++) {
-            int c = chunk + u * WARPS;
+            int c = warp + (next_step * AHEAD + u) * WARPS;
             if (c < chunks) {
 #pragma unroll
                 for (int r = 0; r < RT; r++) {
-                    next[u][r].upper = load_streaming(rows[r][0] + (u64)c * 64);
-                    next[u][r].lower = load_streaming(rows[r][1] + (u64)c * 64);
+                    const u8* at = (const u8*)a.w + 16 * t + c * 64;
+                    next[u][r].upper = load_streaming(at + (u64)rows[r][0] * a.row_bytes);
+                    next[u][r].lower = load_streaming(at + (u64)rows[r][1] * a.row_bytes);
                     if (HELD == HELD_INT4) {
-                        next_scales[u][r].upper = load_streaming8(scale_rows[r][0] + (u64)c * 8);
-                        next_scales[u][r].lower = load_streaming8(scale_rows[r][1] + (u64)c * 8);
-                        next_scales[u][r].upper_zeros = load_streaming4(zero_rows[r][0] + (u64)c * 4);
-                        next_scales[u][r].lower_zeros = load_streaming4(zero_rows[r][1] + (u64)c * 4);
+                        const u32 chunk_groups = a.cols / GROUP / 4;
+                        const u64 upper = (u64)rows[r][0] * chunk_groups + c, lower = (u64)rows[r][1] * chunk_groups + c;
+                        next_scales[u][r].upper = load_streaming8((const u8*)a.scales + upper * 8);
+                        next_scales[u][r].lower = load_streaming8((const u8*)a.scales + lower * 8);
+                        next_scales[u][r].upper_zeros = load_streaming4((const u8*)a.zeros + upper * 4);
+                        next_scales[u][r].lower_zeros = load_streaming4((const u8*)a.zeros + lower * 4);
                     }
                 }
             }
         }
+        if (++next_step == steps) next_step = 0, next_tile += gridDim.x;
     };
 
+    // The weights are nobody's to write: they are asked for before the kernel before this has ended.
+    read();
+    let_next_begin();
+    wait_for_previous();
+
+    // Of token g; tokens 8n + g are there for 8n < `there`.
+    const u16* x = (const u16*)a.x + (u64)g * a.x_stride + (HELD == HELD_INT8 ? 16 : 8) * t;
+    const int there = (int)a.tokens - g;
+
+    // Sums are handed over in one of two rooms, so that those of the tile before may still be read.
+    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4, PARTS = NT <= 2 ? WARPS : 1;
+    SHARED float totals[2][PARTS][TOKENS * STRIDE];
+    int room = 0;
+    for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x, room = 1 - room) {
+    const u32 first_row = tile * 16 * RT;
+    float (&total)[PARTS][TOKENS * STRIDE] = totals[room];
     float sums[RT][NT][4];
 #pragma unroll
     for (int r = 0; r < RT; r++)
@@ -159,16 +180,7 @@ DEVICE void product(const ProductArgs& a) {
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[r][n][i] = 0.0f;
 
-    // The weights are nobody's to write: they are asked for before the kernel before this has ended.
-    read(warp);
-    let_next_begin();
-    wait_for_previous();
-
-    // Of token g; tokens 8n + g are there for 8n < `there`.
-    const u16* x = (const u16*)a.x + (u64)g * a.x_stride + (HELD == HELD_INT8 ? 16 : 8) * t;
-    const int there = (int)a.tokens - g;
-
-    for (int chunk = warp; chunk < chunks; chunk += AHEAD * WARPS) {
+    for (int step = 0; step < steps; step++) {
         Weights w[AHEAD][RT];
         Scales scales[AHEAD][RT];
 #pragma unroll
@@ -178,10 +190,10 @@ DEVICE void product(const ProductArgs& a) {
                 w[u][r] = next[u][r];
                 if (HELD == HELD_INT4) scales[u][r] = next_scales[u][r];
             }
-        read(chunk + AHEAD * WARPS);
+        read();
 #pragma unroll
         for (int u = 0; u < AHEAD; u++) {
-            int c = chunk + u * WARPS;
+            int c = warp + (step * AHEAD + u) * WARPS;
             if (c >= chunks) break;
             if constexpr (HELD == HELD_INT4) {
 #pragma unroll
@@ -206,8 +218,6 @@ DEVICE void product(const ProductArgs& a) {
     }
 
     // A lane holds of rows g and g + 8 tokens 2t and 2t + 1. With few of them all warps write theirs at once; else warp after warp adds its own.
-    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4, PARTS = NT <= 2 ? WARPS : 1;
-    SHARED float total[PARTS][TOKENS * STRIDE];
     for (int turn = 0; turn < WARPS; turn++) {
         if (turn == warp) {
             float* part = total[PARTS == 1 ? 0 : warp];
@@ -243,6 +253,7 @@ DEVICE void product(const ProductArgs& a) {
             if (RT == 1) where = lane < 16 ? where & 0xffffu : where >> 16;
             if (where && lane % (RT == 1 ? 16 : WARP) == 0) add_atomically((u32*)a.counts + token, (u32)ones_in(where));
         }
+    }
     }
 }
 

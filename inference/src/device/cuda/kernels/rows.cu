@@ -3,18 +3,19 @@
 #include "tables.cuh"
 
 constexpr int THREADS = 256;
-constexpr int WARPS = THREADS / WARP;
+constexpr int NORM_THREADS = 512;
+constexpr int NORM_WARPS = NORM_THREADS / WARP;
 
-// The same bits in all threads of the block.
+// Over the block of a norm, the same bits in all its threads.
 DEVICE float block_sum(float v) {
-    SHARED float of_warps[WARPS];
+    SHARED float of_warps[NORM_WARPS];
     v = warp_sum(v);
     sync_block();
     if (threadIdx.x % WARP == 0) of_warps[threadIdx.x / WARP] = v;
     sync_block();
     float sum = 0.0f;
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) sum += of_warps[w];
+    for (int w = 0; w < NORM_WARPS; w++) sum += of_warps[w];
     return sum;
 }
 
@@ -45,47 +46,49 @@ KERNEL BOUNDS(THREADS, 4) embed_rows(EmbedArgs a) {
 }
 
 // y = layer norm of x (Ba et al., arXiv 1607.06450), or x itself, as 16 bits. Up to 12,288 wide, a multiple of 4.
-KERNEL BOUNDS(THREADS, 2) norm_rows(NormArgs a) {
-    constexpr int EACH = 12;
+KERNEL BOUNDS(NORM_THREADS, 1) norm_rows(NormArgs a) {
+    constexpr int EACH = 6;
+    const float4 ones = make_float4(1.0f, 1.0f, 1.0f, 1.0f), zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     let_next_begin();
+    const u32 row = blockIdx.x, first = 4 * threadIdx.x;
+    float4 v[EACH], gain[EACH], bias[EACH];
+    // Gain and bias are nobody's to write.
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        u32 col = i * 4 * NORM_THREADS + first;
+        gain[i] = a.gain && col < a.hidden ? *(const float4*)((const float*)a.gain + col) : ones;
+        bias[i] = a.bias && col < a.hidden ? *(const float4*)((const float*)a.bias + col) : zeros;
+    }
     wait_for_previous();
-    u32 row = blockIdx.x;
     if (a.counts && threadIdx.x == 0) ((u32*)a.counts)[row] = 0;
     float* x = (float*)a.x + (u64)(a.row_of ? ((const u32*)a.row_of)[row] : row) * a.hidden;
-    float4 v[EACH];
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        u32 col = (i * THREADS + threadIdx.x) * 4;
-        if (col >= a.hidden) break;
-        v[i] = *(const float4*)(x + col);
+        u32 col = i * 4 * NORM_THREADS + first;
+        v[i] = col < a.hidden ? *(const float4*)(x + col) : zeros;
         sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
     }
     if (a.normalise) {
         float mean = block_sum(sum) / (float)a.hidden, squares = 0.0f;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            u32 col = (i * THREADS + threadIdx.x) * 4;
-            if (col >= a.hidden) break;
+            if (i * 4 * NORM_THREADS + first >= a.hidden) continue;
             v[i].x -= mean, v[i].y -= mean, v[i].z -= mean, v[i].w -= mean;
             squares += (v[i].x * v[i].x + v[i].y * v[i].y) + (v[i].z * v[i].z + v[i].w * v[i].w);
         }
         float factor = 1.0f / sqrtf(block_sum(squares) / (float)a.hidden + a.epsilon);
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            u32 col = (i * THREADS + threadIdx.x) * 4;
-            if (col >= a.hidden) break;
-            float4 gain = a.gain ? *(const float4*)((const float*)a.gain + col) : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
-            float4 bias = a.bias ? *(const float4*)((const float*)a.bias + col) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-            v[i].x = fmaf(v[i].x * factor, gain.x, bias.x), v[i].y = fmaf(v[i].y * factor, gain.y, bias.y);
-            v[i].z = fmaf(v[i].z * factor, gain.z, bias.z), v[i].w = fmaf(v[i].w * factor, gain.w, bias.w);
+            v[i].x = fmaf(v[i].x * factor, gain[i].x, bias[i].x), v[i].y = fmaf(v[i].y * factor, gain[i].y, bias[i].y);
+            v[i].z = fmaf(v[i].z * factor, gain[i].z, bias[i].z), v[i].w = fmaf(v[i].w * factor, gain[i].w, bias[i].w);
         }
     }
     u16* y = (u16*)a.y + (u64)row * a.y_stride;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        u32 col = (i * THREADS + threadIdx.x) * 4;
-        if (col >= a.hidden) break;
+        u32 col = i * 4 * NORM_THREADS + first;
+        if (col >= a.hidden) continue;
         if (a.keep) *(float4*)(x + col) = v[i];
         uint2 bits;
         if (a.bfloat) bits.x = bfloats_of(v[i].x, v[i].y), bits.y = bfloats_of(v[i].z, v[i].w);

@@ -15,6 +15,9 @@ enum After : u32 {
     AFTER_QKV = 5,      // the first third scaled, singles, to `y`; the others to the paged memory of keys and values
 };
 
+// No place for keys and values: of a row that is nobody's.
+constexpr u32 NOWHERE = 0xffffffffu;
+
 // A model's memory of keys and values: halves [block][layer][keys, values][head][32 tokens][head_dim].
 struct Paged {
     u64 memory;
@@ -27,7 +30,7 @@ struct ProductArgs {
     u64 x;                  // 16 bits [tokens][x_stride]
     u64 y;                  // [tokens][y_stride]
     u64 counts;             // u32 [tokens]
-    u64 slots;              // u32 [tokens]: block · 32 + place of the token
+    u64 slots;              // u32 [tokens]: block · 32 + place of the token; NOWHERE for none
     Paged kv;
     u32 rows, cols;         // cols: a multiple of what a chunk of the format has
     u32 tokens, x_stride, y_stride;
@@ -62,6 +65,7 @@ struct AttendArgs {
     u64 q;                  // f32 [rows][hidden], scaled
     u64 y;                  // 16 bits [rows][y_stride]
     u64 contexts;           // u32 [rows]: tokens to attend to; 0: no row
+    u64 fresh;              // u32 [rows]: of the row's sequence, tokens from here on were written in this step
     u64 blocks;             // u32 [rows][blocks_stride]
     u64 partial;            // f32 [rows][heads][splits_max][head_dim + 2]
     u64 arrived;            // u32 [rows][heads], zero before and after
