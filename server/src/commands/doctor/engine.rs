@@ -43,9 +43,15 @@ pub(super) fn cards(config: &Config, hardware: &Hardware) -> Finding {
     let part = "cards";
     match (&hardware.cards, config.engine.device) {
         (Cards::Found { driver, cuda, cards }, device) => {
+            let able = cards.iter().any(Card::is_able);
             let cards: Vec<String> = cards.iter().map(describe).collect();
             let use_ = if device == DeviceChoice::Cpu { "; not used (SLUICE_ENGINE_DEVICE=cpu)" } else { "" };
-            Finding::right(part, format!("{} (driver {driver}, CUDA {cuda}){use_}", cards.join("; ")))
+            let text = format!("{} (driver {driver}, CUDA {cuda}){use_}", cards.join("; "));
+            match (able, device) {
+                (false, DeviceChoice::Cuda) => Finding::failed(part, text, "set SLUICE_ENGINE_DEVICE=auto: models then run on the CPU"),
+                (false, DeviceChoice::Auto | DeviceChoice::Cpu) => Finding::note(part, text, "nothing: models run on the CPU"),
+                (true, _) => Finding::right(part, text),
+            }
         }
         (Cards::Missing { why }, DeviceChoice::Cuda) => Finding::failed(
             part,
@@ -59,7 +65,8 @@ pub(super) fn cards(config: &Config, hardware: &Hardware) -> Finding {
 fn describe(card: &Card) -> String {
     let (major, minor) = card.compute_capability;
     let (free, total) = (human_bytes(card.free_bytes), human_bytes(card.total_bytes));
-    format!("card {}: {}, {free} of {total} free, compute capability {major}.{minor}", card.ordinal, card.name)
+    let too_old = if card.is_able() { "" } else { ", which is too old for the engine (8.0)" };
+    format!("card {}: {}, {free} of {total} free, compute capability {major}.{minor}{too_old}", card.ordinal, card.name)
 }
 
 /// The same for programs.
@@ -112,7 +119,10 @@ mod tests {
             free_bytes: 84_000_000_000,
             compute_capability: (9, 0),
         };
-        let found = told("cuda", Cards::Found { driver: "580.1".into(), cuda: "13.0".into(), cards: vec![card] });
+        let found = |cards| Cards::Found { driver: "580.1".into(), cuda: "13.0".into(), cards };
+        let old = Card { compute_capability: (7, 5), ..card.clone() };
+        assert_eq!((told("cuda", found(vec![old.clone()])).state, told("auto", found(vec![old])).state), (State::Failed, State::Note));
+        let found = told("cuda", found(vec![card]));
         assert_eq!(found.text, "card 0: NVIDIA H100, 84 GB of 85 GB free, compute capability 9.0 (driver 580.1, CUDA 13.0)");
     }
 }

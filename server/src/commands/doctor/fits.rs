@@ -39,7 +39,13 @@ pub(super) fn fits(hardware: &Hardware, budget_bytes: u64) -> Vec<Fit> {
         let config = shape(hidden, layers, heads);
         for precision in Precision::ALL {
             let needed_bytes = needed_bytes(&config, precision);
-            let cards = hardware.cards.all().iter().filter(|card| needed_bytes <= card.free_bytes).map(|card| card.ordinal).collect();
+            let cards = hardware
+                .cards
+                .all()
+                .iter()
+                .filter(|card| card.is_able() && needed_bytes <= card.free_bytes)
+                .map(|card| card.ordinal)
+                .collect();
             fits.push(Fit { model, precision, needed_bytes, cpu: needed_bytes <= room_bytes, cards });
         }
     }
