@@ -41,6 +41,13 @@ pub struct Card {
     pub compute_capability: (i32, i32),
 }
 
+impl Card {
+    /// Whether the engine's kernels run on it: they are made for Ampere (8.0) and later.
+    pub fn is_able(&self) -> bool {
+        self.compute_capability >= (8, 0)
+    }
+}
+
 impl Cards {
     /// The cards, none where there are none.
     pub fn all(&self) -> &[Card] {

@@ -25,9 +25,17 @@ pub struct EnergyMeter {
 /// A card that models are metered on.
 struct Metered {
     uuid: String,
-    device: Device<'static>,
-    opened: Instant,
+    source: Source,
     ledger: Mutex<Ledger>,
+}
+
+/// Where readings come from.
+enum Source {
+    /// The driver; times count from when it was first asked.
+    Card { device: Device<'static>, opened: Instant },
+    /// A card made of numbers.
+    #[cfg(test)]
+    Made(tests::MadeCard),
 }
 
 /// The cards that are metered now.
@@ -62,14 +70,14 @@ impl EnergyMeter {
     /// A step begins.
     pub(crate) fn begin(&mut self) {
         self.in_step = true;
-        self.card.noting(|ledger, now_s, card| ledger.begin(now_s, || card.counter(), || card.watts()));
+        self.card.noting(|ledger, now_s, source| ledger.begin(now_s, || source.counter(), || source.watts()));
     }
 
     /// The step is done. `shares`: the tokens it computed for each answer.
     pub(crate) fn end(&mut self, took: Duration, shares: &[(&Tally, usize)]) {
         self.in_step = false;
         let model = &self.model;
-        self.card.noting(|ledger, now_s, card| ledger.end(now_s, took.as_secs_f64(), shares, model, || card.counter()));
+        self.card.noting(|ledger, now_s, source| ledger.end(now_s, took.as_secs_f64(), shares, model, || source.counter()));
     }
 
     /// What all answers of this model took, as far as it was measured; `None` while nothing can be.
@@ -99,28 +107,20 @@ fn metered(device: Device<'static>) -> Result<Option<Arc<Metered>>, NvmlError> {
     if let Some(card) = all.iter().filter_map(Weak::upgrade).find(|card| card.uuid == uuid) {
         return Ok(Some(card));
     }
-    let card = Arc::new(Metered { uuid, device, opened: Instant::now(), ledger: Mutex::new(Ledger::new(0.0)) });
+    let source = Source::Card { device, opened: Instant::now() };
+    let card = Arc::new(Metered { uuid, source, ledger: Mutex::new(Ledger::new(0.0)) });
     all.push(Arc::downgrade(&card));
     Ok(Some(card))
 }
 
 impl Metered {
-    fn noting(&self, note: impl FnOnce(&mut Ledger, f64, &Self)) {
+    fn noting(&self, note: impl FnOnce(&mut Ledger, f64, &Source)) {
         let mut ledger = self.ledger();
         let known_until_now = ledger.fault().is_none();
-        note(&mut ledger, self.opened.elapsed().as_secs_f64(), self);
+        note(&mut ledger, self.source.now_s(), &self.source);
         if let Some(fault) = ledger.fault().filter(|_| known_until_now) {
             tracing::warn!(card = self.uuid, fault, "energy is not told any more: the card's counter cannot be believed");
         }
-    }
-
-    /// Millijoules since the driver was loaded.
-    fn counter(&self) -> Option<u64> {
-        self.device.total_energy_consumption().ok()
-    }
-
-    fn watts(&self) -> Option<f64> {
-        self.device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1e3)
     }
 
     /// What a panic leaves is an estimate still.
@@ -129,8 +129,79 @@ impl Metered {
     }
 }
 
+impl Source {
+    fn now_s(&self) -> f64 {
+        match self {
+            Source::Card { opened, .. } => opened.elapsed().as_secs_f64(),
+            #[cfg(test)]
+            Source::Made(card) => card.now_s(),
+        }
+    }
+
+    /// Millijoules since the driver was loaded.
+    fn counter(&self) -> Option<u64> {
+        match self {
+            Source::Card { device, .. } => device.total_energy_consumption().ok(),
+            #[cfg(test)]
+            Source::Made(card) => card.counter(),
+        }
+    }
+
+    fn watts(&self) -> Option<f64> {
+        match self {
+            Source::Card { device, .. } => device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
+            #[cfg(test)]
+            Source::Made(_) => Some(tests::IDLE_WATTS),
+        }
+    }
+}
+
 impl std::fmt::Debug for Metered {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Metered").field("uuid", &self.uuid).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    pub(super) const IDLE_WATTS: f64 = 100.0;
+    const BUSY_WATTS: f64 = 300.0;
+
+    /// It has rested for ten seconds; from then on every look at its clock is a hundredth of a second after the last, and it computes.
+    pub(super) struct MadeCard {
+        looks: AtomicU64,
+        /// Looks after which the counter cannot be read any more.
+        readable_looks: u64,
+    }
+
+    impl MadeCard {
+        pub(super) fn now_s(&self) -> f64 {
+            10.0 + self.looks.fetch_add(1, Ordering::Relaxed) as f64 / 100.0
+        }
+
+        pub(super) fn counter(&self) -> Option<u64> {
+            let looks = self.looks.load(Ordering::Relaxed);
+            (looks <= self.readable_looks).then_some(((10.0 * IDLE_WATTS + looks as f64 / 100.0 * BUSY_WATTS) * 1e3) as u64)
+        }
+    }
+
+    impl EnergyMeter {
+        /// Of a card that draws three times as much as idle while it computes.
+        pub(crate) fn made(readable_looks: u64) -> Self {
+            let source = Source::Made(MadeCard { looks: AtomicU64::new(0), readable_looks });
+            let card = Arc::new(Metered { uuid: "made".into(), source, ledger: Mutex::new(Ledger::new(0.0)) });
+            Self { card, model: Tally::default(), in_step: false }
+        }
+    }
+
+    /// With a card that counts or without one: it answers.
+    #[test]
+    fn a_card_that_is_not_there_has_no_meter() {
+        assert!(EnergyMeter::of_card(10_000).is_none());
+        assert!(EnergyMeter::at_bus("FFFF:FF:1F.7").is_none());
     }
 }

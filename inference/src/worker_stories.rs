@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::device::Threads;
+use crate::energy::EnergyMeter;
 use crate::line::Line;
 use crate::request::{Event, FinishReason, Prompt, Request, Sampling, Usage};
 use crate::scheduler::Batch;
@@ -444,5 +445,41 @@ fn a_deadline_is_kept_or_the_request_refused() {
     for events in [&mut running[0], &mut waiting[0]] {
         let last = std::iter::from_fn(|| events.try_recv().ok()).last();
         assert!(matches!(last, Some(Event::Failed(Error::TooLate))), "{last:?}");
+    }
+}
+
+#[test]
+fn answers_tell_what_a_card_took_for_the_tokens_they_had_computed() {
+    let mut bench = Bench::new(&options());
+    bench.worker.energy = Some(EnergyMeter::made(u64::MAX));
+    // So that what things cost is known.
+    let mut first = bench.asks(request(0, 10, 60, ""), 1).unwrap();
+    bench.run_to_the_end();
+    assert!(answer(&mut first[0]).1.energy_joules.unwrap() > 0.0);
+
+    let before = bench.worker.line.measures().energy_joules.unwrap();
+    let mut alone = bench.asks(request(1, 10, 100, "a"), 1).unwrap();
+    let mut twins = bench.asks(request(2, 10, 100, "b"), 2).unwrap();
+    bench.run_to_the_end();
+    let energies: Vec<f64> = alone.iter_mut().chain(&mut twins).map(|events| answer(events).1.energy_joules.unwrap()).collect();
+    let all = bench.worker.line.measures().energy_joules.unwrap() - before;
+    let sum: f64 = energies.iter().sum();
+    // What has been measured lacks the last steps, which the answers have by estimate.
+    assert!(all > 0.0 && sum > 0.9 * all, "{energies:?}, {all} J in all");
+    assert!(energies.iter().all(|joules| (0.15..0.55).contains(&(joules / sum))), "they had about as much computed: {energies:?}");
+
+    let mut fork = bench.asks(request(3, 10, 1, ""), 2).unwrap();
+    bench.run_to_the_end();
+    assert!(fork.iter_mut().all(|events| answer(events).1.energy_joules.is_some()), "also one that shares all that was computed");
+}
+
+#[test]
+fn what_cannot_be_measured_is_not_told() {
+    for meter in [None, Some(EnergyMeter::made(100))] {
+        let mut bench = Bench::new(&options());
+        bench.worker.energy = meter;
+        let mut events = bench.asks(request(1, 10, 200, ""), 1).unwrap();
+        bench.run_to_the_end();
+        assert_eq!((answer(&mut events[0]).1.energy_joules, bench.worker.line.measures().energy_joules), (None, None));
     }
 }

@@ -127,6 +127,15 @@ impl Config {
         Self::from_lookup(|variable| std::env::var(variable).ok())
     }
 
+    /// Variables of this process that look like ours and mean nothing, sorted: names mistyped, or of another version.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn not_understood() -> Vec<String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut strange: Vec<String> = names.filter(|name| name.starts_with("SLUICE_") && !VARIABLES.contains(&name.as_str())).collect();
+        strange.sort();
+        strange
+    }
+
     /// The settings as `lookup` tells them; an empty value counts as unset.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Fault>> {
         Self::on_machine(inference::available_memory(), lookup)

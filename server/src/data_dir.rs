@@ -92,6 +92,30 @@ pub async fn lock(folder: &Path) -> Result<DataDirLock, DataDirError> {
     }
 }
 
+/// Makes the data folder if need be, as [`lock`] does, and writes into it: a file that is gone again.
+pub fn try_out(folder: &Path) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io { folder: folder.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o711).create(folder).map_err(failed)?;
+    let path = folder.join(format!(".tried-{}", std::process::id()));
+    let written =
+        private_file().write(true).truncate(true).open(&path).and_then(|mut file| file.write_all(b"tried").and_then(|()| file.sync_all()));
+    let removed = std::fs::remove_file(&path);
+    written.and(removed).map_err(failed)
+}
+
+/// The portal that runs on a data folder: its process id, if that can be told.
+pub fn runs_on(folder: &Path) -> Option<Option<u32>> {
+    let path = folder.join("serve.lock");
+    FileLock::is_held(&path).then(|| FileLock::read(&path).and_then(|text| text.trim().parse().ok()))
+}
+
+/// How many bytes an ordinary user may still write at `path`, or at the nearest folder above it that exists.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let exists = path.ancestors().find(|folder| folder.exists()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let told = rustix::fs::statvfs(exists).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
 /// Makes a folder, if it is not there, and lets nobody but this user enter: mails carry one-time links, objects are what gates guard.
 pub fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

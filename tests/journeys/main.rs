@@ -17,6 +17,7 @@ mod cluster;
 mod consent;
 mod delivery;
 mod device;
+mod doctor;
 mod download;
 mod drafts;
 mod erasures;

@@ -39,6 +39,7 @@ async fn a_bucket_keeps_what_it_is_given(db: PgPool) {
 async fn keeps_what_it_is_given(portal: &TestPortal) {
     let objects = &portal.portal.objects;
     objects.check().await.unwrap();
+    objects.try_out().await.unwrap();
     assert!(objects.list().await.unwrap().is_empty());
     let absent = key_of(b"absent");
     assert_eq!(objects.size(&absent).await.unwrap(), None);

@@ -379,8 +379,8 @@ mod tests {
 
     #[test]
     fn a_counter_that_cannot_be_believed_is_given_up() {
-        let faults: [(fn(u64) -> Option<u64>, &str); 3] =
-            [(|_| None, "read"), (|now| Some(now - 60_000_000), "backwards"), (|_| Some(7), "backwards")];
+        type Broken = fn(u64) -> Option<u64>;
+        let faults: [(Broken, &str); 3] = [(|_| None, "read"), (|now| Some(now - 60_000_000), "backwards"), (|_| Some(7), "backwards")];
         for (broken, words) in faults {
             let (mut card, before, after) = (Card::new(), Tally::default(), Tally::default());
             card.joules += 70_000.0;

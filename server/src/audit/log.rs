@@ -163,23 +163,35 @@ impl Log {
         Ok(integrated)
     }
 
-    /// The tree as the checkpoint says, and on to where the database is: a process may have been killed between the two.
-    async fn catch_up(&self, db: &mut sqlx::PgConnection) -> Result<Result<Frontier, String>, Error> {
+    /// Whether what was signed last holds against the ends of tiles and database, which takes no longer for a longer log: how many entries
+    /// were signed, or what contradicts what. [`verify`](super::verify) looks at all of them.
+    pub async fn check_end(&self, db: &mut sqlx::PgConnection) -> Result<Result<u64, String>, Error> {
+        Ok(self.signed_tree(db).await?.map(|tree| tree.size()))
+    }
+
+    /// The tree as the checkpoint says.
+    async fn signed_tree(&self, db: &mut sqlx::PgConnection) -> Result<Result<Frontier, String>, Error> {
         let checkpoint = match self.checkpoint() {
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => return Ok(Err(cause.to_string())),
             read => read?,
         };
         let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
         let mut nodes = Nodes::new(&self.tiles, size);
-        let Ok(mut tree) = Frontier::of(size, |height, index| nodes.node(height, index)) else {
+        let Ok(tree) = Frontier::of(size, |height, index| nodes.node(height, index)) else {
             return Ok(Err("tiles of the log are missing or cut".into()));
         };
         if checkpoint.is_some_and(|checkpoint| checkpoint.root != tree.root()) {
             return Ok(Err("the log's tiles do not lead to the root that was signed".into()));
         }
-        if let Some(fault) = self.contradiction_below(db, size).await? {
-            return Ok(Err(fault));
-        }
+        Ok(self.contradiction_below(db, size).await?.map_or(Ok(tree), Err))
+    }
+
+    /// The same, and on to where the database is: a process may have been killed between the two.
+    async fn catch_up(&self, db: &mut sqlx::PgConnection) -> Result<Result<Frontier, String>, Error> {
+        let mut tree = match self.signed_tree(db).await? {
+            Ok(tree) => tree,
+            Err(fault) => return Ok(Err(fault)),
+        };
         loop {
             let entries = store::logged_between(db, tree.size(), BATCH_EVENTS.unsigned_abs()).await?;
             if entries.is_empty() {

@@ -109,7 +109,7 @@ impl Folder {
 
     /// How many bytes an ordinary user may still write here.
     pub(super) fn free_bytes(&self) -> Option<u64> {
-        free_bytes(&self.root)
+        crate::data_dir::free_bytes(&self.root)
     }
 }
 
@@ -171,13 +171,6 @@ pub(super) fn partial_of(root: &Path, path: &str) -> PathBuf {
 /// Where the journal of a folder lies.
 pub(super) fn journal_of(root: &Path) -> PathBuf {
     root.join(OURS).join("journal")
-}
-
-/// How many bytes an ordinary user may still write at `path`, or at the nearest folder above it that exists.
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
-    let exists = path.ancestors().find(|folder| folder.exists()).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let told = rustix::fs::statvfs(exists).ok()?;
-    Some(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
 /// Reads a small file that others may have put there: no link, no pipe, nothing without an end.

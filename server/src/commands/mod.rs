@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod convert;
 pub mod digest;
+pub mod doctor;
 pub mod gc;
 pub mod generate;
 pub mod grant;
@@ -65,6 +66,11 @@ pub struct Cli {
 enum Command {
     #[command(flatten)]
     Portal(PortalCommand),
+    /// Checks settings, folders, database, store, mail, keys, audit log and engine, and says what to do
+    #[command(
+        after_help = "Examples:\n  sluice doctor\n  sluice doctor --json | jq '.checks[] | select(.state == \"failed\")'\n\nSafe beside a portal that runs; nothing is sent. Ends with 1 if something fails."
+    )]
+    Doctor(doctor::Doctor),
     /// Downloads a release in parallel, verifies every chunk, goes on after anything
     #[command(
         after_help = "Examples:\n  sluice pull acme/opt-125m\n  sluice pull acme/opt-125m weights --revision v1.0 --include '*.safetensors' --include '*.json'\n\nRun it again after a break: only what is missing comes. SLUICE_ENDPOINT names the portal, SLUICE_TOKEN the token (or `sluice login`)."
@@ -145,6 +151,7 @@ enum PortalCommand {
 /// Runs one command and says how it ended.
 pub async fn run(cli: Cli) -> Exit {
     let exit = match cli.command {
+        Command::Doctor(command) => Box::pin(doctor::run(&command)).await,
         Command::Pull(command) => as_client(async |config| Box::pin(pull::run(config, command)).await).await,
         Command::Verify(command) => as_client(async |config| verify::run(config, command).await).await,
         Command::Login(command) => as_client(async |config| login::login(config, command).await).await,

@@ -85,17 +85,22 @@ impl Failure {
             None if error.is_client() && !mail.recipient.is_ascii() => FailureKind::Refused,
             None => FailureKind::Away,
         };
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(next) = cause {
-            let told = next.to_string();
-            if !text.contains(&told) {
-                text = format!("{text}: {told}");
-            }
-            cause = next.source();
-        }
-        Self { text, kind }
+        Self { text: told(error), kind }
     }
+}
+
+/// An error and what it comes from, each once.
+fn told(error: &lettre::transport::smtp::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let told = next.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = next.source();
+    }
+    text
 }
 
 impl Mailer {
@@ -115,6 +120,17 @@ impl Mailer {
     /// Whether mails stay here, to be read in the admin's outbox.
     pub fn keeps_mails(&self) -> bool {
         matches!(self.delivery, Delivery::Folder(_))
+    }
+
+    /// Whether the server can be used now: it answers, and takes our password if we have one. Nothing is sent. Else, what it said.
+    pub async fn try_out(&self) -> Result<(), String> {
+        let Delivery::Smtp(transport) = &self.delivery else { return Ok(()) };
+        match tokio::time::timeout(CONNECT_MAX, transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err("it greets, and then does not answer".into()),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => Err(format!("no answer in {} s", CONNECT_MAX.as_secs())),
+        }
     }
 
     /// What is wrong with the server, while something is.

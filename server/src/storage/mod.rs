@@ -4,6 +4,7 @@ mod copies;
 mod folder;
 mod key;
 mod objects;
+mod probe;
 mod problem;
 mod read;
 mod s3;
