@@ -40,7 +40,7 @@ macro_rules! module {
 
 /// All there are.
 pub(crate) static MODULES: &[Module] = &[
-    module!("rows", "embed_rows", "norm_rows", "split_qkv", "activate_rows", "add_bias_rows", "widen_rows"),
+    module!("rows", "embed_rows", "norm_rows_4096", "norm_rows_12288", "split_qkv", "activate_rows", "add_bias_rows", "widen_rows"),
     module!(
         "product",
         "product_half_8",

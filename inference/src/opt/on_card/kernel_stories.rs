@@ -252,7 +252,8 @@ fn norms_are_those_of_the_reference() {
                 epsilon: 1e-5,
                 ..NormArgs::zeroed()
             };
-            card.launch("norm_rows", [tokens as u32, 1, 1], super::pass::NORM_THREADS, &args).unwrap();
+            let kernel = if hidden <= 4096 { "norm_rows_4096" } else { "norm_rows_12288" };
+            card.launch(kernel, [tokens as u32, 1, 1], super::pass::NORM_THREADS, &args).unwrap();
             let found: Vec<u16> = y.read(tokens * hidden);
             for (token, x) in x.chunks(hidden).enumerate() {
                 let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / hidden as f64;
@@ -380,8 +381,8 @@ fn prompts_attend_as_the_reference_does() {
             let kept = Kept::new(&mut numbers, heads, dim, before + count);
             let q: Vec<u16> = numbers.take(count * heads * dim).into_iter().map(|q| f16::from_f32(q).to_bits()).collect();
             let tiles: Vec<PromptTile> = (0..count)
-                .step_by(128)
-                .map(|row| PromptTile { row: row as u32, rows: 128.min(count - row) as u32, position: (before + row) as u32, blocks: 0 })
+                .step_by(64)
+                .map(|row| PromptTile { row: row as u32, rows: 64.min(count - row) as u32, position: (before + row) as u32, blocks: 0 })
                 .collect();
             let (memory, q_on, tiles_on, blocks) =
                 (on_card(&card, &kept.memory), on_card(&card, &q), on_card(&card, &tiles), on_card(&card, &kept.blocks));
@@ -395,7 +396,7 @@ fn prompts_attend_as_the_reference_does() {
                 y_stride: (heads * dim) as u32,
                 bfloat: 0,
             };
-            card.launch(&format!("attend_prompt_{dim}"), [tiles.len() as u32, heads as u32, 1], 256, &args).unwrap();
+            card.launch(&format!("attend_prompt_{dim}"), [tiles.len() as u32, heads as u32, 1], 128, &args).unwrap();
             let found: Vec<u16> = y.read(count * heads * dim);
             for (row, head) in (0..count).flat_map(|row| (0..heads).map(move |head| (row, head))) {
                 let q: Vec<f64> = q[(row * heads + head) * dim..][..dim].iter().map(|q| f16::from_bits(*q).to_f64()).collect();

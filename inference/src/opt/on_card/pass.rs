@@ -306,5 +306,6 @@ pub(super) fn norm_rows(model: &OnCard, config: &OptConfig, tokens: usize, rows:
         epsilon: LAYER_NORM_EPSILON,
         bfloat: u32::from(is_bfloat(model)),
     };
-    model.card.launch("norm_rows", [tokens as u32, 1, 1], NORM_THREADS, &args)
+    let kernel = if config.hidden_size <= 4096 { "norm_rows_4096" } else { "norm_rows_12288" };
+    model.card.launch(kernel, [tokens as u32, 1, 1], NORM_THREADS, &args)
 }

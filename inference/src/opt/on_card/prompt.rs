@@ -12,7 +12,8 @@ use crate::opt::model::Span;
 
 const THREADS: u32 = 256;
 /// Tokens of a block of the attention kernel.
-const TILE_TOKENS: usize = 128;
+const TILE_TOKENS: usize = 64;
+const ATTEND_THREADS: u32 = 128;
 
 /// Begins to read so many tokens; the stream of their last layer is left in the prompts' `x`.
 pub(super) fn read(model: &mut OnCard, config: &OptConfig, spans: &[Span<'_>], tokens: &[Token]) -> Result<(), Error> {
@@ -167,7 +168,7 @@ impl Reading<'_> {
             bfloat,
         };
         let kernel = format!("attend_prompt_{}", config.head_dim());
-        card.launch(&kernel, [self.inputs.tiles_count as u32, config.num_attention_heads as u32, 1], THREADS, &args)
+        card.launch(&kernel, [self.inputs.tiles_count as u32, config.num_attention_heads as u32, 1], ATTEND_THREADS, &args)
     }
 
     fn norm(&self, norm: &Norm, normalise: bool, keep: bool) -> Result<(), Error> {

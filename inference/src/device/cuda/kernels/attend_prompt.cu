@@ -1,11 +1,11 @@
 // Attention of many tokens of a prompt to all before them and themselves, over paged keys and values (Dao, "FlashAttention-2",
-// arXiv 2307.08691). A block has one head and 128 tokens, each of its eight warps 16; pages of 32 tokens pass through shared memory.
+// arXiv 2307.08691). A block has one head and 64 tokens, each of its four warps 16; pages of 32 tokens pass through shared memory.
 //
 // Pages are taken in order, and one that lies behind a token changes nothing for it: so its numbers do not depend on who is beside it.
 #include "numbers.cuh"
 #include "tables.cuh"
 
-constexpr int WARPS = 8;
+constexpr int WARPS = 4;
 constexpr int PAGE = 32;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float NOTHING = -1e30f;
@@ -147,7 +147,7 @@ DEVICE void attend_prompt(const AttendPromptArgs& a) {
     }
 }
 
-KERNEL BOUNDS(256, 1) attend_prompt_16(AttendPromptArgs a) { attend_prompt<16>(a); }
-KERNEL BOUNDS(256, 1) attend_prompt_64(AttendPromptArgs a) { attend_prompt<64>(a); }
-KERNEL BOUNDS(256, 1) attend_prompt_80(AttendPromptArgs a) { attend_prompt<80>(a); }
-KERNEL BOUNDS(256, 1) attend_prompt_128(AttendPromptArgs a) { attend_prompt<128>(a); }
+KERNEL BOUNDS(128, 3) attend_prompt_16(AttendPromptArgs a) { attend_prompt<16>(a); }
+KERNEL BOUNDS(128, 3) attend_prompt_64(AttendPromptArgs a) { attend_prompt<64>(a); }
+KERNEL BOUNDS(128, 3) attend_prompt_80(AttendPromptArgs a) { attend_prompt<80>(a); }
+KERNEL BOUNDS(128, 3) attend_prompt_128(AttendPromptArgs a) { attend_prompt<128>(a); }

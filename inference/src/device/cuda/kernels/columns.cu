@@ -63,7 +63,7 @@ DEVICE void columns(const ColumnsArgs& a) {
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
     constexpr int BYTES = HELD == HELD_INT8 ? 1 : 2;
     constexpr int TOKENS = 8 * NT;
-    constexpr int AHEAD = NT == 1 ? 2 : 1;
+    constexpr int AHEAD = NT == 8 ? 1 : HELD == HELD_INT8 && NT == 1 ? 4 : 2;    // steps that are on their way
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
     const u32 slice_cols = (a.cols + SLICES * 512 - 1) / (SLICES * 512) * 512;
     const u32 begin = blockIdx.y * slice_cols, end = min(begin + slice_cols, a.cols);
@@ -103,36 +103,31 @@ DEVICE void columns(const ColumnsArgs& a) {
 #pragma unroll
                 for (int i = 0; i < 4; i++) sums[j][n][i] = 0.0f;
         Eight<HELD> next[AHEAD][4];
-        auto read = [&](int step) {
+        auto read = [&](int u, int step) {
 #pragma unroll
-            for (int u = 0; u < AHEAD; u++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    u32 col = begin + (step + u * WARPS) * 16 + 4 * t + i;
-                    if (col < end) next[u][i].read(w + (u64)col * a.rows * BYTES);
-                    else next[u][i].clear();
-                }
+            for (int i = 0; i < 4; i++) {
+                u32 col = begin + step * 16 + 4 * t + i;
+                if (col < end) next[u][i].read(w + (u64)col * a.rows * BYTES);
+                else next[u][i].clear();
+            }
         };
-        read(warp);
+#pragma unroll
+        for (int u = 0; u < AHEAD; u++) read(u, warp + u * WARPS);
         for (int step = warp; step < steps; step += AHEAD * WARPS) {
-            Eight<HELD> now[AHEAD][4];
-#pragma unroll
-            for (int u = 0; u < AHEAD; u++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) now[u][i] = next[u][i];
-            read(step + AHEAD * WARPS);
 #pragma unroll
             for (int u = 0; u < AHEAD; u++) {
-                if (step + u * WARPS >= steps) break;
-                u32 col = begin + (step + u * WARPS) * 16 + 4 * t;
+                const int now = step + u * WARPS;
+                u32 col = begin + now * 16 + 4 * t;
                 u32 fragments[4][4];
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    fragments[j][0] = pair_of<HELD>(now[u][0], now[u][1], j);
-                    fragments[j][1] = pair_of<HELD>(now[u][0], now[u][1], j + 4);
-                    fragments[j][2] = pair_of<HELD>(now[u][2], now[u][3], j);
-                    fragments[j][3] = pair_of<HELD>(now[u][2], now[u][3], j + 4);
+                    fragments[j][0] = pair_of<HELD>(next[u][0], next[u][1], j);
+                    fragments[j][1] = pair_of<HELD>(next[u][0], next[u][1], j + 4);
+                    fragments[j][2] = pair_of<HELD>(next[u][2], next[u][3], j);
+                    fragments[j][3] = pair_of<HELD>(next[u][2], next[u][3], j + 4);
                 }
+                read(u, now + AHEAD * WARPS);
+                // Behind the last step there are zeros, which change nothing.
 #pragma unroll
                 for (int n = 0; n < NT; n++) {
                     u32 token = 8 * n + g;

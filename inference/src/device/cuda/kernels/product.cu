@@ -9,7 +9,6 @@
 #include "tables.cuh"
 
 constexpr int WARPS = 8;
-constexpr int UNROLL = 4;
 constexpr int GROUP = 32;   // columns that share a scale at four bits
 
 // Columns of a chunk: 64 bytes of each row.
@@ -112,7 +111,7 @@ template <int HELD, int NT, int RT>
 DEVICE void product(const ProductArgs& a) {
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
     constexpr int CHUNK = chunk_cols<HELD>();
-    constexpr int AHEAD = RT > 1 || NT == 8 ? 1 : HELD == HELD_INT4 ? UNROLL / 2 : UNROLL;    // chunks read at once
+    constexpr int AHEAD = NT == 1 ? 4 : HELD == HELD_INT4 && NT == 8 ? 1 : 2;    // slots: chunks that are on their way
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
     const u32 tiles = (a.rows + 16 * RT - 1) / (16 * RT);
     const int chunks = (int)(a.cols / CHUNK), steps = (chunks + AHEAD * WARPS - 1) / (AHEAD * WARPS);
@@ -123,18 +122,15 @@ DEVICE void product(const ProductArgs& a) {
     u32 rows[RT][2];
     Weights next[AHEAD][RT];
     Scales next_scales[AHEAD][RT];
-    auto read = [&]() {
-        if (next_tile >= tiles) return;
-        if (next_step == 0) {
+    // Reads what slot `u` has next. Slots are read in turn, and each again as soon as it has been multiplied.
+    auto read = [&](int u) {
+        if (next_tile < tiles) {
+            if (u == 0 && next_step == 0) {
 #pragma unroll
-            for (int r = 0; r < RT; r++)
+                for (int r = 0; r < RT; r++)
 #pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    rows[r][half] = min(next_tile * 16 * RT + 16 * r + 8 * half + g, a.rows - 1);
-                }
-        }
-#pragma unroll
-        for (int u = 0; u < AHEAD; u++) {
+                    for (int half = 0; half < 2; half++) rows[r][half] = min(next_tile * 16 * RT + 16 * r + 8 * half + g, a.rows - 1);
+            }
             int c = warp + (next_step * AHEAD + u) * WARPS;
             if (c < chunks) {
 #pragma unroll
@@ -153,11 +149,12 @@ DEVICE void product(const ProductArgs& a) {
                 }
             }
         }
-        if (++next_step == steps) next_step = 0, next_tile += gridDim.x;
+        if (u == AHEAD - 1 && ++next_step == steps) next_step = 0, next_tile += gridDim.x;
     };
 
     // The weights are nobody's to write: they are asked for before the kernel before this has ended.
-    read();
+#pragma unroll
+    for (int u = 0; u < AHEAD; u++) read(u);
     let_next_begin();
     wait_for_previous();
 
@@ -181,39 +178,31 @@ DEVICE void product(const ProductArgs& a) {
             for (int i = 0; i < 4; i++) sums[r][n][i] = 0.0f;
 
     for (int step = 0; step < steps; step++) {
-        Weights w[AHEAD][RT];
-        Scales scales[AHEAD][RT];
-#pragma unroll
-        for (int u = 0; u < AHEAD; u++)
-#pragma unroll
-            for (int r = 0; r < RT; r++) {
-                w[u][r] = next[u][r];
-                if (HELD == HELD_INT4) scales[u][r] = next_scales[u][r];
-            }
-        read();
 #pragma unroll
         for (int u = 0; u < AHEAD; u++) {
             int c = warp + (step * AHEAD + u) * WARPS;
-            if (c >= chunks) break;
-            if constexpr (HELD == HELD_INT4) {
+            if (c < chunks) {
+                if constexpr (HELD == HELD_INT4) {
 #pragma unroll
-                for (int r = 0; r < RT; r++) multiply_int4<NT>(sums[r], w[u][r], scales[u][r], x + c * CHUNK, a.x_stride, there);
-            } else {
+                    for (int r = 0; r < RT; r++) multiply_int4<NT>(sums[r], next[u][r], next_scales[u][r], x + c * CHUNK, a.x_stride, there);
+                } else {
 #pragma unroll
-                for (int n = 0; n < NT; n++) {
-                    const uint4* at = (const uint4*)(x + 8 * n * a.x_stride + c * CHUNK);
-                    uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
-                    if (8 * n < there) {
-                        xs[0] = at[0];
-                        if constexpr (HELD == HELD_INT8) xs[1] = at[1];
-                    }
+                    for (int n = 0; n < NT; n++) {
+                        const uint4* at = (const uint4*)(x + 8 * n * a.x_stride + c * CHUNK);
+                        uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
+                        if (8 * n < there) {
+                            xs[0] = at[0];
+                            if constexpr (HELD == HELD_INT8) xs[1] = at[1];
+                        }
 #pragma unroll
-                    for (int r = 0; r < RT; r++) {
-                        if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], w[u][r], xs);
-                        else multiply_16bit<E>(sums[r][n], w[u][r], xs[0]);
+                        for (int r = 0; r < RT; r++) {
+                            if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], next[u][r], xs);
+                            else multiply_16bit<E>(sums[r][n], next[u][r], xs[0]);
+                        }
                     }
                 }
             }
+            read(u);
         }
     }
 

@@ -45,9 +45,9 @@ KERNEL BOUNDS(THREADS, 4) embed_rows(EmbedArgs a) {
     }
 }
 
-// y = layer norm of x (Ba et al., arXiv 1607.06450), or x itself, as 16 bits. Up to 12,288 wide, a multiple of 4.
-KERNEL BOUNDS(NORM_THREADS, 1) norm_rows(NormArgs a) {
-    constexpr int EACH = 6;
+// y = layer norm of x (Ba et al., arXiv 1607.06450), or x itself, as 16 bits. A multiple of 4 wide, up to EACH · 2,048.
+template <int EACH>
+DEVICE void norm_of(const NormArgs& a) {
     const float4 ones = make_float4(1.0f, 1.0f, 1.0f, 1.0f), zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     let_next_begin();
     const u32 row = blockIdx.x, first = 4 * threadIdx.x;
@@ -96,6 +96,9 @@ KERNEL BOUNDS(NORM_THREADS, 1) norm_rows(NormArgs a) {
         *(uint2*)(y + col) = bits;
     }
 }
+
+KERNEL BOUNDS(NORM_THREADS, 2) norm_rows_4096(NormArgs a) { norm_of<2>(a); }
+KERNEL BOUNDS(NORM_THREADS, 1) norm_rows_12288(NormArgs a) { norm_of<6>(a); }
 
 // Of a prompt's products: queries, scaled, as halves; keys and values to where they are kept.
 KERNEL BOUNDS(THREADS, 4) split_qkv(SplitArgs a) {
