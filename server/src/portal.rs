@@ -1,7 +1,7 @@
 //! What every request may use.
 
 use futures_util::future::BoxFuture;
-use inference::{LoadOptions, ModelPool, PackedCache};
+use inference::{Card, DeviceChoice, LoadOptions, ModelPool, PackedCache};
 use sqlx::{PgConnection, PgPool};
 
 use crate::audit;
@@ -186,16 +186,29 @@ pub fn packed_cache(config: &Config) -> PackedCache {
 /// still runs where nothing else of its account does.
 const ACCOUNT_RUNNING_MAX: usize = 6;
 const ACCOUNT_WAITING_MAX: usize = 8;
+/// Where there is a card, it makes so many answers at once and reads so many tokens in a step, for nearly the price of few; an account has
+/// the same part of it.
+const CARD_RUNNING_MAX: usize = 64;
+const CARD_STEP_TOKENS_MAX: usize = 2048;
+const CARD_ACCOUNT_RUNNING_MAX: usize = 48;
 
 /// How models are loaded.
 fn load_options(config: &Config) -> LoadOptions {
+    let default = LoadOptions::default();
+    let has_card = config.engine.device != DeviceChoice::Cpu && inference::cards().all().iter().any(Card::is_able);
+    let (running_max, step_tokens_max, account_running_max) = match has_card {
+        true => (CARD_RUNNING_MAX, CARD_STEP_TOKENS_MAX, CARD_ACCOUNT_RUNNING_MAX),
+        false => (default.running_max, default.step_tokens_max, ACCOUNT_RUNNING_MAX),
+    };
     LoadOptions {
-        account_running_max: ACCOUNT_RUNNING_MAX,
+        running_max,
+        step_tokens_max,
+        account_running_max,
         account_waiting_max: ACCOUNT_WAITING_MAX,
         precision: config.engine.precision,
         device: config.engine.device,
         cache: Some(packed_cache(config)),
-        ..LoadOptions::default()
+        ..default
     }
 }
 
