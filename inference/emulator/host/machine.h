@@ -16,6 +16,7 @@ struct Copy {
     void* to;
     const void* from;
     bool wanted;
+    u32 bytes;
     u32 mark;   // how many marks were set before it
 };
 

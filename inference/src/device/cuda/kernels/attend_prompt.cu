@@ -102,12 +102,17 @@ DEVICE void attend_prompt(const AttendPromptArgs& a) {
             for (int half = 0; half < 2; half++) {
                 top[half] = fmaxf(top[half], from_lane_xor(top[half], 1));
                 top[half] = fmaxf(top[half], from_lane_xor(top[half], 2));
-                float factor = exp2_about(highest[half] - top[half]);
-                highest[half] = top[half];
-                total[half] *= factor;
-#pragma unroll
-                for (int d = 0; d < DIM / 8; d++) seen[d][2 * half] *= factor, seen[d][2 * half + 1] *= factor;
             }
+            // After the first pages most leave the highest where it is, and nothing has to be scaled.
+            if (lanes_where(top[0] > highest[0] || top[1] > highest[1]))
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    float factor = exp2_about(highest[half] - top[half]);
+                    highest[half] = top[half];
+                    total[half] *= factor;
+#pragma unroll
+                    for (int d = 0; d < DIM / 8; d++) seen[d][2 * half] *= factor, seen[d][2 * half + 1] *= factor;
+                }
             u32 weights[PAGE / 8][2];
 #pragma unroll
             for (int n = 0; n < PAGE / 8; n++)

@@ -100,26 +100,39 @@ DEVICE void norm_of(const NormArgs& a) {
 KERNEL BOUNDS(NORM_THREADS, 2) norm_rows_4096(NormArgs a) { norm_of<2>(a); }
 KERNEL BOUNDS(NORM_THREADS, 1) norm_rows_12288(NormArgs a) { norm_of<6>(a); }
 
-// Of a prompt's products: queries, scaled, as halves; keys and values to where they are kept.
-KERNEL BOUNDS(THREADS, 4) split_qkv(SplitArgs a) {
-    let_next_begin();
-    wait_for_previous();
-    u32 token = blockIdx.x, slot = ((const u32*)a.slots)[token];
+// Of a prompt's products: queries, scaled, as halves; keys and values to where they are kept. Eight numbers at a time, which are of one head.
+template <class E>
+DEVICE void split_of(const SplitArgs& a) {
+    const u32 token = blockIdx.x, slot = ((const u32*)a.slots)[token];
     const u16* from = (const u16*)a.qkv + (u64)token * 3 * a.hidden;
     u16* q = (u16*)a.q + (u64)token * a.hidden;
-    for (u32 place = 2 * threadIdx.x; place < 3 * a.hidden; place += 2 * THREADS) {
-        u32 word = *(const u32*)(from + place);
-        float first = a.bfloat ? first_bfloat(word) : first_half(word), second = a.bfloat ? second_bfloat(word) : second_half(word);
-        if (a.bias) first += ((const float*)a.bias)[place], second += ((const float*)a.bias)[place + 1];
-        u32 part = place / a.hidden, at = place % a.hidden;
+    for (u32 place = 8 * threadIdx.x; place < 3 * a.hidden; place += 8 * THREADS) {
+        float v[8];
+        widen8<E>(*(const uint4*)(from + place), v);
+        if (a.bias) {
+            const float4* bias = (const float4*)((const float*)a.bias + place);
+            float4 lower = bias[0], upper = bias[1];
+            v[0] += lower.x, v[1] += lower.y, v[2] += lower.z, v[3] += lower.w, v[4] += upper.x, v[5] += upper.y, v[6] += upper.z, v[7] += upper.w;
+        }
+        const u32 part = place < a.hidden ? 0 : place < 2 * a.hidden ? 1 : 2, at = place - part * a.hidden;
+        const float scale = part == 0 ? a.scale : 1.0f;
+        uint4 halves = make_uint4(halves_of(v[0] * scale, v[1] * scale), halves_of(v[2] * scale, v[3] * scale), halves_of(v[4] * scale, v[5] * scale),
+                                  halves_of(v[6] * scale, v[7] * scale));
         if (part == 0) {
-            *(u32*)(q + at) = halves_of(first * a.scale, second * a.scale);
+            *(uint4*)(q + at) = halves;
         } else {
             u32 head = at / a.kv.head_dim, d = at % a.kv.head_dim;
             u64 tile = (((u64)(slot / 32) * a.kv.layers + a.kv.layer) * 2 + (part - 1)) * a.kv.heads + head;
-            *(u32*)((u16*)a.kv.memory + (tile * 32 + slot % 32) * a.kv.head_dim + d) = halves_of(first, second);
+            *(uint4*)((u16*)a.kv.memory + (tile * 32 + slot % 32) * a.kv.head_dim + d) = halves;
         }
     }
+}
+
+KERNEL BOUNDS(THREADS, 4) split_qkv(SplitArgs a) {
+    let_next_begin();
+    wait_for_previous();
+    if (a.bfloat) split_of<Bfloats>(a);
+    else split_of<Halves>(a);
 }
 
 // Bias, then max(·, 0) or · Φ(·), where they lie.
