@@ -307,7 +307,7 @@ pub(super) fn slot(kv: &Kv, position: usize) -> u32 {
 }
 
 fn inputs_bytes(config: &OptConfig, tokens_max: usize) -> usize {
-    let tokens = tokens_max.min(PROMPT_TOKENS_MAX).max(ROWS_MAX);
+    let tokens = tokens_max.clamp(ROWS_MAX, PROMPT_TOKENS_MAX);
     4 * Rows::input_words(tokens, tokens * context_blocks(config))
 }
 

@@ -90,6 +90,9 @@ pub(super) enum Order {
     ByColumn,
 }
 
+/// A part that is made row by row: where it begins, the bytes it has for a row, and how they are made of the row's numbers.
+pub(super) type Part = (usize, usize, fn(&Layout, &[f32], &mut [u8]));
+
 /// The parts of a matrix (rows, cols) in memory: its weights, then what belongs to them, each with so many bytes for each row (or, of
 /// weights by column, for each column).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,10 +147,10 @@ impl Layout {
         (scales, zeros, (zeros + self.rows * self.zero_bytes()).next_multiple_of(ALIGNMENT))
     }
 
-    /// The parts that are made row by row: where each begins, the bytes it has for a row, and how they are made of the row's numbers.
-    pub(super) fn by_row(&self) -> Vec<(usize, usize, fn(&Layout, &[f32], &mut [u8]))> {
+    /// The parts that are made row by row.
+    pub(super) fn by_row(&self) -> Vec<Part> {
         let (scales, zeros, _) = self.parts();
-        let mut parts: Vec<(usize, usize, fn(&Layout, &[f32], &mut [u8]))> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
         if self.order == Order::ByRow {
             parts.push((0, self.stride_bytes(), Self::row));
         }

@@ -94,13 +94,13 @@ impl Card {
     }
 
     pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Error> {
-        self.work(Work::Copy { to, from, bytes })
+        self.work(&Work::Copy { to, from, bytes })
     }
 
     pub(crate) fn launch<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<(), Error> {
         let mut words = vec![0u128; size_of::<A>().div_ceil(16)];
         bytemuck::cast_slice_mut::<u128, u8>(&mut words)[..size_of::<A>()].copy_from_slice(bytemuck::bytes_of(args));
-        self.work(Work::Launch { kernel: kernel.to_owned(), grid, threads, args: words.into() })
+        self.work(&Work::Launch { kernel: kernel.to_owned(), grid, threads, args: words.into() })
     }
 
     pub(crate) fn launch_with<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, room: usize, args: &A) -> Result<(), Error> {
@@ -108,7 +108,7 @@ impl Card {
         self.launch(kernel, grid, threads, args)
     }
 
-    fn work(&self, work: Work) -> Result<(), Error> {
+    fn work(&self, work: &Work) -> Result<(), Error> {
         let noted = NOTES.with_borrow_mut(|notes| match notes {
             Some(notes) => {
                 notes.push(work.clone());
@@ -116,7 +116,7 @@ impl Card {
             }
             None => false,
         });
-        if noted { Ok(()) } else { self.do_now(&work) }
+        if noted { Ok(()) } else { self.do_now(work) }
     }
 
     fn do_now(&self, work: &Work) -> Result<(), Error> {
