@@ -8,7 +8,6 @@
 // For the preprocessor alone: build.rs reads which kernels there are.
 #define KERNEL emulator_kernel
 #define BOUNDS(threads, blocks) emulator_bounds(threads)
-// As much as a block of a Hopper card may have.
 #else
 
 #include <cmath>
@@ -93,9 +92,7 @@ inline uint2 load_once8(const void* from) { return emulator::load<uint2>(from); 
 inline u32 load_streaming4(const void* from) { return emulator::load<u32>(from); }
 inline float load_fresh(const float* from) { return emulator::load<float>(from); }
 
-inline void copy_beside(void* to, const void* from, bool wanted) { emulator::copy(to, from, wanted, 16); }
-inline void copy_beside8(void* to, const void* from, bool wanted) { emulator::copy(to, from, wanted, 8); }
-inline void copy_beside4(void* to, const void* from, bool wanted) { emulator::copy(to, from, wanted, 4); }
+inline void copy_beside(void* to, const void* from, bool wanted) { emulator::copy(to, from, wanted); }
 inline void mark_copies() { emulator::mark_copies(); }
 template <int OPEN>
 inline void wait_for_copies() { emulator::finish_copies(OPEN); }
@@ -144,6 +141,3 @@ inline void load_matrices_turned(u32 (&r)[4], const void* row, EMULATOR_HERE) {
 }
 #undef EMULATOR_HERE
 #endif
-// As much as a block of a Hopper card may have.
-#define ROOM u8* const room = emulator::room()
-#define HOPPER true

@@ -16,7 +16,6 @@ struct Copy {
     void* to;
     const void* from;
     bool wanted;
-    u32 bytes;
     u32 mark;   // how many marks were set before it
 };
 

@@ -21,9 +21,7 @@ void multiply(Kind kind, float (&d)[4], const u32 (&ab)[6], const char* file, in
 void matrices(Kind kind, u32 (&r)[4], const void* row, const char* file, int line);
 
 // At once; in a reversed launch as late as `finish_copies` allows.
-// Shared memory of as many bytes as a launch may ask for: one for each thread of the host, since what is static is multiplied.
-unsigned char* room();
-void copy(void* to, const void* from, bool wanted, u32 bytes);
+void copy(void* to, const void* from, bool wanted);
 void mark_copies();
 void finish_copies(u32 open);
 

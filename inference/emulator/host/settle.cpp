@@ -1,5 +1,4 @@
 // What the lanes of a warp do together.
-#include <memory>
 #include "machine.h"
 
 namespace emulator {
@@ -104,20 +103,13 @@ void matrices(Kind kind, u32 (&r)[4], const void* row, const char* file, int lin
 }
 
 static void finish(const Copy& copy) {
-    if (copy.wanted) memcpy(copy.to, copy.from, copy.bytes);
-    else memset(copy.to, 0, copy.bytes);
+    if (copy.wanted) memcpy(copy.to, copy.from, 16);
+    else memset(copy.to, 0, 16);
 }
 
-unsigned char* room() {
-    // 227 KiB, what a block of a Hopper card may have.
-    struct alignas(16) Room { unsigned char bytes[232448]; };
-    thread_local std::unique_ptr<Room> mine = std::make_unique<Room>();
-    return mine->bytes;
-}
-
-void copy(void* to, const void* from, bool wanted, u32 bytes) {
-    aligned(to, bytes), aligned(from, bytes);
-    Copy copy = {to, from, wanted, bytes, self().marks};
+void copy(void* to, const void* from, bool wanted) {
+    aligned(to, 16), aligned(from, 16);
+    Copy copy = {to, from, wanted, self().marks};
     if (machine->reverse) self().copies.push_back(copy);
     else finish(copy);
 }

@@ -157,13 +157,11 @@ fn pick(candidates: impl DoubleEndedIterator<Item = (u32, f32)> + Clone, draw: f
 
 /// The token with the highest logit; of equals the lowest id. `None` if there is none above −∞.
 fn likeliest(logits: &[f32]) -> Option<u32> {
-    let (mut best, mut highest) = (None, f32::NEG_INFINITY);
-    for (token, logit) in (0..).zip(logits) {
-        if *logit > highest {
-            (best, highest) = (Some(token), *logit);
-        }
+    let highest = row::highest(logits);
+    if highest == f32::NEG_INFINITY {
+        return None;
     }
-    best
+    row::first_of(logits, highest)
 }
 
 /// The heavier first, of equals the lower id.

@@ -3,6 +3,15 @@
 /// Independent maxima, so that one need not wait for the other.
 const LANES: usize = 16;
 
+/// The first place of this value.
+pub(super) fn first_of(row: &[f32], value: f32) -> Option<u32> {
+    /// Looked through without leaving early, which goes many at a time.
+    const CHUNK: usize = 256;
+    let chunk = row.chunks(CHUNK).position(|chunk| chunk.iter().fold(false, |any, logit| any | (*logit == value)))?;
+    let within = row[chunk * CHUNK..].iter().position(|logit| *logit == value)?;
+    u32::try_from(chunk * CHUNK + within).ok()
+}
+
 /// The highest of all; −∞ for none. What is not a number is passed over.
 pub(super) fn highest(row: &[f32]) -> f32 {
     let higher = |a: f32, b: f32| if b > a { b } else { a };

@@ -160,10 +160,8 @@ impl Pass<'_> {
             scale: query_scale(self.config),
             row_bytes: layout.stride_bytes() as u32,
         };
-        let card = &self.model.card;
-        let blocks = layout.rows.div_ceil(block_rows).min(blocks_abreast(layout.held, self.tokens) * card.processors());
-        let room = product_room(layout.held, tokens_of_kernel(self.tokens), block_rows, card.capability() == (9, 0));
-        card.launch_with(&kernel, [blocks as u32, 1, 1], THREADS, room, &args)
+        let blocks = layout.rows.div_ceil(block_rows).min(blocks_abreast(layout.held, self.tokens) * self.model.card.processors());
+        self.model.card.launch(&kernel, [blocks as u32, 1, 1], THREADS, &args)
     }
 
     fn columns(&self, matrix: &Matrix, io: &Io) -> Result<(), Error> {
@@ -185,9 +183,7 @@ impl Pass<'_> {
             few_percent: FEW_PERCENT,
         };
         let kernel = format!("columns_{}_{}", layout.held.name(), tokens_of_kernel(self.tokens));
-        let card = &self.model.card;
-        let room = columns_room(layout.held, tokens_of_kernel(self.tokens), card.capability() == (9, 0));
-        card.launch_with(&kernel, [layout.rows.div_ceil(COLUMNS_ROWS) as u32, COLUMNS_SLICES, 1], THREADS, room, &args)
+        self.model.card.launch(&kernel, [layout.rows.div_ceil(COLUMNS_ROWS) as u32, COLUMNS_SLICES, 1], THREADS, &args)
     }
 
     fn attend(&self, kv: Paged) -> Result<(), Error> {
@@ -228,46 +224,6 @@ pub(super) fn kernel_of(held: Held, rows: usize, tokens: usize) -> (String, usiz
         _ => 32,
     };
     (format!("product_{}_{kernel_tokens}{}", held.name(), if is_wide { "_wide" } else { "" }), block_rows)
-}
-
-/// Bytes of shared memory that a block of a product copies ahead into, as product.cu's `Shape` has them.
-pub(super) fn product_room(held: Held, kernel_tokens: usize, block_rows: usize, hopper: bool) -> usize {
-    let (rows, tokens) = (block_rows / 16, kernel_tokens / 8);
-    let inputs_ahead = hopper && tokens >= 4 && matches!(held, Held::Half | Held::Bfloat);
-    let pieces = 2 * rows + if inputs_ahead { tokens } else { 0 };
-    let scales = if held == Held::Int4 { 24 * rows } else { 0 };
-    let depth = match () {
-        () if tokens == 1 => {
-            if hopper && held != Held::Int4 {
-                8
-            } else {
-                4
-            }
-        }
-        () if inputs_ahead => {
-            if tokens == 8 && rows == 2 {
-                4
-            } else {
-                3
-            }
-        }
-        () => {
-            if rows == 4 {
-                2
-            } else {
-                4
-            }
-        }
-    };
-    depth * (16 * pieces + scales) * THREADS as usize
-}
-
-/// The same of a product by columns, as columns.cu's `Shape` has them.
-pub(super) fn columns_room(held: Held, kernel_tokens: usize, hopper: bool) -> usize {
-    let tokens = kernel_tokens / 8;
-    let weights = 4 * if held == Held::Int8 { 8 } else { 16 };
-    let inputs = if hopper && tokens >= 4 { 8 * tokens } else { 0 };
-    if hopper { 4 * (weights + inputs) * THREADS as usize } else { 2 * (weights + inputs) * THREADS as usize }
 }
 
 /// Blocks of a product that a processor works on at once, as product.cu is bounded.

@@ -191,11 +191,6 @@ impl Card {
     /// Begins a kernel of so many blocks of so many threads. On cards that can, it may begin before the one before it has ended, up to
     /// where it waits for it.
     pub(crate) fn launch<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<(), Error> {
-        self.launch_with(kernel, grid, threads, 0, args)
-    }
-
-    /// The same, with so many bytes of shared memory for each block besides those that the kernel names itself.
-    pub(crate) fn launch_with<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, room: usize, args: &A) -> Result<(), Error> {
         let function =
             *self.inner.functions.get(kernel).ok_or_else(|| Error::Internal { problem: format!("there is no kernel `{kernel}`") })?;
         self.inner.bind()?;
@@ -211,7 +206,7 @@ impl Card {
             blockDimX: threads as c_uint,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: room as c_uint,
+            sharedMemBytes: 0,
             hStream: self.inner.stream,
             attrs: &raw mut attribute,
             numAttrs: c_uint::from(self.inner.capability.0 >= 9),
@@ -289,21 +284,6 @@ impl Inner {
         unsafe { result::ctx::set_current(self.context) }.map_err(|error| failed("be turned to", error))
     }
 
-    /// Lets a kernel's launches ask for all the shared memory there is beside what it names itself.
-    fn allow_room(&self, function: sys::CUfunction) -> Result<(), DriverError> {
-        // SAFETY: device and function are there.
-        unsafe {
-            let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-            let own = result::function::get_function_attribute(function, sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?;
-            let room = result::device::get_attribute(self.device, most)? - own;
-            result::function::set_function_attribute(
-                function,
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                room,
-            )
-        }
-    }
-
     /// Loads the machine code for this card, or what the driver compiles for it.
     fn load(&mut self, module: &Module) -> Result<(), Error> {
         let image = module.image(self.capability);
@@ -317,9 +297,7 @@ impl Inner {
             let name = CString::new(*kernel).map_err(|_| Error::Internal { problem: format!("a kernel cannot be called {kernel:?}") })?;
             // SAFETY: the module is loaded.
             let function = unsafe { result::module::get_function(loaded, name) };
-            let function = function.map_err(|error| failed(&format!("find `{kernel}`"), error))?;
-            self.allow_room(function).map_err(|error| failed(&format!("give `{kernel}` its shared memory"), error))?;
-            self.functions.insert((*kernel).to_owned(), function);
+            self.functions.insert((*kernel).to_owned(), function.map_err(|error| failed(&format!("find `{kernel}`"), error))?);
         }
         Ok(())
     }

@@ -18,9 +18,6 @@ thread_local! {
 /// Memory there is: enough for the models of tests, and less than one would take by mistake.
 const MEMORY_BYTES: usize = 4 << 30;
 
-/// Shared memory of a block, as a Hopper card has it beside what kernels name themselves.
-const ROOM_BYTES: usize = 200 << 10;
-
 #[derive(Debug, Clone)]
 pub(crate) struct Card {
     /// Blocks run in the other order.
@@ -101,11 +98,6 @@ impl Card {
         let mut words = vec![0u128; size_of::<A>().div_ceil(16)];
         bytemuck::cast_slice_mut::<u128, u8>(&mut words)[..size_of::<A>()].copy_from_slice(bytemuck::bytes_of(args));
         self.work(&Work::Launch { kernel: kernel.to_owned(), grid, threads, args: words.into() })
-    }
-
-    pub(crate) fn launch_with<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, room: usize, args: &A) -> Result<(), Error> {
-        assert!(room <= ROOM_BYTES, "{kernel} asks for {room} bytes of shared memory");
-        self.launch(kernel, grid, threads, args)
     }
 
     fn work(&self, work: &Work) -> Result<(), Error> {

@@ -21,22 +21,13 @@ template <int HELD>
 struct Eight {
     uint4 v;
     DEVICE void read(const u8* at) { v = load_streaming(at); }
-    static DEVICE void copy(Eight* to, const u8* from, bool wanted) { copy_beside(to, from, wanted); }
+    DEVICE void clear() { v = make_uint4(0, 0, 0, 0); }
 };
 template <>
 struct Eight<HELD_INT8> {
     uint2 v;
     DEVICE void read(const u8* at) { v = load_streaming8(at); }
-    static DEVICE void copy(Eight* to, const u8* from, bool wanted) { copy_beside8(to, from, wanted); }
-};
-
-// How much a lane copies ahead: for a step four times eight weights, and of many tokens four inputs each. (pass.rs counts the same bytes.)
-template <int HELD, int NT>
-struct Shape {
-    static constexpr bool X_AHEAD = HOPPER && NT >= 4;
-    static constexpr int WEIGHTS_BYTES = 4 * (HELD == HELD_INT8 ? 8 : 16) * WARPS * WARP;
-    static constexpr int STAGE_BYTES = WEIGHTS_BYTES + (X_AHEAD ? 8 * NT * WARPS * WARP : 0);
-    static constexpr int DEPTH = HOPPER ? 4 : 2;
+    DEVICE void clear() { v = make_uint2(0, 0); }
 };
 
 DEVICE u32 word_of(uint4 v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
@@ -72,9 +63,7 @@ DEVICE void columns(const ColumnsArgs& a) {
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
     constexpr int BYTES = HELD == HELD_INT8 ? 1 : 2;
     constexpr int TOKENS = 8 * NT;
-    using S = Shape<HELD, NT>;
-    constexpr int DEPTH = S::DEPTH, ALL = WARPS * WARP;
-    ROOM;
+    constexpr int AHEAD = NT == 1 ? 2 : 1;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
     const u32 slice_cols = (a.cols + SLICES * 512 - 1) / (SLICES * 512) * 512;
     const u32 begin = blockIdx.y * slice_cols, end = min(begin + slice_cols, a.cols);
@@ -113,64 +102,65 @@ DEVICE void columns(const ColumnsArgs& a) {
             for (int n = 0; n < NT; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) sums[j][n][i] = 0.0f;
-        auto weights_at = [&](int stage, int i) { return (Eight<HELD>*)(room + stage * S::STAGE_BYTES) + i * ALL + threadIdx.x; };
-        auto inputs_at = [&](int stage, int n) { return (uint2*)(room + stage * S::STAGE_BYTES + S::WEIGHTS_BYTES) + n * ALL + threadIdx.x; };
-        const u16* x = (const u16*)a.x + (u64)g * a.x_stride;
-        const int there = (int)a.tokens - g;
-        auto copy = [&](int stage, int step) {
-            u32 col = begin + step * 16 + 4 * t;
+        Eight<HELD> next[AHEAD][4];
+        auto read = [&](int step) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) Eight<HELD>::copy(weights_at(stage, i), col + i < end ? w + (u64)(col + i) * a.rows * BYTES : w, col + i < end);
-            if constexpr (S::X_AHEAD) {
+            for (int u = 0; u < AHEAD; u++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    u32 col = begin + (step + u * WARPS) * 16 + 4 * t + i;
+                    if (col < end) next[u][i].read(w + (u64)col * a.rows * BYTES);
+                    else next[u][i].clear();
+                }
+        };
+        read(warp);
+        for (int step = warp; step < steps; step += AHEAD * WARPS) {
+            Eight<HELD> now[AHEAD][4];
+#pragma unroll
+            for (int u = 0; u < AHEAD; u++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) now[u][i] = next[u][i];
+            read(step + AHEAD * WARPS);
+#pragma unroll
+            for (int u = 0; u < AHEAD; u++) {
+                if (step + u * WARPS >= steps) break;
+                u32 col = begin + (step + u * WARPS) * 16 + 4 * t;
+                u32 fragments[4][4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    fragments[j][0] = pair_of<HELD>(now[u][0], now[u][1], j);
+                    fragments[j][1] = pair_of<HELD>(now[u][0], now[u][1], j + 4);
+                    fragments[j][2] = pair_of<HELD>(now[u][2], now[u][3], j);
+                    fragments[j][3] = pair_of<HELD>(now[u][2], now[u][3], j + 4);
+                }
 #pragma unroll
                 for (int n = 0; n < NT; n++) {
-                    bool wanted = 8 * n < there && col < end;
-                    copy_beside8(inputs_at(stage, n), wanted ? x + 8 * n * a.x_stride + col : x, wanted);
+                    u32 token = 8 * n + g;
+                    uint2 x = make_uint2(0, 0);
+                    if (token < a.tokens && col < end) x = *(const uint2*)((const u16*)a.x + (u64)token * a.x_stride + col);
+#pragma unroll
+                    for (int j = 0; j < 4; j++) E::multiply(sums[j][n], fragments[j][0], fragments[j][1], fragments[j][2], fragments[j][3], x.x, x.y);
                 }
             }
-            mark_copies();
-        };
-#pragma unroll
-        for (int s = 0; s < DEPTH; s++) copy(s, warp + s * WARPS);
-        int stage = 0;
-        for (int step = warp; step < steps; step += WARPS) {
-            wait_for_copies<DEPTH - 1>();
-            Eight<HELD> of[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++) of[i] = *weights_at(stage, i);
-            u32 fragments[4][4];
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                fragments[j][0] = pair_of<HELD>(of[0], of[1], j);
-                fragments[j][1] = pair_of<HELD>(of[0], of[1], j + 4);
-                fragments[j][2] = pair_of<HELD>(of[2], of[3], j);
-                fragments[j][3] = pair_of<HELD>(of[2], of[3], j + 4);
-            }
-            u32 col = begin + step * 16 + 4 * t;
-#pragma unroll
-            for (int n = 0; n < NT; n++) {
-                uint2 xs = make_uint2(0, 0);
-                if constexpr (S::X_AHEAD) xs = *inputs_at(stage, n);
-                else if (8 * n < there && col < end) xs = *(const uint2*)(x + 8 * n * a.x_stride + col);
-#pragma unroll
-                for (int j = 0; j < 4; j++) E::multiply(sums[j][n], fragments[j][0], fragments[j][1], fragments[j][2], fragments[j][3], xs.x, xs.y);
-            }
-            // Behind the last step there are zeros, which nobody looks at.
-            copy(stage, step + DEPTH * WARPS);
-            stage = stage + 1 == DEPTH ? 0 : stage + 1;
         }
-        wait_for_copies<0>();
         for (int turn = 0; turn < WARPS; turn++) {
             if (turn == warp) {
 #pragma unroll
-                for (int j = 0; j < 4; j++)
+                for (int n = 0; n < NT; n++) {
+                    // All that is there is read before any of it is written: one after the other would be waited for one after the other.
+                    float before[4][4];
 #pragma unroll
-                    for (int n = 0; n < NT; n++)
+                    for (int j = 0; j < 4; j++)
+#pragma unroll
+                        for (int i = 0; i < 4; i++) before[j][i] = part[(8 * n + 2 * t + i % 2) * STRIDE + 8 * g + j + 4 * (i / 2)];
+#pragma unroll
+                    for (int j = 0; j < 4; j++)
 #pragma unroll
                         for (int i = 0; i < 4; i++) {
                             int token = 8 * n + 2 * t + i % 2;
-                            if (!((few >> token) & 1)) part[token * STRIDE + 8 * g + j + 4 * (i / 2)] += sums[j][n][i];
+                            if (!((few >> token) & 1)) part[token * STRIDE + 8 * g + j + 4 * (i / 2)] = before[j][i] + sums[j][n][i];
                         }
+                }
             }
             if (PARTS == 1) sync_block();
         }

@@ -17,14 +17,6 @@ typedef unsigned long long u64;
 // Shared by the threads of a block.
 #define SHARED __shared__
 #define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
-// Shared memory of as many bytes as the launch says.
-#define ROOM extern __shared__ __align__(16) u8 room[]
-// Hopper has more shared memory than the others.
-#if __CUDA_ARCH__ == 900
-#define HOPPER true
-#else
-#define HOPPER false
-#endif
 
 // Programmatic dependent launch: what the kernel before has written may be read after this.
 DEVICE void wait_for_previous() {
@@ -128,22 +120,12 @@ DEVICE void load_matrices_turned(u32 (&r)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
 }
 
-// 16 (8, 4) bytes from global to shared memory, beside what the thread goes on with; if not `wanted`, zeros. What was begun before a mark is
+// 16 bytes from global to shared memory, beside what the thread goes on with; if not `wanted`, zeros. What was begun before a mark is
 // there once no more than so many later marks are open, and all threads have passed a barrier.
 DEVICE void copy_beside(void* to, const void* from, bool wanted) {
     u32 at = (u32)__cvta_generic_to_shared(to);
     int bytes = wanted ? 16 : 0;
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-}
-DEVICE void copy_beside8(void* to, const void* from, bool wanted) {
-    u32 at = (u32)__cvta_generic_to_shared(to);
-    int bytes = wanted ? 8 : 0;
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-}
-DEVICE void copy_beside4(void* to, const void* from, bool wanted) {
-    u32 at = (u32)__cvta_generic_to_shared(to);
-    int bytes = wanted ? 4 : 0;
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
 }
 DEVICE void mark_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int OPEN>

@@ -1,5 +1,4 @@
-// y (tokens, rows) = x (tokens, cols) · wᵀ for a few tokens and weights that lie row by row, each read once. A lane copies its own pieces into
-// its own places in shared memory, many steps ahead, and nobody has to wait for anybody.
+// y (tokens, rows) = x (tokens, cols) · wᵀ for a few tokens and weights that lie row by row, read once, straight into registers.
 //
 // Each of a block's eight warps takes every eighth chunk of the columns; a sum runs over a warp's chunks in order, then over the warps in
 // order. So a number does not depend on how many tokens there are, nor on how many rows a block has.
@@ -10,6 +9,7 @@
 #include "tables.cuh"
 
 constexpr int WARPS = 8;
+constexpr int UNROLL = 4;
 constexpr int GROUP = 32;   // columns that share a scale at four bits
 
 // Columns of a chunk: 64 bytes of each row.
@@ -107,101 +107,71 @@ DEVICE bool finish(const ProductArgs& a, float sum, u32 row, u32 token) {
     return false;
 }
 
-// How a block goes about it. RT: 16 rows so many times; NT: 8 tokens so many times. (../../../opt/on_card/pass.rs counts the same bytes.)
-template <int HELD, int NT, int RT>
-struct Shape {
-    static constexpr int CHUNK = chunk_cols<HELD>();
-    // Of many tokens the inputs, too, are copied ahead, where there is room.
-    static constexpr bool X_AHEAD = HOPPER && NT >= 4 && CHUNK == 32;
-    // Pieces of 16 bytes that a lane copies for a chunk; at four bits, scales of 8 and zero points of 4 bytes besides, for each row.
-    static constexpr int PIECES = 2 * RT + (X_AHEAD ? NT : 0);
-    static constexpr int STAGE_BYTES = (16 * PIECES + (HELD == HELD_INT4 ? 24 * RT : 0)) * WARPS * WARP;
-    // Chunks that are on their way.
-    static constexpr int DEPTH = NT == 1 ? (HOPPER && HELD != HELD_INT4 ? 8 : 4) : X_AHEAD ? (NT == 8 && RT == 2 ? 4 : 3) : RT == 4 ? 2 : 4;
-};
-
+// RT: 16 rows so many times; NT: 8 tokens so many times.
 template <int HELD, int NT, int RT>
 DEVICE void product(const ProductArgs& a) {
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
-    using S = Shape<HELD, NT, RT>;
-    constexpr int CHUNK = S::CHUNK, DEPTH = S::DEPTH, ALL = WARPS * WARP;
-    ROOM;
+    constexpr int CHUNK = chunk_cols<HELD>();
+    constexpr int AHEAD = RT > 1 || NT == 8 ? 1 : HELD == HELD_INT4 ? UNROLL / 2 : UNROLL;    // chunks read at once
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
     const u32 tiles = (a.rows + 16 * RT - 1) / (16 * RT);
-    const int chunks = (int)(a.cols / CHUNK);
+    const int chunks = (int)(a.cols / CHUNK), steps = (chunks + AHEAD * WARPS - 1) / (AHEAD * WARPS);
 
-    // Piece `piece` of a stage, and behind the pieces the scales and zero points of row `half` of 16 rows.
-    auto piece_at = [&](int stage, int piece) { return (uint4*)(room + stage * S::STAGE_BYTES) + piece * ALL + threadIdx.x; };
-    auto scales_at = [&](int stage, int part) { return (uint2*)(room + stage * S::STAGE_BYTES + 16 * S::PIECES * ALL) + part * ALL + threadIdx.x; };
-    auto zeros_at = [&](int stage, int part) {
-        return (u32*)(room + stage * S::STAGE_BYTES + (16 * S::PIECES + 16 * RT) * ALL) + part * ALL + threadIdx.x;
+    // What is read next: a step of a tile of rows. The steps of all the block's tiles follow one another without a gap.
+    u32 next_tile = blockIdx.x;
+    int next_step = 0;
+    u32 rows[RT][2];
+    Weights next[AHEAD][RT];
+    Scales next_scales[AHEAD][RT];
+    auto read = [&]() {
+        if (next_tile >= tiles) return;
+        if (next_step == 0) {
+#pragma unroll
+            for (int r = 0; r < RT; r++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    rows[r][half] = min(next_tile * 16 * RT + 16 * r + 8 * half + g, a.rows - 1);
+                }
+        }
+#pragma unroll
+        for (int u = 0; u < AHEAD; u++) {
+            int c = warp + (next_step * AHEAD + u) * WARPS;
+            if (c < chunks) {
+#pragma unroll
+                for (int r = 0; r < RT; r++) {
+                    const u8* at = (const u8*)a.w + 16 * t + c * 64;
+                    next[u][r].upper = load_streaming(at + (u64)rows[r][0] * a.row_bytes);
+                    next[u][r].lower = load_streaming(at + (u64)rows[r][1] * a.row_bytes);
+                    if (HELD == HELD_INT4) {
+                        const u32 chunk_groups = a.cols / GROUP / 4;
+                        const u64 upper = (u64)rows[r][0] * chunk_groups + c, lower = (u64)rows[r][1] * chunk_groups + c;
+                        next_scales[u][r].upper = load_streaming8((const u8*)a.scales + upper * 8);
+                        next_scales[u][r].lower = load_streaming8((const u8*)a.scales + lower * 8);
+                        next_scales[u][r].upper_zeros = load_streaming4((const u8*)a.zeros + upper * 4);
+                        next_scales[u][r].lower_zeros = load_streaming4((const u8*)a.zeros + lower * 4);
+                    }
+                }
+            }
+        }
+        if (++next_step == steps) next_step = 0, next_tile += gridDim.x;
     };
+
+    // The weights are nobody's to write: they are asked for before the kernel before this has ended.
+    read();
+    let_next_begin();
+    wait_for_previous();
 
     // Of token g; tokens 8n + g are there for 8n < `there`.
     const u16* x = (const u16*)a.x + (u64)g * a.x_stride + (HELD == HELD_INT8 ? 16 : 8) * t;
     const int there = (int)a.tokens - g;
 
-    // What is copied next: a chunk of a tile of rows. Those of all the block's tiles follow one another without a gap.
-    u32 next_tile = blockIdx.x;
-    int next_chunk = warp;
-    auto copy_weights = [&](int stage) {
-#pragma unroll
-        for (int r = 0; r < RT; r++)
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                u32 row = min(next_tile * 16 * RT + 16 * r + 8 * half + g, a.rows - 1);
-                copy_beside(piece_at(stage, 2 * r + half), (const u8*)a.w + (u64)row * a.row_bytes + 16 * t + next_chunk * 64, true);
-                if constexpr (HELD == HELD_INT4) {
-                    u64 groups = (u64)row * (a.cols / GROUP / 4) + next_chunk;
-                    copy_beside8(scales_at(stage, 2 * r + half), (const u8*)a.scales + groups * 8, true);
-                    copy_beside4(zeros_at(stage, 2 * r + half), (const u8*)a.zeros + groups * 4, true);
-                }
-            }
-    };
-    auto copy_inputs = [&](int stage, int chunk) {
-        if constexpr (S::X_AHEAD) {
-#pragma unroll
-            for (int n = 0; n < NT; n++) {
-                const u16* from = 8 * n < there ? x + 8 * n * a.x_stride + chunk * CHUNK : x;
-                copy_beside(piece_at(stage, 2 * RT + n), from, 8 * n < there);
-            }
-        }
-    };
-    auto go_on = [&]() {
-        next_chunk += WARPS;
-        if (next_chunk >= chunks) next_chunk = warp, next_tile += gridDim.x;
-    };
-    const bool has_any = warp < chunks;
-
-    // The weights are nobody's to write: they are asked for before the kernel before this has ended, the inputs after.
-    int first_chunks[DEPTH];
-#pragma unroll
-    for (int s = 0; s < DEPTH; s++) {
-        first_chunks[s] = -1;
-        if (has_any && next_tile < tiles) {
-            copy_weights(s);
-            first_chunks[s] = next_chunk;
-            go_on();
-        }
-        if (!S::X_AHEAD) mark_copies();
-    }
-    let_next_begin();
-    wait_for_previous();
-    if constexpr (S::X_AHEAD) {
-#pragma unroll
-        for (int s = 0; s < DEPTH; s++) {
-            if (first_chunks[s] >= 0) copy_inputs(s, first_chunks[s]);
-            mark_copies();
-        }
-    }
-
     // Sums are handed over in one of two rooms, so that those of the tile before may still be read.
-    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4, PARTS = NT <= 2 ? WARPS : 1, ROOMS = NT == 8 ? 1 : 2;
-    SHARED float totals[ROOMS][PARTS][TOKENS * STRIDE];
-    int turn_of_room = 0, stage = 0;
-    for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x, turn_of_room = (turn_of_room + 1) % ROOMS) {
-        const u32 first_row = tile * 16 * RT;
-        float (&total)[PARTS][TOKENS * STRIDE] = totals[turn_of_room];
+    constexpr int TOKENS = 8 * NT, STRIDE = 16 * RT + 4, PARTS = NT <= 2 ? WARPS : 1;
+    SHARED float totals[2][PARTS][TOKENS * STRIDE];
+    int room = 0;
+    for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x, room = 1 - room) {
+    const u32 first_row = tile * 16 * RT;
+    float (&total)[PARTS][TOKENS * STRIDE] = totals[room];
     float sums[RT][NT][4];
 #pragma unroll
     for (int r = 0; r < RT; r++)
@@ -210,42 +180,41 @@ DEVICE void product(const ProductArgs& a) {
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[r][n][i] = 0.0f;
 
-    for (int c = warp; c < chunks; c += WARPS) {
-        wait_for_copies<DEPTH - 1>();
-        Weights w[RT];
+    for (int step = 0; step < steps; step++) {
+        Weights w[AHEAD][RT];
+        Scales scales[AHEAD][RT];
 #pragma unroll
-        for (int r = 0; r < RT; r++) w[r].upper = *piece_at(stage, 2 * r), w[r].lower = *piece_at(stage, 2 * r + 1);
-        if constexpr (HELD == HELD_INT4) {
+        for (int u = 0; u < AHEAD; u++)
 #pragma unroll
             for (int r = 0; r < RT; r++) {
-                Scales scales = {*scales_at(stage, 2 * r), *scales_at(stage, 2 * r + 1), *zeros_at(stage, 2 * r), *zeros_at(stage, 2 * r + 1)};
-                multiply_int4<NT>(sums[r], w[r], scales, x + c * CHUNK, a.x_stride, there);
+                w[u][r] = next[u][r];
+                if (HELD == HELD_INT4) scales[u][r] = next_scales[u][r];
             }
-        } else {
+        read();
 #pragma unroll
-            for (int n = 0; n < NT; n++) {
-                uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
-                if constexpr (S::X_AHEAD) {
-                    xs[0] = *piece_at(stage, 2 * RT + n);
-                } else if (8 * n < there) {
+        for (int u = 0; u < AHEAD; u++) {
+            int c = warp + (step * AHEAD + u) * WARPS;
+            if (c >= chunks) break;
+            if constexpr (HELD == HELD_INT4) {
+#pragma unroll
+                for (int r = 0; r < RT; r++) multiply_int4<NT>(sums[r], w[u][r], scales[u][r], x + c * CHUNK, a.x_stride, there);
+            } else {
+#pragma unroll
+                for (int n = 0; n < NT; n++) {
                     const uint4* at = (const uint4*)(x + 8 * n * a.x_stride + c * CHUNK);
-                    xs[0] = at[0];
-                    if constexpr (HELD == HELD_INT8) xs[1] = at[1];
-                }
+                    uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
+                    if (8 * n < there) {
+                        xs[0] = at[0];
+                        if constexpr (HELD == HELD_INT8) xs[1] = at[1];
+                    }
 #pragma unroll
-                for (int r = 0; r < RT; r++) {
-                    if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], w[r], xs);
-                    else multiply_16bit<E>(sums[r][n], w[r], xs[0]);
+                    for (int r = 0; r < RT; r++) {
+                        if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], w[u][r], xs);
+                        else multiply_16bit<E>(sums[r][n], w[u][r], xs[0]);
+                    }
                 }
             }
         }
-        if (next_tile < tiles) {
-            copy_weights(stage);
-            copy_inputs(stage, next_chunk);
-            go_on();
-        }
-        mark_copies();
-        stage = stage + 1 == DEPTH ? 0 : stage + 1;
     }
 
     // A lane holds of rows g and g + 8 tokens 2t and 2t + 1. With few of them all warps write theirs at once; else warp after warp adds its own.
@@ -253,14 +222,21 @@ DEVICE void product(const ProductArgs& a) {
         if (turn == warp) {
             float* part = total[PARTS == 1 ? 0 : warp];
 #pragma unroll
-            for (int r = 0; r < RT; r++)
+            for (int n = 0; n < NT; n++) {
+                // All that is there is read before any of it is written: one after the other would be waited for one after the other.
+                float before[RT][4];
 #pragma unroll
-                for (int n = 0; n < NT; n++)
+                for (int r = 0; r < RT; r++)
 #pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        float& at = part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
-                        at = PARTS > 1 || turn == 0 ? sums[r][n][i] : at + sums[r][n][i];
-                    }
+                    for (int i = 0; i < 4; i++)
+                        before[r][i] = PARTS > 1 || turn == 0 ? 0.0f : part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
+#pragma unroll
+                for (int r = 0; r < RT; r++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+                        part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)] =
+                            PARTS > 1 || turn == 0 ? sums[r][n][i] : before[r][i] + sums[r][n][i];
+            }
         }
         if (PARTS == 1) sync_block();
     }
@@ -285,7 +261,6 @@ DEVICE void product(const ProductArgs& a) {
             if (where && lane % (RT == 1 ? 16 : WARP) == 0) add_atomically((u32*)a.counts + token, (u32)ones_in(where));
         }
     }
-    if (ROOMS == 1) sync_block();
     }
 }
 
