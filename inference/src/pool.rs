@@ -148,7 +148,6 @@ impl ModelPool {
 
     /// The memory a checkpoint will take when loaded with this pool's options.
     pub fn memory_bytes(&self, checkpoint: &Checkpoint) -> Result<u64, Error> {
-        self.options.check()?;
         Ok(Model::demand(checkpoint, &self.options)?.needed_bytes)
     }
 

@@ -138,6 +138,7 @@ impl Model {
 
     /// What a checkpoint will take when loaded (weights, KV cache when full, buffers), and of whose memory.
     pub(crate) fn demand(checkpoint: &Checkpoint, options: &LoadOptions) -> Result<Demand, Error> {
+        options.check()?;
         let config = checkpoint.config()?;
         if let Some(card) = card_for(&config, checkpoint, options, false)? {
             let (available_bytes, card_bytes) = card.memory()?;
