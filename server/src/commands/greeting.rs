@@ -1,5 +1,7 @@
 //! What `sluice serve` says once it is ready: where it is, what it has brought along, what to do next, how to end it.
 
+use inference::DeviceChoice;
+
 use super::result;
 use crate::accounts::SIGN_IN_LINK_HOURS;
 use crate::catalog::human_bytes;
@@ -27,12 +29,22 @@ pub(super) fn greet(config: &Config, greeting: &Greeting) {
     lines(config, greeting).iter().for_each(|line| result(line));
 }
 
+/// The card that models go to, if there is one and nobody has asked for the CPU.
+fn engine(config: &Config) -> String {
+    let cards = inference::cards();
+    match cards.all().iter().find(|card| card.is_able() && config.engine.device != DeviceChoice::Cpu) {
+        Some(card) if config.engine.device == DeviceChoice::Cuda => format!("  engine    OPT on {}", card.name),
+        Some(card) => format!("  engine    OPT on {}, and on this machine's CPU what the card cannot hold", card.name),
+        None => format!("  engine    OPT on this machine's CPU, up to {} of memory for models", human_bytes(config.engine.memory_bytes)),
+    }
+}
+
 fn lines(config: &Config, greeting: &Greeting) -> Vec<String> {
     let url = |path| config.url_of(path);
     let mut lines = vec![format!("Sluice is ready at {}", url("/")), String::new()];
     lines.push(format!("  database  {}", greeting.database));
     lines.push(format!("  weights   {}", config.objects));
-    lines.push(format!("  engine    OPT on this machine's CPU, up to {} of memory for models", human_bytes(config.engine.memory_bytes)));
+    lines.push(engine(config));
     lines.push(match greeting.mails_kept {
         true => format!("  mail      not sent but kept: read it at {}, or set SLUICE_SMTP_URL", url("/admin/mail")),
         false => "  mail      sent by the server of SLUICE_SMTP_URL".into(),
