@@ -193,7 +193,7 @@ impl OnCard {
             for wanted in wanted.chunks(ROWS_MAX) {
                 self.head_of_prompts(config, wanted)?;
                 let places: Vec<usize> = wanted.iter().map(|(_, place)| *place).collect();
-                self.take_logits(config, &places, is_large)?;
+                self.take_rows(config, 0, &places, is_large)?;
             }
         }
         for tokens in answers.chunks(ROWS_MAX) {
@@ -221,14 +221,9 @@ impl OnCard {
         Ok(())
     }
 
-    fn take_logits(&mut self, config: &OptConfig, places: &[usize], is_large: bool) -> Result<(), Error> {
-        self.take_rows(config, 0, places, is_large)
-    }
-
     /// Begins to copy rows of logits from `row` on to these places, which follow one another as far as rows do.
-    fn take_rows(&mut self, config: &OptConfig, row: usize, places: &[usize], is_large: bool) -> Result<(), Error> {
+    fn take_rows(&mut self, config: &OptConfig, mut row: usize, places: &[usize], is_large: bool) -> Result<(), Error> {
         let row_bytes = 4 * config.vocab_size;
-        let mut row = row;
         for run in places.chunk_by(|a, b| a + 1 == *b) {
             let from = self.answers.logits.address() + (row * row_bytes) as u64;
             let bytes = run.len() * row_bytes;

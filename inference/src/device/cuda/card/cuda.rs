@@ -14,6 +14,9 @@ use cudarc::driver::sys;
 use super::super::kernels::{MODULES, Module};
 use crate::error::{Error, MemoryLimit};
 
+/// CUDA 12.0, as the driver counts: machine code of 12.8 runs on all of 12.
+const DRIVER_MIN: i32 = 12_000;
+
 /// A card in use.
 #[derive(Debug, Clone)]
 pub(crate) struct Card {
@@ -60,6 +63,15 @@ impl Card {
             ));
         }
         result::init().map_err(|error| none(format!("the driver found no card it can use: {}", failed("begin", error))))?;
+        let mut version = 0;
+        // SAFETY: the driver writes one number.
+        unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(|error| failed("tell its driver's version", error))?;
+        if version < DRIVER_MIN {
+            let (major, minor) = (version / 1000, version % 1000 / 10);
+            return Err(none(format!(
+                "the driver is of CUDA {major}.{minor}; the kernels need 12.0 or later (driver 570, better): install a newer one"
+            )));
+        }
         let device = result::device::get(ordinal).map_err(|_| none(format!("there is no card number {ordinal}")))?;
         let attribute = |attribute| {
             // SAFETY: the device was just found.
