@@ -258,8 +258,15 @@ impl Card {
                 .map_err(|error| failed("begin to take notes", error))?;
             let worked = work();
             let graph = result::stream::end_capture(stream).map_err(|error| failed("take notes", error));
-            worked?;
-            graph?
+            match (worked, graph) {
+                (Ok(()), graph) => graph?,
+                (Err(error), graph) => {
+                    if let Ok(graph) = graph {
+                        let _ = result::graph::destroy(graph);
+                    }
+                    return Err(error);
+                }
+            }
         };
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         // SAFETY: the graph was just made; it is destroyed once, here or in `Drop`.
