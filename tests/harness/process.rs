@@ -52,6 +52,7 @@ impl Installation {
     /// A command on this data folder.
     pub fn sluice(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
+        forget_settings(&mut command);
         command
             .args(arguments)
             .env("SLUICE_DATA_DIR", self.data())
@@ -160,4 +161,12 @@ pub(crate) fn binary() -> PathBuf {
     let path = deps.parent().and_then(Path::parent).unwrap().join("sluice");
     assert!(path.exists(), "{} is not built: cargo build --bin sluice", path.display());
     path
+}
+
+/// Whoever runs the tests may have settings, and has names for the browser's: they are none of the program's.
+#[expect(clippy::disallowed_methods, reason = "what there is must not reach the program")]
+fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SLUICE_")) {
+        command.env_remove(name);
+    }
 }
