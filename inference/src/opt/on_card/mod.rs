@@ -1,4 +1,4 @@
-//! The forward pass of OPT on an NVIDIA card. The same steps as `opt/model.rs`, in other pieces: few launches, each doing all that can be
+//! The forward pass of OPT on an NVIDIA card. The same steps as `opt/on_cpu.rs`, in other pieces: few launches, each doing all that can be
 //! done while the numbers are at hand, and those of a step of answers recorded once and begun as one.
 //!
 //! Tokens of prompts and tokens of answers are computed in two ways: many together by cuBLASLt, or few by kernels that read each weight

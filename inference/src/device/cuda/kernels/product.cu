@@ -9,7 +9,6 @@
 #include "tables.cuh"
 
 constexpr int WARPS = 8;
-constexpr int UNROLL = 4;
 constexpr int GROUP = 32;   // columns that share a scale at four bits
 
 // Columns of a chunk: 64 bytes of each row.
@@ -112,7 +111,7 @@ template <int HELD, int NT, int RT>
 DEVICE void product(const ProductArgs& a) {
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
     constexpr int CHUNK = chunk_cols<HELD>();
-    constexpr int AHEAD = RT > 1 || NT == 8 ? 1 : HELD == HELD_INT4 ? UNROLL / 2 : UNROLL;    // chunks read at once
+    constexpr int AHEAD = RT > 1 || NT == 8 ? 1 : HELD == HELD_INT4 ? 2 : 4;    // chunks read at once
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
     const u32 tiles = (a.rows + 16 * RT - 1) / (16 * RT);
     const int chunks = (int)(a.cols / CHUNK), steps = (chunks + AHEAD * WARPS - 1) / (AHEAD * WARPS);
@@ -170,97 +169,97 @@ DEVICE void product(const ProductArgs& a) {
     SHARED float totals[2][PARTS][TOKENS * STRIDE];
     int room = 0;
     for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x, room = 1 - room) {
-    const u32 first_row = tile * 16 * RT;
-    float (&total)[PARTS][TOKENS * STRIDE] = totals[room];
-    float sums[RT][NT][4];
+        const u32 first_row = tile * 16 * RT;
+        float (&total)[PARTS][TOKENS * STRIDE] = totals[room];
+        float sums[RT][NT][4];
 #pragma unroll
-    for (int r = 0; r < RT; r++)
+        for (int r = 0; r < RT; r++)
 #pragma unroll
-        for (int n = 0; n < NT; n++)
+            for (int n = 0; n < NT; n++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) sums[r][n][i] = 0.0f;
+                for (int i = 0; i < 4; i++) sums[r][n][i] = 0.0f;
 
-    for (int step = 0; step < steps; step++) {
-        Weights w[AHEAD][RT];
-        Scales scales[AHEAD][RT];
+        for (int step = 0; step < steps; step++) {
+            Weights w[AHEAD][RT];
+            Scales scales[AHEAD][RT];
 #pragma unroll
-        for (int u = 0; u < AHEAD; u++)
+            for (int u = 0; u < AHEAD; u++)
 #pragma unroll
-            for (int r = 0; r < RT; r++) {
-                w[u][r] = next[u][r];
-                if (HELD == HELD_INT4) scales[u][r] = next_scales[u][r];
-            }
-        read();
+                for (int r = 0; r < RT; r++) {
+                    w[u][r] = next[u][r];
+                    if (HELD == HELD_INT4) scales[u][r] = next_scales[u][r];
+                }
+            read();
 #pragma unroll
-        for (int u = 0; u < AHEAD; u++) {
-            int c = warp + (step * AHEAD + u) * WARPS;
-            if (c >= chunks) break;
-            if constexpr (HELD == HELD_INT4) {
+            for (int u = 0; u < AHEAD; u++) {
+                int c = warp + (step * AHEAD + u) * WARPS;
+                if (c >= chunks) break;
+                if constexpr (HELD == HELD_INT4) {
 #pragma unroll
-                for (int r = 0; r < RT; r++) multiply_int4<NT>(sums[r], w[u][r], scales[u][r], x + c * CHUNK, a.x_stride, there);
-            } else {
+                    for (int r = 0; r < RT; r++) multiply_int4<NT>(sums[r], w[u][r], scales[u][r], x + c * CHUNK, a.x_stride, there);
+                } else {
 #pragma unroll
-                for (int n = 0; n < NT; n++) {
-                    const uint4* at = (const uint4*)(x + 8 * n * a.x_stride + c * CHUNK);
-                    uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
-                    if (8 * n < there) {
-                        xs[0] = at[0];
-                        if constexpr (HELD == HELD_INT8) xs[1] = at[1];
-                    }
+                    for (int n = 0; n < NT; n++) {
+                        const uint4* at = (const uint4*)(x + 8 * n * a.x_stride + c * CHUNK);
+                        uint4 xs[2] = {make_uint4(0, 0, 0, 0), make_uint4(0, 0, 0, 0)};
+                        if (8 * n < there) {
+                            xs[0] = at[0];
+                            if constexpr (HELD == HELD_INT8) xs[1] = at[1];
+                        }
 #pragma unroll
-                    for (int r = 0; r < RT; r++) {
-                        if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], w[u][r], xs);
-                        else multiply_16bit<E>(sums[r][n], w[u][r], xs[0]);
+                        for (int r = 0; r < RT; r++) {
+                            if constexpr (HELD == HELD_INT8) multiply_int8(sums[r][n], w[u][r], xs);
+                            else multiply_16bit<E>(sums[r][n], w[u][r], xs[0]);
+                        }
                     }
                 }
             }
         }
-    }
 
-    // A lane holds of rows g and g + 8 tokens 2t and 2t + 1. With few of them all warps write theirs at once; else warp after warp adds its own.
-    for (int turn = 0; turn < WARPS; turn++) {
-        if (turn == warp) {
-            float* part = total[PARTS == 1 ? 0 : warp];
+        // A lane holds of rows g and g + 8 tokens 2t and 2t + 1. With few of them all warps write theirs at once; else warp after warp adds its own.
+        for (int turn = 0; turn < WARPS; turn++) {
+            if (turn == warp) {
+                float* part = total[PARTS == 1 ? 0 : warp];
 #pragma unroll
-            for (int n = 0; n < NT; n++) {
-                // All that is there is read before any of it is written: one after the other would be waited for one after the other.
-                float before[RT][4];
+                for (int n = 0; n < NT; n++) {
+                    // All that is there is read before any of it is written: one after the other would be waited for one after the other.
+                    float before[RT][4];
 #pragma unroll
-                for (int r = 0; r < RT; r++)
+                    for (int r = 0; r < RT; r++)
 #pragma unroll
-                    for (int i = 0; i < 4; i++)
-                        before[r][i] = PARTS > 1 || turn == 0 ? 0.0f : part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
+                        for (int i = 0; i < 4; i++)
+                            before[r][i] = PARTS > 1 || turn == 0 ? 0.0f : part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)];
 #pragma unroll
-                for (int r = 0; r < RT; r++)
+                    for (int r = 0; r < RT; r++)
 #pragma unroll
-                    for (int i = 0; i < 4; i++)
-                        part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)] =
-                            PARTS > 1 || turn == 0 ? sums[r][n][i] : before[r][i] + sums[r][n][i];
+                        for (int i = 0; i < 4; i++)
+                            part[(8 * n + 2 * t + i % 2) * STRIDE + 16 * r + g + 8 * (i / 2)] =
+                                PARTS > 1 || turn == 0 ? sums[r][n][i] : before[r][i] + sums[r][n][i];
+                }
+            }
+            if (PARTS == 1) sync_block();
+        }
+        if (PARTS > 1) sync_block();
+        for (int place = threadIdx.x; place < TOKENS * 16 * RT; place += WARPS * WARP) {
+            u32 token = place / (16 * RT), row = first_row + place % (16 * RT);
+            bool is_there = token < a.tokens && row < a.rows, is_let_through = false;
+            if (is_there) {
+                float sum = 0.0f;
+#pragma unroll
+                for (int part = 0; part < PARTS; part++) {
+                    float of_part = total[part][token * STRIDE + place % (16 * RT)];
+                    sum = part == 0 ? of_part : sum + of_part;
+                }
+                if (HELD == HELD_INT8) sum *= ((const float*)a.scales)[row];
+                is_let_through = finish<E>(a, sum, row, token);
+            }
+            if (a.after == AFTER_RELU) {
+                // All lanes of a warp, or of half a warp, have the same token.
+                u32 where = lanes_where(is_let_through);
+                if (RT == 1) where = lane < 16 ? where & 0xffffu : where >> 16;
+                if (where && lane % (RT == 1 ? 16 : WARP) == 0) add_atomically((u32*)a.counts + token, (u32)ones_in(where));
             }
         }
-        if (PARTS == 1) sync_block();
-    }
-    if (PARTS > 1) sync_block();
-    for (int place = threadIdx.x; place < TOKENS * 16 * RT; place += WARPS * WARP) {
-        u32 token = place / (16 * RT), row = first_row + place % (16 * RT);
-        bool is_there = token < a.tokens && row < a.rows, is_let_through = false;
-        if (is_there) {
-            float sum = 0.0f;
-#pragma unroll
-            for (int part = 0; part < PARTS; part++) {
-                float of_part = total[part][token * STRIDE + place % (16 * RT)];
-                sum = part == 0 ? of_part : sum + of_part;
-            }
-            if (HELD == HELD_INT8) sum *= ((const float*)a.scales)[row];
-            is_let_through = finish<E>(a, sum, row, token);
-        }
-        if (a.after == AFTER_RELU) {
-            // All lanes of a warp, or of half a warp, have the same token.
-            u32 where = lanes_where(is_let_through);
-            if (RT == 1) where = lane < 16 ? where & 0xffffu : where >> 16;
-            if (where && lane % (RT == 1 ? 16 : WARP) == 0) add_atomically((u32*)a.counts + token, (u32)ones_in(where));
-        }
-    }
     }
 }
 
