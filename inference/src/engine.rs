@@ -125,6 +125,7 @@ impl Engine {
             config: Arc::new(info.config.clone()),
             batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
             energy: model.energy_meter(),
+            broken: None,
             model,
             tokenizer: tokenizer.clone(),
             line: Arc::clone(&line),

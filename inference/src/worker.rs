@@ -26,14 +26,23 @@ pub(crate) struct Worker {
     pub(crate) threads: Arc<Threads>,
     /// What is computed on a card whose energy is counted.
     pub(crate) energy: Option<EnergyMeter>,
+    /// What failed for good, as a card does: after one fault it answers nothing else, until the model is loaded anew.
+    pub(crate) broken: Option<String>,
 }
 
 impl Worker {
     /// Works until told to stop. A panic inside becomes `Failed` for every request there is, never silence.
     pub(crate) fn run(mut self) {
-        let ended = catch_unwind(AssertUnwindSafe(|| while self.turn() {}));
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            while self.turn() {}
+            self.broken.take()
+        }));
         let reason = match ended {
-            Ok(()) => "it was shut down".to_owned(),
+            Ok(None) => "it was shut down".to_owned(),
+            Ok(Some(problem)) => {
+                tracing::error!(problem, "the engine cannot go on");
+                problem
+            }
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
                 let reason = format!("its thread panicked: {}", message.unwrap_or("no message"));
@@ -60,7 +69,7 @@ impl Worker {
             self.step(&plan);
         }
         self.line.report(&self.batch);
-        true
+        self.broken.is_none()
     }
 
     /// One forward pass over what was planned, then one token for each sequence that has been read to its end.
@@ -79,6 +88,9 @@ impl Worker {
         let wanted: Vec<usize> = spans.iter().map(|span| span.tokens.len() - span.logits_from).collect();
         let (progress, mut born) = match copied.and_then(|()| self.model.forward(&mut spans)) {
             Err(error) => {
+                if let Error::Internal { problem } = &error {
+                    self.broken = Some(problem.clone());
+                }
                 let failed = |share: &usize| if *share > 0 { Progress::Fails(error.clone()) } else { Progress::Goes };
                 (plan.shares.iter().map(failed).collect(), Vec::new())
             }
@@ -238,6 +250,44 @@ mod tests {
     use crate::{Checkpoint, LoadOptions};
 
     #[test]
+    fn a_card_that_fails_ends_the_engine_and_everybody_hears_why() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
+        let options =
+            LoadOptions { threads: 1, running_max: 1, waiting_max: 4, device: crate::DeviceChoice::Cuda, ..LoadOptions::default() };
+        let line = Arc::new(Line::new(4, options.limits()));
+        let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap();
+        let worker = Worker {
+            config: Arc::new(model.config().clone()),
+            batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
+            model,
+            tokenizer: None,
+            line: Arc::clone(&line),
+            rows_without_token: Vec::new(),
+            threads: Arc::new(Threads::new(1).unwrap()),
+            energy: None,
+            broken: None,
+        };
+        let join = || {
+            let (events, received) = mpsc::unbounded_channel();
+            line.join(Waiting {
+                prompt: vec![2],
+                request: Request::new(Prompt::Ids(Vec::new())),
+                asked: Instant::now(),
+                events: vec![events],
+            })
+            .map(|()| received)
+        };
+        let mut readers = [join().unwrap(), join().unwrap()];
+        crate::device::cuda::fail_from_now_on();
+        worker.run();
+        for reader in &mut readers {
+            let last = std::iter::from_fn(|| reader.blocking_recv()).last();
+            assert!(matches!(last, Some(Event::Failed(error)) if error.to_string().contains("fell off the bus")));
+        }
+        assert!(matches!(join(), Err(Error::Closed { .. })), "whoever asks next has the model loaded anew");
+    }
+
+    #[test]
     fn a_panic_is_told_to_everybody_who_waits() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
         let options = LoadOptions { threads: 1, running_max: 1, waiting_max: 4, ..LoadOptions::default() };
@@ -253,6 +303,7 @@ mod tests {
             rows_without_token: vec![usize::MAX],
             threads: Arc::new(Threads::new(1).unwrap()),
             energy: None,
+            broken: None,
         };
         let join = || {
             let (events, received) = mpsc::unbounded_channel();

@@ -73,6 +73,7 @@ impl Bench {
             tokenizer: None,
             threads: Arc::new(Threads::new(options.threads).unwrap()),
             energy: None,
+            broken: None,
         };
         Self { worker, turns: 0 }
     }

@@ -15,5 +15,5 @@ pub(crate) use blas::{Blas, Finish, Gemm};
 #[cfg(not(test))]
 pub(crate) use card::{Buffer, Card, Mark, Pinned, Recording};
 #[cfg(test)]
-pub(crate) use emulated::{Buffer, Card, Mark, Pinned, Recording};
+pub(crate) use emulated::{Buffer, Card, Mark, Pinned, Recording, fail_from_now_on};
 pub(crate) use tables::*;

@@ -15,6 +15,16 @@ thread_local! {
     static NOTES: RefCell<Option<Vec<Work>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// This thread's cards answer nothing any more.
+    static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Lets this thread's cards fail at whatever they are asked for next.
+pub(crate) fn fail_from_now_on() {
+    FAILS.set(true);
+}
+
 /// Memory there is: enough for the models of tests, and less than one would take by mistake.
 const MEMORY_BYTES: usize = 4 << 30;
 
@@ -112,6 +122,9 @@ impl Card {
     }
 
     fn do_now(&self, work: &Work) -> Result<(), Error> {
+        if FAILS.get() {
+            return Err(Error::Internal { problem: "the card fell off the bus".to_owned() });
+        }
         match work {
             Work::Copy { to, from, bytes } => {
                 // SAFETY: both are parts of buffers that their owner keeps; they may overlap.

@@ -2,5 +2,6 @@
 
 mod cuda;
 
+pub(crate) use cuda::fail_from_now_on;
 pub(crate) use cuda::{Buffer, Card, Mark, Pinned, Recording};
 pub(super) use cuda::{read, write};
