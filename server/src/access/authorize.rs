@@ -121,13 +121,31 @@ pub(super) struct Footing {
 
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
 pub async fn authorize(db: &mut PgConnection, visitor: &Visitor, model: &Model, action: Action, now: Timestamp) -> Result<Verdict, Error> {
-    match at_the_door(visitor, model, action) {
-        Door::Settled(verdict) => Ok(verdict),
-        Door::Gated(account) => {
-            let footing = store::footing(db, account, model.id).await?;
-            Ok(judge(model, &footing, action, now))
-        }
-    }
+    let [verdict] = authorize_actions(db, visitor, model, [action], now).await?;
+    Ok(verdict)
+}
+
+/// The same question about several actions, in one query: the verdicts in the order of `actions`.
+pub async fn authorize_actions<const N: usize>(
+    db: &mut PgConnection,
+    visitor: &Visitor,
+    model: &Model,
+    actions: [Action; N],
+    now: Timestamp,
+) -> Result<[Verdict; N], Error> {
+    let doors = actions.map(|action| (action, at_the_door(visitor, model, action)));
+    let gated = doors.iter().find_map(|(_, door)| match door {
+        Door::Settled(_) => None,
+        Door::Gated(account) => Some(*account),
+    });
+    let footing = match gated {
+        Some(account) => store::footing(db, account, model.id).await?,
+        None => Footing::default(),
+    };
+    Ok(doors.map(|(action, door)| match door {
+        Door::Settled(verdict) => verdict,
+        Door::Gated(_) => judge(model, &footing, action, now),
+    }))
 }
 
 /// The same, where whoever asks holds the grant in hand. Nothing means that it does not suffice, and not why: ask [`authorize`] for that.

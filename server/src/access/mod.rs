@@ -78,7 +78,7 @@ pub use answers::Answers;
 pub use api::Operations;
 pub use application::{Application, Approval};
 pub use apply::{Sent, appeal, save_draft, submit, withdraw};
-pub use authorize::{Action, Permit, Trial, Verdict, authorize, authorize_each, bad_token, lock_trial, permit_with};
+pub use authorize::{Action, Permit, Trial, Verdict, authorize, authorize_actions, authorize_each, bad_token, lock_trial, permit_with};
 pub use block::{BLOCK_LIFE_MAX, Block};
 pub use check::Attestation;
 pub use close::{DELETED, close};

@@ -35,7 +35,8 @@ pub(super) async fn standing(db: &mut PgConnection, visitor: &Visitor, model: &M
             asks_consent: false,
         });
     }
-    Ok(match access::authorize(db, visitor, model, Action::Download, now).await? {
+    let [download, attempt] = access::authorize_actions(db, visitor, model, [Action::Download, Action::Try], now).await?;
+    Ok(match download {
         Verdict::Allowed(permit) => {
             let mut message = match (model.gate, permit.until) {
                 (Gate::Open, _) => "Open: anybody may download it, without an account.".into(),
@@ -51,7 +52,7 @@ pub(super) async fn standing(db: &mut PgConnection, visitor: &Visitor, model: &M
         }
         Verdict::Refused(refusal) => {
             let mut message = refusal.message;
-            if let Verdict::Allowed(Permit { trial: Some(trial), .. }) = access::authorize(db, visitor, model, Action::Try, now).await? {
+            if let Verdict::Allowed(Permit { trial: Some(trial), .. }) = attempt {
                 message += &format!(" Until then you may try it in the playground, with {} tokens.", trial.tokens_left);
             }
             Standing { allowed: false, message, next: refusal.mend, grant: None, asks_consent: false }
