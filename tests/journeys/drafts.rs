@@ -186,7 +186,7 @@ async fn a_draft_beside_a_release_changes_nothing_that_others_see(db: PgPool) {
     let page = ada.get(&format!("/{MODEL}")).await;
     page.says("The second.").says("New terms").says(">superseded<").says(">published<");
     assert_eq!(ada.fetch(&format!("/{MODEL}/resolve/{}/config.json", first.revision)).await.status, 200, "by its revision");
-    let listed: Vec<_> = catalog::releases(&mut db, model, 10).await.unwrap().into_iter().map(|release| release.revision).collect();
+    let listed: Vec<_> = catalog::releases(&mut db, model, 10).await.unwrap().into_iter().map(|named| named.release.revision).collect();
     assert_eq!(listed, [draft.revision, first.revision], "the newest is what was published last");
 }
 

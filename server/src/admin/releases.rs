@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::policy::PolicyForm;
 use crate::access;
 use crate::accounts::Admin;
-use crate::catalog::{self, Draft, Gate, MAIN, Model, Release, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
+use crate::catalog::{self, Draft, Gate, Model, NamedRelease, ReleaseFile, ReleaseState, Terms, YANK_REASON_CHARS_MAX, human_bytes};
 use crate::clock::Timestamp;
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
@@ -55,12 +55,13 @@ pub(super) struct ReleaseRow {
 }
 
 impl ReleaseRow {
-    fn of_release(release: Release, names: &[catalog::ReleaseName]) -> Self {
-        let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
+    fn of_release(named: NamedRelease) -> Self {
+        let state = named.state();
+        let NamedRelease { release, names } = named;
         Self {
             id: release.id,
-            names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
-            state: release.state(main),
+            names,
+            state,
             since: release.published_at,
             yanked_at: release.yanked_at,
             yanked: release.yanked_at.map(when::minute).zip(release.yank_reason),
@@ -115,10 +116,9 @@ pub(super) async fn model_page(
 
 /// The drafts of a model, and then its releases, the newest first.
 pub(super) async fn rows(db: &mut PgConnection, model: ModelId) -> Result<Vec<ReleaseRow>, Error> {
-    let names = catalog::names(db, model).await?;
     let drafts = catalog::drafts(db, model).await?.into_iter().map(ReleaseRow::of_draft);
     let releases = catalog::releases(db, model, RELEASES_MAX).await?;
-    Ok(drafts.chain(releases.into_iter().map(|release| ReleaseRow::of_release(release, &names))).collect())
+    Ok(drafts.chain(releases.into_iter().map(ReleaseRow::of_release)).collect())
 }
 
 #[derive(Template)]
@@ -168,9 +168,8 @@ pub(super) async fn row(db: &mut PgConnection, id: ReleaseId) -> Result<(Model, 
     if let Some(draft) = catalog::draft(db, id).await? {
         return Ok((catalog::find_model_by_id(db, draft.model_id).await?, ReleaseRow::of_draft(draft)));
     }
-    let release = catalog::release(db, id).await?;
-    let names = catalog::names(db, release.model_id).await?;
-    Ok((catalog::find_model_by_id(db, release.model_id).await?, ReleaseRow::of_release(release, &names)))
+    let named = catalog::named_release(db, id).await?;
+    Ok((catalog::find_model_by_id(db, named.release.model_id).await?, ReleaseRow::of_release(named)))
 }
 
 /// `POST /admin/releases/{id}/publish`

@@ -31,7 +31,7 @@ pub use draft::{discard_draft, publish_draft};
 pub use gate::change_gate;
 pub use gc::{KEEP_DAYS_DEFAULT as GC_KEEP_DAYS_DEFAULT, Sweep, Unneeded, collect};
 pub use meter::{Meter, Phase};
-pub use model::{Draft, Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, parse_tag};
+pub use model::{Draft, Gate, Licence, MAIN, Model, NamedRelease, Release, ReleaseFile, ReleaseName, ReleaseState, parse_tag};
 pub use model_name::{ModelName, RESERVED_ORGS};
 pub use offer::Terms;
 pub use prove::{prove_next, rotate_key, waiting_for_proof};
@@ -42,6 +42,6 @@ pub use size::human_bytes;
 pub use store::{
     Bundle, Faulty, Holdings, Round, all_models_after, bundle, claim_news, draft, draft_of, drafts, faulty, file, file_proofs, files,
     find_any_model, find_model, find_model_by_id, find_models, holdings, licence, list_all_models, list_models, main_releases,
-    models_after, names, names_of_revisions, release, releases, report, resolve, rounds, yanked_since,
+    models_after, named_release, names, names_of_revisions, release, releases, report, resolve, rounds, yanked_since,
 };
 pub use yank::{Changed, YANK_REASON_CHARS_MAX, restore, yank};

@@ -98,16 +98,32 @@ pub struct Release {
     pub yank_reason: Option<String>,
 }
 
-impl Release {
-    /// How far it has come, where `main` names the revision `main`.
-    pub fn state(&self, main: &str) -> ReleaseState {
-        match (self.yanked_at, self.revision == main) {
+/// A release, and the names that lead to it.
+#[derive(Debug, Clone)]
+pub struct NamedRelease {
+    /// The release.
+    pub release: Release,
+    /// Branches first, then tags.
+    pub names: Vec<String>,
+}
+
+impl NamedRelease {
+    /// Whether people get it who ask for none by name.
+    pub fn is_main(&self) -> bool {
+        self.names.iter().any(|name| name == MAIN)
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> ReleaseState {
+        match (self.release.yanked_at, self.is_main()) {
             (Some(_), _) => ReleaseState::Yanked,
             (None, true) => ReleaseState::Published,
             (None, false) => ReleaseState::Superseded,
         }
     }
+}
 
+impl Release {
     /// Why nobody gets its bytes; nothing while it is good.
     pub fn refusal(&self, model: &Model) -> Option<Refusal> {
         let (at, reason) = (self.yanked_at?, self.yank_reason.as_deref().unwrap_or_default());

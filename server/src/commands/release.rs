@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{grant::find_model, result, say};
-use crate::catalog::{self, Draft, Gate, MAIN, Model, Release, ReleaseState, Terms};
+use crate::catalog::{self, Draft, Gate, Model, NamedRelease, Release, ReleaseState, Terms};
 use crate::downloads::{self, Yanked};
 use crate::error::{Error, FieldError};
 use crate::http::when;
@@ -136,8 +136,6 @@ fn tell_main(done: &Yanked) {
 async fn tell_all(portal: &Portal, list: &List) -> Result<(), Error> {
     let mut db = portal.db.acquire().await?;
     let model = find_model(&mut db, &list.model).await?;
-    let names = catalog::names(&mut db, model.id).await?;
-    let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
     for draft in catalog::drafts(&mut db, model.id).await? {
         let state = ReleaseState::Draft.as_str();
         if list.json {
@@ -150,13 +148,13 @@ async fn tell_all(portal: &Portal, list: &List) -> Result<(), Error> {
             result(&format!("{}  {state:<10}  {}", draft.revision, when::date_field(draft.drafted_at.date())));
         }
     }
-    for release in catalog::releases(&mut db, model.id, RELEASES_MAX).await? {
-        let called: Vec<&str> = names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.as_str()).collect();
-        let state = release.state(main).as_str();
+    for named in catalog::releases(&mut db, model.id, RELEASES_MAX).await? {
+        let state = named.state().as_str();
+        let NamedRelease { release, names } = named;
         if list.json {
             let published = release.published_at.unix_timestamp();
             let line = serde_json::json!({
-                "model": model.full_name(), "revision": release.revision, "state": state, "names": called, "published_at": published,
+                "model": model.full_name(), "revision": release.revision, "state": state, "names": names, "published_at": published,
                 "yank_reason": release.yank_reason,
             });
             result(&line.to_string());
@@ -166,7 +164,7 @@ async fn tell_all(portal: &Portal, list: &List) -> Result<(), Error> {
                 "{}  {state:<10}  {}  {}{reason}",
                 release.revision,
                 when::date_field(release.published_at.date()),
-                called.join(" ")
+                names.join(" ")
             ));
         }
     }

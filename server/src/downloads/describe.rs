@@ -101,7 +101,8 @@ pub(super) async fn commits(portal: &Portal, request: &HttpRequest, names: &Name
     let model = lookup::model(&mut db, &portal.config, request, &names.org, &names.name).await?;
     let release = lookup::release(&mut db, &model, &names.revision).await?;
     let all = catalog::releases(&mut db, model.id, COMMITS_MAX).await?;
-    let history = all.iter().skip_while(|other| other.id != release.id).map(|release| hub::commit(&model, release));
+    let history = all.iter().map(|named| &named.release).skip_while(|other| other.id != release.id);
+    let history = history.map(|release| hub::commit(&model, release));
     Ok(of_release(&release, &history.collect()))
 }
 

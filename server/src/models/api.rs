@@ -3,14 +3,12 @@
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
 use super::routes::{Names, SEARCH_CHARS_MAX};
 use crate::access::{self, Action, Verdict};
 use crate::accounts::{Via, Visitor};
-use crate::catalog::{self, Gate, MAIN, Model, Release};
-use crate::clock::Timestamp;
+use crate::catalog::{self, Gate, Model, NamedRelease};
 use crate::error::Error;
 use crate::http::api::{Cut, Listed, Mending, Moment, Unreadable, answer, limit};
 use crate::ids::{ModelId, SessionId};
@@ -162,21 +160,21 @@ pub(super) async fn one(portal: Data<Portal>, visitor: Visitor, names: Path<Name
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model(&mut db, &names.org, &names.name).await?.ok_or(Error::NotFound("model"))?;
-    let main = catalog::resolve(&mut db, model.id, MAIN).await?.ok_or(Error::NotFound("release"))?;
+    let releases = catalog::releases(&mut db, model.id, RELEASES_MAX).await?;
+    let main = releases.iter().find(|named| named.is_main()).ok_or(Error::NotFound("release"))?.release.clone();
     let licence = match &model.licence_sha256 {
         Some(sha256) => catalog::licence(&mut db, sha256).await?.map(|licence| LicenceLine { name: licence.name, sha256: sha256.clone() }),
         None => None,
     };
-    let release_names = catalog::names(&mut db, model.id).await?;
-    let release = |release: Release| ReleaseLine {
-        state: release.state(&main.revision).as_str(),
-        names: release_names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
-        published_at: release.published_at.into(),
-        revision: release.revision,
-        notes: release.notes,
-        yank_reason: release.yank_reason,
+    let release = |named: NamedRelease| ReleaseLine {
+        state: named.state().as_str(),
+        names: named.names,
+        published_at: named.release.published_at.into(),
+        revision: named.release.revision,
+        notes: named.release.notes,
+        yank_reason: named.release.yank_reason,
     };
-    let releases = catalog::releases(&mut db, model.id, RELEASES_MAX).await?.into_iter().map(release).collect();
+    let releases = releases.into_iter().map(release).collect();
     let file_url = |path: &str| portal.config.url_of(&format!("{}/resolve/{}/{path}", model.path(), main.revision));
     let files = catalog::files(&mut db, main.id).await?.into_iter().map(|file| FileLine {
         url: file_url(&file.path),
@@ -185,8 +183,8 @@ pub(super) async fn one(portal: Data<Portal>, visitor: Visitor, names: Path<Name
         sha256: file.sha256,
     });
     let files = files.collect();
-    let download = standing(&mut db, &visitor, &model, Action::Download, now).await?;
-    let generate = standing(&mut db, &visitor, &model, Action::Generate, now).await?;
+    let actions = [Action::Download, Action::Generate];
+    let [download, generate] = access::authorize_actions(&mut db, &person(&visitor), &model, actions, now).await?.map(standing);
     Ok(answer(&ModelWhole { licence, releases, files, download, generate, model: line(&portal, model) }))
 }
 
@@ -222,13 +220,16 @@ fn line(portal: &Portal, model: Model) -> ModelLine {
     }
 }
 
-async fn standing(db: &mut PgConnection, visitor: &Visitor, model: &Model, action: Action, now: Timestamp) -> Result<Standing, Error> {
-    // What the person may; whether a token is for that is told where it is used.
-    let person = match visitor {
+/// Whoever asks, as if by a browser: what a token is for is told where it is used.
+fn person(visitor: &Visitor) -> Visitor {
+    match visitor {
         Visitor::Known { account, .. } => Visitor::Known { account: account.clone(), via: Via::Session(SessionId::fresh()) },
         Visitor::Anonymous | Visitor::BadToken => Visitor::Anonymous,
-    };
-    Ok(match access::authorize(db, &person, model, action, now).await? {
+    }
+}
+
+fn standing(verdict: Verdict) -> Standing {
+    match verdict {
         Verdict::Allowed(permit) => Standing { allowed: true, until: permit.until.map(Moment), code: None, detail: None, mend: None },
         Verdict::Refused(refusal) => Standing {
             allowed: false,
@@ -237,5 +238,5 @@ async fn standing(db: &mut PgConnection, visitor: &Visitor, model: &Model, actio
             detail: Some(refusal.message),
             mend: refusal.mend.map(Mending::from),
         },
-    })
+    }
 }

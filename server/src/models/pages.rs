@@ -5,7 +5,7 @@ use askama::Template;
 use super::howto::Way;
 use super::memory::{Memory, Verdict};
 use super::standing::Standing;
-use crate::catalog::{Gate, Licence, MAIN, Model, Release, ReleaseFile, ReleaseName, ReleaseState, SafeHtml, human_bytes};
+use crate::catalog::{Gate, Licence, Model, NamedRelease, ReleaseFile, ReleaseState, SafeHtml, human_bytes};
 use crate::http::{Frame, when};
 
 /// A model as lists show it.
@@ -91,13 +91,14 @@ pub(super) struct ReleaseLine {
 }
 
 impl ReleaseLine {
-    pub(super) fn of(release: Release, names: &[ReleaseName]) -> Self {
-        let main = names.iter().find(|name| name.name == MAIN).map_or("", |main| &main.revision);
+    pub(super) fn of(named: NamedRelease) -> Self {
+        let state = named.state();
+        let NamedRelease { release, names } = named;
         Self {
-            state: release.state(main),
+            state,
+            names,
             yanked: release.yanked_at.zip(release.yank_reason.clone()).map(|(at, reason)| (when::day(at), reason)),
             short: release.revision.chars().take(10).collect(),
-            names: names.iter().filter(|name| name.revision == release.revision).map(|name| name.name.clone()).collect(),
             published: when::day(release.published_at),
             published_on: when::date_field(release.published_at.date()),
             notes: release.notes,

@@ -112,11 +112,12 @@ async fn model(
         Found::Elsewhere(answer) => return Ok(answer),
     };
     let standing = standing(&mut db, &visitor, &model, portal.clock.now()).await?;
-    let release = catalog::resolve(&mut db, model.id, MAIN).await?.ok_or(Error::NotFound("release"))?;
+    let releases = catalog::releases(&mut db, model.id, RELEASES_MAX).await?;
+    let release = releases.iter().find(|named| named.is_main()).ok_or(Error::NotFound("release"))?.release.clone();
+    let releases: Vec<ReleaseLine> = releases.into_iter().map(ReleaseLine::of).collect();
+    let yanked = releases.iter().find(|line| line.revision == release.revision).and_then(|line| line.yanked.clone());
     let files = catalog::files(&mut db, release.id).await?;
     let licence_name = licence_of(&mut db, &model).await?.map(|licence| licence.name);
-    let releases = releases(&mut db, &model).await?;
-    let yanked = releases.iter().find(|line| line.revision == release.revision).and_then(|line| line.yanked.clone());
     drop(db);
     page(&ModelPage {
         frame,
@@ -155,13 +156,13 @@ async fn files(
     };
     let revision = which.revision.as_deref().filter(|revision| !revision.is_empty()).unwrap_or(MAIN);
     let release = catalog::resolve(&mut db, model.id, revision).await?.ok_or(Error::NotFound("release"))?;
-    let release_names = catalog::names(&mut db, model.id).await?;
     let files = catalog::files(&mut db, release.id).await?;
+    let releases = catalog::releases(&mut db, model.id, RELEASES_MAX).await?;
     page(&FilesPage {
         frame,
         head: Head::of(&model, "files"),
-        release: ReleaseLine::of(release, &release_names),
-        releases: releases(&mut db, &model).await?,
+        release: ReleaseLine::of(catalog::named_release(&mut db, release.id).await?),
+        releases: releases.into_iter().map(ReleaseLine::of).collect(),
         size: size(&files),
         files: files.into_iter().map(FileLine::from).collect(),
     })
@@ -183,12 +184,6 @@ async fn licence_of(db: &mut PgConnection, model: &Model) -> Result<Option<catal
         Some(sha256) => catalog::licence(db, sha256).await,
         None => Ok(None),
     }
-}
-
-async fn releases(db: &mut PgConnection, model: &Model) -> Result<Vec<ReleaseLine>, Error> {
-    let names = catalog::names(db, model.id).await?;
-    let releases = catalog::releases(db, model.id, RELEASES_MAX).await?;
-    Ok(releases.into_iter().map(|release| ReleaseLine::of(release, &names)).collect())
 }
 
 /// The release's README.md, safe to show. A card that has gone from the store leaves the page without one; the log says so.

@@ -16,7 +16,9 @@ pub(super) use model::{insert_licence, insert_model, lock_publication, only_thes
 pub(super) use object::{any_object_of_size, insert_object, object_is_known};
 pub use proof::{Bundle, bundle, file_proofs, report};
 pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, insert_report, save_bundles, signed_by, undigested, unproven};
-pub use release::{claim_news, file, files, main_releases, names, names_of_revisions, release, releases, resolve, yanked_since};
+pub use release::{
+    claim_news, file, files, main_releases, named_release, names, names_of_revisions, release, releases, resolve, yanked_since,
+};
 pub(super) use release::{insert_files, main_of, newest_good_release, point, point_by_yank, set_yanked};
 
 pub use scrub::{Faulty, Holdings, Round, faulty, holdings, rounds};

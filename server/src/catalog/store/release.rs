@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::super::model::{Release, ReleaseFile, ReleaseName};
+use super::super::model::{NamedRelease, Release, ReleaseFile, ReleaseName};
 use super::is_text;
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -61,20 +61,68 @@ pub async fn release(db: &mut PgConnection, id: ReleaseId) -> Result<Release, Er
     .ok_or(Error::NotFound("release"))
 }
 
-/// Every release of a model, newest first, at most `limit`.
-pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Result<Vec<Release>, Error> {
-    let releases = sqlx::query_as!(
-        Release,
-        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason
-         from release where model_id = $1 and published_at is not null
-         order by published_at desc, id desc
-         limit $2"#,
+/// A release as it is read together with its names.
+struct NamedRow {
+    id: ReleaseId,
+    model_id: ModelId,
+    revision: String,
+    notes: String,
+    config_json: Option<serde_json::Value>,
+    published_at: Timestamp,
+    yanked_at: Option<Timestamp>,
+    yank_reason: Option<String>,
+    names: Vec<String>,
+}
+
+impl NamedRow {
+    fn named(self) -> NamedRelease {
+        let release = Release {
+            id: self.id,
+            model_id: self.model_id,
+            revision: self.revision,
+            notes: self.notes,
+            config_json: self.config_json,
+            published_at: self.published_at,
+            yanked_at: self.yanked_at,
+            yank_reason: self.yank_reason,
+        };
+        NamedRelease { release, names: self.names }
+    }
+}
+
+/// The release `id` with its names.
+pub async fn named_release(db: &mut PgConnection, id: ReleaseId) -> Result<NamedRelease, Error> {
+    let row = sqlx::query_as!(
+        NamedRow,
+        r#"select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason,
+                array(select name from release_name where release_id = release.id order by kind, name) as "names!"
+         from release where id = $1 and published_at is not null"#,
+        id.uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(NamedRow::named).ok_or(Error::NotFound("release"))
+}
+
+/// The newest releases of a model, at most `limit`, and the one that `main` names, each with its names: newest first.
+pub async fn releases(db: &mut PgConnection, model: ModelId, limit: i64) -> Result<Vec<NamedRelease>, Error> {
+    let rows = sqlx::query_as!(
+        NamedRow,
+        r#"with newest as (
+             select id from release where model_id = $1 and published_at is not null
+             order by published_at desc, id desc
+             limit $2),
+             main as (select release_id as id from release_name where model_id = $1 and name = 'main')
+         select id as "id: ReleaseId", model_id as "model_id: ModelId", revision, notes, config_json, published_at as "published_at!", yanked_at, yank_reason,
+                array(select name from release_name where release_id = release.id order by kind, name) as "names!"
+         from release where id in (select id from newest union select id from main)
+         order by published_at desc, id desc"#,
         model.uuid(),
         limit,
     )
     .fetch_all(db)
     .await?;
-    Ok(releases)
+    Ok(rows.into_iter().map(NamedRow::named).collect())
 }
 
 /// Every file of a release, by path.
