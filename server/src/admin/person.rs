@@ -81,12 +81,13 @@ async fn person_page(
 ) -> Result<PersonPage, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
-    let person = accounts::find_account(&mut db, id).await?;
+    let blocks = block::of(&mut db, id).await?;
+    let named: Vec<AccountId> = blocks.iter().filter_map(|block| block.set_by).chain([id]).collect();
+    let people = accounts::find_accounts(&mut db, &named).await?;
+    let person = people.iter().find(|account| account.id == id).ok_or(Error::NotFound("account"))?.clone();
     let is_unreachable = !mail::unreachable(&mut db, &[person.email.to_string()]).await?.is_empty();
     let grants = access::grants_of(&mut db, id).await?;
-    let blocks = block::of(&mut db, id).await?;
     let models = catalog::list_all_models(&mut db, MODELS_MAX).await?;
-    let setters = accounts::find_accounts(&mut db, &blocks.iter().filter_map(|block| block.set_by).collect::<Vec<AccountId>>()).await?;
     let name = |id: ModelId| models.iter().find(|model| model.id == id).map_or_else(|| "a removed model".into(), Model::full_name);
     if sent.until.is_empty() {
         sent.until = when::date_field((now + BLOCK_LIFE).date());
@@ -97,7 +98,7 @@ async fn person_page(
         id: block.id,
         what: block.model.map_or_else(|| "Every model".into(), name),
         by: match block.set_by {
-            Some(by) => setters.iter().find(|setter| setter.id == by).map_or_else(String::new, |setter| setter.name.clone()),
+            Some(by) => people.iter().find(|account| account.id == by).map_or_else(String::new, |setter| setter.name.clone()),
             None => "the portal".into(),
         },
         since: when::minute(block.set_at),
