@@ -58,7 +58,7 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     for program in [&ada_program, &bob_program, &cora_program] {
         assert_eq!(fetches(program, &offer).await, "");
     }
-    ada.get(&format!("/grants/{of_ada}")).await.says("The licence of lab/tiny has changed").says("Read and agree");
+    ada.get(&format!("/grants/{of_ada}")).await.says("What you agreed to for lab/tiny has changed").says("Read and agree");
     for page in ["/applications", "/lab/tiny"] {
         let shown = ada.get(page).await;
         shown.says("What you agreed to has changed: agree by 2 April 2026").says(&format!("href=\"/grants/{of_ada}/consent\""));
@@ -204,7 +204,7 @@ async fn holders_agree_to_clauses_that_changed_or_their_access_rests(db: PgPool)
     assert_eq!(of_model[of_model.len() - 2..], ["form.published", "model.clauses_change_announced"]);
 
     // ada is asked what is new to her, with the words from before; dora, who never applied, all of it.
-    ada.get(&format!("/grants/{of_ada}")).await.says("The terms for lab/tiny have changed").says("Read and agree");
+    ada.get(&format!("/grants/{of_ada}")).await.says("What you agreed to for lab/tiny has changed").says("Read and agree");
     let path = format!("/grants/{of_ada}/consent");
     let page = ada.get(&path).await;
     page.says("Before: <del>When my access ends, I delete every copy").says(TRAINING).says("goes on until 17 March 2026");

@@ -77,9 +77,9 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
         return Ok(Opening::NotNeeded);
     }
     let mut db = portal.db.acquire().await?;
-    block::refuse(&mut db, applicant, model, now).await?;
-    let (grant, _) = store::standing(&mut db, applicant, model.id).await?;
-    if let Some(grant) = grant {
+    let footing = store::footing(&mut db, applicant, model.id).await?;
+    block::refuse_by(footing.bar.as_ref(), model, now)?;
+    if let Some(grant) = footing.grant {
         let standing = grant.standing(now);
         match authorize::stopped(&model.full_name(), &grant, standing) {
             Some(refusal) => return Ok(Opening::Stopped(refusal)),
@@ -276,9 +276,9 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
         return Err(open.mended_by(model.path(), "See the model"));
     }
     // Read without a lock: a decision locks the application first and the grant second, and the other order could wait for ever.
-    block::refuse(tx, applicant, model, now).await?;
-    let (grant, _) = store::standing(tx, applicant, model.id).await?;
-    if let Some(grant) = grant {
+    let footing = store::footing(tx, applicant, model.id).await?;
+    block::refuse_by(footing.bar.as_ref(), model, now)?;
+    if let Some(grant) = footing.grant {
         let standing = grant.standing(now);
         match authorize::stopped(&model.full_name(), &grant, standing) {
             Some(refusal) => return Err(refusal.into()),

@@ -85,7 +85,11 @@ pub(super) async fn refuse_gift(
 
 /// Refuses whoever is blocked from this model. Errors: `Forbidden` with the reason and the end.
 pub async fn refuse(db: &mut PgConnection, account: AccountId, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
-    let bar = store::footing(db, account, model.id).await?.bar;
+    refuse_by(store::footing(db, account, model.id).await?.bar.as_ref(), model, now)
+}
+
+/// The same where it is known what keeps them out.
+pub(super) fn refuse_by(bar: Option<&Bar>, model: &catalog::Model, now: Timestamp) -> Result<(), Error> {
     match bar.and_then(|bar| bar.refusal(&model.full_name(), now)) {
         Some(refusal) => Err(refusal.into()),
         None => Ok(()),

@@ -198,14 +198,13 @@ impl Due {
 /// What the holder of this grant is asked to agree to, if anything.
 pub(super) async fn due(db: &mut PgConnection, held: &HeldGrant) -> Result<Option<Due>, Error> {
     let Some(by) = held.grant.consent_due_at else { return Ok(None) };
-    let agreed = store::agreed(db, held).await?;
+    let store::TermsDue { terms: changed, agreed } = store::terms_due(db, held).await?;
+    let current = forms::current(db, held.model).await?;
     let mut terms = Vec::new();
-    for (due, _) in store::terms_due(db, held.grant.id).await? {
+    for due in changed {
         let clauses = match &due {
-            Terms::Licence(_) => {
-                let form = forms::current(db, held.model).await?;
-                of_licence(&form)
-            }
+            Terms::Licence(_) => of_licence(&current),
+            Terms::Form(sha256) if sha256 == current.sha256() => not_agreed(&current, &agreed),
             Terms::Form(sha256) => {
                 let form = forms::named(db, sha256).await?.ok_or_else(|| Error::internal(format!("the form {sha256} is gone")))?;
                 not_agreed(&form, &agreed)

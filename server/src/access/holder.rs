@@ -12,7 +12,7 @@ use super::recorded::{Recorded, recorded};
 use super::renewal::{Asked, Renewal, RenewalState};
 use super::renewals::{badge, lines};
 use super::state_view::{Badge, StandingWords, name_of, standing_words};
-use super::{consent, renew, store};
+use super::{renew, store};
 use crate::accounts::SignedIn;
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -43,8 +43,8 @@ struct GrantPage {
     holds: bool,
     /// Whether a new application is the way to go on.
     may_apply_again: bool,
-    /// What has changed and is to be agreed to, and by when.
-    consent: Option<(String, String)>,
+    /// By when its holder has to agree to what has changed, if they have to.
+    agree_by: Option<String>,
     renewing: Renewing,
     renewals: Vec<RenewalRow>,
     sent: Sent,
@@ -110,8 +110,6 @@ async fn grant_page(
     let (model, model_path) = name_of(&models, held.model);
     let renewals = store::renewals_of(&mut db, id).await?;
     let standing = grant.standing(now);
-    let due = if standing.is_running() { consent::due(&mut db, &held).await? } else { None };
-    let consent = due.map(|due| (due.title(&model), when::minute(due.by)));
     Ok(GrantPage {
         frame,
         id,
@@ -133,7 +131,7 @@ async fn grant_page(
             Standing::Expired => grant.ended.is_none(),
             Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded => false,
         },
-        consent,
+        agree_by: grant.consent_due_at.filter(|_| standing.is_running()).map(when::minute),
         renewing: renewing(grant, &renewals, now),
         renewals: renewals.iter().map(row).collect(),
         reason: held.reason,

@@ -8,6 +8,7 @@ use time::{Duration, Time};
 
 use super::grant::GRANT_LIFE_MAX;
 use super::holder::{Used, used};
+use super::people::People;
 use super::renewal::{Renewal, RenewalState};
 use super::state_view::{Badge, StandingWords, name_of, standing_words};
 use super::{renew, store};
@@ -123,8 +124,10 @@ async fn renewal_page(
     let held = store::find_grant(&mut db, renewal.grant).await?;
     let models = catalog::find_models(&mut db, &[held.model]).await?;
     let (model, model_path) = name_of(&models, held.model);
-    let deciders: Vec<AccountId> = decider(&renewal.state).into_iter().collect();
-    let decider = accounts::find_accounts(&mut db, &deciders).await?.pop().map(|account| account.name).unwrap_or_default();
+    let decider = decider(&renewal.state);
+    let named: Vec<AccountId> = decider.into_iter().chain([held.account]).collect();
+    let people = People(accounts::find_accounts(&mut db, &named).await?);
+    let holder = people.find(held.account).ok_or(Error::NotFound("account"))?.clone();
     if sent.until.is_empty() {
         sent.until = when::date_field(renewal.would_end(&held.grant, now).date());
     }
@@ -132,13 +135,13 @@ async fn renewal_page(
         frame,
         id,
         grant: held.grant.id,
-        holder: accounts::find_account(&mut db, held.account).await?,
+        holder,
         model,
         model_path,
         words: standing_words(&held.grant, now),
         application: held.application,
         badge: badge(&renewal.state),
-        outcome: outcome(&renewal, &decider),
+        outcome: outcome(&renewal, &decider.map(|by| people.name(by)).unwrap_or_default()),
         summary: lines(&renewal.asked.summary),
         publications: lines(&renewal.asked.publications),
         months: renewal.asked.months,

@@ -136,12 +136,5 @@ pub struct Statistics {
 
 /// Counts.
 pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics, Error> {
-    Ok(Statistics {
-        sent: store::sent(db, span).await?,
-        closed: store::closed(db, span).await?,
-        waited: store::waited(db, span).await?,
-        decisions: store::decisions(db, span).await?,
-        held: store::cases_held(db, span.model).await?,
-        grants_moved: store::grants_moved(db, span).await?,
-    })
+    store::statistics(db, span).await
 }

@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 
 use super::super::form::{Form, Layout};
 use super::super::people::People;
-use super::super::{consent, form_rules, forms, store};
-use super::compare::{self, Change, Detail};
+use super::super::store::{self, FormWork};
+use super::super::{consent, form_rules};
+use super::compare::{Change, Detail};
 use super::json::JSON_FORM_BYTES_MAX;
 use super::{draft, publish as publishing};
-use crate::accounts::{self, AdministeringProgram, Person};
+use crate::accounts::{self, Account, AdministeringProgram, Person};
 use crate::catalog;
 use crate::error::Error;
 use crate::http::api::{Body, Moment, NotDone, Refused, answer};
@@ -83,10 +84,10 @@ fn faults(layout: &Layout) -> Vec<FormFault> {
 async fn read(db: &mut PgConnection, id: ModelId) -> Result<FormState, Error> {
     let model = catalog::find_model_by_id(db, id).await?;
     let versions = store::form_versions(db, id).await?;
-    let draft = store::find_form_draft(db, id).await?;
+    let FormWork { draft, asked } = store::form_work(db, id).await?;
     let who = versions.iter().map(|version| version.published_by).chain(draft.as_ref().map(|draft| draft.updated_by));
     let people = People(accounts::find_accounts(db, &who.collect::<Vec<AccountId>>()).await?);
-    let current = forms::current(db, id).await?;
+    let current = asked.map_or_else(|| Form::built_in().clone(), |(_, form)| form);
     let first = FormVersionLine { version: 0, sha256: Form::built_in().sha256().to_owned(), since: None, by: None };
     let lines = versions.iter().map(|version| FormVersionLine {
         version: version.version,
@@ -256,23 +257,20 @@ impl From<Change> for FormChange {
 pub(in super::super) async fn compared(portal: Data<Portal>, _: AdministeringProgram, id: Path<ModelId>) -> Result<HttpResponse, Error> {
     let mut db = portal.db.acquire().await?;
     catalog::find_model_by_id(&mut db, *id).await?;
-    let draft = draft::existing(&mut db, *id).await?;
-    let current = forms::current(&mut db, *id).await?;
-    let affected = store::affected_by_form(&mut db, *id, &compare::names_left(current.layout(), &draft.layout)).await?;
-    let waiting = store::waiting_for_model(&mut db, *id, publishing::WAITING_MAX).await?;
-    let people = People(accounts::find_accounts(&mut db, &waiting.iter().map(|(_, applicant)| *applicant).collect::<Vec<_>>()).await?);
-    let case = |(id, applicant)| WaitingCase { id, applicant: people.find(applicant).map(Person::from) };
+    let compared = publishing::compared(&mut db, *id, portal.clock.now()).await?;
+    let affected = compared.affected;
+    let case = |(id, applicant): (_, Option<Account>)| WaitingCase { id, applicant: applicant.as_ref().map(Person::from) };
     Ok(answer(&Comparison {
-        edition: draft.edition,
-        next_version: draft::current_version(&mut db, *id).await?.map_or(1, |version| version.version + 1),
-        changes: compare::changes(current.layout(), &draft.layout).into_iter().map(FormChange::from).collect(),
-        faults: faults(&draft.layout),
+        edition: compared.draft.edition,
+        next_version: compared.next,
+        changes: compared.changes.into_iter().map(FormChange::from).collect(),
+        faults: faults(&compared.draft.layout),
         drafts: affected.drafts,
         drafts_with_answers: affected.drafts_with_answers,
         waiting: affected.waiting,
-        new_clauses: consent::news(current.layout(), &draft.layout).len(),
-        holders: store::count_holders(&mut db, *id, portal.clock.now()).await?,
-        waiting_cases: waiting.into_iter().map(case).collect(),
+        new_clauses: compared.news,
+        holders: affected.holders,
+        waiting_cases: compared.waiting.into_iter().map(case).collect(),
     }))
 }
 

@@ -104,9 +104,14 @@ pub(super) async fn lock(tx: &mut PgConnection, model: ModelId, edition: i64) ->
 
 /// The draft as it is. Errors: `Conflict` if there is none.
 pub(super) async fn existing(db: &mut PgConnection, model: ModelId) -> Result<FormDraft, Error> {
+    store::find_form_draft(db, model).await?.ok_or_else(|| none(model))
+}
+
+/// What is said where a draft is needed and there is none.
+pub(super) fn none(model: ModelId) -> Error {
     let none =
         Error::Conflict("there is no draft of this form: it was published, discarded or not begun; begin one on the form’s page".into());
-    store::find_form_draft(db, model).await?.ok_or_else(|| none.mended_by(base(model), "Go to the form"))
+    none.mended_by(base(model), "Go to the form")
 }
 
 /// Why nothing was changed: who came first.

@@ -5,8 +5,8 @@ use actix_web::web::{Data, Path};
 use askama::Template;
 use serde::Deserialize;
 
-use super::super::forms;
-use super::super::store;
+use super::super::form::Form as ApplicationForm;
+use super::super::store::{self, FormWork};
 use super::draft;
 use super::view::LayoutView;
 use crate::accounts::{self, Account, Admin};
@@ -103,7 +103,7 @@ async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPag
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id).await?;
     let versions = store::form_versions(&mut db, id).await?;
-    let draft = store::find_form_draft(&mut db, id).await?;
+    let FormWork { draft, asked } = store::form_work(&mut db, id).await?;
     let who: Vec<AccountId> =
         versions.iter().map(|version| version.published_by).chain(draft.as_ref().map(|draft| draft.updated_by)).collect();
     let people = accounts::find_accounts(&mut db, &who).await?;
@@ -111,11 +111,9 @@ async fn form_page(portal: &Portal, frame: Frame, id: ModelId) -> Result<FormPag
         Some(version) => store::form_change(&mut db, id, &version.form_sha256).await?,
         None => None,
     };
-    let layout = match &draft {
-        Some(draft) => LayoutView::new(&draft.layout),
-        None => LayoutView::new(forms::current(&mut db, id).await?.layout()),
-    };
-    let built_in = super::super::form::Form::built_in();
+    let built_in = ApplicationForm::built_in();
+    let asked = asked.as_ref().map_or(built_in, |(_, form)| form);
+    let layout = LayoutView::new(draft.as_ref().map_or(asked.layout(), |draft| &draft.layout));
     let first = VersionRow {
         version: 0,
         short: built_in.sha256()[..12].to_owned(),

@@ -4,24 +4,26 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use time::Duration;
 
 use super::super::apply_page::{Preview, preview_page};
 use super::super::consent;
 use super::super::form::Form as ApplicationForm;
 use super::super::forms;
-use super::super::store::{self, Affected, FormVersion};
+use super::super::store::{self, Affected, FormDraft, FormVersion, FormWork};
 use super::compare::{self, Change};
 use super::draft;
 use super::overview::{base, refused};
 use super::view::LayoutView;
-use crate::accounts::{self, Admin};
+use crate::accounts::{self, Account, Admin};
 use crate::audit::{self, Event};
 use crate::catalog::{self, Model};
+use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_in_conflict, page_with_faults};
 use crate::http::{Form, Frame, filters, see_other};
-use crate::ids::ModelId;
+use crate::ids::{ApplicationId, ModelId};
 use crate::portal::Portal;
 
 /// How many of the applications that keep their form are named.
@@ -66,8 +68,6 @@ struct ComparePage {
     changes: Vec<Change>,
     layout: LayoutView,
     affected: Affected,
-    /// How many have access now.
-    holders: i64,
     /// How many clauses are new or have other words.
     news: usize,
     sent: PublishForm,
@@ -98,30 +98,56 @@ async fn compare_page(
 ) -> Result<ComparePage, Error> {
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id).await?;
-    let draft = draft::existing(&mut db, id).await?;
-    let current = forms::current(&mut db, id).await?;
-    let affected = store::affected_by_form(&mut db, id, &compare::names_left(current.layout(), &draft.layout)).await?;
-    let holders = store::count_holders(&mut db, id, portal.clock.now()).await?;
-    let waiting = store::waiting_for_model(&mut db, id, WAITING_MAX).await?;
-    let people = accounts::find_accounts(&mut db, &waiting.iter().map(|(_, applicant)| *applicant).collect::<Vec<_>>()).await?;
-    let name =
-        |id| people.iter().find(|account| account.id == id).map_or_else(|| "a removed account".into(), |account| account.name.clone());
-    let version = draft::current_version(&mut db, id).await?;
+    let compared = compared(&mut db, id, portal.clock.now()).await?;
+    let name = |applicant: Option<Account>| applicant.map_or_else(|| "a removed account".into(), |account| account.name);
     Ok(ComparePage {
         frame,
         model,
         base: base(id),
-        edition: draft.edition,
-        changes: compare::changes(current.layout(), &draft.layout),
-        layout: LayoutView::new(&draft.layout),
-        affected,
-        holders,
-        news: consent::news(current.layout(), &draft.layout).len(),
+        edition: compared.draft.edition,
+        changes: compared.changes,
+        layout: LayoutView::new(&compared.draft.layout),
+        affected: compared.affected,
+        news: compared.news,
         sent,
         faults,
-        waiting: waiting.into_iter().map(|(id, applicant)| (name(applicant), format!("/review/{id}"))).collect(),
-        next: version.map_or(1, |version| version.version + 1),
+        waiting: compared.waiting.into_iter().map(|(id, applicant)| (name(applicant), format!("/review/{id}"))).collect(),
+        next: compared.next,
         refused: None,
+    })
+}
+
+/// A draft beside the form that is asked now.
+pub(super) struct Compared {
+    pub(super) draft: FormDraft,
+    /// What its version would be called.
+    pub(super) next: i32,
+    pub(super) changes: Vec<Change>,
+    /// How many clauses are new or have other words.
+    pub(super) news: usize,
+    /// Whom it would meet.
+    pub(super) affected: Affected,
+    /// Of those who wait, the first, with their applicants; none who was forgotten.
+    pub(super) waiting: Vec<(ApplicationId, Option<Account>)>,
+}
+
+/// What publishing the draft would change, and for whom. Errors: `Conflict` if there is no draft.
+pub(super) async fn compared(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<Compared, Error> {
+    let FormWork { draft, asked } = store::form_work(db, model).await?;
+    let draft = draft.ok_or_else(|| draft::none(model))?;
+    let (version, current) = asked.unwrap_or_else(|| (0, ApplicationForm::built_in().clone()));
+    let (from, to) = (current.layout(), &draft.layout);
+    let affected = store::affected_by_form(db, model, &compare::names_left(from, to), now).await?;
+    let waiting = store::waiting_for_model(db, model, WAITING_MAX).await?;
+    let people = accounts::find_accounts(db, &waiting.iter().map(|(_, applicant)| *applicant).collect::<Vec<_>>()).await?;
+    let applicant = |id| people.iter().find(|account| account.id == id).cloned();
+    Ok(Compared {
+        next: version + 1,
+        changes: compare::changes(from, to),
+        news: consent::news(from, to).len(),
+        affected,
+        waiting: waiting.into_iter().map(|(id, account)| (id, applicant(account))).collect(),
+        draft,
     })
 }
 

@@ -1,13 +1,15 @@
 //! What the database keeps of licences and clauses that changed, and of who has agreed to them.
 
+use serde::Deserialize;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use super::super::clause::Clause;
 use super::super::consent::{Change, Terms};
 use super::super::grant::HeldGrant;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
-use crate::ids::{AccountId, GrantId, ModelId};
+use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// Adds a change. Errors: `Conflict` if a text was announced already (licence_change_licence_uq).
 pub async fn insert_change(tx: &mut PgConnection, model: ModelId, change: &Change, by: AccountId) -> Result<(), Error> {
@@ -83,36 +85,43 @@ pub async fn consents_due(
     Ok(rows.into_iter().map(|row| (row.id, row.account)).collect())
 }
 
-/// What the holder of a grant has to agree to, and until when their access goes on without.
-pub async fn terms_due(db: &mut PgConnection, grant: GrantId) -> Result<Vec<(Terms, Timestamp)>, Error> {
-    let rows = sqlx::query!(
-        r#"select licence_sha256, form_sha256, due_at as "due_at!" from consent_due where grant_id = $1 order by licence_sha256 nulls last"#,
-        grant.uuid(),
-    )
-    .fetch_all(db)
-    .await?;
-    let terms = rows.into_iter().filter_map(|row| {
-        let terms = row.licence_sha256.map(Terms::Licence).or(row.form_sha256.map(Terms::Form))?;
-        Some((terms, row.due_at))
-    });
-    Ok(terms.collect())
+/// What the holder of a grant has to agree to, and what they have agreed to.
+pub struct TermsDue {
+    /// The texts that have changed, a licence first.
+    pub terms: Vec<Terms>,
+    /// Each clause that was agreed to, in the words that it had last.
+    pub agreed: Vec<(String, String)>,
 }
 
-/// Each clause that a holder has agreed to for a grant, in the words that they agreed to last.
-pub async fn agreed(db: &mut PgConnection, held: &HeldGrant) -> Result<Vec<(String, String)>, Error> {
-    let rows = sqlx::query!(
-        r#"select distinct on (clause) clause as "clause!", wording as "wording!"
-         from (
-             select clause, wording, attested_at as at from attestation where application_id = $1
-             union all
-             select clause, wording, consented_at from consent where grant_id = $2) agreed
-         order by clause, at desc"#,
-        held.application.map(crate::ids::ApplicationId::uuid),
+#[derive(Debug, Deserialize)]
+struct TermsJson {
+    licence_sha256: Option<String>,
+    form_sha256: Option<String>,
+}
+
+/// See [`TermsDue`].
+pub async fn terms_due(db: &mut PgConnection, held: &HeldGrant) -> Result<TermsDue, Error> {
+    let row = sqlx::query!(
+        r#"with agreed as (
+             select distinct on (clause) clause, wording
+             from (
+                 select clause, wording, attested_at as at from attestation where application_id = $1
+                 union all
+                 select clause, wording, consented_at from consent where grant_id = $2) each
+             order by clause, at desc)
+         select (select coalesce(jsonb_agg(jsonb_build_object('licence_sha256', licence_sha256, 'form_sha256', form_sha256)
+                     order by licence_sha256 nulls last), '[]')
+                 from consent_due where grant_id = $2
+             ) as "terms!: Json<Vec<TermsJson>>",
+             (select coalesce(jsonb_agg(jsonb_build_array(clause, wording) order by clause), '[]') from agreed
+             ) as "agreed!: Json<Vec<(String, String)>>""#,
+        held.application.map(ApplicationId::uuid),
         held.grant.id.uuid(),
     )
-    .fetch_all(db)
+    .fetch_one(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.clause, row.wording)).collect())
+    let terms = row.terms.0.into_iter().filter_map(|json| json.licence_sha256.map(Terms::Licence).or(json.form_sha256.map(Terms::Form)));
+    Ok(TermsDue { terms: terms.collect(), agreed: row.agreed.0 })
 }
 
 /// Adds what was agreed to, one record for each clause.
@@ -132,16 +141,4 @@ pub async fn insert_consent(tx: &mut PgConnection, grant: GrantId, terms: &Terms
     .execute(tx)
     .await?;
     Ok(())
-}
-
-/// How many have a grant for a model that is not over.
-pub async fn count_holders(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<i64, Error> {
-    let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from access_grant where model_id = $1 and revoked_at is null and expires_at > $2"#,
-        model.uuid(),
-        now,
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(count)
 }

@@ -7,7 +7,6 @@ use super::super::application::Application;
 use super::super::view::View;
 use super::super::waits::Waits;
 use super::application_row::ApplicationRow;
-use super::thread::as_sent;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId};
@@ -66,7 +65,8 @@ pub async fn view(
               order by closed_at desc, id desc limit $5)
          )
          select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
-                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                coalesce((select s.answers from application_sending s where s.application_id = application.id order by number desc limit 1), answers) as "answers!: _",
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
                 changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
@@ -78,9 +78,9 @@ pub async fn view(
         after.map(ApplicationId::uuid),
         limit,
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
+    rows.into_iter().map(ApplicationRow::application).collect()
 }
 
 /// What was sent and has every one of these words in title, organisation, name or address, each perhaps not to its end; the newest first.
@@ -92,7 +92,8 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
-                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                coalesce((select s.answers from application_sending s where s.application_id = application.id order by number desc limit 1), answers) as "answers!: _",
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
                 changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
@@ -113,9 +114,9 @@ pub async fn search(db: &mut PgConnection, query: &str, limit: i64) -> Result<Ve
         limit,
         NEWEST,
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
+    rows.into_iter().map(ApplicationRow::application).collect()
 }
 
 /// All that [`search`] may find, page by page, the newest first, from behind `after` on.
@@ -123,7 +124,8 @@ pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<Appl
     let rows = sqlx::query_as!(
         ApplicationRow,
         r#"select id as "id: ApplicationId", account_id as "account_id: AccountId", model_id as "model_id: _", version,
-                answers as "answers: _", licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
+                coalesce((select s.answers from application_sending s where s.application_id = application.id order by number desc limit 1), answers) as "answers!: _",
+                licence_sha256, form_sha256, state, created_at, updated_at, submitted_at, due_at,
                 claimed_by as "claimed_by: AccountId", claimed_at, changes_by as "changes_by: AccountId", changes_at, changes_text,
                 changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
@@ -135,9 +137,9 @@ pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<Appl
         after.map(ApplicationId::uuid),
         limit,
     )
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await?;
-    as_sent(db, rows.into_iter().map(ApplicationRow::application).collect::<Result<_, _>>()?).await
+    rows.into_iter().map(ApplicationRow::application).collect()
 }
 
 /// How many applications are in each view.

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::super::form::Layout;
+use super::super::form::{Form, Layout};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, ModelId};
@@ -59,6 +59,40 @@ pub async fn lock_form_draft(tx: &mut PgConnection, id: ModelId) -> Result<Optio
     Ok(row.map(Row::draft))
 }
 
+/// A model's form at work: the draft of the next one, and what is asked now.
+pub struct FormWork {
+    /// The draft, if one was begun.
+    pub draft: Option<FormDraft>,
+    /// The version that is asked now, if one was published; else it is the built-in one.
+    pub asked: Option<(i32, Form)>,
+}
+
+/// The draft of a model's next form beside the form that it asks now.
+pub async fn form_work(db: &mut PgConnection, model: ModelId) -> Result<FormWork, Error> {
+    let row = sqlx::query!(
+        r#"select d.body as "draft?: Json<Layout>", d.edition as "edition?", d.updated_at as "updated_at?",
+                d.updated_by as "updated_by?: AccountId", m.version as "version?", f.sha256 as "sha256?", f.body as "asked?: Json<Layout>"
+         from (values ($1::uuid)) worked_on(model_id)
+         left join form_draft d using (model_id)
+         left join lateral (
+             select version, form_sha256 from model_form where model_id = worked_on.model_id
+             order by version desc limit 1) m on true
+         left join form f on f.sha256 = m.form_sha256"#,
+        model.uuid(),
+    )
+    .fetch_one(db)
+    .await?;
+    let draft = match (row.draft, row.edition, row.updated_at, row.updated_by) {
+        (Some(body), Some(edition), Some(updated_at), Some(updated_by)) => Some(Row { body, edition, updated_at, updated_by }.draft()),
+        _ => None,
+    };
+    let asked = match (row.version, row.asked, row.sha256) {
+        (Some(version), Some(body), Some(sha256)) => Some((version, Form::kept(body.0, &sha256)?)),
+        _ => None,
+    };
+    Ok(FormWork { draft, asked })
+}
+
 /// Begins a draft. Says whether it did, or there was one.
 pub async fn insert_form_draft(
     tx: &mut PgConnection,
@@ -109,18 +143,22 @@ pub struct Affected {
     pub drafts_with_answers: i64,
     /// Applications that were sent and are not decided.
     pub waiting: i64,
+    /// Those who have access now.
+    pub holders: i64,
 }
 
 /// Whom another form would meet; `fields`: the names of what is not asked any more.
-pub async fn affected_by_form(db: &mut PgConnection, model: ModelId, fields: &[String]) -> Result<Affected, Error> {
+pub async fn affected_by_form(db: &mut PgConnection, model: ModelId, fields: &[String], now: Timestamp) -> Result<Affected, Error> {
     let affected = sqlx::query_as!(
         Affected,
         r#"select count(*) filter (where submitted_at is null) as "drafts!",
                 count(*) filter (where submitted_at is null and answers ?| $2) as "drafts_with_answers!",
-                count(*) filter (where submitted_at is not null) as "waiting!"
+                count(*) filter (where submitted_at is not null) as "waiting!",
+                (select count(*) from access_grant where model_id = $1 and revoked_at is null and expires_at > $3) as "holders!"
          from application where model_id = $1 and closed_at is null"#,
         model.uuid(),
         fields,
+        now,
     )
     .fetch_one(db)
     .await?;

@@ -31,7 +31,7 @@ pub(super) use application::{
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, blocks_after, insert_block, lift_block, lock_block};
 pub(super) use case::{OtherCase, case_file, set_checked};
-pub(super) use consent::{agreed, consents_due, count_holders, form_change, insert_change, insert_consent, last_change, terms_due};
+pub(super) use consent::{TermsDue, consents_due, form_change, insert_change, insert_consent, last_change, terms_due};
 pub(super) use desk::{ViewCounts, search, search_after, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, most_urgent_for};
 pub(super) use erase::{
@@ -41,8 +41,8 @@ pub(super) use erase::{
 pub use export::{application_rows, block_rows, grant_rows};
 pub(super) use form::{FormVersion, current_form, find_forms, form_versions, insert_form, insert_form_version};
 pub(super) use form_draft::{
-    Affected, FormDraft, affected_by_form, delete_form_draft, find_form_draft, insert_form_draft, lock_form_draft, update_form_draft,
-    waiting_for_model,
+    Affected, FormDraft, FormWork, affected_by_form, delete_form_draft, find_form_draft, form_work, insert_form_draft, lock_form_draft,
+    update_form_draft, waiting_for_model,
 };
 pub(super) use grant::{
     GrantOrigin, count_held, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked,
@@ -58,5 +58,5 @@ pub(super) use renewal::{
     find_renewal, insert_renewal, lock_renewal, move_end, newest_renewals, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
 };
 pub(super) use standing::{footing, footings, standing};
-pub(super) use statistics::{cases_held, closed, decided_by_model, decisions, declined_by_model, grants_moved, sent, waited};
+pub(super) use statistics::{decided_by_model, declined_by_model, statistics};
 pub(super) use thread::{as_sent, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told};
