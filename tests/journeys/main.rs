@@ -21,6 +21,7 @@ mod doctor;
 mod download;
 mod drafts;
 mod erasures;
+mod every_state;
 mod foreign_ids;
 mod forms;
 mod gated;

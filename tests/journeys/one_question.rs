@@ -1,49 +1,10 @@
 //! A download by token costs one question to the database; a refusal may cost more, and still names what is missing.
 
-use std::sync::{Arc, Mutex};
-
 use reqwest::Method;
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{ObjectStore, Page, Person, TestPortal};
+use tests::{ObjectStore, Page, Person, Statements, TestPortal};
 use time::Duration;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-
-/// Every statement that sqlx sends in this process, by its summary.
-#[derive(Clone, Default)]
-struct Statements(Arc<Mutex<Vec<String>>>);
-
-impl Statements {
-    /// From now on; a process of the tests runs one story.
-    fn listen() -> Self {
-        let statements = Self::default();
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(statements.clone())).unwrap();
-        statements
-    }
-
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Statements {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        struct Summary(String);
-        impl tracing::field::Visit for Summary {
-            fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
-                if field.name() == "summary" {
-                    self.0 = value.to_owned();
-                }
-            }
-            fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
-        }
-        if event.metadata().target() == "sqlx::query" {
-            let mut summary = Summary(String::new());
-            event.record(&mut summary);
-            self.0.lock().unwrap().push(summary.0);
-        }
-    }
-}
 
 async fn asks(person: &Person, method: Method, path: &str) -> Page {
     Page::of(person.request(method, path).send().await.unwrap()).await
