@@ -39,6 +39,7 @@ mod models;
 mod objects;
 mod one_question;
 mod outbox;
+mod page_statements;
 mod playground;
 mod policy;
 mod privacy;
