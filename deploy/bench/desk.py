@@ -17,8 +17,28 @@ from urllib.parse import urlencode, urlsplit
 
 CONNECTIONS = 8
 SEED = "benchbenchbenchbenchbenchbe"
-# A file of the model that the applications are for.
-FILE = "/sluice/opt-verse-6m-gated/resolve/main/config.json"
+# The model that the applications are for, and a file of it.
+MODEL = "/sluice/opt-verse-6m-gated"
+FILE = f"{MODEL}/resolve/main/config.json"
+# What an applicant answers, without licence and clauses.
+ANSWERS = {
+    "role": "academic",
+    "organisation": "Institute 1",
+    "country": "IT",
+    "title": "Negation, once more",
+    "summary": "We ask how errors on negated statements change with the size of the model. " * 20,
+    "lay_summary": "Language models overlook the word not. " * 8,
+    "areas": "interpretability",
+    "uses_evaluation": "on",
+    "months": "6",
+    "commercial": "no",
+    "derived_weights": "none",
+    "storage_kind": "institution",
+    "storage_location": "The institute's cluster",
+    "controls_accounts": "on",
+    "security_contact": "security@institute.example",
+    "capacity": "self",
+}
 
 
 def sql(socket, statement):
@@ -115,12 +135,26 @@ async def until_it_holds(portal, name, orders, holds):
     print(f"| {name} | {len(took)} | {took[len(took) // 2]:.1f} ms | {took[len(took) * 99 // 100]:.1f} ms | {took[-1]:.1f} ms | |", flush=True)
 
 
+async def filled_in(portal, cookie):
+    """A complete form, every clause on its page ticked and its licence shown."""
+    form = gzip.decompress((await portal.once("GET", f"{MODEL}/apply", cookie))[1]).decode()
+    shown = dict(re.findall(r'name="(licence_shown|form_shown|csrf)" value="([^"]*)"', form))
+    clauses = {name: "on" for name in re.findall(r'name="(agree_[^"]+)"', form)}
+    assert clauses and len(shown) == 3, "this is no form"
+    return urlencode(ANSWERS | shown | clauses).encode()
+
+
 async def main(base, socket, per_second=50, seconds=10):
     portal, many = Portal(base, per_second, seconds), per_second * seconds
     grace = sign_in(socket, [sql(socket, "select id from account where role = 'reviewer' order by id limit 1")[0][0]])[0]
-    decided = sql(socket, f"select id, account_id from application where state = 'declined' order by random() limit {many}")
+    # As many of each state, in turns: a case that waits asks for more than one that is over.
+    of_all = sql(
+        socket,
+        "select id, account_id, state from (select id, account_id, state, row_number() over (partition by state order by random()) as place "
+        f"from application where state <> 'draft') each order by place, state limit {many}",
+    )
     waiting = [row[0] for row in sql(socket, f"select id from application where state = 'submitted' and claimed_by is null order by random() limit {2 * many}")]
-    applicants = sign_in(socket, [account for _, account in decided])
+    applicants = sign_in(socket, [account for _, account, _ in of_all])
     page = lambda path, cookie=grace: ("GET", path, cookie)  # noqa: E731
     root = sign_in(socket, [sql(socket, "select id from account where email = 'root@lab.example'")[0][0]])[0]
     for path in ["/review", f"/review/{printed('app', waiting[0])}"]:
@@ -133,9 +167,10 @@ async def main(base, socket, per_second=50, seconds=10):
     await portal.measure("queue: search, one person", [page(f"/review?q=person+{number * 17 % 100_000 + 1}") for number in range(many)])
     await portal.measure("queue: search, an institute", [page(f"/review?q=institute+{number % 997}") for number in range(many)])
     await portal.measure("queue: search, a word of all", [page("/review?q=negation")] * many)
-    await portal.measure("case", [page(f"/review/{printed('app', one)}") for one, _ in decided])
-    mine = [page(f"/applications/{printed('app', one)}", cookie) for (one, _), cookie in zip(decided, applicants)]
-    await portal.measure("applicant's page", mine)
+    await portal.measure("case, of every state", [page(f"/review/{printed('app', one)}") for one, _, _ in of_all])
+    await portal.measure("case that waits", [page(f"/review/{printed('app', one)}") for one in waiting])
+    mine = [page(f"/applications/{printed('app', one)}", cookie) for (one, _, _), cookie in zip(of_all, applicants)]
+    await portal.measure("applicant's page, of every state", mine)
     await portal.measure("applicant's list", [page("/applications", cookie) for cookie in applicants])
     await portal.measure("record", [page("/admin/audit", root)] * many)
     people = [f"person{number * 17 % 100_000 + 1}@institute{(number * 17 % 100_000 + 1) % 997}.example" for number in range(many)]
@@ -152,6 +187,11 @@ async def main(base, socket, per_second=50, seconds=10):
     until = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 90 * 86_400))
     print(f"| command, {per_second} a second | asked | half are within | 99 of 100 | the slowest | |")
     print("|---|---|---|---|---|---|")
+    # Whoever has withdrawn may apply again at once.
+    again = sql(socket, f"select account_id from application where state = 'withdrawn' order by random() limit {many}")
+    again = sign_in(socket, [row[0] for row in again])
+    form = await filled_in(portal, again[0])
+    await portal.measure("submit", [("POST", f"{MODEL}/apply", cookie, form) for cookie in again], 303)
     cases = [printed("app", one) for one in waiting]
     await portal.measure("claim", [post(f"/review/{one}/claim") for one in cases[:many]], 303)
     await portal.measure("comment", [post(f"/review/{one}/comment", lane="internal", text="Sound.") for one in cases[:many]], 303)
@@ -169,7 +209,6 @@ async def main(base, socket, per_second=50, seconds=10):
     cookies = sign_in(socket, [account for _, account in waiting])
     orders = [(post(f"/review/{printed('app', one)}/approve", until=until), cookie) for (one, _), cookie in zip(waiting, cookies)]
     await until_it_holds(portal, "an approval", orders, 307)
-
 
 
 if __name__ == "__main__":
