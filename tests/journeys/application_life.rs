@@ -9,7 +9,7 @@ use tests::{Page, Person, TestPortal};
 use time::Duration;
 
 use crate::apply_and_review::case_of;
-use crate::gated::{answers, applies_for, gated};
+use crate::gated::{answers, applies_for, gated, relicense};
 
 async fn sends_again(person: &Person, changes: &[(&str, &str)]) -> Page {
     let mut fields = answers(person, "/demo/tiny-opt").await;
@@ -80,6 +80,39 @@ async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
     assert!(queue.text.find(">ada<") < queue.text.find(">bob<"), "the place in the queue is kept");
     queue.says("3 days").says("6 days left");
     grace.get("/review?view=mine").await.says("ada");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn clauses_stay_as_they_were_ticked_unless_the_licence_has_changed(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let model = gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert_eq!(grace.post(&format!("{case}/changes"), &[("text", "Why so long?")]).await.status, 303);
+    let ticked = |page: &Page| -> Vec<bool> {
+        let boxes = page.text.split("name=\"agree_").skip(1).map(|tick| tick.split('>').next().unwrap().contains("checked"));
+        boxes.collect()
+    };
+    let page = ada.get("/demo/tiny-opt/apply").await;
+    page.says("The clauses stay as you ticked them; by sending it again you confirm them.");
+    assert!(ticked(&page).len() > 5 && ticked(&page).into_iter().all(|is_ticked| is_ticked), "{}", page.text);
+
+    relicense(&portal, Some(model), "Another licence.", portal.portal.clock.now()).await;
+    let page = ada.get("/demo/tiny-opt/apply").await;
+    page.says("The licence has changed since you sent it: read it, and agree to the clauses again.").says("Another licence.");
+    assert!(!page.text.contains("stay as you ticked them") && !ticked(&page).contains(&true), "{}", page.text);
+    assert_eq!(sends_again(&ada, &[]).await.status, 303);
+
+    // A draft, too.
+    let bob = portal.researcher("bob").await;
+    let written = answers(&bob, "/demo/tiny-opt").await;
+    let written: Vec<(&str, &str)> = written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(bob.post("/demo/tiny-opt/apply/draft", &written).await.status, 303);
+    assert!(ticked(&bob.get("/demo/tiny-opt/apply").await).into_iter().all(|is_ticked| is_ticked));
+    relicense(&portal, Some(model), "One more.", portal.portal.clock.now()).await;
+    let page = bob.get("/demo/tiny-opt/apply").await;
+    page.says("The licence has changed since you ticked the clauses: read it, and agree to them again.").says("This is your draft");
+    assert!(!ticked(&page).contains(&true), "{}", page.text);
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -57,6 +57,8 @@ pub(super) struct Prefill {
     pub(super) changes: Option<(ApplicationId, Changes)>,
     /// The form that it was sent with, where it was sent back.
     pub(super) form_sha256: Option<String>,
+    /// Whether ticks are gone that were made under another text of the licence.
+    pub(super) licence_changed: bool,
 }
 
 /// What happened to a form that was sent.
@@ -97,14 +99,14 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     Ok(match latest.state {
         State::Submitted(_) => Opening::Waiting(latest.id),
         State::Draft => {
-            let answers = as_agreed_under(latest.answers, model);
-            Opening::Form(Prefill { answers, saved_at: Some(latest.updated_at), version, ..Prefill::default() })
+            let (answers, licence_changed) = as_agreed_under(latest.answers, model);
+            Opening::Form(Prefill { answers, saved_at: Some(latest.updated_at), version, licence_changed, ..Prefill::default() })
         }
         State::ChangesRequested { changes, .. } => {
-            let answers = as_agreed_under(latest.answers, model);
+            let (answers, licence_changed) = as_agreed_under(latest.answers, model);
             let saved_at = (latest.updated_at > changes.at).then_some(latest.updated_at);
             let (changes, form_sha256) = (Some((latest.id, changes)), latest.form_sha256);
-            Opening::Form(Prefill { answers, saved_at, version, changes, form_sha256, ..Prefill::default() })
+            Opening::Form(Prefill { answers, saved_at, version, changes, form_sha256, licence_changed, ..Prefill::default() })
         }
         State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
             Opening::Form(Prefill { answers: latest.answers.without_attestations(), copied_from: Some(latest.id), ..Prefill::default() })
@@ -119,13 +121,15 @@ pub(super) async fn cooling(db: &mut PgConnection, latest: &Application, now: Ti
     Ok((now < from).then_some(from))
 }
 
-/// Ticks in a draft count for the licence text they were made under; under another one they have to be made again.
-pub(super) fn as_agreed_under(answers: Answers, model: &Model) -> Answers {
+/// Ticks in a draft count for the licence text they were made under; under another one they have to be made again. Says whether any are
+/// gone for that.
+pub(super) fn as_agreed_under(answers: Answers, model: &Model) -> (Answers, bool) {
     if answers.get(super::form::LICENCE_SHOWN) == model.licence_sha256.as_deref().unwrap_or_default() {
-        answers
-    } else {
-        answers.without_attestations()
+        return (answers, false);
     }
+    let without = answers.clone().without_attestations();
+    let are_gone = without != answers;
+    (without, are_gone)
 }
 
 /// Keeps what was typed, complete or not. `seen`: the version that was written on, when whoever saves must not write over what another

@@ -42,6 +42,8 @@ struct ApplyPage {
     licence: Option<String>,
     licence_sha256: String,
     licence_fault: Option<String>,
+    /// Whether the clauses have to be ticked again because the licence has another text now.
+    licence_changed: bool,
     saved: Option<String>,
     copied_from: Option<ApplicationId>,
     version: i64,
@@ -173,6 +175,7 @@ async fn form_page(
         licence,
         licence_sha256: model.licence_sha256.clone().unwrap_or_default(),
         licence_fault: faults.iter().find(|fault| fault.field == form::LICENCE_SHOWN).map(|fault| fault.message.to_string()),
+        licence_changed: prefill.licence_changed,
         saved: prefill.saved_at.filter(|_| faults.is_empty()).map(when::minute),
         copied_from: prefill.copied_from.filter(|_| faults.is_empty()),
         version: prefill.version.unwrap_or(Application::FIRST_VERSION),
@@ -242,10 +245,10 @@ async fn typed_page(
     answers: Answers,
     faults: &[FieldError],
 ) -> Result<ApplyPage, Error> {
-    let answers = apply::as_agreed_under(answers, model);
+    let (answers, licence_changed) = apply::as_agreed_under(answers, model);
     let prefill = match apply::open(portal, by.id, model).await? {
-        Opening::Form(kept) => Prefill { answers, ..kept },
-        _ => Prefill { answers, ..Prefill::default() },
+        Opening::Form(kept) => Prefill { answers, licence_changed, ..kept },
+        _ => Prefill { answers, licence_changed, ..Prefill::default() },
     };
     form_page(portal, frame, by, model, prefill, faults).await
 }
