@@ -65,11 +65,11 @@ async function look() {
     const body = new URLSearchParams({ csrf: desk.dataset.csrf });
     const answer = await fetch(desk.dataset.seen, { method: "POST", body, headers: { accept: "application/json" } }).catch(() => null);
     if (!answer?.ok) return;
-    const { others, version } = await answer.json();
+    const { others, version, comments } = await answer.json();
     const looking = document.getElementById("looking");
     looking.hidden = others.length === 0;
     looking.textContent = others.length === 0 ? "" : `${others.join(", ")} ${others.length === 1 ? "is" : "are"} looking at this, too.`;
-    document.getElementById("stale").hidden = String(version) === desk.dataset.version;
+    document.getElementById("stale").hidden = `${version} ${comments}` === `${desk.dataset.version} ${desk.dataset.comments}`;
 }
 
 if (desk?.dataset.seen) setInterval(look, 30_000);

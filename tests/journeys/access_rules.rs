@@ -1,6 +1,6 @@
 //! The rules of access under a real database: races, what commits together, and the one question for every standing.
 
-use server::access::{self, Action, Answers, Approval, DeclineReason, Form, GrantScope, Sent, Verdict, authorize};
+use server::access::{self, Action, Answers, Approval, DeclineReason, Form, GrantScope, Seen, Sent, Verdict, authorize};
 use server::accounts::{self, Account, Email, Reviewer, Role, Scope, Via, Visitor};
 use server::audit;
 use server::catalog::{self, Model};
@@ -83,8 +83,8 @@ async fn of_two_reviewers_deciding_at_once_exactly_one_wins_and_the_other_is_tol
         let before = mails(&portal).await;
         let until = portal.portal.clock.now() + Duration::days(30);
         let (yes, no) = tokio::join!(
-            access::approve(&portal.portal, &grace, id, None, everything(until)),
-            access::decline(&portal.portal, &barbara, id, None, DeclineReason::PurposeUnclear, "Which data?"),
+            access::approve(&portal.portal, &grace, id, Seen::default(), everything(until)),
+            access::decline(&portal.portal, &barbara, id, Seen::default(), DeclineReason::PurposeUnclear, "Which data?"),
         );
         match (&yes, &no) {
             (Ok(_), Err(Error::Conflict(told))) => {
@@ -116,7 +116,7 @@ async fn a_decision_and_a_withdrawal_at_once_leave_one_truth(db: PgPool) {
         let id = applies(&portal, &ada, &model).await;
         let until = portal.portal.clock.now() + Duration::days(30);
         let (yes, back) = tokio::join!(
-            access::approve(&portal.portal, &grace, id, None, everything(until)),
+            access::approve(&portal.portal, &grace, id, Seen::default(), everything(until)),
             access::withdraw(&portal.portal, ada.id, id)
         );
         assert!(yes.is_ok() != back.is_ok(), "trial {trial}: {yes:?} {back:?}");
@@ -157,13 +157,13 @@ async fn what_does_not_commit_leaves_no_record_and_no_mail(db: PgPool) {
     // The mail is the last statement of a decision; when it cannot be written, nothing of the decision may stay.
     sqlx::query("alter table mail add constraint broken_ck check (kind <> 'access_granted')").execute(&portal.portal.db).await.unwrap();
     let until = portal.portal.clock.now() + Duration::days(30);
-    let refused = access::approve(&portal.portal, &grace, id, None, everything(until)).await;
+    let refused = access::approve(&portal.portal, &grace, id, Seen::default(), everything(until)).await;
     assert!(matches!(refused, Err(Error::Internal(_))), "{refused:?}");
     assert_eq!(events(&portal, &id.to_string()).await, ["application.submitted"]);
     assert_eq!(mails(&portal).await, before);
     sqlx::query("alter table mail drop constraint broken_ck").execute(&portal.portal.db).await.unwrap();
 
-    let grant = access::approve(&portal.portal, &grace, id, None, everything(until)).await.unwrap();
+    let grant = access::approve(&portal.portal, &grace, id, Seen::default(), everything(until)).await.unwrap();
     assert_eq!(events(&portal, &id.to_string()).await, ["application.submitted", "application.approved"]);
     assert_eq!(events(&portal, &grant.id.to_string()).await, ["grant.made"]);
     assert_eq!(mails(&portal).await, before + 1);
@@ -250,14 +250,14 @@ async fn the_one_question_is_answered_by_where_somebody_stands(db: PgPool) {
     assert_eq!(ask(now).await, Err("application_draft"));
     let first = applies(&portal, &ada, &model).await;
     assert_eq!(ask(now).await, Err("application_pending"));
-    access::decline(&portal.portal, &grace, first, None, DeclineReason::PurposeUnclear, "Which data?").await.unwrap();
+    access::decline(&portal.portal, &grace, first, Seen::default(), DeclineReason::PurposeUnclear, "Which data?").await.unwrap();
     assert_eq!(ask(now).await, Err("application_declined"));
 
     portal.wait(Duration::days(14));
     let now = portal.portal.clock.now();
     let second = applies(&portal, &ada, &model).await;
     let end = now + Duration::days(30);
-    let grant = access::approve(&portal.portal, &grace, second, None, everything(end)).await.unwrap();
+    let grant = access::approve(&portal.portal, &grace, second, Seen::default(), everything(end)).await.unwrap();
     assert_eq!(ask(end - Duration::microseconds(1)).await, Ok(()));
     assert_eq!(ask(end).await, Err("grant_expired"), "at the very moment");
 
@@ -267,7 +267,7 @@ async fn the_one_question_is_answered_by_where_somebody_stands(db: PgPool) {
     portal.wait(Duration::MINUTE);
     let third = applies(&portal, &ada, &model).await;
     assert_eq!(ask(now + Duration::HOUR).await, Err("application_pending"), "hope outweighs history");
-    access::approve(&portal.portal, &grace, third, None, everything(end)).await.unwrap();
+    access::approve(&portal.portal, &grace, third, Seen::default(), everything(end)).await.unwrap();
     assert_eq!(ask(now + Duration::HOUR).await, Ok(()));
 }
 
@@ -279,7 +279,7 @@ async fn a_grant_that_expired_gives_way_to_the_next_and_stays_expired_in_the_boo
     for round in 1..=3 {
         let id = applies(&portal, &ada, &model).await;
         let now = portal.portal.clock.now();
-        access::approve(&portal.portal, &grace, id, None, everything(now + Duration::days(10))).await.unwrap();
+        access::approve(&portal.portal, &grace, id, Seen::default(), everything(now + Duration::days(10))).await.unwrap();
         assert_eq!(verdict(&portal, &at_browser(&ada), &model, Action::Download, now).await, Ok(()));
         portal.wait(Duration::days(11));
         let later = portal.portal.clock.now();

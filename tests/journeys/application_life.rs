@@ -164,6 +164,49 @@ async fn whoever_decides_on_a_page_that_is_old_is_told_to_look_again(db: PgPool)
     barbara.get(&case).await.says("See, suspend or revoke it");
 }
 
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_others_wrote_meanwhile_is_read_before_a_decision(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, barbara) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&ada, "/demo/tiny-opt").await;
+    let case = case_of(&application);
+    let decides = async |verb: &str, read: &str| {
+        let fields = [("until", "2026-06-01"), ("note", "Well put."), ("reason", "other"), ("text", "Sorry."), ("comments", read)];
+        grace.post(&format!("{case}/{verb}"), &fields).await
+    };
+    let writes = async |person: &Person, path: &str, lane: &str, text: &str| {
+        assert_eq!(person.post(&format!("{path}/comment"), &[("lane", lane), ("text", text)]).await.status, 303);
+    };
+    grace.get(&case).await.says("name=\"comments\" value=\"0\"").says("data-comments=\"0\"");
+    writes(&grace, &case, "internal", "Looks sound.").await;
+    let bulk = grace.post("/review/bulk", &[("action", "decline"), ("id", case.rsplit('/').next().unwrap())]).await;
+    writes(&barbara, &case, "internal", "I know this group: ask them for the contract.").await;
+    for verb in ["approve", "decline", "changes"] {
+        let page = decides(verb, "0").await;
+        assert_eq!(page.status, 409, "{verb}");
+        page.says("Barbara wrote an internal comment while you were looking at this application; read it, then decide.");
+        page.says("What happened last: Internal comment written by barbara").says("ask them for the contract");
+        page.says("name=\"comments\" value=\"2\"");
+    }
+    assert_eq!(grace.post(&format!("{case}/seen"), &[]).await.json()["comments"], 2);
+    decides("approve", "nonsense").await.says("Barbara wrote an internal comment");
+    writes(&ada, &application, "shared", "The contract is signed.").await;
+    decides("decline", "2").await.says("Ada wrote a comment while you were looking");
+
+    // Several at once are no way around it; nor are programs that say what they have seen.
+    let id = case.rsplit('/').next().unwrap();
+    let (_, rest) = bulk.text.split_once(&format!("name=\"comments_{id}\" value=\"")).unwrap_or_else(|| panic!("{}", bulk.text));
+    let read = (format!("comments_{id}"), rest.split('"').next().unwrap().to_owned());
+    assert_eq!(read.1, "1");
+    let fields = [("action", "decline"), ("id", id), ("reason", "other"), ("text", "Sorry."), (read.0.as_str(), read.1.as_str())];
+    grace.post("/review/bulk/do", &fields).await.says("Skipped").says("barbara wrote an internal comment");
+
+    // One's own words are read; whoever says nothing of what they saw is asked for nothing.
+    writes(&grace, &case, "internal", "Thank you.").await;
+    assert_eq!(decides("approve", "3").await.status, 303);
+}
+
 /// The steps of the first timeline on the page, without their moments.
 fn steps(page: &Page) -> Vec<String> {
     let (_, rest) = page.text.split_once("<ol class=\"timeline\">").unwrap_or_else(|| panic!("no timeline: {}", page.text));

@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use reqwest::Method;
-use server::access::{self, Approval, DeclineReason, GrantScope};
+use server::access::{self, Approval, DeclineReason, GrantScope, Seen};
 use server::accounts::{Account, Reviewer, Role};
 use server::audit;
 use server::catalog::{self, Gate, Model};
@@ -75,12 +75,25 @@ impl Desk {
             match command {
                 Command::Claim => access::claim(portal, grace, id, seen).await,
                 Command::Release => access::release(portal, grace, id, seen).await,
-                Command::Changes => access::request_changes(portal, grace, id, seen, "Why so long?", vec![]).await,
+                Command::Changes => {
+                    access::request_changes(portal, grace, id, Seen { version: seen, comments: None }, "Why so long?", vec![]).await
+                }
                 Command::Approve => {
                     let until = portal.clock.now() + Duration::days(30);
-                    access::approve(portal, grace, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
+                    access::approve(
+                        portal,
+                        grace,
+                        id,
+                        Seen { version: seen, comments: None },
+                        Approval { until, scopes: &GrantScope::ALL, note: "" },
+                    )
+                    .await
+                    .map(drop)
                 }
-                Command::Decline => access::decline(portal, grace, id, seen, DeclineReason::PurposeUnclear, "Which data?").await,
+                Command::Decline => {
+                    access::decline(portal, grace, id, Seen { version: seen, comments: None }, DeclineReason::PurposeUnclear, "Which data?")
+                        .await
+                }
                 Command::Undo => access::undo(portal, grace, id, seen).await,
                 Command::Appeal => access::appeal(portal, ada, id, "See page 3.").await,
                 Command::Withdraw => access::withdraw(portal, ada.id, id).await,

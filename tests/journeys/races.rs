@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use server::access::{self, Approval, DeclineReason, GrantScope};
+use server::access::{self, Approval, DeclineReason, GrantScope, Seen};
 use server::accounts::{self, Reviewer, Role};
 use server::audit;
 use server::catalog::{self, Model};
@@ -113,11 +113,20 @@ impl Desk {
 
     async fn approve(&self, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
         let until = self.portal.portal.clock.now() + Duration::days(30);
-        access::approve(&self.portal.portal, by, id, seen, Approval { until, scopes: &GrantScope::ALL, note: "" }).await.map(drop)
+        access::approve(
+            &self.portal.portal,
+            by,
+            id,
+            Seen { version: seen, comments: None },
+            Approval { until, scopes: &GrantScope::ALL, note: "" },
+        )
+        .await
+        .map(drop)
     }
 
     async fn decline(&self, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
-        access::decline(&self.portal.portal, by, id, seen, DeclineReason::PurposeUnclear, "Which data?").await
+        access::decline(&self.portal.portal, by, id, Seen { version: seen, comments: None }, DeclineReason::PurposeUnclear, "Which data?")
+            .await
     }
 
     /// One race, of which one wins, and whoever lost was told. Returns whether it was the first.
@@ -135,7 +144,7 @@ impl Desk {
             Pair::ApproveDecline => (done(self.approve(&self.grace, id, None)), done(self.decline(&self.barbara, id, None))),
             Pair::ApproveApprove => (done(self.approve(&self.grace, id, None)), done(self.approve(&self.barbara, id, None))),
             Pair::ApproveChanges => {
-                let changes = access::request_changes(portal, &self.barbara, id, None, "Why so long?", vec![]);
+                let changes = access::request_changes(portal, &self.barbara, id, Seen::default(), "Why so long?", vec![]);
                 (done(self.approve(&self.grace, id, None)), done(changes))
             }
             Pair::ApproveWithdraw => (done(self.approve(&self.grace, id, None)), withdraw()),

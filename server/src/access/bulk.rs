@@ -9,6 +9,7 @@ use time::Duration;
 use super::application::{Application, Approval, decline_text, seen_version};
 use super::decline::DeclineReason;
 use super::people::People;
+use super::review::Seen;
 use super::scope::{GrantScope, ScopeBox};
 use super::state::State;
 use super::state_view::name_of;
@@ -47,6 +48,14 @@ impl Action {
             Action::Release => "release",
             Action::Approve => "approve",
             Action::Decline => "decline",
+        }
+    }
+
+    /// Whether it says yes or no.
+    pub(super) fn decides(self) -> bool {
+        match self {
+            Action::Claim | Action::Release => false,
+            Action::Approve | Action::Decline => true,
         }
     }
 
@@ -107,6 +116,8 @@ impl BulkPage {
 struct Item {
     id: ApplicationId,
     version: i64,
+    /// How many comments there are.
+    comments: i64,
     path: String,
     applicant: String,
     model: String,
@@ -158,8 +169,9 @@ impl Posted {
         Ok(Order { action: self.action, scopes, reason, text: self.value("text") })
     }
 
-    fn version(&self, id: ApplicationId) -> Option<i64> {
-        seen_version(self.value(&format!("version_{id}")))
+    fn seen(&self, id: ApplicationId) -> Seen {
+        let seen = |what: &str| seen_version(self.value(&format!("{what}_{id}")));
+        Seen { version: seen("version"), comments: seen("comments") }
     }
 }
 
@@ -223,6 +235,7 @@ async fn foreseen(
     let found = store::find_all(db, ids).await?;
     let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<_>>()).await?;
     let people = People(accounts::find_accounts(db, &found.iter().map(|one| one.applicant).collect::<Vec<_>>()).await?);
+    let comments = store::comment_counts(db, ids).await?;
     let sent = found.into_iter().filter(|one| one.state.sent().is_some());
     let item = |one: Application| {
         let (id, version) = (one.id, one.version);
@@ -232,7 +245,8 @@ async fn foreseen(
             Ok(told) => (told, None),
             Err(error) => (String::new(), Some(error.to_string())),
         };
-        Item { id, version, path: format!("/review/{id}"), applicant, model, told, fault }
+        let comments = comments.get(&id).copied().unwrap_or_default();
+        Item { id, version, comments, path: format!("/review/{id}"), applicant, model, told, fault }
     };
     Ok(sent.map(item).collect())
 }
@@ -258,17 +272,17 @@ pub(super) fn outcome(order: &Order<'_>, application: Application, by: AccountId
     }
 }
 
-/// Does it to one of them. `seen`: the version that it was seen in.
+/// Does it to one of them, as it was `seen`.
 pub(super) async fn carry_out(
     portal: &Portal,
     by: &Reviewer,
     order: &Order<'_>,
     application: &Application,
-    seen: Option<i64>,
+    seen: Seen,
 ) -> Result<(), Error> {
     match order.action {
-        Action::Claim => review::claim(portal, by, application.id, seen).await,
-        Action::Release => review::release(portal, by, application.id, seen).await,
+        Action::Claim => review::claim(portal, by, application.id, seen.version).await,
+        Action::Release => review::release(portal, by, application.id, seen.version).await,
         Action::Approve => {
             let approval = Approval { until: until(application, portal.clock.now()), scopes: &order.scopes, note: "" };
             review::approve(portal, by, application.id, seen, approval).await.map(drop)
@@ -307,7 +321,7 @@ pub(super) async fn act(
     drop(db);
     for item in items.iter_mut().filter(|item| item.fault.is_none()) {
         let Some(application) = applications.iter().find(|one| one.id == item.id) else { continue };
-        let seen = posted.version(item.id);
+        let seen = posted.seen(item.id);
         match carry_out(&portal, &by, &order, application, seen).await {
             Ok(()) => {}
             // One that fails does not keep the others from being done; our own fault is no answer to give.

@@ -44,6 +44,11 @@ fn value<'a>(posted: &'a [(String, String)], field: &str) -> &'a str {
     posted.iter().find(|(name, _)| name == field).map_or("", |(_, value)| value)
 }
 
+/// What a posted form of a decision says that was seen.
+fn seen_of(posted: &[(String, String)]) -> review::Seen {
+    review::Seen { version: seen_version(value(posted, "version")), comments: seen_version(value(posted, "comments")) }
+}
+
 /// Whoever acts says which version they saw.
 #[derive(serde::Deserialize)]
 pub(super) struct Seen {
@@ -58,7 +63,8 @@ pub(super) async fn seen(portal: Data<Portal>, by: Reviewer, id: Path<Applicatio
     let looking = portal.cases_seen.look(*id, by.0.id, portal.clock.now());
     let people = accounts::find_accounts(&mut db, &looking).await?;
     let names: Vec<String> = people.into_iter().map(|account| account.name).collect();
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "others": names, "version": application.version })))
+    let comments = store::count_comments(&mut db, *id).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "others": names, "version": application.version, "comments": comments })))
 }
 
 pub(super) async fn claim(
@@ -134,7 +140,7 @@ pub(super) async fn changes(
     let application = store::find(&mut db, *id).await?;
     let known = answers_view::known(&forms::of(&mut db, &application).await?, &fields);
     drop(db);
-    match review::request_changes(&portal, &by, *id, seen_version(value(&posted, "version")), value(&posted, "text"), known.clone()).await {
+    match review::request_changes(&portal, &by, *id, seen_of(&posted), value(&posted, "text"), known.clone()).await {
         Ok(()) => Ok(see_other(
             &format!("/review/{id}"),
             Some("Sent back. The applicant gets a mail with your message and keeps their place in the queue."),
@@ -174,8 +180,7 @@ pub(super) async fn approve(
             review::approval_mail(&portal, &by, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
         }
         (Ok(until), Ok(scopes)) => {
-            let seen = seen_version(value(&posted, "version"));
-            review::approve(&portal, &by, *id, seen, Approval { until, scopes, note }).await.map(Done::Approved)
+            review::approve(&portal, &by, *id, seen_of(&posted), Approval { until, scopes, note }).await.map(Done::Approved)
         }
         (until, scopes) => Err(Error::Invalid([until.err(), scopes.clone().err()].into_iter().flatten().collect())),
     };
@@ -192,30 +197,21 @@ pub(super) async fn approve(
     }
 }
 
-#[derive(serde::Deserialize)]
-pub(super) struct Refusal {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    text: String,
-    version: Option<i64>,
-    preview: Option<String>,
-}
-
 pub(super) async fn decline(
     portal: Data<Portal>,
     frame: Frame,
     by: Reviewer,
     id: Path<ApplicationId>,
-    http::Form(sent): http::Form<Refusal>,
+    http::Form(posted): http::Form<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Error> {
-    let reason = sent.reason.parse::<DeclineReason>();
+    let (reason, text) = (value(&posted, "reason").parse::<DeclineReason>(), value(&posted, "text"));
     // Where nothing was written the page comes back with words to begin with.
-    let text = reason.as_ref().ok().filter(|_| sent.text.trim().is_empty()).map_or(sent.text.clone(), |reason| reason.words().to_owned());
-    let panel = Panel { reason: sent.reason, text, form: "decline", ..Panel::default() };
+    let brought = reason.as_ref().ok().filter(|_| text.trim().is_empty()).map_or(text, |reason| reason.words());
+    let panel = Panel { reason: value(&posted, "reason").to_owned(), text: brought.to_owned(), form: "decline", ..Panel::default() };
+    let wants_preview = !value(&posted, "preview").is_empty();
     let done = match reason {
-        Ok(reason) if sent.preview.is_some() => review::decline_mail(&portal, &by, *id, reason, &sent.text).await.map(Some),
-        Ok(reason) => review::decline(&portal, &by, *id, sent.version, reason, &sent.text).await.map(|()| None),
+        Ok(reason) if wants_preview => review::decline_mail(&portal, &by, *id, reason, text).await.map(Some),
+        Ok(reason) => review::decline(&portal, &by, *id, seen_of(&posted), reason, text).await.map(|()| None),
         Err(fault) => Err(Error::from(fault)),
     };
     match done {

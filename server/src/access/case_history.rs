@@ -15,9 +15,11 @@ pub(super) struct Happened {
     /// Who did it; nobody where the portal did.
     pub(super) by: Option<String>,
     pub(super) at: String,
+    /// Whether the thread tells of it, and not the list of steps.
+    pub(super) is_in_thread: bool,
 }
 
-/// What happened to a case, in its order, for reviewers. `events`: the newest first, as the record pages. The thread is told elsewhere.
+/// What happened to a case and was written about it, in its order, for reviewers. `events`: the newest first, as the record pages.
 pub(super) fn for_reviewer(events: &[audit::Row], people: &People) -> Vec<Happened> {
     let mut claimed_by: Option<AccountId> = None;
     let mut told = Vec::new();
@@ -36,15 +38,18 @@ pub(super) fn for_reviewer(events: &[audit::Row], people: &People) -> Vec<Happen
             "application.appealed" => "Appealed",
             "application.withdrawn" => "Withdrawn",
             "application.lapsed" => "Lapsed",
+            "application.comment_written" => "Comment written",
+            "application.note_written" => "Internal comment written",
             _ => continue,
         };
+        let is_in_thread = matches!(event.kind.as_str(), "application.comment_written" | "application.note_written");
         claimed_by = match event.kind.as_str() {
             "application.claimed" | "application.decision_undone" => event.actor,
             "application.changes_requested" => claimed_by.or(event.actor),
             "application.released" | "application.appealed" => None,
             _ => claimed_by,
         };
-        told.push(Happened { what, by: event.actor.map(|actor| people.name(actor)), at: when::minute(event.at) });
+        told.push(Happened { what, by: event.actor.map(|actor| people.name(actor)), at: when::minute(event.at), is_in_thread });
     }
     told
 }

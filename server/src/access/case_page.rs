@@ -39,6 +39,8 @@ pub(super) struct CasePage {
     frame: Frame,
     id: ApplicationId,
     version: i64,
+    /// How many comments are shown.
+    read: usize,
     model: String,
     model_path: String,
     applicant: Account,
@@ -61,7 +63,7 @@ pub(super) struct CasePage {
     outcome: Option<Outcome>,
     /// The grant that came of it, and how it stands.
     given: Option<GrantView>,
-    /// What happened to it, in its order.
+    /// What happened to it and was written about it, in its order.
     happened: Vec<Happened>,
     may_undo: bool,
     undo_until: String,
@@ -241,6 +243,7 @@ pub(super) async fn case_page(
     Ok(CasePage {
         id,
         version: application.version,
+        read: file.comments.len(),
         model,
         model_path,
         joined: when::day(applicant.created_at),

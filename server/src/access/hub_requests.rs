@@ -18,6 +18,7 @@ use super::application::{Application, Approval};
 use super::decline::DeclineReason;
 use super::form::Form;
 use super::grant::HeldGrant;
+use super::review::Seen;
 use super::scope::GrantScope;
 use super::state::State;
 use super::{answers_view, forms, operate, review, store};
@@ -175,11 +176,11 @@ pub(super) async fn handle(
     match handling.status {
         Status::Accepted => {
             let until = portal.clock.now() + application.asked_for().unwrap_or(Duration::days(30));
-            review::approve(&portal, &by, application.id, None, Approval { until, scopes: &GrantScope::ALL, note: "" }).await?;
+            review::approve(&portal, &by, application.id, Seen::default(), Approval { until, scopes: &GrantScope::ALL, note: "" }).await?;
         }
         Status::Rejected => {
             let words = handling.rejection_reason.as_deref().unwrap_or_default();
-            review::decline(&portal, &by, application.id, None, DeclineReason::Other, words).await?;
+            review::decline(&portal, &by, application.id, Seen::default(), DeclineReason::Other, words).await?;
         }
         Status::Pending => {
             let way = "a decision is not taken back to pending here: revoke the access at /review, and the person may apply again";

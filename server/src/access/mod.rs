@@ -92,7 +92,7 @@ pub use kept_bar::{follow_address, keep_bars};
 pub use lapse::sweep_applications;
 pub use operate::{Gift, give, give_for, take_back};
 pub use policy::Policy;
-pub use review::{approve, claim, decline, release, request_changes, undo};
+pub use review::{Seen, approve, claim, decline, release, request_changes, undo};
 pub use revoke::{Revoked, confirm_revocation, reject_revocation, revoke};
 pub use routes::configure;
 pub use scope::GrantScope;

@@ -19,6 +19,15 @@ use crate::ids::ApplicationId;
 use crate::mail::{self, GrantedBy, Message};
 use crate::portal::Portal;
 
+/// What whoever decides has seen of a case. What they do not say is not asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    /// Its version.
+    pub version: Option<i64>,
+    /// How many comments stood in its thread.
+    pub comments: Option<i64>,
+}
+
 /// Takes a case on, or over from whoever had it. Errors: `Forbidden` for one's own, `Conflict` unless it waits.
 pub async fn claim(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
     let now = portal.clock.now();
@@ -59,13 +68,13 @@ pub async fn request_changes(
     portal: &Portal,
     by: &Reviewer,
     id: ApplicationId,
-    seen: Option<i64>,
+    seen: Seen,
     text: &str,
     fields: Vec<String>,
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, by, id, seen).await?.request_changes(by.0.id, text, fields, now).map_err(at_the_case(id))?;
+    let application = lock_to_decide(&mut tx, by, id, seen).await?.request_changes(by.0.id, text, fields, now).map_err(at_the_case(id))?;
     let State::ChangesRequested { changes, .. } = &application.state else {
         return Err(Error::internal("a request for changes left no trace in its application"));
     };
@@ -91,12 +100,12 @@ pub async fn request_changes(
 }
 
 /// Opens the model to the applicant; the mail leaves after [`UNDO`]. Errors: `Conflict` if it was decided or withdrawn
-/// meanwhile, changed since it was `seen`, is another's case, its applicant is blocked, or access was given another way; `Forbidden` for one's own application;
+/// meanwhile, changed or was written about since it was `seen`, is another's case, its applicant is blocked, or access was given another way; `Forbidden` for one's own application;
 /// `Invalid` for the end, no use at all, or the note.
-pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Option<i64>, approval: Approval<'_>) -> Result<Grant, Error> {
+pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Seen, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_waiting(&mut tx, by, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
+    let (application, grant) = lock_to_decide(&mut tx, by, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     block::refuse_gift(&mut tx, &applicant, &model, now).await?;
@@ -119,13 +128,13 @@ pub async fn decline(
     portal: &Portal,
     by: &Reviewer,
     id: ApplicationId,
-    seen: Option<i64>,
+    seen: Seen,
     reason: DeclineReason,
     text: &str,
 ) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = lock_waiting(&mut tx, by, id, seen).await?.decline(by.0.id, reason, text, now).map_err(at_the_case(id))?;
+    let application = lock_to_decide(&mut tx, by, id, seen).await?.decline(by.0.id, reason, text, now).map_err(at_the_case(id))?;
     let model = catalog::find_model_by_id(&mut tx, application.model).await?;
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
@@ -212,6 +221,26 @@ async fn lock_waiting(tx: &mut PgConnection, by: &Reviewer, id: ApplicationId, s
     let by = accounts::find_account(tx, by).await?.name;
     let told = format!("{by} has {decided} this application on {}; nothing was changed", when::minute(at));
     Err(at_the_case(id)(Error::Conflict(told.into())))
+}
+
+/// The same for a decision, before which is read what others have written. Errors besides: `Stale` if somebody wrote since it was `seen`.
+async fn lock_to_decide(tx: &mut PgConnection, by: &Reviewer, id: ApplicationId, seen: Seen) -> Result<Application, Error> {
+    let application = lock_waiting(tx, by, id, seen.version).await?;
+    refuse_unread(tx, by, id, seen.comments).await?;
+    Ok(application)
+}
+
+/// Refuses whoever has not read what somebody else wrote about a case since there were `seen` comments. Errors: `Stale`, which says who wrote.
+pub(super) async fn refuse_unread(db: &mut PgConnection, by: &Reviewer, id: ApplicationId, seen: Option<i64>) -> Result<(), Error> {
+    let Some(seen) = seen else { return Ok(()) };
+    let Some((author, lane)) = store::unread_comment(db, id, seen, by.0.id).await? else { return Ok(()) };
+    let name = accounts::find_account(db, author).await?.name;
+    let what = match lane {
+        Lane::Internal => "an internal comment",
+        Lane::Shared => "a comment",
+    };
+    let told = format!("{name} wrote {what} while you were looking at this application; read it, then decide");
+    Err(at_the_case(id)(Error::Stale(told.into())))
 }
 
 /// Whoever is refused at a case looks at it as it is now.

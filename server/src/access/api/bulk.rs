@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::super::application::decline_text;
 use super::super::bulk::{self, AT_ONCE, Action, carry_out, outcome};
 use super::super::decline::DeclineReason;
+use super::super::review::{Seen, refuse_unread};
 use super::super::scope::{self, GrantScope};
 use super::super::store;
 use crate::accounts::ReviewingProgram;
@@ -20,7 +21,7 @@ use crate::portal::Portal;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "action": "decline", "reason": "duplicate", "text": "See your other application.",
-    "cases": [{ "id": "app_01kjp2n3v8e8rbb3wd8jxq4m5c", "version": 3 }] }))]
+    "cases": [{ "id": "app_01kjp2n3v8e8rbb3wd8jxq4m5c", "version": 3, "comments": 2 }] }))]
 pub(super) struct Order {
     /// `claim`, `release`, `approve` until the end that was asked for, or `decline`.
     action: String,
@@ -43,6 +44,8 @@ pub(super) struct Chosen {
     id: ApplicationId,
     /// The version that was seen.
     version: Option<i64>,
+    /// For a decision: how many entries of the thread were seen; if somebody else has written since, it is refused (`stale`).
+    comments: Option<i64>,
 }
 
 /// What became of one, or would.
@@ -112,9 +115,10 @@ pub(super) async fn act(
     let order = sent.checked()?;
     let found = store::find_all(&mut *portal.db.acquire().await?, &sent.ids()).await?;
     let mut items = Vec::new();
-    for Chosen { id, version } in &sent.cases {
+    for Chosen { id, version, comments } in &sent.cases {
+        let seen = Seen { version: *version, comments: *comments };
         let done = match found.iter().find(|one| one.id == *id) {
-            Some(one) => carry_out(&portal, &by, &order, one, *version).await.map(|()| None),
+            Some(one) => carry_out(&portal, &by, &order, one, seen).await.map(|()| None),
             None => Err(Error::NotFound("application")),
         };
         items.push(Outcome::of(*id, done)?);
@@ -134,13 +138,17 @@ pub(super) async fn preview(
 ) -> Result<HttpResponse, Error> {
     let order = sent.checked()?;
     let now = portal.clock.now();
-    let found = store::find_all(&mut *portal.db.acquire().await?, &sent.ids()).await?;
-    let foreseen = |Chosen { id, version }: &Chosen| {
+    let mut db = portal.db.acquire().await?;
+    let found = store::find_all(&mut db, &sent.ids()).await?;
+    let mut items = Vec::new();
+    for Chosen { id, version, comments } in &sent.cases {
         // A draft is its applicant's alone.
         let one = found.iter().find(|one| one.id == *id && one.state.sent().is_some()).ok_or(Error::NotFound("application"));
-        let told = one.and_then(|one| outcome(&order, one.clone().seen_as(*version)?, by.0.id, now));
-        Outcome::of(*id, told.map(Some))
-    };
-    let items = sent.cases.iter().map(foreseen).collect::<Result<Vec<_>, Error>>()?;
+        let told = match one.and_then(|one| outcome(&order, one.clone().seen_as(*version)?, by.0.id, now)) {
+            Ok(told) if order.action.decides() => refuse_unread(&mut db, &by, *id, *comments).await.map(|()| told),
+            told => told,
+        };
+        items.push(Outcome::of(*id, told.map(Some))?);
+    }
     Ok(answer(&Listed { items, next: None }))
 }

@@ -113,13 +113,19 @@ pub(super) async fn check(
     case(&portal, &by, *id).await
 }
 
+fn seen(version: Option<i64>, comments: Option<i64>) -> review::Seen {
+    review::Seen { version, comments }
+}
+
 /// What is to be changed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "version": 3, "text": "Which data will you use?", "fields": ["summary"] }))]
+#[schema(example = json!({ "version": 3, "comments": 2, "text": "Which data will you use?", "fields": ["summary"] }))]
 pub(super) struct Wanted {
     /// The version that was seen.
     version: Option<i64>,
+    /// How many entries of the thread were seen; if somebody else has written since, nothing is done (`stale`).
+    comments: Option<i64>,
     /// In words.
     text: String,
     /// The names of the questions that are meant.
@@ -147,17 +153,19 @@ pub(super) async fn changes(
     if known.len() != sent.fields.len() {
         return Err(FieldError::new("fields", "names what the form does not ask").into());
     }
-    review::request_changes(&portal, &by, *id, sent.version, &sent.text, known).await?;
+    review::request_changes(&portal, &by, *id, seen(sent.version, sent.comments), &sent.text, known).await?;
     case(&portal, &by, *id).await
 }
 
 /// A yes.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "version": 3, "until": "2026-12-31", "scopes": ["download", "api"], "note": "Welcome." }))]
+#[schema(example = json!({ "version": 3, "comments": 2, "until": "2026-12-31", "scopes": ["download", "api"], "note": "Welcome." }))]
 pub(super) struct Approval {
     /// The version that was seen.
     version: Option<i64>,
+    /// How many entries of the thread were seen; if somebody else has written since, nothing is done (`stale`).
+    comments: Option<i64>,
     /// The last day on which access holds (UTC), a year away at most.
     until: String,
     /// What access is for, of `download`, `playground` and `api`; all of them unless said.
@@ -190,7 +198,14 @@ pub(super) async fn approve(
     Body(sent): Body<Approval>,
 ) -> Result<HttpResponse, Error> {
     let (until, scopes) = sent.checked()?;
-    review::approve(&portal, &by, *id, sent.version, application::Approval { until, scopes: &scopes, note: &sent.note }).await?;
+    review::approve(
+        &portal,
+        &by,
+        *id,
+        seen(sent.version, sent.comments),
+        application::Approval { until, scopes: &scopes, note: &sent.note },
+    )
+    .await?;
     case(&portal, &by, *id).await
 }
 
@@ -228,10 +243,12 @@ pub(super) async fn preview_approval(
 /// A no.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "version": 3, "reason": "purpose_unclear", "text": "What will the model tell you?" }))]
+#[schema(example = json!({ "version": 3, "comments": 2, "reason": "purpose_unclear", "text": "What will the model tell you?" }))]
 pub(super) struct Refusal {
     /// The version that was seen.
     version: Option<i64>,
+    /// How many entries of the thread were seen; if somebody else has written since, nothing is done (`stale`).
+    comments: Option<i64>,
     /// `purpose_unclear`, `identity_not_verifiable`, `safeguards_insufficient`, `commercial_use`, `prohibited_use`, `jurisdiction`,
     /// `duplicate` or `other`.
     reason: String,
@@ -251,7 +268,7 @@ pub(super) async fn decline(
     id: Path<ApplicationId>,
     Body(sent): Body<Refusal>,
 ) -> Result<HttpResponse, Error> {
-    review::decline(&portal, &by, *id, sent.version, sent.reason.parse()?, &sent.text).await?;
+    review::decline(&portal, &by, *id, seen(sent.version, sent.comments), sent.reason.parse()?, &sent.text).await?;
     case(&portal, &by, *id).await
 }
 

@@ -1,16 +1,18 @@
 //! What the database keeps of the words about an application, of its sendings, and of who looks at it.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 use sqlx::types::{Json, Uuid};
 use time::Duration;
 
 use super::super::answers::Answers;
 use super::super::application::Application;
-use super::super::comment::Comment;
+use super::super::comment::{Comment, Lane};
 use crate::accounts::Account;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::ApplicationId;
+use crate::ids::{AccountId, ApplicationId};
 
 /// Keeps the answers as they were sent, and what the application may be found by.
 pub async fn insert_sending(tx: &mut PgConnection, application: &Application, applicant: &Account, now: Timestamp) -> Result<(), Error> {
@@ -76,6 +78,42 @@ pub async fn insert_comment(tx: &mut PgConnection, id: ApplicationId, comment: &
 pub async fn count_comments(tx: &mut PgConnection, id: ApplicationId) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from application_comment where application_id = $1"#, id.uuid());
     Ok(count.fetch_one(tx).await?)
+}
+
+/// The first comment behind the first `seen` ones that somebody else than `reader` wrote: by whom, and in which lane.
+pub async fn unread_comment(
+    tx: &mut PgConnection,
+    id: ApplicationId,
+    seen: i64,
+    reader: AccountId,
+) -> Result<Option<(AccountId, Lane)>, Error> {
+    let row = sqlx::query!(
+        r#"select author_id as "author: AccountId", lane
+         from (select id, author_id, lane from application_comment where application_id = $1 order by id offset $2) later
+         where author_id <> $3
+         order by id
+         limit 1"#,
+        id.uuid(),
+        seen.max(0),
+        reader.uuid(),
+    )
+    .fetch_optional(tx)
+    .await?;
+    Ok(row.map(|row| (row.author, if row.lane == "internal" { Lane::Internal } else { Lane::Shared })))
+}
+
+/// How many comments each of these applications has; those that have none are left out.
+pub async fn comment_counts(db: &mut PgConnection, ids: &[ApplicationId]) -> Result<HashMap<ApplicationId, i64>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"select application_id as "id: ApplicationId", count(*) as "count!"
+         from application_comment where application_id = any($1)
+         group by application_id"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.count)).collect())
 }
 
 /// The applications that their applicants have left alone for so long that they lapse within `notice`, or should have, and of which
