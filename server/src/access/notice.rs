@@ -15,7 +15,7 @@ use crate::mail::{self, Message};
 use crate::portal::Portal;
 
 /// So many days before the end its holder is told. A grant that is not twice as long is not told of this: it would hear of its end
-/// before half of it has passed.
+/// before half of it has passed. Where an end is chosen (`case.html`, `renewal.html`, `sluice grant add`) this is said.
 pub const NOTICE_DAYS: [i16; 4] = [60, 30, 7, 1];
 
 /// An end that lies longer back is not told of any more: whoever is told would have noticed.

@@ -38,7 +38,7 @@ pub struct Add {
     /// Why; kept on record
     #[arg(long)]
     reason: String,
-    /// Days until it ends, 366 at most
+    /// Days until it ends, 366 at most; the holder gets a mail 60, 30, 7 and 1 days before, but none in the first half of the time
     #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
     days: u16,
     /// For which uses: download, playground, api; all of them unless said

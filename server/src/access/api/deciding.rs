@@ -166,7 +166,8 @@ pub(super) struct Approval {
     version: Option<i64>,
     /// How many entries of the thread were seen; if somebody else has written since, nothing is done (`stale`).
     comments: Option<i64>,
-    /// The last day on which access holds (UTC), a year away at most.
+    /// The last day on which access holds (UTC), a year away at most. The holder gets a mail 60, 30, 7 and 1 days before, but none in the
+    /// first half of the time.
     until: String,
     /// What access is for, of `download`, `playground` and `api`; all of them unless said.
     scopes: Option<Vec<String>>,

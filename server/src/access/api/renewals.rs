@@ -196,7 +196,8 @@ pub(super) async fn one(portal: Data<Portal>, _: ReviewingProgram, id: Path<Rene
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "until": "2027-03-31", "text": "Send us the paper!" }))]
 pub(super) struct RenewalApproval {
-    /// The last day on which access holds (UTC): later than it ends now, a year away at most.
+    /// The last day on which access holds (UTC): later than it ends now, a year away at most. The holder gets a mail 60, 30, 7 and 1 days
+    /// before, but none in the first half of the time.
     until: String,
     /// What the holder reads besides.
     #[serde(default)]
