@@ -41,12 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Optimised in every profile. A product and a sum stay two roundings where they are written as two; and kernels read the same memory as
-/// words and as halves, which the card's compiler lets them.
+/// Optimised in every profile. A product and a sum may become one rounding, here as on a card, whichever the compiler likes: where two kernels
+/// must come to the same bits, they may not leave it to a compiler. Kernels read the same memory as words and as halves, which the card's
+/// compiler lets them.
 fn compiler() -> cc::Build {
     let mut build = cc::Build::new();
     build.cpp(true).std("c++17").opt_level(2).debug(true).warnings(false).define("EMULATED", None).include(HOST).include(FOLDERS[0].0);
-    build.flag("-ffp-contract=off").flag("-fno-math-errno").flag("-fno-strict-aliasing");
+    build.flag("-ffp-contract=fast").flag("-fno-math-errno").flag("-fno-strict-aliasing");
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
         build.flag_if_supported("-mavx2").flag_if_supported("-mfma").flag_if_supported("-mf16c");

@@ -19,6 +19,7 @@
 #define BOUNDS(threads, blocks)
 #define DEVICE inline
 #define SHARED static thread_local
+#define SHARED_AT_LAUNCH(name) static thread_local __attribute__((aligned(128))) u8 name[227 * 1024]
 #define __align__(n) __attribute__((aligned(n)))
 
 struct uint3 { u32 x, y, z; };
@@ -93,6 +94,18 @@ inline u32 load_streaming4(const void* from) { return emulator::load<u32>(from);
 inline float load_fresh(const float* from) { return emulator::load<float>(from); }
 
 inline void copy_beside(void* to, const void* from, bool wanted) { emulator::copy(to, from, wanted); }
+inline void ask_for(const void*) {}
+
+#define HAS_TILES
+// A tile is there at once; `arrival` counts how many were told of.
+inline void begin_arrivals(u64* arrival) { *arrival = 0; }
+inline void expect_bytes(u64* arrival, u32) { ++*arrival; }
+inline void copy_tile(void* to, const TileMap* map, u32 byte, u32 row, u64*) { emulator::copy_tile(to, map->words, byte, row); }
+inline void wait_for_arrival(u64* arrival, u32 turn) {
+    if (*arrival % 2 == turn) emulator::fail("waits for a tile that nobody has asked for");
+}
+inline u8* aligned_from(u8* at, u32 bytes) { return at + (-(uintptr_t)at & (bytes - 1)); }
+
 inline void mark_copies() { emulator::mark_copies(); }
 template <int OPEN>
 inline void wait_for_copies() { emulator::finish_copies(OPEN); }
@@ -118,6 +131,8 @@ inline int ones_in(u32 v) { return __builtin_popcount(v); }
 inline int last_one_in(u32 v) { return __builtin_ffs((int)v) - 1; }
 
 inline u32 add_atomically(u32* at, u32 v) { return __atomic_fetch_add(at, v, __ATOMIC_SEQ_CST); }
+// Blocks run one after the other: a block that waits for another would wait for ever.
+inline u32 load_acquired(const u32*) { emulator::fail("waits for another block"); }
 inline void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 // Where a call stands, for the message when threads that had to meet did not.

@@ -25,6 +25,9 @@ void copy(void* to, const void* from, bool wanted);
 void mark_copies();
 void finish_copies(u32 open);
 
+// 16 rows of a tile's bytes of a matrix, told as (address, bytes of a row, rows, bytes of a tile's row); zeros outside of it.
+void copy_tile(void* to, const u64* matrix, u32 byte, u32 row);
+
 // A card refuses addresses that are no multiple of what is read; a host would not.
 inline void aligned(const void* at, size_t bytes) {
     if ((uintptr_t)at % bytes) fail("%p is no multiple of %zu bytes", at, bytes);

@@ -114,6 +114,19 @@ void copy(void* to, const void* from, bool wanted) {
     else finish(copy);
 }
 
+void copy_tile(void* to, const u64* matrix, u32 byte, u32 row) {
+    const u64 row_bytes = matrix[1], rows = matrix[2], tile_bytes = matrix[3], places = tile_bytes / 16;
+    aligned(to, places == 8 ? 1024 : 128);
+    for (u32 r = 0; r < TILE_ROWS; r++)
+        for (u32 place = 0; place < places; place++) {
+            u8* at = (u8*)to + r * tile_bytes + (places == 8 ? place ^ (r % 8) : place) * 16;
+            u64 from = byte + 16 * place;
+            memset(at, 0, 16);
+            if (row + r < rows && from < row_bytes)
+                memcpy(at, (const u8*)matrix[0] + (row + r) * row_bytes + from, row_bytes - from < 16 ? row_bytes - from : 16);
+        }
+}
+
 void mark_copies() { self().marks++; }
 
 void finish_copies(u32 open) {

@@ -4,3 +4,4 @@ mod cuda;
 mod matrices;
 mod meetings;
 mod numbers;
+mod tiles;

@@ -77,9 +77,19 @@ pub(crate) static MODULES: &[Module] = &[
         "columns_int8_32",
         "columns_int8_64",
     ),
+    module!("step", "step_half", "step_bfloat", "step_int8", "step_int4"),
     module!("attend", "attend_16", "attend_64", "attend_80", "attend_128"),
     module!("attend_prompt", "attend_prompt_16", "attend_prompt_64", "attend_prompt_80", "attend_prompt_128"),
 ];
+
+/// Equal for equal machine code of all kernels: what a card of this compute capability computes may differ from build to build.
+pub(crate) fn digest(capability: (i32, i32)) -> String {
+    let mut hasher = blake3::Hasher::new();
+    MODULES.iter().for_each(|module| {
+        hasher.update(module.image(capability));
+    });
+    hasher.finalize().to_hex()[..8].to_owned()
+}
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +102,13 @@ mod tests {
         let mut there = emulator::kernels();
         there.sort_unstable();
         assert_eq!(named, there);
+    }
+
+    #[test]
+    fn other_code_has_another_digest() {
+        let all: std::collections::HashSet<String> = [(8, 0), (8, 9), (9, 0), (10, 0)].map(digest).into();
+        assert_eq!(all.len(), 4);
+        assert_eq!(digest((8, 0)), digest((8, 6)), "which runs the same");
     }
 
     #[test]

@@ -16,4 +16,5 @@ pub(crate) use blas::{Blas, Finish, Gemm};
 pub(crate) use card::{Buffer, Card, Mark, Pinned, Recording};
 #[cfg(test)]
 pub(crate) use emulated::{Buffer, Card, Mark, Pinned, Recording, fail_from_now_on};
+pub(crate) use kernels::digest as kernels_digest;
 pub(crate) use tables::*;

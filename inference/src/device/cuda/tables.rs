@@ -16,6 +16,13 @@ pub(crate) const AFTER_RELU: u32 = 3;
 pub(crate) const AFTER_GELU: u32 = 4;
 pub(crate) const AFTER_QKV: u32 = 5;
 
+/// What the blocks of a step do before they meet again.
+pub(crate) const STAGE_PRODUCT: u32 = 0;
+pub(crate) const STAGE_NORMED: u32 = 1;
+pub(crate) const STAGE_HEAD: u32 = 2;
+pub(crate) const STAGE_COLUMNS: u32 = 3;
+pub(crate) const STAGE_ATTEND: u32 = 4;
+
 /// The slot of a row that is nobody's.
 pub(crate) const NOWHERE: u32 = u32::MAX;
 
@@ -202,4 +209,60 @@ pub(crate) struct WidenArgs {
     pub(crate) y_stride: u32,
     pub(crate) held: u32,
     pub(crate) by_column: u32,
+}
+
+/// A matrix by rows as the card's own copying engine is told of it.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(crate) struct TileMap(pub(crate) [u64; 16]);
+
+/// A matrix that a step reads, in the order in which it does.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(crate) struct StepFlow {
+    pub(crate) map: TileMap,
+    pub(crate) scales: TileMap,
+    pub(crate) zeros: TileMap,
+    pub(crate) guess: u64,
+    pub(crate) units: u32,
+    pub(crate) inner: u32,
+    pub(crate) first: u32,
+    pub(crate) across: u32,
+    pub(crate) has_scales: u32,
+    pub(crate) unused: [u32; 9],
+}
+
+/// A stage of a step.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(crate) struct StepStage {
+    pub(crate) stage: u32,
+    pub(crate) flow: u32,
+    pub(crate) first: u32,
+    pub(crate) not_used: u32,
+    pub(crate) clear: u64,
+    pub(crate) guess: u64,
+    pub(crate) norm: NormArgs,
+    pub(crate) product: ProductArgs,
+    pub(crate) columns: ColumnsArgs,
+    pub(crate) attend: AttendArgs,
+    pub(crate) at_its_end: u64,
+}
+
+/// `step_*`
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(crate) struct StepArgs {
+    pub(crate) stages: u64,
+    pub(crate) flows: u64,
+    pub(crate) meeting: u64,
+    pub(crate) contexts: u64,
+    pub(crate) fresh: u64,
+    pub(crate) blocks: u64,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+    pub(crate) flows_count: u32,
+    pub(crate) blocks_count: u32,
+    pub(crate) x_cols: u32,
+    pub(crate) unused: u32,
 }

@@ -13,7 +13,7 @@ pub(super) const PROMPT_TOKENS_MAX: usize = 2048;
 /// Tokens that a block of the attention kernel attends to.
 pub(super) const SPLIT_TOKENS: usize = 128;
 /// Slices of the columns that are added up one after the other, as `columns.cu` has them.
-const SLICES: usize = 4;
+pub(super) const SLICES: usize = 8;
 /// Rows of 16 bits are filled up to multiples of so many numbers, with zeros that meet the zeros of the weights.
 const STRIDE: usize = 128;
 /// Products of many tokens write whole multiples of so many.

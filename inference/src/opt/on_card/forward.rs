@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::buffers::{self, Answers, PROMPT_TOKENS_MAX, Prompts, ROWS_MAX, Rows, SPLIT_TOKENS, context_blocks, splits_max};
 use super::pass::Pass;
+use super::step::Step;
 use super::weights::Weights;
 use crate::checkpoint::{Checkpoint, TensorIndex};
 use crate::device::Threads;
-use crate::device::cuda::{Blas, Buffer, Card, NOWHERE, Pinned, Recording};
+use crate::device::cuda::{Blas, Buffer, Card, NOWHERE, Pinned, Recording, kernels_digest};
 use crate::error::Error;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::opt::config::{OptConfig, POSITION_OFFSET};
@@ -30,6 +31,8 @@ const DRIVER_BYTES: u64 = 1 << 30;
 pub(crate) struct OnCard {
     // Recordings go before what they lead to.
     recordings: HashMap<Recorded, Recording>,
+    /// The step of one answer as one kernel, where there is one.
+    pub(super) step: Option<Step>,
     pub(super) answers: Answers,
     pub(super) prompts: Prompts,
     inputs: Pinned,
@@ -112,8 +115,9 @@ impl OnCard {
         let kv = card.alloc(kv_blocks * Self::block_bytes(config))?;
         let inputs = card.pinned(inputs_bytes(config, options.step_tokens()))?;
         let pinned_logits = card.pinned(4 * LOGITS_ROWS * config.vocab_size)?;
-        Ok(Self {
+        let mut model = Self {
             recordings: HashMap::new(),
+            step: None,
             answers,
             prompts,
             inputs,
@@ -124,7 +128,9 @@ impl OnCard {
             weights,
             blas,
             card,
-        })
+        };
+        model.step = Step::plan(&model, config)?;
+        Ok(model)
     }
 
     /// Full contexts for all that may run, or as much of that as the card has left.
@@ -151,11 +157,11 @@ impl OnCard {
         &self.card
     }
 
-    /// What else the numbers depend on: the card's generation and the library that multiplies.
+    /// What else the numbers depend on: the kernels, the card, and the library that multiplies.
     pub(crate) fn kernels(&self) -> String {
         let (major, minor) = self.card.capability();
         let blas = self.blas.as_ref().map_or("no cuBLASLt".to_owned(), |blas| format!("cuBLASLt {}", blas.version()));
-        format!("cuda {major}.{minor} on {}, {blas}", self.card.name())
+        format!("cuda {major}.{minor} {} on {}, {blas}", kernels_digest((major, minor)), self.card.name())
     }
 
     /// Matrices that a step of answers cannot but read.
@@ -265,6 +271,10 @@ impl OnCard {
         });
         let end = words.put(shape.tokens * stride, table).end;
         self.card.copy_in(self.answers.rows.inputs.address(), &self.inputs, 0..end)?;
+        if shape.tokens == 1 && self.step.is_some() {
+            // Two kernels are begun as fast as one recording.
+            return Pass { config, model: self, tokens: 1, splits: 1 }.run();
+        }
         if !self.recordings.contains_key(&shape) {
             let pass = Pass { config, model: self, tokens: shape.tokens, splits: shape.splits };
             let recording = self.card.record(|| pass.run())?;

@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use super::buffers::SLICES;
 use super::layout::{Held, Layout, Order};
 use crate::device::cuda::{
     AFTER_ADD, AFTER_NARROW, AFTER_RELU, AFTER_STORE, AttendArgs, AttendPromptArgs, Buffer, Card, ColumnsArgs, NormArgs, Paged,
@@ -198,7 +199,7 @@ fn products_behind_a_relu_are_those_of_the_reference_with_few_numbers_and_with_m
             let (bias, before) = (numbers.take(rows), numbers.take(tokens * rows));
             let (w, x_on, bias_on) = (on_card(&card, &bytes), on_card(&card, &x_bits), on_card(&card, &bias));
             let (y, counts_on) = (on_card(&card, &before), on_card(&card, &counts));
-            let partial = card.alloc(4 * 4 * tokens * rows).unwrap();
+            let partial = card.alloc(4 * SLICES * tokens * rows).unwrap();
             let arrived = on_card(&card, &vec![0u32; rows.div_ceil(64)]);
             let args = ColumnsArgs {
                 w: w.address(),
@@ -217,7 +218,7 @@ fn products_behind_a_relu_are_those_of_the_reference_with_few_numbers_and_with_m
                 few_percent: 40,
             };
             let kernel = format!("columns_{}_{}", held.name(), super::pass::tokens_of_kernel(tokens));
-            card.launch(&kernel, [rows.div_ceil(64) as u32, 4, 1], 256, &args).unwrap();
+            card.launch(&kernel, [rows.div_ceil(64) as u32, SLICES as u32, 1], 256, &args).unwrap();
             let found: Vec<f32> = y.read(tokens * rows);
             for (place, (sum, size)) in sums(&weights, &x, cols).into_iter().enumerate() {
                 let what = format!("{held:?} {rows} × {cols}, {tokens} tokens, number {place}");

@@ -132,12 +132,22 @@ impl Layout {
         match self.held {
             Held::Half | Held::Bfloat => 0,
             Held::Int8 => 4,
-            Held::Int4 => 2 * (self.cols_held() / GROUP),
+            Held::Int4 => 2 * self.groups_held(),
         }
     }
 
     fn zero_bytes(&self) -> usize {
-        if self.held == Held::Int4 { self.cols_held() / GROUP } else { 0 }
+        if self.held == Held::Int4 { self.groups_held() } else { 0 }
+    }
+
+    /// Groups of a row for which there is room: so many that rows of scales and of zero points begin at multiples of 16 bytes.
+    fn groups_held(&self) -> usize {
+        (self.cols_held() / GROUP).next_multiple_of(16)
+    }
+
+    /// Bytes from one row of scales to the next, and of zero points.
+    pub(super) fn group_bytes(&self) -> (usize, usize) {
+        (self.scale_bytes(), self.zero_bytes())
     }
 
     /// Where scales and zero points begin, and where all ends.

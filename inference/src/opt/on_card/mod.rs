@@ -11,6 +11,7 @@ mod kernel_stories;
 mod layout;
 mod pass;
 mod prompt;
+mod step;
 #[cfg(test)]
 mod stories;
 mod upload;

@@ -1,7 +1,7 @@
 //! What is begun for tokens that are computed as answers: for each layer a norm, the products of queries, keys and values, attention, the
 //! product behind it, a norm, and the two products of the feed-forward part.
 
-use super::buffers::{Inputs, ROWS_MAX, context_blocks, splits_max, stride};
+use super::buffers::{Inputs, ROWS_MAX, SLICES, context_blocks, splits_max, stride};
 use super::forward::OnCard;
 use super::layout::{Held, Order};
 use super::weights::{Layer, Matrix, Norm};
@@ -13,12 +13,11 @@ use crate::error::Error;
 use crate::opt::config::{Activation, LAYER_NORM_EPSILON, OptConfig};
 
 /// Threads of a block.
-const THREADS: u32 = 256;
+pub(super) const THREADS: u32 = 256;
 const ATTEND_THREADS: u32 = 128;
 pub(super) const NORM_THREADS: u32 = 512;
-/// Rows of a block of the product by columns, and its slices.
+/// Rows of a block of the product by columns.
 const COLUMNS_ROWS: usize = 64;
-const COLUMNS_SLICES: u32 = 4;
 /// The most columns behind a ReLU, in percent, for which it pays to read them alone.
 const FEW_PERCENT: u32 = 40;
 /// From so many rows on, blocks of 64 rows keep all processors of a large card at work.
@@ -33,25 +32,28 @@ pub(super) struct Pass<'a> {
 }
 
 /// Where a product's 16-bit inputs lie, and where its results go.
-struct Io {
-    x: u64,
-    x_cols: usize,
-    y: u64,
-    y_stride: usize,
-    after: u32,
+pub(super) struct Io {
+    pub(super) x: u64,
+    pub(super) x_cols: usize,
+    pub(super) y: u64,
+    pub(super) y_stride: usize,
+    pub(super) after: u32,
 }
 
 impl Pass<'_> {
     pub(super) fn run(&self) -> Result<(), Error> {
         let answers = &self.model.answers;
         self.embed()?;
+        if let Some(step) = self.model.step.as_ref().filter(|_| self.tokens == 1) {
+            return step.begin(&self.model.card);
+        }
         for (number, layer) in self.model.weights.layers.iter().enumerate() {
             self.layer(number, layer)?;
         }
         self.head(answers.rows.x.address(), 0)
     }
 
-    fn inputs(&self) -> Inputs {
+    pub(super) fn inputs(&self) -> Inputs {
         Inputs::of(self.model.answers.rows.inputs.address(), self.tokens)
     }
 
@@ -73,34 +75,57 @@ impl Pass<'_> {
 
     fn layer(&self, number: usize, layer: &Layer) -> Result<(), Error> {
         let (config, answers) = (self.config, &self.model.answers);
-        let (hidden, rows) = (config.hidden_size, &answers.rows);
-        let x = rows.x.address();
+        let (x, rows) = (answers.rows.x.address(), &answers.rows);
         // Where norms come after a block, the one before it has been made already.
         if config.do_layer_norm_before || number == 0 {
             self.norm((x, 0), &layer.self_attn_layer_norm, rows.normed.address(), config.do_layer_norm_before, false)?;
         }
         let kv = self.paged(number);
-        let qkv = Io { x: rows.normed.address(), x_cols: hidden, y: answers.q.address(), y_stride: hidden, after: AFTER_QKV };
-        self.product_into(&layer.qkv_proj, &qkv, kv)?;
+        self.product_into(&layer.qkv_proj, &self.qkv_io(), kv)?;
         self.attend(kv)?;
-        self.product(&layer.out_proj, &Io { x: rows.attended.address(), x_cols: hidden, y: x, y_stride: hidden, after: AFTER_ADD })?;
+        self.product(&layer.out_proj, &self.out_io())?;
         let before_fc = if config.do_layer_norm_before { &layer.final_layer_norm } else { &layer.self_attn_layer_norm };
         self.norm((x, answers.counts.address()), before_fc, rows.normed.address(), true, !config.do_layer_norm_before)?;
-        let after = match config.activation {
-            Activation::Relu => AFTER_RELU,
-            Activation::Gelu => AFTER_GELU,
-        };
-        let (inner, ffn) = (rows.inner.address(), config.ffn_dim);
-        self.product(&layer.fc1, &Io { x: rows.normed.address(), x_cols: hidden, y: inner, y_stride: stride(ffn), after })?;
-        let io = Io { x: inner, x_cols: ffn, y: x, y_stride: hidden, after: AFTER_ADD };
+        self.product(&layer.fc1, &self.fc1_io())?;
         match layer.fc2.layout.order {
-            Order::ByColumn => self.columns(&layer.fc2, &io)?,
-            Order::ByRow => self.product(&layer.fc2, &io)?,
+            Order::ByColumn => self.columns(&layer.fc2)?,
+            Order::ByRow => self.product(&layer.fc2, &self.fc2_io())?,
         }
         if !config.do_layer_norm_before {
             self.norm((x, 0), &layer.final_layer_norm, rows.normed.address(), true, true)?;
         }
         Ok(())
+    }
+
+    pub(super) fn qkv_io(&self) -> Io {
+        let (answers, hidden) = (&self.model.answers, self.config.hidden_size);
+        Io { x: answers.rows.normed.address(), x_cols: hidden, y: answers.q.address(), y_stride: hidden, after: AFTER_QKV }
+    }
+
+    pub(super) fn out_io(&self) -> Io {
+        let (rows, hidden) = (&self.model.answers.rows, self.config.hidden_size);
+        Io { x: rows.attended.address(), x_cols: hidden, y: rows.x.address(), y_stride: hidden, after: AFTER_ADD }
+    }
+
+    pub(super) fn fc1_io(&self) -> Io {
+        let rows = &self.model.answers.rows;
+        let after = match self.config.activation {
+            Activation::Relu => AFTER_RELU,
+            Activation::Gelu => AFTER_GELU,
+        };
+        let (x, y) = (rows.normed.address(), rows.inner.address());
+        Io { x, x_cols: self.config.hidden_size, y, y_stride: stride(self.config.ffn_dim), after }
+    }
+
+    pub(super) fn fc2_io(&self) -> Io {
+        let rows = &self.model.answers.rows;
+        let (x, y) = (rows.inner.address(), rows.x.address());
+        Io { x, x_cols: self.config.ffn_dim, y, y_stride: self.config.hidden_size, after: AFTER_ADD }
+    }
+
+    /// Logits from 16 bits of the norm, or of what was projected from it.
+    pub(super) fn head_io(&self, x: u64, x_cols: usize) -> Io {
+        Io { x, x_cols, y: self.model.answers.logits.address(), y_stride: self.config.vocab_size, after: AFTER_STORE }
     }
 
     /// Logits of these rows of a stream, or of all if `wanted` is 0.
@@ -122,15 +147,14 @@ impl Pass<'_> {
                 (y, embed)
             }
         };
-        let vocab = config.vocab_size;
-        self.product(&weights.lm_head, &Io { x, x_cols, y: answers.logits.address(), y_stride: vocab, after: AFTER_STORE })
+        self.product(&weights.lm_head, &self.head_io(x, x_cols))
     }
 
     fn norm(&self, (x, counts): (u64, u64), norm: &Norm, y: u64, normalise: bool, keep: bool) -> Result<(), Error> {
         norm_rows(self.model, self.config, self.tokens, &NormRows { x, row_of: 0, norm: *norm, y, normalise, keep, counts })
     }
 
-    fn paged(&self, layer: usize) -> Paged {
+    pub(super) fn paged(&self, layer: usize) -> Paged {
         paged(self.model, self.config, layer)
     }
 
@@ -139,16 +163,22 @@ impl Pass<'_> {
     }
 
     fn product_into(&self, matrix: &Matrix, io: &Io, kv: Paged) -> Result<(), Error> {
-        let (layout, answers) = (matrix.layout, &self.model.answers);
+        let layout = matrix.layout;
         let (kernel, block_rows) = kernel_of(layout.held, layout.rows, self.tokens);
-        let args = ProductArgs {
+        let blocks = layout.rows.div_ceil(block_rows).min(blocks_abreast(layout.held, self.tokens) * self.model.card.processors());
+        self.model.card.launch(&kernel, [blocks as u32, 1, 1], THREADS, &self.product_args(matrix, io, kv))
+    }
+
+    pub(super) fn product_args(&self, matrix: &Matrix, io: &Io, kv: Paged) -> ProductArgs {
+        let layout = matrix.layout;
+        ProductArgs {
             w: matrix.weights,
             scales: matrix.scales,
             zeros: matrix.zeros,
             bias: matrix.bias,
             x: io.x,
             y: io.y,
-            counts: answers.counts.address(),
+            counts: self.model.answers.counts.address(),
             slots: self.inputs().slots,
             kv,
             rows: layout.rows as u32,
@@ -159,14 +189,19 @@ impl Pass<'_> {
             after: io.after,
             scale: query_scale(self.config),
             row_bytes: layout.stride_bytes() as u32,
-        };
-        let blocks = layout.rows.div_ceil(block_rows).min(blocks_abreast(layout.held, self.tokens) * self.model.card.processors());
-        self.model.card.launch(&kernel, [blocks as u32, 1, 1], THREADS, &args)
+        }
     }
 
-    fn columns(&self, matrix: &Matrix, io: &Io) -> Result<(), Error> {
-        let (layout, answers) = (matrix.layout, &self.model.answers);
-        let args = ColumnsArgs {
+    fn columns(&self, matrix: &Matrix) -> Result<(), Error> {
+        let layout = matrix.layout;
+        let kernel = format!("columns_{}_{}", layout.held.name(), tokens_of_kernel(self.tokens));
+        let grid = [layout.rows.div_ceil(COLUMNS_ROWS) as u32, SLICES as u32, 1];
+        self.model.card.launch(&kernel, grid, THREADS, &self.columns_args(matrix))
+    }
+
+    pub(super) fn columns_args(&self, matrix: &Matrix) -> ColumnsArgs {
+        let (layout, answers, io) = (matrix.layout, &self.model.answers, self.fc2_io());
+        ColumnsArgs {
             w: matrix.weights,
             scales: matrix.scales,
             bias: matrix.bias,
@@ -181,14 +216,18 @@ impl Pass<'_> {
             x_stride: stride(io.x_cols) as u32,
             y_stride: io.y_stride as u32,
             few_percent: FEW_PERCENT,
-        };
-        let kernel = format!("columns_{}_{}", layout.held.name(), tokens_of_kernel(self.tokens));
-        self.model.card.launch(&kernel, [layout.rows.div_ceil(COLUMNS_ROWS) as u32, COLUMNS_SLICES, 1], THREADS, &args)
+        }
     }
 
     fn attend(&self, kv: Paged) -> Result<(), Error> {
+        let kernel = format!("attend_{}", self.config.head_dim());
+        let grid = [self.splits as u32, self.config.num_attention_heads as u32, self.tokens as u32];
+        self.model.card.launch(&kernel, grid, ATTEND_THREADS, &self.attend_args(kv))
+    }
+
+    pub(super) fn attend_args(&self, kv: Paged) -> AttendArgs {
         let (config, answers) = (self.config, &self.model.answers);
-        let args = AttendArgs {
+        AttendArgs {
             q: answers.q.address(),
             y: answers.rows.attended.address(),
             contexts: self.inputs().contexts,
@@ -201,10 +240,7 @@ impl Pass<'_> {
             y_stride: stride(config.hidden_size) as u32,
             splits_max: splits_max(config) as u32,
             bfloat: u32::from(is_bfloat(self.model)),
-        };
-        let kernel = format!("attend_{}", config.head_dim());
-        let grid = [self.splits as u32, config.num_attention_heads as u32, self.tokens as u32];
-        self.model.card.launch(&kernel, grid, ATTEND_THREADS, &args)
+        }
     }
 }
 
@@ -292,7 +328,12 @@ pub(super) struct NormRows {
 }
 
 pub(super) fn norm_rows(model: &OnCard, config: &OptConfig, tokens: usize, rows: &NormRows) -> Result<(), Error> {
-    let args = NormArgs {
+    let kernel = if config.hidden_size <= 4096 { "norm_rows_4096" } else { "norm_rows_12288" };
+    model.card.launch(kernel, [tokens as u32, 1, 1], NORM_THREADS, &norm_args(model, config, rows))
+}
+
+pub(super) fn norm_args(model: &OnCard, config: &OptConfig, rows: &NormRows) -> NormArgs {
+    NormArgs {
         x: rows.x,
         row_of: rows.row_of,
         gain: rows.norm.gain,
@@ -305,7 +346,5 @@ pub(super) fn norm_rows(model: &OnCard, config: &OptConfig, tokens: usize, rows:
         counts: rows.counts,
         epsilon: LAYER_NORM_EPSILON,
         bfloat: u32::from(is_bfloat(model)),
-    };
-    let kernel = if config.hidden_size <= 4096 { "norm_rows_4096" } else { "norm_rows_12288" };
-    model.card.launch(kernel, [tokens as u32, 1, 1], NORM_THREADS, &args)
+    }
 }

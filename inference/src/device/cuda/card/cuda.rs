@@ -12,10 +12,18 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
 use super::super::kernels::{MODULES, Module};
+use super::super::tables::{StepArgs, TileMap};
 use crate::error::{Error, MemoryLimit};
 
 /// CUDA 12.0, as the driver counts: machine code of 12.8 runs on all of 12.
 const DRIVER_MIN: i32 = 12_000;
+
+/// Whether all blocks of a kernel are on the card at once, or may begin before the kernel before them has ended.
+#[derive(Clone, Copy)]
+enum Together {
+    Yes,
+    No,
+}
 
 /// A card in use.
 #[derive(Debug, Clone)]
@@ -203,14 +211,29 @@ impl Card {
     /// Begins a kernel of so many blocks of so many threads. On cards that can, it may begin before the one before it has ended, up to
     /// where it waits for it.
     pub(crate) fn launch<A: Pod>(&self, kernel: &str, grid: [u32; 3], threads: u32, args: &A) -> Result<(), Error> {
+        self.begin(kernel, grid, threads, 0, args, Together::No)
+    }
+
+    fn begin<A: Pod>(
+        &self,
+        kernel: &str,
+        grid: [u32; 3],
+        threads: u32,
+        shared_bytes: usize,
+        args: &A,
+        together: Together,
+    ) -> Result<(), Error> {
         let function =
             *self.inner.functions.get(kernel).ok_or_else(|| Error::Internal { problem: format!("there is no kernel `{kernel}`") })?;
         self.inner.bind()?;
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        let (id, value) = match together {
+            Together::Yes => (sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_COOPERATIVE, sys::CUlaunchAttributeValue { cooperative: 1 }),
+            Together::No => (
+                sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+            ),
         };
+        let mut attribute = sys::CUlaunchAttribute { id, pad: [0; 4], value };
         let config = sys::CUlaunchConfig {
             gridDimX: grid[0] as c_uint,
             gridDimY: grid[1] as c_uint,
@@ -218,7 +241,7 @@ impl Card {
             blockDimX: threads as c_uint,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: 0,
+            sharedMemBytes: shared_bytes as c_uint,
             hStream: self.inner.stream,
             attrs: &raw mut attribute,
             numAttrs: c_uint::from(self.inner.capability.0 >= 9),
@@ -229,6 +252,61 @@ impl Card {
         unsafe { sys::cuLaunchKernelEx(&raw const config, function, arguments.as_mut_ptr(), std::ptr::null_mut()) }
             .result()
             .map_err(|error| failed(&format!("begin `{kernel}`"), error))
+    }
+
+    /// A matrix by rows, of bytes, as the engine that copies is told of it: in tiles of 16 rows and 128 bytes, or in strips of 16 bytes.
+    /// Address and bytes of a row are multiples of 16.
+    pub(crate) fn tile_map(&self, address: u64, row_bytes: usize, rows: usize, tile_bytes: usize) -> Result<TileMap, Error> {
+        self.inner.bind()?;
+        let mut map = TileMap([0; 16]);
+        let (sizes, strides) = ([row_bytes as u64, rows as u64], [row_bytes as u64]);
+        let swizzle = match tile_bytes {
+            128 => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+            _ => sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
+        };
+        // SAFETY: the driver writes 128 bytes to a place of 64's alignment, and reads two sizes, one stride and two boxes.
+        unsafe {
+            sys::cuTensorMapEncodeTiled(
+                (&raw mut map).cast(),
+                sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT8,
+                2,
+                address as *mut c_void,
+                sizes.as_ptr(),
+                strides.as_ptr(),
+                [tile_bytes as u32, 16].as_ptr(),
+                [1u32, 1].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                swizzle,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        }
+        .result()
+        .map_err(|error| failed("be told of a matrix", error))?;
+        Ok(map)
+    }
+
+    /// How many blocks of a step's kernel the card works on at once, which so can meet; 0 if it cannot run it.
+    pub(crate) fn blocks_together(&self, kernel: &str, threads: u32, shared_bytes: usize) -> usize {
+        // Tiles are copied by compute capability 9.0 alone, as the kernels are built.
+        let Some(&function) = self.inner.functions.get(kernel).filter(|_| self.inner.capability == (9, 0)) else { return 0 };
+        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let mut blocks = 0;
+        let told = self.inner.bind().is_ok_and(|()| {
+            // SAFETY: the function lives; the driver writes one number.
+            unsafe {
+                sys::cuFuncSetAttribute(function, attribute, shared_bytes as i32).result().is_ok()
+                    && sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(&raw mut blocks, function, threads as i32, shared_bytes)
+                        .result()
+                        .is_ok()
+            }
+        });
+        if told { blocks.unsigned_abs() as usize * self.inner.processors } else { 0 }
+    }
+
+    /// Begins a step's kernel, whose blocks are all on the card at once.
+    pub(crate) fn launch_step(&self, kernel: &str, blocks: usize, threads: u32, shared_bytes: usize, args: &StepArgs) -> Result<(), Error> {
+        self.begin(kernel, [blocks as u32, 1, 1], threads, shared_bytes, args, Together::Yes)
     }
 
     /// Waits until everything that was begun is done.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
+use super::super::tables::{StepArgs, TileMap};
 use crate::error::{Error, MemoryLimit};
 
 thread_local! {
@@ -108,6 +109,31 @@ impl Card {
         let mut words = vec![0u128; size_of::<A>().div_ceil(16)];
         bytemuck::cast_slice_mut::<u128, u8>(&mut words)[..size_of::<A>()].copy_from_slice(bytemuck::bytes_of(args));
         self.work(&Work::Launch { kernel: kernel.to_owned(), grid, threads, args: words.into() })
+    }
+
+    /// A matrix as the emulator's copies of tiles are told of it.
+    pub(crate) fn tile_map(&self, address: u64, row_bytes: usize, rows: usize, tile_bytes: usize) -> Result<TileMap, Error> {
+        let mut words = [0; 16];
+        words[..4].copy_from_slice(&[address, row_bytes as u64, rows as u64, tile_bytes as u64]);
+        Ok(TileMap(words))
+    }
+
+    /// Two on each processor.
+    pub(crate) fn blocks_together(&self, _kernel: &str, _threads: u32, _shared_bytes: usize) -> usize {
+        2 * self.processors()
+    }
+
+    /// Stage by stage: blocks run one after the other, and could not meet.
+    pub(crate) fn launch_step(
+        &self,
+        kernel: &str,
+        blocks: usize,
+        threads: u32,
+        _shared_bytes: usize,
+        args: &StepArgs,
+    ) -> Result<(), Error> {
+        (args.first..args.last)
+            .try_for_each(|stage| self.launch(kernel, [blocks as u32, 1, 1], threads, &StepArgs { first: stage, last: stage + 1, ..*args }))
     }
 
     fn work(&self, work: &Work) -> Result<(), Error> {

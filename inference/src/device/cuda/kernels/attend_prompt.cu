@@ -5,7 +5,7 @@
 #include "numbers.cuh"
 #include "tables.cuh"
 
-constexpr int WARPS = 4;
+constexpr int ATTEND_WARPS = 4;
 constexpr int PAGE = 32;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float NOTHING = -1e30f;
@@ -28,7 +28,7 @@ DEVICE void attend_prompt(const AttendPromptArgs& a) {
     auto read = [&](int page) {
         u32 block = blocks[page];
         const u16* from = (const u16*)a.kv.memory + ((((u64)block * a.kv.layers + a.kv.layer) * 2) * heads + head) * PAGE * DIM;
-        for (int piece = threadIdx.x; piece < 2 * PAGE * PIECES; piece += WARPS * WARP) {
+        for (int piece = threadIdx.x; piece < 2 * PAGE * PIECES; piece += ATTEND_WARPS * WARP) {
             int row = piece % (PAGE * PIECES) / PIECES, col = piece % PIECES * 8;
             bool is_value = piece >= PAGE * PIECES;
             // What lies behind the last token may be anything, and must not be multiplied, not even by zero.

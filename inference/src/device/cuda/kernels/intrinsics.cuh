@@ -8,6 +8,13 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
+// A matrix by rows as the card's own copying engine is told of it: a `CUtensorMap` (CUDA driver API), of bytes, in tiles of 16 rows and 128
+// bytes, or strips of 16 rows and 16 bytes, what is outside being zero.
+struct alignas(64) TileMap {
+    u64 words[16];
+};
+constexpr int TILE_ROWS = 16, TILE_BYTES = 128, STRIP_BYTES = 16;
+
 #ifdef EMULATED
 #include "emulator.h"
 #else
@@ -16,6 +23,8 @@ typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
 // Shared by the threads of a block.
 #define SHARED __shared__
+// The same, as many bytes as the launch asks for.
+#define SHARED_AT_LAUNCH(name) extern __shared__ __align__(128) u8 name[]
 #define BOUNDS(threads, blocks) __launch_bounds__(threads, blocks)
 
 // Programmatic dependent launch: what the kernel before has written may be read after this.
@@ -50,6 +59,9 @@ DEVICE u32 load_streaming4(const void* from) {
     asm volatile("ld.global.nc.L1::no_allocate.L2::128B.u32 %0, [%1];" : "=r"(v) : "l"(from));
     return v;
 }
+
+// Asks for a line of 128 bytes to be in the second cache when it is read.
+DEVICE void ask_for(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 
 // 16 and 8 bytes that are read once, and that the kernel before may have written.
 DEVICE uint4 load_once(const void* from) {
@@ -133,6 +145,41 @@ DEVICE void wait_for_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory");
 }
 
+// Tiles and strips are copied by an engine that no thread waits for (PTX ISA, `cp.async.bulk.tensor`; compute capability 9.0). `arrival` counts
+// what has come: begun by one thread, then told by one thread how many bytes will come, and waited for by all with 0, 1, 0, ... in turn. 16
+// bytes in the u-th place of a tile's row r lie in place u ^ (r % 8), so that lanes may read a column without standing in each other's
+// way; where a tile goes is a multiple of 1,024, a strip of 128.
+#if __CUDA_ARCH__ >= 900
+#define HAS_TILES
+DEVICE void begin_arrivals(u64* arrival) {
+    u32 at = (u32)__cvta_generic_to_shared(arrival);
+    asm volatile("mbarrier.init.shared.b64 [%0], 1;\n\tfence.proxy.async.shared::cta;" ::"r"(at) : "memory");
+}
+DEVICE void expect_bytes(u64* arrival, u32 bytes) {
+    u32 at = (u32)__cvta_generic_to_shared(arrival);
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
+}
+DEVICE void copy_tile(void* to, const TileMap* map, u32 byte, u32 row, u64* arrival) {
+    u32 at = (u32)__cvta_generic_to_shared(arrival), room = (u32)__cvta_generic_to_shared(to);
+    // Read once: the first to make room in the second cache, so that everything else stays there.
+    u64 policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(room),
+        "l"(map), "r"(byte), "r"(row), "r"(at), "l"(policy)
+        : "memory");
+}
+DEVICE void wait_for_arrival(u64* arrival, u32 turn) {
+    u32 at = (u32)__cvta_generic_to_shared(arrival);
+    asm volatile(
+        "{ .reg .pred is_there;\n\tAGAIN: mbarrier.try_wait.parity.shared.b64 is_there, [%0], %1;\n\t@is_there bra THERE;\n\tbra AGAIN;\n\tTHERE: }" ::"r"(at),
+        "r"(turn)
+        : "memory");
+}
+#endif
+// The first place from `at` on that is a multiple of `bytes`, in shared memory.
+DEVICE u8* aligned_from(u8* at, u32 bytes) { return at + (-(u32)__cvta_generic_to_shared(at) & (bytes - 1)); }
+
 // 2^x to about two bits less than f32 has.
 DEVICE float exp2_about(float x) {
     float y;
@@ -150,6 +197,12 @@ DEVICE int ones_in(u32 v) { return __popc(v); }
 DEVICE int last_one_in(u32 v) { return __ffs(v) - 1; } // the lowest, counted from 0; -1 for none
 // Adds, and gives what was there before.
 DEVICE u32 add_atomically(u32* at, u32 v) { return atomicAdd(at, v); }
+// What is there now, whoever wrote it; what its writer wrote before is seen after this.
+DEVICE u32 load_acquired(const u32* from) {
+    u32 v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
+    return v;
+}
 // What this thread has written is seen by all before what it writes next.
 DEVICE void fence() { __threadfence(); }
 // Past the first cache: for what other blocks of the same kernel have written.

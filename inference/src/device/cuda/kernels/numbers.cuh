@@ -3,6 +3,7 @@
 #include "intrinsics.cuh"
 
 constexpr int WARP = 32;
+constexpr int WARPS = 8;     // of a block that multiplies
 
 struct Halves {
     static DEVICE u32 of(float first, float second) { return halves_of(first, second); }
@@ -35,6 +36,16 @@ DEVICE void halves_of_bytes(u32 bytes, u32& first, u32& second) {
     u32 u = bytes ^ 0x80808080u;
     first = halves_minus(select_bytes(u, 0x64646464u, 0x4140), 0x64806480u);
     second = halves_minus(select_bytes(u, 0x64646464u, 0x4342), 0x64806480u);
+}
+
+// What a norm is made of (Ba et al., arXiv 1607.06450). Products that are added are written as one rounding or as two, never left to the
+// compiler: each kernel that computes them must come to the same bits.
+DEVICE float4 less(float4 v, float mean) { return make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); }
+DEVICE float sum_of(float4 v) { return (v.x + v.y) + (v.z + v.w); }
+DEVICE float squares_of(float4 v) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, v.w * v.w))); }
+DEVICE float4 scaled(float4 v, float factor, float4 gain, float4 bias) {
+    return make_float4(fmaf(v.x * factor, gain.x, bias.x), fmaf(v.y * factor, gain.y, bias.y), fmaf(v.z * factor, gain.z, bias.z),
+                       fmaf(v.w * factor, gain.w, bias.w));
 }
 
 // Sums over the lanes of a warp, the same bits in each.

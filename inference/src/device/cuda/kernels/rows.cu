@@ -67,22 +67,19 @@ DEVICE void norm_of(const NormArgs& a) {
     for (int i = 0; i < EACH; i++) {
         u32 col = i * 4 * NORM_THREADS + first;
         v[i] = col < a.hidden ? *(const float4*)(x + col) : zeros;
-        sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
+        sum += sum_of(v[i]);
     }
     if (a.normalise) {
         float mean = block_sum(sum) / (float)a.hidden, squares = 0.0f;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
             if (i * 4 * NORM_THREADS + first >= a.hidden) continue;
-            v[i].x -= mean, v[i].y -= mean, v[i].z -= mean, v[i].w -= mean;
-            squares += (v[i].x * v[i].x + v[i].y * v[i].y) + (v[i].z * v[i].z + v[i].w * v[i].w);
+            v[i] = less(v[i], mean);
+            squares += squares_of(v[i]);
         }
         float factor = 1.0f / sqrtf(block_sum(squares) / (float)a.hidden + a.epsilon);
 #pragma unroll
-        for (int i = 0; i < EACH; i++) {
-            v[i].x = fmaf(v[i].x * factor, gain[i].x, bias[i].x), v[i].y = fmaf(v[i].y * factor, gain[i].y, bias[i].y);
-            v[i].z = fmaf(v[i].z * factor, gain[i].z, bias[i].z), v[i].w = fmaf(v[i].w * factor, gain[i].w, bias[i].w);
-        }
+        for (int i = 0; i < EACH; i++) v[i] = scaled(v[i], factor, gain[i], bias[i]);
     }
     u16* y = (u16*)a.y + (u64)row * a.y_stride;
 #pragma unroll
@@ -175,7 +172,7 @@ KERNEL BOUNDS(THREADS, 4) widen_rows(WidenArgs a) {
             u32 chunk = col / 128, group = col % 128 / 32, quarter = col % 32 / 8, place = col % 8;
             u32 word = *(const u32*)(w + chunk * 64 + quarter * 16 + group * 4);
             u32 nibble = (word >> (place / 2 * 4 + place % 2 * 16)) & 15u;
-            u64 at = (u64)row * (a.row_bytes / 16) + col / 32;
+            u64 at = (u64)row * ((a.row_bytes / 16 + 15) / 16 * 16) + col / 32;
             v = value_of<Halves>(((const u16*)a.scales)[at]) * ((float)nibble - (float)((const u8*)a.zeros)[at]);
         }
         y[col] = one_of<Halves>(v);

@@ -108,3 +108,47 @@ struct WidenArgs {
     u64 w, scales, zeros, y;    // y halves [rows][y_stride]
     u32 rows, cols, row_bytes, y_stride, held, by_column;
 };
+
+// A matrix that a step reads, in the order in which it does: in tiles of 16 rows and 128 bytes, of its rows, or of its columns if it lies
+// column by column.
+struct StepFlow {
+    TileMap map;
+    TileMap scales, zeros;  // in strips, at four bits
+    u64 guess;              // by columns: a u32 that says that few of them will be read, which the queue leaves to the stage
+    u32 units, inner;       // units of work, and the tiles of each
+    u32 first;              // the block that has the first unit
+    u32 across;             // by columns: units beside one another, each behind the last of them being further down by `inner` tiles; or 0
+    u32 has_scales;
+    u32 unused[9];
+};
+
+// What the blocks of a step do before they meet again.
+enum Stage : u32 {
+    STAGE_PRODUCT = 0,  // of what lies at `product.x`
+    STAGE_NORMED = 1,   // the same of a norm of the stream
+    STAGE_HEAD = 2,     // the same, with a matrix held as those outside of the layers
+    STAGE_COLUMNS = 3,
+    STAGE_ATTEND = 4,
+};
+
+struct alignas(16) StepStage {
+    u32 stage;
+    u32 flow;               // this stage's, or the first behind it
+    u32 first;              // the flow's
+    u32 unused;
+    u64 clear;              // a u32 that becomes zero, or 0
+    u64 guess;              // by columns: the flow's; of the stage behind: the same, to be made for the next step; or 0
+    NormArgs norm;          // of one row; `y` is nowhere
+    ProductArgs product;
+    ColumnsArgs columns;
+    AttendArgs attend;
+};
+
+struct StepArgs {
+    u64 stages, flows;      // StepStage [..], StepFlow [flows_count]
+    u64 meeting;            // u32 [2], zero before and after
+    u64 contexts, fresh, blocks;    // the row's, as attention has them
+    u32 first, last;        // stages from `first` up to before `last`
+    u32 flows_count, blocks_count;
+    u32 x_cols, unused;     // how much of a row of 16 bits there is room for in shared memory
+};
