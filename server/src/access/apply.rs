@@ -327,18 +327,18 @@ async fn call_reviewers(
     now: Timestamp,
 ) -> Result<(), Error> {
     let all = accounts::reviewers(tx).await?;
-    for reviewer in all.into_iter().filter(|reviewer| reviewer.id != applicant.id && Some(reviewer.id) != against) {
-        let message = Message::ApplicationToReview {
+    let called = all.into_iter().filter(|reviewer| reviewer.id != applicant.id && Some(reviewer.id) != against);
+    let messages: Vec<Message> = called
+        .map(|reviewer| Message::ApplicationToReview {
             to: reviewer.email.to_string(),
             name: reviewer.name,
             applicant: applicant.name.clone(),
             model: model.full_name(),
             is_appeal: against.is_some(),
             link: portal.config.url_of(&format!("/review/{id}")),
-        };
-        mail::enqueue(tx, now, &message).await?;
-    }
-    Ok(())
+        })
+        .collect();
+    mail::enqueue_all(tx, now, &messages).await
 }
 
 /// A mail to the reviewer who sees to it, because what they asked for has come.

@@ -28,17 +28,18 @@ pub async fn ask(portal: &Portal, holder: &Account, id: GrantId, asked: Asked) -
     let months = renewal.asked.months;
     audit::record(&mut tx, now, Some(holder.id), &Event::RenewalRequested { grant: id, renewal: renewal.id, months }).await?;
     let (_, model) = holder_and_model(&mut tx, &held).await?;
-    for reviewer in accounts::reviewers(&mut tx).await?.into_iter().filter(|reviewer| reviewer.id != holder.id) {
-        let message = Message::RenewalToReview {
+    let reviewers = accounts::reviewers(&mut tx).await?.into_iter().filter(|reviewer| reviewer.id != holder.id);
+    let messages: Vec<Message> = reviewers
+        .map(|reviewer| Message::RenewalToReview {
             to: reviewer.email.to_string(),
             name: reviewer.name,
             holder: holder.name.clone(),
             model: model.full_name(),
             months,
             link: portal.config.url_of(&format!("/review/renewals/{}", renewal.id)),
-        };
-        mail::enqueue(&mut tx, now, &message).await?;
-    }
+        })
+        .collect();
+    mail::enqueue_all(&mut tx, now, &messages).await?;
     tx.commit().await?;
     Ok(renewal.id)
 }

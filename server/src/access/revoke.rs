@@ -131,8 +131,9 @@ async fn ask_the_others(
         Some(by) => accounts::find_account(tx, by).await?.name,
         None => "The operator".into(),
     };
-    for other in accounts::reviewers(tx).await?.into_iter().filter(|other| Some(other.id) != by && other.id != held.account) {
-        let message = Message::RevocationToConfirm {
+    let others = accounts::reviewers(tx).await?.into_iter().filter(|other| Some(other.id) != by && other.id != held.account);
+    let messages: Vec<Message> = others
+        .map(|other| Message::RevocationToConfirm {
             to: other.email.to_string(),
             name: other.name,
             by: proposer.clone(),
@@ -140,10 +141,9 @@ async fn ask_the_others(
             model: model.full_name(),
             reason: reason.to_owned(),
             link: portal.config.url_of(&format!("/admin/grants/{}", held.grant.id)),
-        };
-        mail::enqueue(tx, now, &message).await?;
-    }
-    Ok(())
+        })
+        .collect();
+    mail::enqueue_all(tx, now, &messages).await
 }
 
 /// Whoever is refused at a grant looks at it as it is now.

@@ -18,7 +18,7 @@ pub use again::{send_again, why_not_again};
 pub use bounce::{REPORT_BYTES_MAX, Returned, take_returned};
 pub use client::{Delivery, Mailer, Trouble};
 pub use messages::{GrantedBy, Message, TokenMaker, Waiting};
-pub use outbox::{enqueue, hold, let_go, take_back};
+pub use outbox::{enqueue, enqueue_all, hold, let_go, take_back};
 pub use retention::{WORDS_LIFE, forget_words};
 pub use store::{
     Counts, Filter, Mail, State, begin_digest, choice_rows, counts, find, forget, paces, page, readers_without_digest, retry_all, rows_to,

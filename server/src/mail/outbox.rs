@@ -20,12 +20,17 @@ pub(super) const CLAIM: Duration = Duration::minutes(2);
 
 /// Writes a mail to be sent once the caller's transaction commits.
 pub async fn enqueue(tx: &mut PgConnection, now: Timestamp, message: &Message) -> Result<(), Error> {
-    insert(tx, now, now, None, message).await
+    enqueue_all(tx, now, std::slice::from_ref(message)).await
+}
+
+/// The same of many, as when all who decide are told, at the price of one.
+pub async fn enqueue_all(tx: &mut PgConnection, now: Timestamp, messages: &[Message]) -> Result<(), Error> {
+    insert(tx, now, now, None, messages).await
 }
 
 /// Like [`enqueue`], but the mail leaves at `until` at the earliest, and until then it can be taken back under `subject`, a printed id.
 pub async fn hold(tx: &mut PgConnection, now: Timestamp, until: Timestamp, subject: &str, message: &Message) -> Result<(), Error> {
-    insert(tx, now, until, Some(subject), message).await
+    insert(tx, now, until, Some(subject), std::slice::from_ref(message)).await
 }
 
 /// Takes back the mails held for `subject`, and says how many. One that the worker has in its hands, or has sent, is not taken back:
@@ -48,20 +53,31 @@ pub async fn let_go(tx: &mut PgConnection, subject: &str, now: Timestamp) -> Res
 }
 
 /// The one door into the outbox, so that no sender can forget what somebody has chosen not to get.
-async fn insert(tx: &mut PgConnection, now: Timestamp, due: Timestamp, held_for: Option<&str>, message: &Message) -> Result<(), Error> {
-    if let Some(topic) = Topic::of(message.kind())
-        && !store::pace(tx, message.recipient(), topic).await?.lets_through(message.kind())
-    {
+async fn insert(tx: &mut PgConnection, now: Timestamp, due: Timestamp, held_for: Option<&str>, messages: &[Message]) -> Result<(), Error> {
+    let asked: Vec<(&str, Topic)> = messages.iter().filter_map(|message| Some((message.recipient(), Topic::of(message.kind())?))).collect();
+    let chosen = store::chosen(tx, &asked).await?;
+    let is_wanted = |message: &&Message| match Topic::of(message.kind()) {
+        Some(topic) => chosen.get(&(message.recipient().to_owned(), topic)).is_none_or(|pace| pace.lets_through(message.kind())),
+        None => true,
+    };
+    let wanted: Vec<&Message> = messages.iter().filter(is_wanted).collect();
+    if wanted.is_empty() {
         return Ok(());
     }
+    let ids: Vec<_> = wanted.iter().map(|_| MailId::fresh().uuid()).collect();
+    let kinds: Vec<_> = wanted.iter().map(|message| message.kind().to_owned()).collect();
+    let recipients: Vec<_> = wanted.iter().map(|message| message.recipient().to_owned()).collect();
+    let subjects: Vec<_> = wanted.iter().map(|message| message.subject()).collect();
+    let bodies = wanted.iter().map(|message| message.body()).collect::<Result<Vec<_>, _>>()?;
     sqlx::query!(
         "insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at, held_for)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        MailId::fresh().uuid(),
-        message.kind(),
-        message.recipient(),
-        message.subject(),
-        message.body()?,
+         select id, kind, recipient, subject, body, $6, $7, $8
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as told (id, kind, recipient, subject, body)",
+        &ids,
+        &kinds,
+        &recipients,
+        &subjects,
+        &bodies,
         now,
         due,
         held_for,

@@ -5,7 +5,7 @@ use super::Message;
 use crate::error::FieldError;
 
 /// What non-essential mails are about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// Applications to review.
     Reviews,

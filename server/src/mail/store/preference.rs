@@ -1,26 +1,42 @@
 //! How often somebody wants to hear of what.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 
 use super::super::topic::{Pace, Topic};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-/// The pace that the reader of an address has chosen.
-pub async fn pace(db: &mut PgConnection, recipient: &str, topic: Topic) -> Result<Pace, Error> {
-    let chosen = sqlx::query_scalar!("select pace from mail_preference where recipient = $1 and topic = $2", recipient, topic.as_str())
-        .fetch_optional(db)
-        .await?;
-    Ok(chosen.and_then(|name| Pace::parse(topic, &name).ok()).unwrap_or(Pace::Each))
+/// The paces that readers of these addresses have chosen for these topics; none of who has not chosen.
+pub async fn chosen(db: &mut PgConnection, asked: &[(&str, Topic)]) -> Result<HashMap<(String, Topic), Pace>, Error> {
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let recipients: Vec<String> = asked.iter().map(|(recipient, _)| (*recipient).to_owned()).collect();
+    let topics: Vec<String> = asked.iter().map(|(_, topic)| topic.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        "select recipient, topic, pace from mail_preference where (recipient, topic) in (select * from unnest($1::text[], $2::text[]))",
+        &recipients,
+        &topics,
+    )
+    .fetch_all(db)
+    .await?;
+    let known = |name: &str| Topic::ALL.into_iter().find(|topic| topic.as_str() == name);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let topic = known(&row.topic)?;
+            Some(((row.recipient, topic), Pace::parse(topic, &row.pace).ok()?))
+        })
+        .collect())
 }
 
-/// The same for every topic.
+/// What the reader of an address hears of each topic.
 pub async fn paces(db: &mut PgConnection, recipient: &str) -> Result<Vec<(Topic, Pace)>, Error> {
-    let mut paces = Vec::new();
-    for topic in Topic::ALL {
-        paces.push((topic, pace(db, recipient, topic).await?));
-    }
-    Ok(paces)
+    let chosen = chosen(db, &Topic::ALL.map(|topic| (recipient, topic))).await?;
+    let pace = |topic| chosen.get(&(recipient.to_owned(), topic)).copied().unwrap_or(Pace::Each);
+    Ok(Topic::ALL.map(|topic| (topic, pace(topic))).into())
 }
 
 /// Notes a choice.
