@@ -121,6 +121,19 @@ class Portal:
         print(f"| {name} | {len(times)} | {at(0.5):.1f} ms | {at(0.99):.1f} ms | {times[-1]:.1f} ms | {size:.1f} kB |", flush=True)
 
 
+def read_whole(socket):
+    """How often each table of over 10,000 rows was read from end to end."""
+    time.sleep(2)  # the database's own counts are a second old
+    return dict(sql(socket, "select relname, seq_scan from pg_stat_user_tables where n_live_tup > 10000"))
+
+
+def tell_read_whole(what, before, after):
+    """What was read without an index, which at size it must not be."""
+    more = {table: int(times) - int(before.get(table, 0)) for table, times in after.items()}
+    told = ", ".join(f"`{table}` {times} times" for table, times in sorted(more.items()) if times > 0)
+    print(f"\nTables of over 10,000 rows that {what} read from end to end: {told or 'none'}.\n", flush=True)
+
+
 async def until_it_holds(portal, name, orders, holds):
     """A row: from the moment that each of `orders` is sent until the asked address of its holder answers with `holds`."""
     took = []
@@ -160,6 +173,7 @@ async def main(base, socket, per_second=50, seconds=10):
     for path in ["/review", f"/review/{printed('app', waiting[0])}"]:
         for _ in range(20):
             await portal.once(*page(path))
+    before = read_whole(socket)
     print(f"| page, {per_second} a second | asked | half are within | 99 of 100 | the slowest | on its way |")
     print("|---|---|---|---|---|---|")
     for view in ["all", "mine", "unclaimed", "overdue", "applicant", "decided"]:
@@ -179,7 +193,8 @@ async def main(base, socket, per_second=50, seconds=10):
     await portal.measure("record: one day", [page(f"/admin/audit?from={day}&to={day}", root) for day in days])
     await portal.measure("record: a kind that is rare", [page("/admin/audit?kind=release", root)] * many)
     await portal.measure("people: search", [page(f"/admin/people?q={one}", root) for one in people])
-    print()
+    after = read_whole(socket)
+    tell_read_whole("pages", before, after)
 
     csrf = re.search(rb'name="csrf" value="([^"]+)"', gzip.decompress((await portal.once(*page("/review")))[1]))
     assert csrf, "the queue has no form"
@@ -191,13 +206,14 @@ async def main(base, socket, per_second=50, seconds=10):
     again = sql(socket, f"select account_id from application where state = 'withdrawn' order by random() limit {many}")
     again = sign_in(socket, [row[0] for row in again])
     form = await filled_in(portal, again[0])
+    before = read_whole(socket)
     await portal.measure("submit", [("POST", f"{MODEL}/apply", cookie, form) for cookie in again], 303)
     cases = [printed("app", one) for one in waiting]
     await portal.measure("claim", [post(f"/review/{one}/claim") for one in cases[:many]], 303)
     await portal.measure("comment", [post(f"/review/{one}/comment", lane="internal", text="Sound.") for one in cases[:many]], 303)
     await portal.measure("approve", [post(f"/review/{one}/approve", until=until) for one in cases[: many // 2]], 303)
     await portal.measure("decline", [post(f"/review/{one}/decline", reason="duplicate", text="See the other.") for one in cases[many // 2 : many]], 303)
-    print()
+    tell_read_whole("commands", before, read_whole(socket))
 
     print("| from the click until it holds | tried | half are within | 99 of 100 | the slowest | |")
     print("|---|---|---|---|---|---|")

@@ -47,6 +47,9 @@ insert into application_comment (id, application_id, author_id, lane, kind, body
 insert into access_grant (id, account_id, model_id, application_id, granted_by, reason, granted_at, expires_at)
     select gen_random_uuid(), m.account, a.model_id, a.id, a.decided_by, 'application', a.closed_at, now() + m.n % 360 * interval '1 day' + interval '1 day'
     from maker m join application a on a.id = m.application where m.state = 'approved';
+insert into mail (id, kind, recipient, subject, body, created_at, next_attempt_at, attempts, sent_at)
+    select gen_random_uuid(), 'application_to_review', 'reviewer' || m.n % 20 || '@lab.example', 'A new application', null, m.sent_at, m.sent_at, 1, m.sent_at
+    from maker m, generate_series(1, 3);
 insert into audit_event (at, actor_id, kind, subject, detail)
     select m.sent_at + e * interval '1 hour', m.account, case e % 3 when 0 then 'application.submitted' when 1 then 'application.claimed' else 'application.comment_written' end,
         'application_' || m.n, jsonb_build_object('lane', 'shared')
