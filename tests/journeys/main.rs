@@ -42,6 +42,7 @@ mod outbox;
 mod page_statements;
 mod playground;
 mod policy;
+mod pretended_card;
 mod privacy;
 mod proofs;
 mod publish;
