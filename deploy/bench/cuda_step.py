@@ -1,9 +1,10 @@
 """How long the step of one answer takes on a card by itself: python cuda_step.py [--sizes 6.7b,1.3b] [--precisions half,int8,int4] [--cubin FILE]
 
-The machine code of `step.cu` is begun with tables of OPT's true shapes and weights that are all the same, without an engine: what is left
-out is drawing a token and telling the card of it. With `--cubin` another build is measured beside the one that the engine carries, which is
-how a change to the kernel is tried. Beside it, what the card copies of its own memory (bytes read and written), in the same run. Of 15
-repetitions the median counts. Tables are as kernels/tables.cuh has them. Needs the driver (libcuda) and nothing else.
+The machine code of `step.cu` is begun with tables of OPT's true shapes, each layer with biases and norms of its own, and weights that are
+all the same, without an engine: what is left out is drawing a token and telling the card of it. With `--cubin` another build is measured
+beside the one that the engine carries, which is how a change to the kernel is tried. Beside it, what the card copies of its own memory
+(bytes read and written), in the same run. Of 15 repetitions the median counts. Tables are as kernels/tables.cuh has them. Needs the driver
+(libcuda) and nothing else.
 """
 
 import argparse
@@ -137,9 +138,10 @@ class Model:
         single = lambda value: struct.unpack("<I", struct.pack("<f", value))[0]  # noqa: E731
         room = lambda size, word=0: self.keep(driver.alloc(size + 256, word))  # noqa: E731
         random.seed(1)
-        biases = b"".join(struct.pack("<f", -1000.0 if random.random() < zeros else 1.0) for _ in range(ffn))
-        self.bias1, self.none, self.ones = self.keep(driver.upload(biases)), room(16 * ffn), room(16 * ffn, single(1.0))
-        self.scales = room(4 * VOCAB, single(0.01))
+        biases = struct.pack(f"<{ffn}f", *(-1000.0 if random.random() < zeros else 1.0 for _ in range(ffn)))
+        # Of each matrix and norm its own, as a model has them: what is read again and again would stay in the second cache.
+        self.singles = lambda count, value: room(4 * count, single(value))
+        self.bias1 = lambda: self.keep(driver.upload(biases))
         self.x, self.q, self.attended, self.inner = room(4 * hidden, single(0.5)), room(4 * hidden), room(2 * hidden), room(2 * ffn)
         self.counts, self.logits, self.guesses = room(4), room(4 * VOCAB), room(4 * self.layers)
         words = lambda *numbers: self.keep(driver.upload(struct.pack(f"<{len(numbers)}I", *numbers), 256))  # noqa: E731
@@ -173,35 +175,50 @@ class Model:
     def paged(self, layer):
         return struct.pack(PAGED, self.kv, self.layers, layer, self.heads, self.hidden // self.heads)
 
-    def stage(self, stage, flow, clear=0, guess=0, **parts):
-        self.stages.append((stage, flow, clear, guess, {**EMPTY, **parts}))
+    def stage(self, stage, flow, clear=0, guess=0, beside=(), **parts):
+        self.stages.append((stage, flow, clear, guess, beside, {**EMPTY, **parts}))
 
-    def product(self, stage, shape, x, y, bias, after, layer=0, each=None, **more):
+    def product(self, stage, shape, x, y, after, layer=0, each=None, **more):
         flow = self.matrix(*shape, each or self.each)
-        args = struct.pack(PRODUCT, flow.weights, self.scales, 0, bias, x, y, self.counts, self.slots) + self.paged(layer)
+        beside = []
+        norm = EMPTY["norm"]
+        if stage != STAGE_PRODUCT:
+            gain, bias = self.singles(self.hidden, 1.0), self.singles(self.hidden, 0.0)
+            norm = struct.pack(NORM, self.x, 0, gain, bias, 0, self.hidden, 0, 1, 0, 0, 1e-5, 0)
+            beside += [(gain, 4 * self.hidden), (bias, 4 * self.hidden)]
+        bias, scales = self.of_sums(shape[0], flow.each, beside, after)
+        args = struct.pack(PRODUCT, flow.weights, scales, 0, bias, x, y, self.counts, self.slots) + self.paged(layer)
         args += struct.pack("<6IfI", *shape, 1, 0, 0, after, 0.1, int(shape[1] * flow.each))
-        norm = struct.pack(NORM, self.x, 0, self.ones, self.none, 0, self.hidden, 0, 1, 0, 0, 1e-5, 0)
-        self.stage(stage, len(self.flows) - 1, norm=norm, product=args, **more)
+        self.stage(stage, len(self.flows) - 1, beside=beside, norm=norm, product=args, **more)
+
+    def of_sums(self, rows, each, beside, after):
+        """Bias and scales, which are noted."""
+        bias = 0 if after == AFTER_STORE else self.bias1() if after == AFTER_RELU else self.singles(rows, 0.0)
+        scales = self.singles(rows, 0.01) if each == 1.0 else 0
+        beside += [(address, 4 * rows) for address in (bias, scales) if address]
+        return bias, scales
 
     def plan(self):
         hidden, ffn, behind = self.hidden, 4 * self.hidden, {}
         for layer in range(self.layers):
-            self.product(STAGE_NORMED, (3 * hidden, hidden), 0, self.q, self.none, AFTER_QKV, layer, **behind)
+            self.product(STAGE_NORMED, (3 * hidden, hidden), 0, self.q, AFTER_QKV, layer, **behind)
             attend = struct.pack(ATTEND, self.q, self.attended, self.contexts, self.fresh, self.blocks, self.seen, self.seen_arrived)
             attend += self.paged(layer) + struct.pack("<4I", CONTEXT_BLOCKS, hidden, 16, 0)
             self.stage(STAGE_ATTEND, len(self.flows), attend=attend)
-            self.product(STAGE_PRODUCT, (hidden, hidden), self.attended, self.x, self.none, AFTER_ADD, layer, clear=self.counts)
-            self.product(STAGE_NORMED, (ffn, hidden), 0, self.inner, self.bias1, AFTER_RELU, layer)
+            self.product(STAGE_PRODUCT, (hidden, hidden), self.attended, self.x, AFTER_ADD, layer, clear=self.counts)
+            self.product(STAGE_NORMED, (ffn, hidden), 0, self.inner, AFTER_RELU, layer)
             if self.precision == "int4":
-                self.product(STAGE_PRODUCT, (hidden, ffn), self.inner, self.x, self.none, AFTER_ADD, layer)
+                self.product(STAGE_PRODUCT, (hidden, ffn), self.inner, self.x, AFTER_ADD, layer)
                 continue
             guess = self.guesses + 4 * layer
             flow = self.matrix(hidden, ffn, self.each, guess)
-            addresses = flow.weights, self.scales, self.none, self.inner, self.x, self.counts, self.partial, self.arrived
+            beside = []
+            bias, scales = self.of_sums(hidden, self.each, beside, AFTER_ADD)
+            addresses = flow.weights, scales, bias, self.inner, self.x, self.counts, self.partial, self.arrived
             columns = struct.pack(COLUMNS, *addresses, hidden, ffn, 1, ffn, hidden, FEW_PERCENT)
             behind = {"columns": columns, "guess": guess}
-            self.stage(STAGE_COLUMNS, len(self.flows) - 1, **behind)
-        self.product(STAGE_HEAD, (VOCAB, hidden), 0, self.logits, 0, AFTER_STORE, each=self.each_of_head, **behind)
+            self.stage(STAGE_COLUMNS, len(self.flows) - 1, beside=beside, **behind)
+        self.product(STAGE_HEAD, (VOCAB, hidden), 0, self.logits, AFTER_STORE, each=self.each_of_head, **behind)
 
     def tables(self, blocks):
         """(stages, flows), of so many blocks."""
@@ -225,9 +242,14 @@ class Model:
             flows += tiles + strips + struct.pack("<Q5I", flow.guess, units, inner, first, across, has_strips) + bytes(36)
             begun += units
         stages = b""
-        for stage, flow, clear, guess, parts in self.stages:
+        for number, (stage, flow, clear, guess, _, parts) in enumerate(self.stages):
             first = 0 if stage == STAGE_ATTEND else firsts[flow]
-            stages += struct.pack("<4I2Q", stage, flow, first, 0, clear, guess) + b"".join(parts.values()) + bytes(8)
+            # What the stage after the next reads beside weights.
+            ahead = [list(beside) for *_, beside, _ in self.stages[number + 2 : number + 3]] or [[]]
+            ahead = (ahead[0] + [(0, 0)] * 4)[:4]
+            stages += struct.pack("<4I2Q", stage, flow, first, 0, clear, guess)
+            stages += struct.pack("<4Q4I", *(address for address, _ in ahead), *(size for _, size in ahead))
+            stages += b"".join(parts.values()) + bytes(8)
         return self.keep(self.driver.upload(stages)), self.keep(self.driver.upload(flows))
 
     def seconds(self, cubin):
@@ -240,8 +262,8 @@ class Model:
         self.driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(*fits)
         blocks = abreast.value * self.driver.processors
         stages, flows = self.tables(blocks)
-        addresses = stages, flows, self.meeting, self.contexts, self.fresh, self.blocks
-        args = struct.pack("<6Q6I", *addresses, 0, len(self.stages), len(self.flows), CONTEXT_BLOCKS, max(hidden, 512), 0)
+        addresses = stages, flows, self.meeting, self.contexts, self.fresh, self.blocks, self.slots
+        args = struct.pack("<7Q6I", *addresses, 0, len(self.stages), len(self.flows), CONTEXT_BLOCKS, max(hidden, 512), 0)
         buffer = ctypes.create_string_buffer(args, len(args))
         arguments = (ctypes.c_void_p * 1)(ctypes.addressof(buffer))
         launch = function, blocks, 1, 1, THREADS, 1, 1, shared, None, arguments

@@ -242,6 +242,8 @@ pub(crate) struct StepStage {
     pub(crate) not_used: u32,
     pub(crate) clear: u64,
     pub(crate) guess: u64,
+    pub(crate) ahead: [u64; 4],
+    pub(crate) ahead_bytes: [u32; 4],
     pub(crate) norm: NormArgs,
     pub(crate) product: ProductArgs,
     pub(crate) columns: ColumnsArgs,
@@ -259,6 +261,7 @@ pub(crate) struct StepArgs {
     pub(crate) contexts: u64,
     pub(crate) fresh: u64,
     pub(crate) blocks: u64,
+    pub(crate) slots: u64,
     pub(crate) first: u32,
     pub(crate) last: u32,
     pub(crate) flows_count: u32,
@@ -266,3 +269,6 @@ pub(crate) struct StepArgs {
     pub(crate) x_cols: u32,
     pub(crate) unused: u32,
 }
+
+// As large as the kernels have them, which copy them as they are.
+const _: () = assert!(size_of::<StepFlow>() == 448 && size_of::<StepStage>() == 464 && size_of::<StepArgs>() == 80);

@@ -50,10 +50,12 @@ impl Step {
             guesses: guesses.address(),
             blocks: blocks as u32,
             stages: Vec::new(),
+            beside: Vec::new(),
             flows: Vec::new(),
             units: 0,
         };
         plan.all()?;
+        plan.look_ahead();
         let meeting = model.card.alloc(8)?;
         let (stages, flows) = (uploaded(&model.card, &plan.stages)?, uploaded(&model.card, &plan.flows)?);
         let inputs = plan.pass.inputs();
@@ -64,6 +66,7 @@ impl Step {
             contexts: inputs.contexts,
             fresh: inputs.fresh,
             blocks: inputs.blocks,
+            slots: inputs.slots,
             first: 0,
             last: plan.stages.len() as u32,
             flows_count: plan.flows.len() as u32,
@@ -108,6 +111,13 @@ fn queue_bytes(held: Held) -> usize {
     depth * WARPS * TILE_ROWS * (TILE_BYTES + strips * STRIP_BYTES)
 }
 
+/// What the sums of a matrix meet: its bias, and at eight bits its scales; singles, one for each row.
+fn of_sums(matrix: &Matrix) -> [(u64, u32); 2] {
+    let bytes = 4 * matrix.layout.rows as u32;
+    let scales = if matrix.layout.held == Held::Int8 { matrix.scales } else { 0 };
+    [(matrix.bias, bytes), (scales, bytes)]
+}
+
 /// Columns of a slice, as columns.cuh has them.
 fn slice_cols(cols: usize) -> usize {
     cols.div_ceil(SLICES * 512) * 512
@@ -128,6 +138,8 @@ struct Plan<'a> {
     guesses: u64,
     blocks: u32,
     stages: Vec<StepStage>,
+    /// What each stage reads beside its weights, and how many bytes.
+    beside: Vec<Vec<(u64, u32)>>,
     flows: Vec<StepFlow>,
     /// Units of work so far: the blocks go on in turn from one matrix to the next, so that each has as many as the others.
     units: u32,
@@ -147,6 +159,7 @@ impl Plan<'_> {
                 attend: self.pass.attend_args(kv),
                 ..StepStage::zeroed()
             });
+            self.beside.push(Vec::new());
             self.product(STAGE_PRODUCT, &layer.out_proj, &self.pass.out_io(), None)?;
             self.last().clear = model.answers.counts.address();
             self.product(STAGE_NORMED, &layer.fc1, &self.pass.fc1_io(), Some((&layer.final_layer_norm, true)))?;
@@ -187,6 +200,8 @@ impl Plan<'_> {
             product: self.pass.product_args(matrix, io, self.pass.paged(0)),
             ..StepStage::zeroed()
         });
+        let of_norm = norm.map_or([(0, 0); 2], |norm| [norm.gain, norm.bias].map(|address| (address, 4 * norm.hidden)));
+        self.beside.push(of_norm.into_iter().chain(of_sums(matrix)).filter(|(address, _)| *address != 0).collect());
         Ok(())
     }
 
@@ -204,7 +219,17 @@ impl Plan<'_> {
             columns: self.pass.columns_args(matrix),
             ..StepStage::zeroed()
         });
+        self.beside.push(of_sums(matrix).into_iter().filter(|(address, _)| *address != 0).collect());
         Ok(())
+    }
+
+    /// Has each stage ask for what the one after the next reads beside its weights.
+    fn look_ahead(&mut self) {
+        for (stage, beside) in self.stages.iter_mut().zip(self.beside.iter().skip(2)) {
+            for (place, (address, bytes)) in beside.iter().enumerate() {
+                (stage.ahead[place], stage.ahead_bytes[place]) = (*address, *bytes);
+            }
+        }
     }
 
     /// Its number, and the block that has its first unit.

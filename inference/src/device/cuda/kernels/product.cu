@@ -158,8 +158,9 @@ DEVICE void product(const ProductArgs& a) {
                     float of_part = total[part][token * STRIDE + place % (16 * RT)];
                     sum = part == 0 ? of_part : sum + of_part;
                 }
+                const u32 slot = a.after == AFTER_QKV ? ((const u32*)a.slots)[token] : NOWHERE;
                 // One rounding, whatever the compiler thinks best elsewhere.
-                is_let_through = finish<E>(a, fmaf(sum, EARLY ? scale : scale_of_thread(), EARLY ? bias : bias_of_thread()), row, token);
+                is_let_through = finish<E>(a, fmaf(sum, EARLY ? scale : scale_of_thread(), EARLY ? bias : bias_of_thread()), row, token, slot);
             }
             if (a.after == AFTER_RELU) {
                 // All lanes of a warp, or of half a warp, have the same token.

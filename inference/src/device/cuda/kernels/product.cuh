@@ -81,9 +81,9 @@ DEVICE void multiply_int4(float (&sums)[NT][4], const Weights& w, const Scales& 
     }
 }
 
-// What becomes of a sum, bias included. Says whether something is there that a ReLU has let through.
+// What becomes of a sum, bias included; keys and values go to `slot`. Says whether something is there that a ReLU has let through.
 template <class E>
-DEVICE bool finish(const ProductArgs& a, float v, u32 row, u32 token) {
+DEVICE bool finish(const ProductArgs& a, float v, u32 row, u32 token, u32 slot) {
     u64 at = (u64)token * a.y_stride + row;
     switch (a.after) {
         case AFTER_STORE: ((float*)a.y)[at] = v; break;
@@ -101,7 +101,6 @@ DEVICE bool finish(const ProductArgs& a, float v, u32 row, u32 token) {
                 ((float*)a.y)[(u64)token * a.y_stride + place] = v * a.scale;
                 break;
             }
-            u32 slot = ((const u32*)a.slots)[token];
             if (slot == NOWHERE) break;
             u32 head = place / a.kv.head_dim, d = place % a.kv.head_dim;
             u64 tile = (((u64)(slot / 32) * a.kv.layers + a.kv.layer) * 2 + (part - 1)) * a.kv.heads + head;

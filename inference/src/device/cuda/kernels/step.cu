@@ -99,7 +99,7 @@ struct ProductRoom {
 
 // One row of x against all rows of the matrix that the queue has come to, as product_*_8 does it.
 template <int HELD, bool GROUPS>
-DEVICE void product(const ProductArgs& a, u32 first, const u16* x, ProductRoom& room, Queue<GROUPS>& of_warp) {
+DEVICE void product(const ProductArgs& a, u32 first, const u16* x, u32 slot, ProductRoom& room, Queue<GROUPS>& of_warp) {
     using OfWarp = Queue<GROUPS>;
     using E = typename Choose<HELD == HELD_BFLOAT>::E;
     constexpr int COLS = chunk_cols<HELD>();
@@ -164,7 +164,7 @@ DEVICE void product(const ProductArgs& a, u32 first, const u16* x, ProductRoom& 
                 for (int part = 1; part < WARPS; part++) all += total[part][lane];
                 all = fmaf(all, scale, bias);
                 if (a.after == AFTER_ADD) ((float*)a.y)[row] = before + all;
-                else is_let_through = finish<E>(a, all, row, 0);
+                else is_let_through = finish<E>(a, all, row, 0, slot);
             }
             if (a.after == AFTER_RELU) {
                 u32 where = lanes_where(is_let_through);
@@ -270,7 +270,19 @@ DEVICE void attend_all(const AttendArgs& a, const AttendRow& of, AttendRoom<DIM>
     } while (first < units);
 }
 
-// Asks for the keys and values of earlier steps that this block will attend to first.
+// Asks for what the stage after the next reads of the card's memory beside its weights. Whoever asks for it only then waits until all that is
+// in the queues has come.
+DEVICE void ask_ahead(const StepStage& stage) {
+    u32 line = threadIdx.x * gridDim.x + blockIdx.x;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const u32 lines = (stage.ahead_bytes[k] + 127) / 128;
+        if (line < lines) return ask_for((const void*)(stage.ahead[k] + 128ull * line));
+        line -= lines;
+    }
+}
+
+// Asks for the keys and values of earlier steps that this block will attend to first, in the stage behind.
 DEVICE void ask_for_kept(const Paged& kv, const AttendRow& of) {
     const u32 unit = 2 * blockIdx.x + threadIdx.x / ATTEND_THREADS, split = unit / kv.heads;
     const u64 page_bytes = 2ull * PAGE * kv.head_dim;
@@ -437,6 +449,12 @@ DEVICE void columns_of_one(const ColumnsArgs& a, u32 first, u32 guess, u16* x, O
     sync_warp();
 }
 
+// What is told of the row, the same in all layers.
+struct StepRow {
+    AttendRow attend;
+    u32 slot;
+};
+
 // What a stage keeps in shared memory; one at a time.
 template <int HELD>
 union StepRoom {
@@ -469,7 +487,7 @@ DEVICE void step(const StepArgs& a) {
     SHARED float of_warps[2][NORM_WARPS];
     SHARED StepStage stages[2];
     SHARED u32 blocks[BLOCKS_KNOWN];
-    SHARED AttendRow row;
+    SHARED StepRow row;
     constexpr int PIECES = sizeof(StepStage) / 16;
     static_assert(sizeof(StepStage) % 16 == 0 && PIECES <= THREADS, "a stage is copied by as many threads as it has pieces");
     // Beside the work; there once it was waited for, and all have met.
@@ -491,10 +509,12 @@ DEVICE void step(const StepArgs& a) {
         sync_warp();
     }
     wait_for_previous();
-    // What the row attends to is the same in all layers.
     const bool is_known = a.blocks_count <= BLOCKS_KNOWN;
     if (is_known && threadIdx.x < a.blocks_count) blocks[threadIdx.x] = ((const u32*)a.blocks)[threadIdx.x];
-    if (threadIdx.x == 0) row = {*(const u32*)a.contexts, *(const u32*)a.fresh, is_known ? blocks : (const u32*)a.blocks};
+    if (threadIdx.x == 0) {
+        row.slot = *(const u32*)a.slots;
+        row.attend = {*(const u32*)a.contexts, *(const u32*)a.fresh, is_known ? blocks : (const u32*)a.blocks};
+    }
     sync_block();
 #pragma unroll 1
     for (u32 s = a.first; s < a.last; s++) {
@@ -505,6 +525,8 @@ DEVICE void step(const StepArgs& a) {
         };
         if (stage.stage != STAGE_ATTEND) meet_before();
         if (s + 1 < a.last) copy_stage(s + 1);
+        ask_ahead(stage);
+        if (stage.stage == STAGE_NORMED && stage.product.after == AFTER_QKV) ask_for_kept(stage.product.kv, row.attend);
         if (blockIdx.x == 0 && threadIdx.x == 0) {
             if (stage.guess && stage.stage != STAGE_COLUMNS) *(u32*)stage.guess = is_few(stage.columns, 0);
             if (stage.clear) *(u32*)stage.clear = 0;
@@ -521,20 +543,19 @@ DEVICE void step(const StepArgs& a) {
         switch (stage.stage) {
             case STAGE_PRODUCT:
             case STAGE_NORMED:
-                product<HELD>(stage.product, stage.first, x, room.product, queue);
-                if (stage.product.after == AFTER_QKV) ask_for_kept(stage.product.kv, row);
+                product<HELD>(stage.product, stage.first, x, row.slot, room.product, queue);
                 break;
-            case STAGE_HEAD: product<HEAD>(stage.product, stage.first, x, room.product, queue); break;
+            case STAGE_HEAD: product<HEAD>(stage.product, stage.first, x, row.slot, room.product, queue); break;
             case STAGE_COLUMNS:
                 if constexpr (HELD != HELD_INT4)
                     columns_of_one<HELD>(stage.columns, stage.first, *(const u32*)stage.guess, x_here, room.columns, queue);
                 break;
             case STAGE_ATTEND:
                 switch (stage.attend.kv.head_dim) {
-                    case 16: attend_all<16>(stage.attend, row, room.attend_16, meet_before); break;
-                    case 64: attend_all<64>(stage.attend, row, room.attend_64, meet_before); break;
-                    case 80: attend_all<80>(stage.attend, row, room.attend_80, meet_before); break;
-                    case 128: attend_all<128>(stage.attend, row, room.attend_128, meet_before); break;
+                    case 16: attend_all<16>(stage.attend, row.attend, room.attend_16, meet_before); break;
+                    case 64: attend_all<64>(stage.attend, row.attend, room.attend_64, meet_before); break;
+                    case 80: attend_all<80>(stage.attend, row.attend, room.attend_80, meet_before); break;
+                    case 128: attend_all<128>(stage.attend, row.attend, room.attend_128, meet_before); break;
                 }
         }
         wait_for_copies<0>();

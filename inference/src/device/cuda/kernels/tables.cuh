@@ -138,6 +138,8 @@ struct alignas(16) StepStage {
     u32 unused;
     u64 clear;              // a u32 that becomes zero, or 0
     u64 guess;              // by columns: the flow's; of the stage behind: the same, to be made for the next step; or 0
+    u64 ahead[4];           // what the stage after the next reads beside weights, as many bytes each
+    u32 ahead_bytes[4];
     NormArgs norm;          // of one row; `y` is nowhere
     ProductArgs product;
     ColumnsArgs columns;
@@ -147,8 +149,10 @@ struct alignas(16) StepStage {
 struct StepArgs {
     u64 stages, flows;      // StepStage [..], StepFlow [flows_count]
     u64 meeting;            // u32 [2], zero before and after
-    u64 contexts, fresh, blocks;    // the row's, as attention has them
+    u64 contexts, fresh, blocks, slots;     // the row's, as attention and products have them
     u32 first, last;        // stages from `first` up to before `last`
     u32 flows_count, blocks_count;
     u32 x_cols, unused;     // how much of a row of 16 bits there is room for in shared memory
 };
+
+static_assert(sizeof(StepFlow) == 448 && sizeof(StepStage) == 464 && sizeof(StepArgs) == 80, "as large as tables.rs has them");
