@@ -7,91 +7,13 @@
 //
 // For cards that copy tiles. On others the kernels are empty, and never begun.
 #include "attend.cuh"
-#include "columns.cuh"
+#include "one_columns.cuh"
 #include "product.cuh"
 
 #ifdef HAS_TILES
 
-constexpr int THREADS = WARPS * WARP;
-constexpr int depth(bool groups) { return groups ? 4 : 5; }     // tiles that a warp has on their way
 constexpr int BLOCKS_KNOWN = 64;    // of keys and values, whose numbers are kept at hand: 2,048 tokens
 constexpr int NORM_WARPS = 16;      // of the norm as rows.cu has it; here each warp does the work of two
-
-// A warp's tiles: of each unit of work every eighth, of one matrix after the other. GROUPS: at four bits, with strips of what their groups
-// of columns share.
-template <bool GROUPS>
-struct Queue {
-    static constexpr int DEPTH = depth(GROUPS);
-    static constexpr int TILE = TILE_BYTES * TILE_ROWS, STRIP = STRIP_BYTES * TILE_ROWS;
-    static constexpr int SCALES = WARPS * TILE, ZEROS = SCALES + WARPS * STRIP;    // behind the tiles of all warps
-    static constexpr int SLOT = GROUPS ? (ZEROS + WARPS * STRIP) : SCALES;
-    static_assert(SLOT % 1024 == 0, "tiles lie at multiples of 1,024");
-
-    const StepFlow* flows;
-    u32 count, flow, unit, i;
-    u32 units, inner, across;
-    u32 slot, turn;
-    u8* memory;             // of this warp, in slot 0
-    u64* arrivals;          // likewise
-
-    DEVICE void begin(u8* room, u64* of_warp, const StepArgs& a, u32 first) {
-        flows = (const StepFlow*)a.flows, count = a.flows_count, flow = first, slot = turn = 0;
-        memory = room + threadIdx.x / WARP * TILE, arrivals = of_warp;
-        if (threadIdx.x % WARP == 0)
-            for (int k = 0; k < DEPTH; k++) begin_arrivals(arrivals + k);
-        sync_warp();
-        if (flow < count) enter();
-        find();
-        for (int k = 0; k < DEPTH; k++) push();
-        turn = 0;
-    }
-
-    DEVICE void enter() {
-        const StepFlow& of = flows[flow];
-        units = of.guess && *(const u32*)of.guess ? 0 : of.units;
-        inner = of.inner, across = of.across, i = threadIdx.x / WARP;
-        unit = (blockIdx.x + gridDim.x - of.first) % gridDim.x;
-    }
-
-    // From where it stands to the next tile there is.
-    DEVICE void find() {
-        while (flow < count && (unit >= units || i >= inner)) {
-            if (unit < units && threadIdx.x / WARP < inner) unit += gridDim.x, i = threadIdx.x / WARP;
-            else if (++flow < count) enter();
-        }
-    }
-
-    // Where the next tile begins in its matrix: in which place of a row of tiles, and in which row.
-    DEVICE u32 column() const { return across ? unit % across : i; }
-    DEVICE u32 row() const { return (across ? unit / across * inner + i : unit) * TILE_ROWS; }
-
-    DEVICE void push() {
-        if (flow < count) {
-            if (threadIdx.x % WARP == 0) {
-                const StepFlow& of = flows[flow];
-                const bool has_strips = GROUPS && of.has_scales;
-                u8* to = memory + slot * SLOT;
-                expect_bytes(arrivals + slot, has_strips ? TILE + 2 * STRIP : TILE);
-                copy_tile(to, &of.map, column() * TILE_BYTES, row(), arrivals + slot);
-                if (has_strips) {
-                    // A scale is two bytes, a zero point one; each strip has those of two tiles.
-                    u8* strip = to - threadIdx.x / WARP * (TILE - STRIP);
-                    copy_tile(strip + SCALES, &of.scales, column() * STRIP_BYTES, row(), arrivals + slot);
-                    copy_tile(strip + ZEROS, &of.zeros, column() / 2 * STRIP_BYTES, row(), arrivals + slot);
-                }
-            }
-            i += WARPS;
-            find();
-        }
-        if (++slot == DEPTH) slot = 0, turn ^= 1;
-    }
-
-    // Waits for the next tile, which lies where the next copy goes.
-    DEVICE const u8* take() {
-        wait_for_arrival(arrivals + slot, turn);
-        return memory + slot * SLOT;
-    }
-};
 
 struct ProductRoom {
     float totals[2][WARPS][16];     // those of the tile before may still be read
@@ -295,160 +217,6 @@ DEVICE void ask_for_kept(const Paged& kv, const AttendRow& of) {
     }
 }
 
-// What the product by columns shares. A lane has eight rows of 16 bits, or sixteen of 8: 128 bytes of each column are read at once.
-template <int HELD>
-struct OneColumnsRoom {
-    static constexpr int ROWS = HELD == HELD_INT8 ? 128 : 64;
-    float total[WARPS][ROWS];
-    u16 listed[WARPS][4][LISTED];
-    u32 is_last;
-};
-
-// Of 16 bytes of a column, the s-th eight weights.
-template <int HELD>
-DEVICE Eight<HELD> eight_of(uint4 v, int s) {
-    Eight<HELD> eight;
-    if constexpr (HELD == HELD_INT8) eight.v = s ? make_uint2(v.z, v.w) : make_uint2(v.x, v.y);
-    else eight.v = v;
-    return eight;
-}
-
-// One row of x by the columns of the matrix that the queue has come to, as columns_* does it.
-template <int HELD>
-DEVICE void columns_of_one(const ColumnsArgs& a, u32 first, u32 guess, u16* x, OneColumnsRoom<HELD>& room, Queue<false>& of_warp) {
-    using E = typename Choose<HELD == HELD_BFLOAT>::E;
-    constexpr int BYTES = HELD == HELD_INT8 ? 1 : 2, ROWS = OneColumnsRoom<HELD>::ROWS, SETS = ROWS / 64;
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
-    const u32 slice_cols = slice_cols_of(a.cols), across = (a.rows + ROWS - 1) / ROWS;
-    const bool few = is_few(a, 0), is_queued = !guess;
-    Queue<false> queue = of_warp;
-#pragma unroll 1
-    for (u32 unit = (blockIdx.x + gridDim.x - first) % gridDim.x; unit < across * SLICES; unit += gridDim.x) {
-        const u32 tile = unit % across, slice = unit / across, begin = slice * slice_cols, end = min(begin + slice_cols, a.cols);
-        // The slice of x, zeros behind its end.
-        for (u32 col = 8 * threadIdx.x; col < slice_cols; col += 8 * THREADS)
-            *(uint4*)(x + col) = begin + col < a.cols ? *(const uint4*)((const u16*)a.x + begin + col) : make_uint4(0, 0, 0, 0);
-        sync_block();
-        if (is_queued || !few) {
-            // Lane 4g + t has of each sixteen columns those from 4t on; product j is that of rows j and j + 4 of each eight.
-            float sums[SETS][4][4];
-#pragma unroll
-            for (int s = 0; s < SETS; s++)
-#pragma unroll
-                for (int j = 0; j < 4; j++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++) sums[s][j][i] = 0.0f;
-            const u8* w = (const u8*)a.w + ((u64)tile * ROWS * BYTES + 16 * g);
-#pragma unroll 1
-            for (u32 step = warp; step < slice_cols / TILE_ROWS; step += WARPS) {
-                uint4 of_col[4];
-                if (is_queued) {
-                    const u8* from = queue.take();
-#pragma unroll
-                    for (int i = 0; i < 4; i++) of_col[i] = *(const uint4*)(from + (4 * t + i) * TILE_BYTES + ((g ^ ((4 * t + i) % 8)) * 16));
-                    sync_warp();
-                    queue.push();
-                } else {
-#pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        const u32 col = begin + step * TILE_ROWS + 4 * t + i;
-                        of_col[i] = col < end && (tile * ROWS + 16 / BYTES * g) < a.rows ? load_streaming(w + (u64)col * a.rows * BYTES) : make_uint4(0, 0, 0, 0);
-                    }
-                }
-                const uint2 xs = g == 0 ? *(const uint2*)(x + step * TILE_ROWS + 4 * t) : make_uint2(0, 0);
-#pragma unroll
-                for (int s = 0; s < SETS; s++) {
-                    Eight<HELD> eight[4];
-#pragma unroll
-                    for (int i = 0; i < 4; i++) eight[i] = eight_of<HELD>(of_col[i], s);
-#pragma unroll
-                    for (int j = 0; j < 4; j++)
-                        E::multiply(sums[s][j], pair_of<HELD>(eight[0], eight[1], j), pair_of<HELD>(eight[0], eight[1], j + 4),
-                                    pair_of<HELD>(eight[2], eight[3], j), pair_of<HELD>(eight[2], eight[3], j + 4), xs.x, xs.y);
-                }
-            }
-            if (t == 0)
-#pragma unroll
-                for (int s = 0; s < SETS; s++)
-#pragma unroll
-                    for (int j = 0; j < 4; j++) {
-                        float* at = room.total[warp] + 8 * SETS * g + 8 * s + j;
-                        at[0] = sums[s][j][0], at[4] = sums[s][j][2];
-                    }
-        }
-        if (few) {
-            // A group of eight lanes has a part of the warp's columns, and of each 16 bytes a lane.
-            const int group = lane / 8, part_cols = (int)slice_cols / WARPS / 4;
-            const u32 row = tile * ROWS + 8 * SETS * (lane % 8);
-            const u8* w = (const u8*)a.w + (u64)(row < a.rows ? row : 0) * BYTES;
-            float sums[8 * SETS];
-#pragma unroll
-            for (int i = 0; i < 8 * SETS; i++) sums[i] = 0.0f;
-#pragma unroll 1
-            for (int sub = 0; sub < part_cols; sub += LISTED) {
-                int count = 0;
-#pragma unroll 1
-                for (int q = 0; q < 4; q++) {
-                    const u16* part = x + (warp * 4 + q) * part_cols + sub;
-                    int found = 0;
-#pragma unroll 1
-                    for (int base = 0; base < LISTED && sub + base < part_cols; base += WARP) {
-                        const bool is_there = sub + base + lane < part_cols && (part[base + lane] & 0x7fff) != 0;
-                        const u32 where = lanes_where(is_there);
-                        if (is_there) room.listed[warp][q][found + ones_in(where & ((1u << lane) - 1))] = (u16)(sub + base + lane);
-                        found += ones_in(where);
-                    }
-                    if (q == group) count = found;
-                }
-                sync_warp();
-                const u32 from = (u32)((warp * 4 + group) * part_cols);
-                constexpr int AT_ONCE = HELD == HELD_INT8 ? 2 : 4;   // as many as there are registers for
-#pragma unroll 1
-                for (int place = 0; place < count; place += AT_ONCE) {
-                    uint4 read[AT_ONCE];
-                    u32 cols[AT_ONCE];
-#pragma unroll
-                    for (int u = 0; u < AT_ONCE; u++) {
-                        cols[u] = from + (place + u < count ? room.listed[warp][group][place + u] : 0);
-                        if (place + u < count) read[u] = load_streaming(w + (u64)(begin + cols[u]) * a.rows * BYTES);
-                    }
-#pragma unroll
-                    for (int u = 0; u < AT_ONCE; u++)
-                        if (place + u < count) {
-                            const float v = value_of<E>(x[cols[u]]);
-#pragma unroll
-                            for (int s = 0; s < SETS; s++) {
-                                float numbers[8];
-                                widen<HELD, E>(eight_of<HELD>(read[u], s), numbers);
-#pragma unroll
-                                for (int i = 0; i < 8; i++) sums[8 * s + i] = fmaf(v, numbers[i], sums[8 * s + i]);
-                            }
-                        }
-                }
-                sync_warp();
-            }
-#pragma unroll
-            for (int i = 0; i < 8 * SETS; i++) {
-                sums[i] += from_lane_xor(sums[i], 8);
-                sums[i] += from_lane_xor(sums[i], 16);
-            }
-            if (group == 0)
-#pragma unroll
-                for (int i = 0; i < 8 * SETS; i++) room.total[warp][8 * SETS * lane + i] = sums[i];
-        }
-        sync_block();
-        join_slices<HELD, ROWS>(a, tile * ROWS, tile, slice, room.is_last, [&](u32, u32 row) {
-            float sum = 0.0f;
-#pragma unroll
-            for (int part = 0; part < WARPS; part++) sum += room.total[part][row];
-            return sum;
-        });
-    }
-    sync_warp();
-    if (lane == 0) of_warp = queue;
-    sync_warp();
-}
-
 // What is told of the row, the same in all layers.
 struct StepRow {
     AttendRow attend;
@@ -567,7 +335,6 @@ DEVICE void step(const StepArgs& a) {
 #else
 template <int, int>
 DEVICE void step(const StepArgs&) {}
-constexpr int THREADS = WARPS * WARP;
 #endif
 
 KERNEL BOUNDS(THREADS, 2) step_half(StepArgs a) { step<HELD_HALF, HELD_HALF>(a); }

@@ -1,4 +1,4 @@
-// What a launch is told: one structure for each kernel, equal to those of ../launch.rs.
+// What a launch is told: one structure for each kernel, equal to those of ../tables.rs.
 #pragma once
 #include "intrinsics.cuh"
 
