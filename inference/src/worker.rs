@@ -247,13 +247,12 @@ mod tests {
     use super::*;
     use crate::request::{Event, Prompt, Request};
     use crate::sequence::Waiting;
-    use crate::{Checkpoint, LoadOptions};
+    use crate::{Checkpoint, DeviceChoice, LoadOptions};
 
-    #[test]
-    fn a_card_that_fails_ends_the_engine_and_everybody_hears_why() {
+    /// A worker for one answer at a time, and the line it takes requests from.
+    fn worker(device: DeviceChoice, rows_without_token: Vec<usize>) -> (Worker, Arc<Line>) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
-        let options =
-            LoadOptions { threads: 1, running_max: 1, waiting_max: 4, device: crate::DeviceChoice::Cuda, ..LoadOptions::default() };
+        let options = LoadOptions { threads: 1, running_max: 1, waiting_max: 4, device, ..LoadOptions::default() };
         let line = Arc::new(Line::new(4, options.limits()));
         let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap();
         let worker = Worker {
@@ -262,66 +261,48 @@ mod tests {
             model,
             tokenizer: None,
             line: Arc::clone(&line),
-            rows_without_token: Vec::new(),
+            rows_without_token,
             threads: Arc::new(Threads::new(1).unwrap()),
             energy: None,
             broken: None,
         };
-        let join = || {
-            let (events, received) = mpsc::unbounded_channel();
-            line.join(Waiting {
-                prompt: vec![2],
-                request: Request::new(Prompt::Ids(Vec::new())),
-                asked: Instant::now(),
-                events: vec![events],
-            })
-            .map(|()| received)
-        };
-        let mut readers = [join().unwrap(), join().unwrap()];
+        (worker, line)
+    }
+
+    /// Asks for an answer.
+    fn join(line: &Line) -> Result<mpsc::UnboundedReceiver<Event>, Error> {
+        let (events, received) = mpsc::unbounded_channel();
+        let request = Request::new(Prompt::Ids(Vec::new()));
+        line.join(Waiting { prompt: vec![2], request, asked: Instant::now(), events: vec![events] }).map(|()| received)
+    }
+
+    /// The last that the reader of an answer hears.
+    fn last(reader: &mut mpsc::UnboundedReceiver<Event>) -> Option<Event> {
+        std::iter::from_fn(|| reader.blocking_recv()).last()
+    }
+
+    #[test]
+    fn a_card_that_fails_ends_the_engine_and_everybody_hears_why() {
+        let (worker, line) = worker(DeviceChoice::Cuda, Vec::new());
+        let mut readers = [join(&line).unwrap(), join(&line).unwrap()];
         crate::device::cuda::fail_from_now_on();
         worker.run();
         for reader in &mut readers {
-            let last = std::iter::from_fn(|| reader.blocking_recv()).last();
-            assert!(matches!(last, Some(Event::Failed(error)) if error.to_string().contains("fell off the bus")));
+            assert!(matches!(last(reader), Some(Event::Failed(error)) if error.to_string().contains("fell off the bus")));
         }
-        assert!(matches!(join(), Err(Error::Closed { .. })), "whoever asks next has the model loaded anew");
+        assert!(matches!(join(&line), Err(Error::Closed { .. })), "whoever asks next has the model loaded anew");
     }
 
     #[test]
     fn a_panic_is_told_to_everybody_who_waits() {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt/preln-fp32");
-        let options = LoadOptions { threads: 1, running_max: 1, waiting_max: 4, ..LoadOptions::default() };
-        let line = Arc::new(Line::new(4, options.limits()));
-        let model = Model::load(&Checkpoint::open_dir(&fixture).unwrap(), &options).unwrap();
-        let worker = Worker {
-            config: Arc::new(model.config().clone()),
-            batch: Batch::new(model.kv_blocks(), options.limits(), model.tells_answers_from_prompts()),
-            model,
-            tokenizer: None,
-            line: Arc::clone(&line),
-            // No such row: masking it panics in the first step.
-            rows_without_token: vec![usize::MAX],
-            threads: Arc::new(Threads::new(1).unwrap()),
-            energy: None,
-            broken: None,
-        };
-        let join = || {
-            let (events, received) = mpsc::unbounded_channel();
-            line.join(Waiting {
-                prompt: vec![2],
-                request: Request::new(Prompt::Ids(Vec::new())),
-                asked: Instant::now(),
-                events: vec![events],
-            })
-            .map(|()| received)
-        };
+        // No such row: masking it panics in the first step.
+        let (worker, line) = worker(DeviceChoice::Cpu, vec![usize::MAX]);
         // The first is being answered when it happens, the second is in the line.
-        let mut readers = [join().unwrap(), join().unwrap()];
+        let mut readers = [join(&line).unwrap(), join(&line).unwrap()];
         worker.run();
         for reader in &mut readers {
-            let last = std::iter::from_fn(|| reader.blocking_recv()).last();
-            assert!(matches!(last, Some(Event::Failed(Error::Closed { reason })) if reason.contains("panicked")));
+            assert!(matches!(last(reader), Some(Event::Failed(Error::Closed { reason })) if reason.contains("panicked")));
         }
-        assert!(matches!(join(), Err(Error::Closed { .. })));
+        assert!(matches!(join(&line), Err(Error::Closed { .. })));
     }
 }
