@@ -12,7 +12,7 @@ async fn a_model_has_the_rules_its_admin_set_and_the_defaults_until_then(db: PgP
     let portal = TestPortal::start(db).await;
     let (tiny, other) = (gated(&portal, "tiny-opt").await, gated(&portal, "other").await);
     let root = portal.admin("root").await;
-    let rules = async |model| policy::of(&mut portal.portal.db.acquire().await.unwrap(), model).await.unwrap();
+    let rules = async |model| policy::of(&mut portal.portal.db.acquire().await.unwrap(), model).await.unwrap().policy;
     assert_eq!(rules(tiny).await, Policy { revoke_needs_two: false, trial_tokens: 0, answer_days: 7, reapply_days: 14 });
 
     let page = format!("/admin/models/{tiny}");

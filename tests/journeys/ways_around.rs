@@ -74,6 +74,37 @@ async fn what_reviewers_look_into_is_not_closed_under_their_hands(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn an_admin_who_lifts_the_rule_of_two_does_not_revoke_alone(db: PgPool) {
+    let (portal, rules, grace, barbara, root) = desk(db).await;
+    let ada = portal.researcher("ada").await;
+    assert_eq!(approves(&grace, &applies(&ada).await).await.status, 303);
+    let grant = grant_of(&portal, &ada).await;
+    let (page, model) = (format!("/admin/grants/{grant}"), rules.trim_end_matches("/policy"));
+
+    assert_eq!(root.post(&rules, &RULES[..3]).await.status, 303);
+    root.get(model).await.says("Revoking takes two people all the same until 9 March 2026");
+    root.get(&page).await.says("Propose to revoke");
+    // Another change meanwhile does not shorten it.
+    assert_eq!(root.post(&rules, &[("answer_days", "9"), RULES[1], RULES[2]]).await.status, 303);
+    portal.wait(Duration::days(7) - Duration::minutes(1));
+    assert_eq!(root.post(&format!("{page}/revoke"), &[("reason", "passed on")]).await.status, 303);
+    assert_eq!(root.post(&format!("{page}/confirm"), &[]).await.status, 403);
+    assert_eq!(barbara.post(&format!("{page}/reject"), &[]).await.status, 303);
+
+    // Set again and lifted again, it is seven days again.
+    assert_eq!(root.post(&rules, &RULES).await.status, 303);
+    assert!(!root.get(model).await.text.contains("all the same until"), "it is the rule");
+    assert_eq!(root.post(&rules, &RULES[..3]).await.status, 303);
+    portal.wait(Duration::days(7) - Duration::minutes(1));
+    root.get(&page).await.says("Propose to revoke");
+    portal.wait(Duration::minutes(1));
+    assert!(!root.get(model).await.text.contains("all the same until"));
+    assert_eq!(root.post(&format!("{page}/revoke"), &[("reason", "passed on")]).await.status, 303);
+    let story = ["made", "revocation_proposed", "revocation_rejected", "revoked"].map(|kind| format!("grant.{kind}"));
+    assert_eq!(events_of(&portal, &grant.to_string()).await, story);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_gift_is_no_way_around_an_application_or_a_block(db: PgPool) {
     let (portal, _, grace, barbara, _) = desk(db).await;
     let ada = portal.researcher("ada").await;

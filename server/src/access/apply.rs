@@ -117,7 +117,7 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
 /// From when on the applicant of their latest application may apply again, if a decline makes them wait.
 pub(super) async fn cooling(db: &mut PgConnection, latest: &Application, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     let Some(declined_at) = latest.state.declined_at() else { return Ok(None) };
-    let from = declined_at + policy::of(db, latest.model).await?.cool_down();
+    let from = declined_at + policy::of(db, latest.model).await?.policy.cool_down();
     Ok((now < from).then_some(from))
 }
 
@@ -164,7 +164,7 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
     }
     let draft = application.seen_as(seen)?.save_draft(answers, now)?;
     let is_first = matches!(draft.state, State::Draft);
-    let promise = policy::of(&mut tx, model.id).await?.promise();
+    let promise = policy::of(&mut tx, model.id).await?.policy.promise();
     // What was sent back is finished on the form it was sent with.
     let form = if is_first { forms::current(&mut tx, model.id).await? } else { forms::of(&mut tx, &draft).await? };
     let submitted = draft.clone().submit(&form, model.licence_sha256.as_deref(), promise, now).and_then(|submitted| {
@@ -210,7 +210,7 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = own(&mut tx, applicant.id, id).await?;
-    let promise = policy::of(&mut tx, application.model).await?.promise();
+    let promise = policy::of(&mut tx, application.model).await?.policy.promise();
     let application = application.appeal(text, promise, now).map_err(at_own(id))?;
     // Invariant: one open application per account and model. A new one that was begun meanwhile goes first.
     if let Some(begun) = store::lock_open(&mut tx, applicant.id, application.model).await? {

@@ -7,6 +7,7 @@ use super::store;
 use crate::accounts::Admin;
 use crate::audit::{self, Event};
 use crate::catalog;
+use crate::clock::Timestamp;
 use crate::error::{Error, FieldError};
 use crate::http::table::thousands;
 use crate::ids::ModelId;
@@ -18,6 +19,8 @@ pub const TRIAL_TOKENS_MAX: i32 = 1_000_000;
 pub const ANSWER_DAYS_MAX: i32 = 90;
 /// The longest time that somebody who was declined may be asked to wait, in days.
 pub const REAPPLY_DAYS_MAX: i32 = 365;
+/// How long revoking goes on taking two people after that rule was lifted, so that nobody lifts it to revoke alone.
+pub const TWO_AFTER_LIFTED: Duration = Duration::days(7);
 
 /// The rules of access to one model. A model that nobody has set any for has the defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +72,36 @@ impl Policy {
     }
 }
 
+/// The rules of access to a model, and what those before them still ask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    /// What was set last.
+    pub policy: Policy,
+    /// How often somebody has set them.
+    pub version: i64,
+    /// Until when revoking takes two people although the rule was lifted.
+    pub two_until: Option<Timestamp>,
+}
+
+impl Rules {
+    /// Whether revoking takes two people now.
+    pub fn revoking_takes_two(&self, now: Timestamp) -> bool {
+        self.policy.revoke_needs_two || self.still_two(now).is_some()
+    }
+
+    /// Until when it does, where the rule was lifted not long ago.
+    pub fn still_two(&self, now: Timestamp) -> Option<Timestamp> {
+        self.two_until.filter(|until| !self.policy.revoke_needs_two && now < *until)
+    }
+}
+
 /// The rules of access to `model`.
-pub async fn of(db: &mut PgConnection, model: ModelId) -> Result<Policy, Error> {
-    Ok(versioned(db, model).await?.0)
+pub async fn of(db: &mut PgConnection, model: ModelId) -> Result<Rules, Error> {
+    Ok(store::find_rules(db, model).await?.unwrap_or_default())
 }
 
-/// The same, and how often somebody has set them.
-pub async fn versioned(db: &mut PgConnection, model: ModelId) -> Result<(Policy, i64), Error> {
-    Ok(store::find_policy(db, model).await?.unwrap_or_default())
-}
-
-/// Sets the rules; they hold from the next request on. `seen`: the version that whoever sets them saw. Says whether that was a change.
+/// Sets the rules; they hold from the next request on, but revoking takes two people for [`TWO_AFTER_LIFTED`] more. `seen`: the version
+/// that whoever sets them saw. Says whether that was a change.
 /// Errors: `NotFound` for an unknown model, `Stale` if somebody has set others meanwhile.
 pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy, seen: Option<i64>) -> Result<bool, Error> {
     let now = portal.clock.now();
@@ -89,13 +111,15 @@ pub async fn set(portal: &Portal, by: &Admin, model: ModelId, policy: Policy, se
         let told = "somebody has changed the rules since you looked; check them, then save yours";
         Error::Stale(told.into()).mended_by(format!("/admin/models/{model}"), "Look at the rules again")
     };
-    let (before, version) = versioned(&mut tx, model).await?;
-    if seen.is_some_and(|seen| seen != version) {
+    let before = of(&mut tx, model).await?;
+    if seen.is_some_and(|seen| seen != before.version) {
         return Err(stale());
     }
-    let changed = before != policy;
+    let changed = before.policy != policy;
     if changed {
-        if !store::save_policy(&mut tx, model, &policy, version, now).await? {
+        let lifted = before.policy.revoke_needs_two && !policy.revoke_needs_two;
+        let two_until = if lifted { Some(now + TWO_AFTER_LIFTED) } else { before.two_until };
+        if !store::save_rules(&mut tx, model, &Rules { policy, two_until, ..before }, now).await? {
             return Err(stale());
         }
         let event = Event::PolicyChanged {

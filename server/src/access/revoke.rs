@@ -51,7 +51,7 @@ pub async fn revoke(portal: &Portal, by: Option<AccountId>, id: GrantId, reason:
         return Err(own_application().into());
     }
     // What was proposed takes two, whatever the rule has become meanwhile.
-    let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoke_needs_two;
+    let needs_two = held.grant.proposed.is_some() || policy::of(&mut tx, held.model).await?.revoking_takes_two(now);
     let revoked = if needs_two {
         let was_suspended = held.grant.suspended.is_some();
         held.grant = held.grant.propose_revocation(Note { at: now, by, reason: reason.clone() }, now).map_err(at_the_grant(id))?;

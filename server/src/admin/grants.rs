@@ -163,7 +163,7 @@ async fn grant_page(
         suspended: grant.suspended.as_ref().map(note),
         proposed: grant.proposed.as_ref().map(note),
         is_own_proposal: grant.proposed.as_ref().is_some_and(|note| note.by == Some(by.0.id)),
-        needs_two: access::policy::of(&mut db, held.model).await?.revoke_needs_two,
+        needs_two: access::policy::of(&mut db, held.model).await?.revoking_takes_two(now),
         row: GrantRow::new(held, &people, &models, now),
         sent,
         faults,

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use serde::Deserialize;
 
 use super::releases::model_page;
+use crate::access::policy::Rules;
 use crate::access::{Policy, consent, policy};
 use crate::accounts::Admin;
 use crate::error::Error;
@@ -27,13 +28,13 @@ pub(super) struct PolicyForm {
 
 impl PolicyForm {
     /// The form of the rules as they are.
-    pub(super) fn of((policy, version): (Policy, i64)) -> Self {
+    pub(super) fn of(Rules { policy, version, .. }: &Rules) -> Self {
         Self {
             revoke_needs_two: policy.revoke_needs_two.then(|| "on".into()),
             trial_tokens: policy.trial_tokens.to_string(),
             answer_days: policy.answer_days.to_string(),
             reapply_days: policy.reapply_days.to_string(),
-            version: Some(version),
+            version: Some(*version),
         }
     }
 }

@@ -28,6 +28,8 @@ struct ModelPage {
     model: Model,
     releases: Vec<ReleaseRow>,
     policy: PolicyForm,
+    /// Until when revoking takes two people although that rule was lifted.
+    still_two: Option<String>,
     /// The licence as it is now: since when holders are asked to agree to it, and until when they have time.
     announced: Option<(String, String)>,
     faults: Vec<FieldError>,
@@ -104,14 +106,13 @@ pub(super) async fn model_page(
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id).await?;
     let releases = rows(&mut db, id).await?;
-    let policy = match sent {
-        Some(sent) => sent,
-        None => PolicyForm::of(access::policy::versioned(&mut db, id).await?),
-    };
+    let rules = access::policy::of(&mut db, id).await?;
+    let still_two = rules.still_two(portal.clock.now()).map(when::minute);
+    let policy = sent.unwrap_or_else(|| PolicyForm::of(&rules));
     let change =
         access::consent::last_change(&mut db, id).await?.filter(|change| change.terms.licence() == model.licence_sha256.as_deref());
     let announced = change.map(|change| (when::minute(change.announced_at), when::minute(change.grace_until)));
-    Ok(ModelPage { frame, model, releases, policy, announced, faults })
+    Ok(ModelPage { frame, model, releases, policy, still_two, announced, faults })
 }
 
 /// The drafts of a model, and then its releases, the newest first.

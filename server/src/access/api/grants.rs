@@ -299,7 +299,7 @@ struct GrantCase {
     suspended: Option<NoteLine>,
     /// While somebody has proposed to revoke it: another confirms or rejects.
     proposed: Option<NoteLine>,
-    /// Whether revoking takes two people.
+    /// Whether revoking takes two people now.
     revoke_needs_two: bool,
     /// The requests to renew it, the newest first.
     renewals: Vec<RenewalLine>,
@@ -312,6 +312,7 @@ struct GrantCase {
     params(("id" = String, Path, description = "The grant's id.")),
     responses((status = 200, body = GrantCase), Refused), security(("token" = ["review"])))]
 pub(super) async fn any(portal: Data<Portal>, _: ReviewingProgram, id: Path<GrantId>) -> Result<HttpResponse, Error> {
+    let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let held = store::find_grant(&mut db, *id).await?;
     let asked = store::renewals_of(&mut db, *id).await?;
@@ -319,11 +320,11 @@ pub(super) async fn any(portal: Data<Portal>, _: ReviewingProgram, id: Path<Gran
     let people = People(accounts::find_accounts(&mut db, &actors.collect::<Vec<AccountId>>()).await?);
     let note = |note: &Note| NoteLine { at: note.at.into(), by: note.by.map(|by| people.name(by)), reason: note.reason.clone() };
     Ok(answer(&GrantCase {
-        grant: line(&mut db, &held, portal.clock.now()).await?,
+        grant: line(&mut db, &held, now).await?,
         used: used(&mut db, &held).await?,
         suspended: held.grant.suspended.as_ref().map(note),
         proposed: held.grant.proposed.as_ref().map(note),
-        revoke_needs_two: policy::of(&mut db, held.model).await?.revoke_needs_two,
+        revoke_needs_two: policy::of(&mut db, held.model).await?.revoking_takes_two(now),
         renewals: renewals::lines(&mut db, &asked, true).await?,
         reason: held.reason,
     }))

@@ -46,6 +46,8 @@ struct PolicyTold {
     trial_tokens: i32,
     /// Whether revoking takes two people: one proposes, another confirms.
     revoke_needs_two: bool,
+    /// Where that rule was lifted within the last seven days: until when revoking takes two people all the same; else null.
+    revoke_needs_two_until: Option<Moment>,
 }
 
 /// A change that holders agree to, or their access rests.
@@ -62,17 +64,19 @@ struct ChangeTold {
 async fn read(portal: &Portal, id: ModelId) -> Result<AccessTold, Error> {
     let mut db = portal.db.acquire().await?;
     let model = catalog::find_model_by_id(&mut db, id).await?;
-    let (policy, version) = policy::versioned(&mut db, id).await?;
+    let rules = policy::of(&mut db, id).await?;
+    let policy = rules.policy;
     Ok(AccessTold {
         id,
         model: model.full_name(),
         gate: model.gate.as_str(),
         policy: PolicyTold {
-            version,
+            version: rules.version,
             answer_days: policy.answer_days,
             reapply_days: policy.reapply_days,
             trial_tokens: policy.trial_tokens,
             revoke_needs_two: policy.revoke_needs_two,
+            revoke_needs_two_until: rules.still_two(portal.clock.now()).map(Moment::from),
         },
         form_sha256: forms::current(&mut db, id).await?.sha256().to_owned(),
         licence_sha256: model.licence_sha256,
@@ -138,7 +142,7 @@ pub(super) struct PolicyWanted {
 
 /// Set the rules of access to a model
 ///
-/// They hold from the next request on.
+/// They hold from the next request on; revoking goes on taking two people for seven days after that rule was lifted.
 #[utoipa::path(put, path = "/api/v1/admin/models/{id}/policy", operation_id = "set_policy", tag = "rules",
     params(("id" = String, Path, description = "The model's id.")), request_body = PolicyWanted,
     responses((status = 200, body = AccessTold), NotDone), security(("token" = ["admin"])))]

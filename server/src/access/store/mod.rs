@@ -53,7 +53,7 @@ pub(super) use kept_bar::{keep_bars, sweep_bars, take_bars};
 pub(super) use model_use::used;
 pub(super) use notice::{DueNotice, claim_consents_due, claim_ended, claim_notices};
 pub(super) use overdue::claim_overdue;
-pub(super) use policy::{find_policy, save_policy};
+pub(super) use policy::{find_rules, save_rules};
 pub(super) use renewal::{
     find_renewal, insert_renewal, lock_renewal, move_end, newest_renewals, open_renewals, renewals_of, renewals_to_lapse, save_renewal,
 };
