@@ -371,10 +371,14 @@ async fn the_two_sides_talk_and_reviewers_among_themselves(db: PgPool) {
     assert_eq!(ada.post(&format!("{application}/comment"), &[("text", "")]).await.status, 422);
     assert_eq!(ada.post(&format!("{application}/comment"), &[("text", "Is <b>this</b> enough?")]).await.status, 303);
     assert_eq!(eve.post(&format!("{application}/comment"), &[("text", "Me too")]).await.status, 404);
-    grace.get(&case).await.says("Is &#60;b&#62;this&#60;/b&#62; enough?");
+    grace.get(&case).await.says("Is &#60;b&#62;this&#60;/b&#62; enough?").says("Unanswered comment");
     assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "internal"), ("text", "Looks thin.")]).await.status, 303);
+    grace.get("/review").await.says("Unanswered comment");
     assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "shared"), ("text", "Which data do you use?")]).await.status, 303);
     assert_eq!(grace.post(&format!("{case}/comment"), &[("lane", "both"), ("text", "x")]).await.status, 422);
+    for page in ["/review", &case] {
+        assert!(!grace.get(page).await.text.contains("Unanswered comment"), "{page}: it is the applicant's turn to write");
+    }
     let page = ada.get(&application).await;
     page.says("Which data do you use?").says("A reviewer");
     assert!(!page.text.contains("Looks thin.") && !page.text.contains("Grace"), "who reviews and what they think is theirs");

@@ -92,6 +92,7 @@ async fn a_declined_applicant_learns_why_and_applies_again_with_the_same_answers
     let hedy = portal.reviewer("hedy").await;
     hedy.get("/review").await.says("1 earlier");
     hedy.get(&case_of(&second)).await.says("Declined");
+    assert!(!hedy.get(&case_of(&application)).await.text.contains("1 earlier"), "of the two it was the first");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

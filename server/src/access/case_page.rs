@@ -250,11 +250,7 @@ pub(super) async fn case_page(
         title: answers.get("title").to_owned(),
         badge: badge(&application.state),
         clock: clock(&application.state, now),
-        chips: blocked
-            .map(|_| evidence::BLOCKED)
-            .into_iter()
-            .chain(evidence::chips(Some(&applicant), answers, file.others.len() as i64))
-            .collect(),
+        chips: evidence::chips(Some(&applicant), answers, &file.known(now)),
         blocked: blocked.map(|bar| (when::day(bar.until), bar.reason.clone())),
         sent: when::minute(sent.at),
         waited: matches!(application.state, State::Submitted(_)).then(|| when::span(now - sent.at)),

@@ -1,7 +1,5 @@
 //! What is known about who applies, in chips: what a reviewer would look up first.
 
-use std::borrow::Cow;
-
 use super::answers::Answers;
 use super::state_view::Badge;
 use crate::accounts::Account;
@@ -31,8 +29,16 @@ const FREE_MAIL: &[&str] = &[
     "tutanota.com",
 ];
 
-/// The chip of somebody who is blocked from what they apply for.
-pub(super) const BLOCKED: Badge = Badge { word: Cow::Borrowed("Blocked"), class: "bad" };
+/// What is known of an application beside its answers and its applicant's account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// How many others the same person has sent before it.
+    pub(super) earlier: i64,
+    /// Whether they are blocked from what they apply for.
+    pub(super) is_blocked: bool,
+    /// Whether it is open, and the last word to each other is a comment of theirs.
+    pub(super) is_unanswered: bool,
+}
 
 /// Whose address it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +64,16 @@ pub(super) fn domain(email: &str) -> Domain {
     if is_given(last) || is_second { Domain::Institution } else { Domain::Other }
 }
 
-/// The chips of one application. `earlier`: how many this person has sent before.
-pub(super) fn chips(account: Option<&Account>, answers: &Answers, earlier: i64) -> Vec<Badge> {
+/// The chips of one application: what asks for something first.
+pub(super) fn chips(account: Option<&Account>, answers: &Answers, known: &Known) -> Vec<Badge> {
     let mut chips = Vec::new();
     let mut chip = |word: String, class| chips.push(Badge { word: word.into(), class });
+    if known.is_blocked {
+        chip("Blocked".into(), "bad");
+    }
+    if known.is_unanswered {
+        chip("Unanswered comment".into(), "warn");
+    }
     match account {
         Some(account) => {
             match account.email_verified_at {
@@ -88,8 +100,8 @@ pub(super) fn chips(account: Option<&Account>, answers: &Answers, earlier: i64) 
     if answers.get("commercial") == "yes" {
         chip("Commercial in part".into(), "warn");
     }
-    if earlier > 0 {
-        chip(format!("{earlier} earlier"), "info");
+    if known.earlier > 0 {
+        chip(format!("{} earlier", known.earlier), "info");
     }
     chips
 }

@@ -10,8 +10,7 @@ use super::people::People;
 use super::queue_page::{Asked, decider, seen_to};
 use super::state::State;
 use super::state_view::{name_of, turn};
-use super::store::{self, Past};
-use super::{evidence, forms, held};
+use super::{evidence, forms, held, store};
 use crate::accounts::{self, Reviewer, SignedIn};
 use crate::catalog;
 use crate::clock::Timestamp;
@@ -61,14 +60,14 @@ pub(super) async fn queue(portal: Data<Portal>, by: Reviewer, format: Format, as
 async fn cases(db: &mut PgConnection, found: &[Application], reader: AccountId, now: Timestamp) -> Result<Vec<Vec<Cell>>, Error> {
     let models = catalog::find_models(db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let pasts = store::pasts(db, &applicants, now).await?;
+    let known = store::known(db, found, now).await?;
     let others = found.iter().flat_map(|one| [one.state.sent().and_then(|sent| sent.claim).map(|claim| claim.by), decider(&one.state)]);
     let people = People(accounts::find_accounts(db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
     let forms = forms::of_each(db, found).await?;
     let cells = |one: &Application| {
         let person = people.find(one.applicant);
         let sent = one.state.sent();
-        let chips = evidence::chips(person, &one.answers, Past::earlier(&pasts, one.applicant));
+        let chips = evidence::chips(person, &one.answers, &known.get(&one.id).copied().unwrap_or_default());
         let evidence = chips.iter().map(|chip| chip.word.as_ref()).collect::<Vec<_>>().join("; ");
         let is_own = one.applicant == reader;
         let unless_own = |words: String| Cell::maybe(Some(words).filter(|words| !is_own && !words.is_empty()));

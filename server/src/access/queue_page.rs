@@ -8,12 +8,13 @@ use url::form_urlencoded;
 
 use super::answers_view::in_words;
 use super::application::Application;
+use super::evidence::{self, Known};
 use super::form::Form;
 use super::state::{Sent, State};
 use super::state_view::{Badge, badge, name_of};
-use super::store::{self, Past, ViewCounts};
+use super::store::{self, ViewCounts};
 use super::view::View;
-use super::{evidence, forms, people::People};
+use super::{forms, people::People};
 use crate::accounts::{self, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
@@ -114,7 +115,7 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
     let counts = store::view_counts(&mut db, by.0.id, now).await?;
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let pasts = store::pasts(&mut db, &applicants, now).await?;
+    let known = store::known(&mut db, &found, now).await?;
     let others = found.iter().flat_map(|one| [one.state.sent().and_then(|sent| sent.claim).map(|claim| claim.by), decider(&one.state)]);
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(others.flatten()).collect::<Vec<_>>()).await?);
@@ -127,7 +128,10 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
         q: q.to_owned(),
         to_confirm: counts.to_confirm,
         after: asked.after,
-        rows: found.iter().map(|one| row(one, forms.of(one), &models, &people, &pasts, by.0.id, now)).collect(),
+        rows: found
+            .iter()
+            .map(|one| row(one, forms.of(one), &models, &people, &known.get(&one.id).copied().unwrap_or_default(), by.0.id, now))
+            .collect(),
         next,
         exports: if q.is_empty() { format!("view={}", view.as_str()) } else { searched },
     })
@@ -142,16 +146,12 @@ fn row(
     form: &Form,
     models: &[Model],
     people: &People,
-    pasts: &[Past],
+    known: &Known,
     reader: AccountId,
     now: Timestamp,
 ) -> QueueRow {
     let is_own = application.applicant == reader;
-    let applicant = application.applicant;
-    let mut chips = evidence::chips(people.find(applicant), &application.answers, Past::earlier(pasts, applicant));
-    if Past::is_blocked(pasts, applicant, application.model) {
-        chips.insert(0, evidence::BLOCKED);
-    }
+    let mut chips = evidence::chips(people.find(application.applicant), &application.answers, known);
     if application.is_appeal() {
         chips.push(Badge { word: "Appeal".into(), class: "info" });
     }

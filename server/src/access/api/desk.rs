@@ -10,9 +10,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::answers_view::in_words;
 use super::super::application::{Application, UNDO};
 use super::super::difference::differences;
+use super::super::evidence::Known;
 use super::super::form::Form;
 use super::super::people::People;
-use super::super::store::Past;
 use super::super::view::View;
 use super::super::{case_page, evidence, forms, held, store};
 use super::grants::{GrantLine, lines};
@@ -179,20 +179,18 @@ pub(super) async fn list(
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
     let claims = found.iter().filter_map(|one| Some(one.state.sent()?.claim?.by));
     let applicants: Vec<AccountId> = found.iter().map(|one| one.applicant).collect();
-    let pasts = store::pasts(&mut db, &applicants, now).await?;
+    let known = store::known(&mut db, &found, now).await?;
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(claims).collect::<Vec<_>>()).await?);
-    let line = |one: &Application| line(one, forms.of(one), &pasts, &models, &people, by.0.id, now);
+    let known = |one: &Application| known.get(&one.id).copied().unwrap_or_default();
+    let line = |one: &Application| line(one, forms.of(one), &known(one), &models, &people, by.0.id, now);
     Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(one: &Application, form: &Form, pasts: &[Past], models: &[Model], people: &People, reader: AccountId, now: Timestamp) -> CaseLine {
+fn line(one: &Application, form: &Form, known: &Known, models: &[Model], people: &People, reader: AccountId, now: Timestamp) -> CaseLine {
     let reviewer = |id| if one.applicant == reader { "A reviewer".to_owned() } else { people.name(id) };
     let sent = one.state.sent();
-    let mut chips = evidence::chips(people.find(one.applicant), &one.answers, Past::earlier(pasts, one.applicant));
-    if Past::is_blocked(pasts, one.applicant, one.model) {
-        chips.insert(0, evidence::BLOCKED);
-    }
+    let chips = evidence::chips(people.find(one.applicant), &one.answers, known);
     CaseLine {
         organisation: one.answers.get("organisation").to_owned(),
         role: in_words(form, "role", &one.answers).to_owned(),
@@ -260,16 +258,11 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
     let applicant = people.find(application.applicant).ok_or(Error::NotFound("account"))?;
     let form = forms::of(&mut db, application).await?;
     let answers = &application.answers;
-    let blocked = file.bar.as_ref().filter(|bar| now < bar.until).map(|_| evidence::BLOCKED);
     let others = || history.iter().filter(|one| one.id != id && one.state.sent().is_some());
     Ok(Case {
         application: ApplicationLine::new(application, &models, now),
         applicant: applicant.into(),
-        evidence: blocked
-            .into_iter()
-            .chain(evidence::chips(Some(applicant), answers, others().count() as i64))
-            .map(|chip| chip.word.into_owned())
-            .collect(),
+        evidence: evidence::chips(Some(applicant), answers, &file.known(now)).into_iter().map(|chip| chip.word.into_owned()).collect(),
         answers: typed(answers),
         changed: file
             .sendings

@@ -7,7 +7,6 @@ use super::super::answers::Answers;
 use super::super::application::Application;
 use super::super::state::State;
 use super::application_row::ApplicationRow;
-use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, ModelId};
 
@@ -174,52 +173,6 @@ pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -
 pub async fn count_waiting(db: &mut PgConnection) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from application where state = 'submitted'"#).fetch_one(db).await?;
     Ok(count)
-}
-
-/// What somebody who applies brings along.
-pub struct Past {
-    account: AccountId,
-    sent: i64,
-    /// From which models they are blocked; nothing stands for every model.
-    blocked: Vec<Option<ModelId>>,
-}
-
-impl Past {
-    /// How many applications an account has sent before one of them.
-    pub fn earlier(pasts: &[Past], account: AccountId) -> i64 {
-        pasts.iter().find(|past| past.account == account).map_or(0, |past| past.sent - 1)
-    }
-
-    /// Whether an account is blocked from a model.
-    pub fn is_blocked(pasts: &[Past], account: AccountId, model: ModelId) -> bool {
-        let past = pasts.iter().find(|past| past.account == account);
-        past.is_some_and(|past| past.blocked.iter().any(|what| what.is_none_or(|what| what == model)))
-    }
-}
-
-/// How many applications each of these accounts has sent, ever, and what they are blocked from now.
-pub async fn pasts(db: &mut PgConnection, accounts: &[AccountId], now: Timestamp) -> Result<Vec<Past>, Error> {
-    let accounts: Vec<uuid::Uuid> = accounts.iter().map(|id| id.uuid()).collect();
-    let rows = sqlx::query!(
-        r#"select account_id as "account_id: AccountId", count(*) as "count!",
-                coalesce((
-                    select jsonb_agg(b.model_id) from block b
-                    where b.account_id = a.account_id and b.lifted_at is null and b.expires_at > $2
-                ), '[]') as "blocked!: Json<Vec<Option<uuid::Uuid>>>"
-         from application a
-         where account_id = any($1) and submitted_at is not null
-         group by account_id"#,
-        &accounts,
-        now,
-    )
-    .fetch_all(db)
-    .await?;
-    let past = |(account, sent, blocked): (AccountId, i64, Vec<Option<uuid::Uuid>>)| Past {
-        account,
-        sent,
-        blocked: blocked.into_iter().map(|model| model.map(ModelId::from)).collect(),
-    };
-    Ok(rows.into_iter().map(|row| past((row.account_id, row.count, row.blocked.0))).collect())
 }
 
 /// Writes what may change about an application.

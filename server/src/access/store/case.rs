@@ -9,6 +9,8 @@ use super::super::application::Application;
 use super::super::block::Bar;
 use super::super::check::Attestation;
 use super::super::comment::{Comment, Kind, Lane};
+use super::super::evidence::Known;
+use super::super::state::State;
 use super::application_row::ApplicationRow;
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -55,6 +57,19 @@ impl CaseFile {
             self.application.answers = sent.clone();
         }
         self
+    }
+
+    /// What is known of it beside its words.
+    pub fn known(&self, now: Timestamp) -> Known {
+        let application = &self.application;
+        let sent_at = application.state.sent().map(|sent| sent.at);
+        let is_open = matches!(application.state, State::Submitted(_) | State::ChangesRequested { .. });
+        let last = self.comments.iter().rfind(|comment| comment.lane == Lane::Shared);
+        Known {
+            earlier: self.others.iter().filter(|other| Some(other.sent_at) < sent_at).count() as i64,
+            is_blocked: self.bar.as_ref().is_some_and(|bar| now < bar.until),
+            is_unanswered: is_open && last.is_some_and(|last| last.author == application.applicant && last.kind == Kind::Comment),
+        }
     }
 }
 

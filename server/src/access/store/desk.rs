@@ -1,9 +1,13 @@
 //! What the database tells a reviewer's desk: its views, how many there are in each, and how long people wait.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
+use sqlx::types::Uuid;
 use time::Duration;
 
 use super::super::application::Application;
+use super::super::evidence::Known;
 use super::super::view::View;
 use super::super::waits::Waits;
 use super::application_row::ApplicationRow;
@@ -140,6 +144,31 @@ pub async fn search_after(db: &mut PgConnection, query: &str, after: Option<Appl
     .fetch_all(db)
     .await?;
     rows.into_iter().map(ApplicationRow::application).collect()
+}
+
+/// What is known of each of these applications, which were all sent, beside their words.
+pub async fn known(db: &mut PgConnection, found: &[Application], now: Timestamp) -> Result<HashMap<ApplicationId, Known>, Error> {
+    let ids: Vec<Uuid> = found.iter().map(|one| one.id.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"select id as "id: ApplicationId",
+             (select count(*) from application e where e.account_id = a.account_id and e.submitted_at < a.submitted_at) as "earlier!",
+             exists (select from block b
+                 where b.account_id = a.account_id and (b.model_id is null or b.model_id = a.model_id)
+                   and b.lifted_at is null and b.expires_at > $2) as "is_blocked!",
+             a.state in ('submitted', 'changes_requested') and coalesce((
+                 select c.author_id = a.account_id and c.kind = 'comment' from application_comment c
+                 where c.application_id = a.id and c.lane = 'shared' order by c.id desc limit 1), false) as "is_unanswered!"
+         from application a where id = any($1)"#,
+        &ids,
+        now,
+    )
+    .fetch_all(db)
+    .await?;
+    let known = rows.into_iter().map(|row| {
+        let known = Known { earlier: row.earlier, is_blocked: row.is_blocked, is_unanswered: row.is_unanswered };
+        (row.id, known)
+    });
+    Ok(known.collect())
 }
 
 /// How many applications are in each view.

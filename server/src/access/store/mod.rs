@@ -25,14 +25,14 @@ mod statistics;
 mod thread;
 
 pub(super) use application::{
-    Past, count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_applicant_after,
-    of_model, pasts, save,
+    count_waiting, find, find_all, insert_unless_open, is_applicant, latest, lock, lock_open, of_applicant, of_applicant_after, of_model,
+    save,
 };
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, blocks_after, insert_block, lift_block, lock_block};
 pub(super) use case::{OtherCase, case_file, set_checked};
 pub(super) use consent::{TermsDue, consents_due, form_change, insert_change, insert_consent, last_change, terms_due};
-pub(super) use desk::{ViewCounts, search, search_after, view, view_counts, waits};
+pub(super) use desk::{ViewCounts, known, search, search_after, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, most_urgent_for};
 pub(super) use erase::{
     application_ids, claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings,
