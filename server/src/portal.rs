@@ -73,6 +73,10 @@ pub struct Limits {
     pub device_code: Limit,
     /// Applications sent, by account: each mails every reviewer, and can be withdrawn and sent again. 6 at once, then 6 a day.
     pub applications: Limit,
+    /// Applications begun, by account: what is discarded unsent leaves a row. 20 at once, then one an hour.
+    pub drafts: Limit,
+    /// Renewals asked for, by account: each mails every reviewer, and can be withdrawn and asked for again. 6 at once, then 6 a day.
+    pub renewals: Limit,
     /// Comments of applicants, by account: each is a mail to reviewers. 20 at once, then one in two minutes.
     pub comments: Limit,
     /// Bytes a day and downloads at once, by account.
@@ -96,6 +100,8 @@ impl Default for Limits {
             leaked_client: Limit::new(40, minute / 6),
             device_code: Limit::new(20, minute / 4),
             applications: Limit::new(6, minute * 60 * 4),
+            drafts: Limit::new(20, minute * 60),
+            renewals: Limit::new(6, minute * 60 * 4),
             comments: Limit::new(20, minute * 2),
             downloads: Allowance::new(None, usize::MAX),
             nameless_downloads: Allowance::new(None, usize::MAX),
@@ -126,6 +132,8 @@ impl Limits {
             &self.leaked_client,
             &self.device_code,
             &self.applications,
+            &self.drafts,
+            &self.renewals,
             &self.comments,
         ] {
             limit.sweep();

@@ -31,7 +31,7 @@ fn everything(until: Timestamp) -> Approval<'static> {
     Approval { until, scopes: &GrantScope::ALL, note: "" }
 }
 
-fn complete(model: &Model) -> Answers {
+pub fn complete(model: &Model) -> Answers {
     let mut fields = prepared();
     fields.push(("licence_shown".into(), model.licence_sha256.clone().unwrap_or_default()));
     let clauses = [

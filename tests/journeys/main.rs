@@ -55,6 +55,7 @@ mod record;
 mod refusals;
 mod renewals;
 mod route_table;
+mod sequences;
 mod serve;
 mod smtp;
 mod statistics;

@@ -231,7 +231,8 @@ impl Application {
         if text.is_empty() {
             return Err(FieldError::new("appeal", "say what was overlooked; another reviewer reads this").into());
         }
-        let appeal = Some(Appeal { at: now, text, against: by, declined_at });
+        // A clock may have been set back since (application_appealed_decline_ck).
+        let appeal = Some(Appeal { at: now, text, against: by, declined_at: declined_at.min(now) });
         let sent = Sent { at: sent.at, due_at: now + promise, claim: None, appeal };
         Ok(self.becomes(State::Submitted(sent), now))
     }

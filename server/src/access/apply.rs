@@ -92,7 +92,7 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     let Some(latest) = store::latest(&mut db, applicant, model.id).await? else {
         return Ok(Opening::Form(Prefill::default()));
     };
-    if let Some(from) = cooling(&mut db, &latest, now).await? {
+    if let Some(from) = footing.cools_until.filter(|from| now < *from && !latest.state.is_open()) {
         return Ok(Opening::Declined { id: latest.id, from, may_appeal: latest.may_be_appealed(now).is_ok() });
     }
     let version = Some(latest.version);
@@ -114,11 +114,15 @@ pub(super) async fn open(portal: &Portal, applicant: AccountId, model: &Model) -
     })
 }
 
-/// From when on the applicant of their latest application may apply again, if a decline makes them wait.
+/// From when on the applicant of their latest application may apply again, if a decline makes them wait; it need not be that of the latest.
 pub(super) async fn cooling(db: &mut PgConnection, latest: &Application, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let Some(declined_at) = latest.state.declined_at() else { return Ok(None) };
-    let from = declined_at + policy::of(db, latest.model).await?.policy.cool_down();
-    Ok((now < from).then_some(from))
+    match latest.state {
+        State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Approved { .. } => Ok(None),
+        State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {
+            let until = store::footing(db, latest.applicant, latest.model).await?.cools_until;
+            Ok(until.filter(|until| now < *until))
+        }
+    }
 }
 
 /// Ticks in a draft count for the licence text they were made under; under another one they have to be made again. Says whether any are
@@ -143,7 +147,7 @@ pub async fn save_draft(
 ) -> Result<Application, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = to_write_on(&mut tx, applicant.id, model, now).await?;
+    let application = to_write_on(&mut tx, portal, applicant.id, model, now).await?;
     let id = application.id;
     let draft = application.seen_as(seen).map_err(|changed| changed.mended_by(format!("{}/apply", model.path()), "Look at it again"))?;
     let draft = draft.save_draft(answers, now).map_err(at_own(id))?;
@@ -158,7 +162,7 @@ pub async fn save_draft(
 pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers: Answers, seen: Option<i64>) -> Result<Sent, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let application = to_write_on(&mut tx, applicant.id, model, now).await?;
+    let application = to_write_on(&mut tx, portal, applicant.id, model, now).await?;
     if matches!(application.state, State::Submitted(_)) {
         return Ok(Sent::Already(application.id));
     }
@@ -212,6 +216,12 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     let application = own(&mut tx, applicant.id, id).await?;
     let promise = policy::of(&mut tx, application.model).await?.policy.promise();
     let application = application.appeal(text, promise, now).map_err(at_own(id))?;
+    if let Some(grant) = store::footing(&mut tx, applicant.id, application.model).await?.grant
+        && grant.standing(now).is_running()
+    {
+        let held = Error::Conflict("you have been given access since; there is nothing to appeal against".into());
+        return Err(held.mended_by(format!("/grants/{}", grant.id), "See your access"));
+    }
     // Invariant: one open application per account and model. A new one that was begun meanwhile goes first.
     if let Some(begun) = store::lock_open(&mut tx, applicant.id, application.model).await? {
         let refused = Error::Conflict("you have begun a new application for this model; discard it, then appeal".into());
@@ -263,8 +273,14 @@ fn at_own(id: ApplicationId) -> impl Fn(Error) -> Error {
 }
 
 /// The application that is written on; whoever may write on none is led to their latest one, which says why.
-async fn to_write_on(tx: &mut PgConnection, applicant: AccountId, model: &Model, now: Timestamp) -> Result<Application, Error> {
-    match open_application(tx, applicant, model, now).await {
+async fn to_write_on(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    applicant: AccountId,
+    model: &Model,
+    now: Timestamp,
+) -> Result<Application, Error> {
+    match open_application(tx, portal, applicant, model, now).await {
         Err(refused @ Error::Conflict(_)) => Err(match store::latest(tx, applicant, model.id).await? {
             Some(latest) => at_own(latest.id)(refused),
             None => refused.mended_by(model.path(), "See the model"),
@@ -274,7 +290,13 @@ async fn to_write_on(tx: &mut PgConnection, applicant: AccountId, model: &Model,
 }
 
 /// The open application of an account for a model, begun now if there was none, locked.
-async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &Model, now: Timestamp) -> Result<Application, Error> {
+async fn open_application(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    applicant: AccountId,
+    model: &Model,
+    now: Timestamp,
+) -> Result<Application, Error> {
     if model.gate == Gate::Open {
         let open = Error::Conflict(format!("{} is open; no application is needed", model.full_name()).into());
         return Err(open.mended_by(model.path(), "See the model"));
@@ -295,12 +317,14 @@ async fn open_application(tx: &mut PgConnection, applicant: AccountId, model: &M
             None => {}
         }
     }
-    if let Some(latest) = store::latest(tx, applicant, model.id).await?
-        && let Some(from) = cooling(tx, &latest, now).await?
-    {
+    if let Some(open) = store::lock_open(tx, applicant, model.id).await? {
+        return Ok(open);
+    }
+    if let Some(from) = footing.cools_until.filter(|from| now < *from) {
         let from = when::day(from);
         return Err(Error::Conflict(format!("your last application was declined; you may apply again from {from}").into()));
     }
+    portal.limits.drafts.check(&applicant.to_string())?;
     store::insert_unless_open(tx, &Application::begin(applicant, model.id, now)).await?;
     // None only when another window closed it between the two statements.
     let open = store::lock_open(tx, applicant, model.id).await?;

@@ -117,6 +117,8 @@ pub(super) struct Footing {
     pub(super) bar: Option<Bar>,
     /// While the application waits and the model's rules allow it: what is left to try it with, which may be nothing.
     pub(super) trial: Option<Trial>,
+    /// Until when a decline keeps them from applying again; it may be over, and is not asked while an application is open.
+    pub(super) cools_until: Option<Timestamp>,
 }
 
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
@@ -231,10 +233,10 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         None => without_access(model, footing.application, None, now),
     };
     match footing.trial {
-        Some(trial) if action == Action::Try && is_open(footing) && trial.tokens_left > 0 => {
+        Some(trial) if action == Action::Try && may_try(footing, now) && trial.tokens_left > 0 => {
             Verdict::Allowed(Permit { grant: None, until: None, agree_by: None, trial: Some(trial) })
         }
-        Some(trial) if action == Action::Try && is_open(footing) => {
+        Some(trial) if action == Action::Try && may_try(footing, now) => {
             let message = format!("{} You have used the tokens that you may try it with until then.", refusal.message);
             Verdict::Refused(trial.refusal("trial_used", message))
         }
@@ -242,10 +244,10 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
     }
 }
 
-/// Whether nothing but a decision is missing: no grant runs that somebody has stopped, or that is for other uses.
-fn is_open(footing: &Footing) -> bool {
+/// Whether nothing but a decision is missing: an application waits, and no grant runs, whatever it is for, or was taken back.
+fn may_try(footing: &Footing, now: Timestamp) -> bool {
     let waits = matches!(footing.application, Some(LatestApplication::Submitted(_) | LatestApplication::ChangesRequested(_)));
-    waits && !footing.grant.as_ref().is_some_and(|grant| grant.ended.is_none() && grant.stopped().is_some())
+    waits && footing.grant.as_ref().is_none_or(|grant| matches!(grant.standing(now), Standing::Expired | Standing::Closed))
 }
 
 /// What is said to somebody whose grant, if they ever had one, is over.

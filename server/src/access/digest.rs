@@ -1,4 +1,4 @@
-//! The reviewer's digest: once a working day, how many applications wait and which are most urgent. Never an empty one, never two.
+//! The reviewer's digest: once a working day, how many applications and renewals wait and which are most urgent. Never an empty one, never two.
 
 use sqlx::PgConnection;
 use time::Weekday;
@@ -47,7 +47,7 @@ pub async fn send_digests(portal: &Portal) -> Result<u64, Error> {
 /// What waits for a reviewer, or nothing if nothing does.
 async fn digest_of(db: &mut PgConnection, portal: &Portal, reviewer: &Account, now: Timestamp) -> Result<Option<Message>, Error> {
     let counts = store::count_waiting_for(db, reviewer.id, now).await?;
-    if counts.waiting == 0 {
+    if counts.waiting == 0 && counts.renewals == 0 {
         return Ok(None);
     }
     let cases = store::most_urgent_for(db, reviewer.id, NAMED_MAX).await?;
@@ -67,6 +67,8 @@ async fn digest_of(db: &mut PgConnection, portal: &Portal, reviewer: &Account, n
         overdue: counts.overdue,
         overdue_elsewhere: counts.overdue_elsewhere,
         urgent: cases.iter().map(named).collect(),
+        renewals: counts.renewals,
+        renewals_link: portal.config.url_of("/review/renewals"),
         link: portal.config.url_of("/review"),
     }))
 }

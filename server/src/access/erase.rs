@@ -11,6 +11,13 @@ use crate::ids::AccountId;
 /// Why a grant ended, for the record.
 const REASON: &str = "the account was erased";
 
+/// Locks what is about an account or seen to by it, in the order in which everybody does: whoever decides meanwhile has done so, or waits.
+/// Before the account itself changes, which whoever holds one of these may refer to.
+pub async fn lock_all(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
+    store::lock_cases_of(tx, account).await?;
+    store::lock_grants_of(tx, account).await
+}
+
 /// Withdraws what an account has open, takes back what it may, and gives back the cases it sees to, each on the record. `by` is nobody
 /// for the operator's command.
 pub async fn close_all(tx: &mut PgConnection, account: AccountId, by: Option<AccountId>, now: Timestamp) -> Result<(), Error> {

@@ -84,7 +84,7 @@ pub use check::Attestation;
 pub use close::{DELETED, close};
 pub use decline::DeclineReason;
 pub use digest::send_digests;
-pub use erase::{close_all, forget, subjects_of};
+pub use erase::{close_all, forget, lock_all, subjects_of};
 pub use form::Form;
 pub use grant::{Ended, Grant, HeldGrant, Note, Standing};
 pub use held::{Counts, concerns, counts, grants_of};

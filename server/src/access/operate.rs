@@ -54,9 +54,8 @@ pub async fn give_for(portal: &Portal, by: Option<AccountId>, account: &Account,
         .for_scopes(gift.scopes)?;
     let mut tx = portal.db.begin().await?;
     block::refuse_gift(&mut tx, account, model, now).await?;
-    // A reviewer decides on what waits, under the rules for that: an appeal, for one, is another's.
-    if by.is_some()
-        && let Some(open) = store::lock_open(&mut tx, account.id, model.id).await?
+    // What waits is decided on, under the rules for that: an appeal, for one, is another's. Nothing waits beside access.
+    if let Some(open) = store::lock_open(&mut tx, account.id, model.id).await?
         && open.state.sent().is_some()
     {
         let told = format!("{} has an application for {} that waits; decide on it at /review/{}", account.name, model.full_name(), open.id);

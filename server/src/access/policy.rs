@@ -47,11 +47,6 @@ impl Policy {
         Duration::days(self.answer_days.into())
     }
 
-    /// How long after a decline the same person waits before they apply again.
-    pub fn cool_down(&self) -> Duration {
-        Duration::days(self.reapply_days.into())
-    }
-
     /// The rules as somebody typed them. Errors: every number that is none, or too large.
     pub fn parse(revoke_needs_two: bool, trial_tokens: &str, answer_days: &str, reapply_days: &str) -> Result<Self, Vec<FieldError>> {
         let mut faults = Vec::new();
@@ -70,6 +65,11 @@ impl Policy {
         };
         if faults.is_empty() { Ok(policy) } else { Err(faults) }
     }
+}
+
+/// How long after a decline the same person waits before they apply again, by what somebody has set, if anybody has.
+pub(super) fn cool_down(reapply_days: Option<i32>) -> Duration {
+    Duration::days(reapply_days.unwrap_or(Policy::default().reapply_days).into())
 }
 
 /// The rules of access to a model, and what those before them still ask.

@@ -18,13 +18,15 @@ use crate::portal::Portal;
 /// How many requests lapse in one go.
 const LAPSE_AT_ONCE: i64 = 100;
 
-/// Asks to renew a grant. Errors: `NotFound` for anybody else's, `Conflict` if it cannot be renewed now or that was asked already.
+/// Asks to renew a grant. Errors: `NotFound` for anybody else's, `Conflict` if it cannot be renewed now or that was asked already,
+/// `Limited` after many.
 pub async fn ask(portal: &Portal, holder: &Account, id: GrantId, asked: Asked) -> Result<RenewalId, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let held = lock_own(&mut tx, holder.id, id).await?;
     let renewal = Renewal::ask(&held.grant, asked, now).map_err(at_own_grant(id))?;
     store::insert_renewal(&mut tx, &renewal).await.map_err(at_own_grant(id))?;
+    portal.limits.renewals.check(&holder.id.to_string())?;
     let months = renewal.asked.months;
     audit::record(&mut tx, now, Some(holder.id), &Event::RenewalRequested { grant: id, renewal: renewal.id, months }).await?;
     let (_, model) = holder_and_model(&mut tx, &held).await?;

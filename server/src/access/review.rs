@@ -189,12 +189,15 @@ pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Optio
         let told = "the applicant has begun another application for this model since; decide on that one. Nothing was changed";
         return Err(Error::Conflict(told.into()));
     }
+    let held = store::lock_unrevoked(&mut tx, application.applicant, application.model).await?;
+    if held.as_ref().is_some_and(|held| held.application != Some(id) && held.grant.standing(now).is_running()) {
+        let told = "the applicant has been given access another way since; revoke that first. Nothing was changed";
+        return Err(at_the_case(id)(Error::Conflict(told.into())));
+    }
     if mail::take_back(&mut tx, &id.to_string()).await? == 0 {
         return Err(at_the_case(id)(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into())));
     }
-    if let Some(held) = store::lock_unrevoked(&mut tx, application.applicant, application.model).await?
-        && held.application == Some(id)
-    {
+    if let Some(held) = held.filter(|held| held.application == Some(id)) {
         let reason = "the decision was taken back";
         store::revoke_grant(&mut tx, held.grant.id, Some(by.0.id), reason, now).await?;
         audit::record(&mut tx, now, Some(by.0.id), &Event::GrantRevoked { grant: held.grant.id, reason: reason.into() }).await?;

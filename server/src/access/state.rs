@@ -140,16 +140,6 @@ impl State {
         }
     }
 
-    /// When it was declined last, if that stands: nobody has taken it back or decided otherwise. An appeal that its applicant leaves, by
-    /// withdrawing or letting it lapse, leaves the decline as it was.
-    pub(super) fn declined_at(&self) -> Option<Timestamp> {
-        match self {
-            State::Declined { at, .. } => Some(*at),
-            State::Withdrawn { sent, .. } | State::Lapsed { sent, .. } => Some(sent.as_ref()?.appeal.as_ref()?.declined_at),
-            State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Approved { .. } => None,
-        }
-    }
-
     /// Whether the answers may be others than those that were sent: the applicant wrote on while it was their turn, and did not send it.
     pub(super) fn may_hold_unsent(&self) -> bool {
         match self {

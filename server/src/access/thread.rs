@@ -40,10 +40,14 @@ pub async fn answer(portal: &Portal, by: &Reviewer, id: ApplicationId, lane: Lan
     let mut tx = portal.db.begin().await?;
     let application = store::lock(&mut tx, id).await?;
     application.case_for(by.0.id)?;
+    let applicant = accounts::find_account(&mut tx, application.applicant).await?;
+    if applicant.is_erased() {
+        let gone = Error::Conflict("its applicant was erased, and nothing more is written about them".into());
+        return Err(gone.mended_by(page_for(&application, by.0.id), "See the application"));
+    }
     let comment = Comment::new(by.0.id, lane, Kind::Comment, said(body)?, now);
     add(&mut tx, &application, &comment).await?;
     if lane == Lane::Shared {
-        let applicant = accounts::find_account(&mut tx, application.applicant).await?;
         tell(&mut tx, portal, &applicant, &application, "A reviewer", &format!("/applications/{id}"), now).await?;
     }
     tx.commit().await?;

@@ -193,7 +193,10 @@ pub async fn use_sign_in_link(portal: &Portal, secret: &str) -> Result<Account, 
     let mut tx = portal.db.begin().await?;
     let id = store::use_link(&mut tx, Purpose::SignIn.as_str(), &secret.hash(), now).await?.ok_or_else(used_up)?;
     let account = store::find(&mut tx, id).await?;
-    prove(portal, &mut tx, &account, now).await?;
+    if account.email_verified_at.is_none() {
+        prove(portal, &mut tx, &account, now).await?;
+        audit::record(&mut tx, now, Some(id), &Event::EmailVerified { account: id }).await?;
+    }
     tx.commit().await?;
     Ok(account)
 }
@@ -213,12 +216,13 @@ pub async fn add_account(portal: &Portal, email: &Email, name: &str, role: Role,
     Ok(account)
 }
 
-/// A complete one-time address that signs `account` in. Earlier ones stop working.
+/// A complete one-time address that signs `account` in, on the record. Earlier ones stop working.
 pub async fn sign_in_link(portal: &Portal, account: AccountId) -> Result<String, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     store::end_links(&mut tx, account, Some(Purpose::SignIn.as_str()), now).await?;
     let address = link(portal, &mut tx, account, Purpose::SignIn, Duration::hours(SIGN_IN_LINK_HOURS), now).await?;
+    audit::record(&mut tx, now, None, &Event::SignInLinkMade { account }).await?;
     tx.commit().await?;
     Ok(address)
 }
@@ -247,9 +251,6 @@ async fn insert(
 
 /// Notes that an address was proved. The first time, what was kept of it from an account that was erased comes back.
 async fn prove(portal: &Portal, tx: &mut PgConnection, account: &Account, now: Timestamp) -> Result<(), Error> {
-    if account.email_verified_at.is_some() {
-        return Ok(());
-    }
     store::set_verified(tx, account.id, now).await?;
     (portal.when_proved)(portal, tx, account.id).await
 }

@@ -150,8 +150,14 @@ async fn grant_page(
     let others = [&grant.suspended, &grant.proposed].into_iter().flatten().filter_map(|note| note.by);
     let people = accounts::find_accounts(&mut db, &others.chain([held.account]).collect::<Vec<AccountId>>()).await?;
     let models = catalog::find_models(&mut db, &[held.model]).await?;
+    // To whom it concerns, a reviewer is a reviewer.
+    let is_own = held.account == by.0.id;
     let note = |note: &Note| NoteView {
-        by: people.iter().find(|person| Some(person.id) == note.by).map_or_else(|| "the operator".into(), |person| person.name.clone()),
+        by: match people.iter().find(|person| Some(person.id) == note.by) {
+            Some(_) if is_own => "a reviewer".into(),
+            Some(person) => person.name.clone(),
+            None => "the operator".into(),
+        },
         at: when::minute(note.at),
         reason: note.reason.clone(),
     };
@@ -159,7 +165,7 @@ async fn grant_page(
         frame,
         scopes: grant.scopes.iter().map(|scope| scope.means()).collect(),
         is_running: grant.standing(now).is_running(),
-        is_own: held.account == by.0.id,
+        is_own,
         suspended: grant.suspended.as_ref().map(note),
         proposed: grant.proposed.as_ref().map(note),
         is_own_proposal: grant.proposed.as_ref().is_some_and(|note| note.by == Some(by.0.id)),

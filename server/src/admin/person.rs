@@ -94,10 +94,13 @@ async fn person_page(
     }
     let grants =
         grants.into_iter().map(|held| GrantRow { id: held.grant.id, model: name(held.model), words: standing_words(&held.grant, now) });
+    let is_own = id == by.0.id;
     let blocks = blocks.into_iter().map(|block| BlockRow {
         id: block.id,
         what: block.model.map_or_else(|| "Every model".into(), name),
         by: match block.set_by {
+            // To whom it concerns, a reviewer is a reviewer.
+            Some(_) if is_own => "a reviewer".into(),
             Some(by) => people.iter().find(|account| account.id == by).map_or_else(String::new, |setter| setter.name.clone()),
             None => "the portal".into(),
         },
@@ -109,7 +112,7 @@ async fn person_page(
     });
     Ok(PersonPage {
         frame,
-        is_own: id == by.0.id,
+        is_own,
         is_unreachable,
         grants: grants.collect(),
         blocks: blocks.collect(),

@@ -25,6 +25,10 @@ pub enum Event {
     SignUpRepeated {
         account: AccountId,
     },
+    /// A way in for whoever is shown it, made by the operator.
+    SignInLinkMade {
+        account: AccountId,
+    },
     PasswordChanged {
         account: AccountId,
     },
@@ -274,6 +278,7 @@ impl Event {
             Event::AccountMade { .. } => "account.made",
             Event::EmailVerified { .. } => "account.email_verified",
             Event::SignedIn { .. } => "account.signed_in",
+            Event::SignInLinkMade { .. } => "account.sign_in_link_made",
             Event::SignInFailed { .. } => "account.sign_in_failed",
             Event::SignUpRepeated { .. } => "account.sign_up_repeated",
             Event::PasswordChanged { .. } => "account.password_changed",
@@ -343,6 +348,7 @@ impl Event {
             | Event::EmailVerified { account }
             | Event::SignedIn { account }
             | Event::SignUpRepeated { account }
+            | Event::SignInLinkMade { account }
             | Event::SignInFailed { account: Some(account) }
             | Event::PasswordChanged { account }
             | Event::AccountRenamed { account }
@@ -409,6 +415,7 @@ impl Event {
             | Event::SignedIn { .. }
             | Event::SignInFailed { .. }
             | Event::SignUpRepeated { .. }
+            | Event::SignInLinkMade { .. }
             | Event::PasswordChanged { .. }
             | Event::AccountRenamed { .. }
             | Event::AccountClosed { .. }

@@ -93,7 +93,17 @@ pub enum Message {
     #[template(path = "mail/reviews_overdue.txt")]
     ReviewsOverdue { to: String, name: String, cases: Vec<Waiting>, link: String },
     #[template(path = "mail/review_digest.txt")]
-    ReviewDigest { to: String, name: String, waiting: i64, overdue: i64, overdue_elsewhere: i64, urgent: Vec<Waiting>, link: String },
+    ReviewDigest {
+        to: String,
+        name: String,
+        waiting: i64,
+        overdue: i64,
+        overdue_elsewhere: i64,
+        urgent: Vec<Waiting>,
+        link: String,
+        renewals: i64,
+        renewals_link: String,
+    },
 }
 
 /// Who makes a token that no other token makes.
@@ -295,8 +305,15 @@ impl Message {
                 [case] => format!("Overdue: an application for {}", case.model),
                 more => format!("Overdue: {} applications", more.len()),
             },
-            Message::ReviewDigest { waiting: 1, .. } => "To review: one application".into(),
-            Message::ReviewDigest { waiting, .. } => format!("To review: {waiting} applications"),
+            Message::ReviewDigest { waiting, renewals, .. } => {
+                let some = |count: i64, one: &str, many: &str| match count {
+                    0 => None,
+                    1 => Some(one.to_owned()),
+                    _ => Some(format!("{count} {many}")),
+                };
+                let parts = [some(*waiting, "one application", "applications"), some(*renewals, "one renewal", "renewals")];
+                format!("To review: {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::FieldError;
 /// What non-essential mails are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Topic {
-    /// Applications to review.
+    /// Applications and renewals to review.
     Reviews,
     /// Comments in the discussion of an application.
     Comments,
@@ -35,7 +35,9 @@ impl Topic {
     /// The topic of a kind of mail; none of an essential one.
     pub fn of(kind: &str) -> Option<Self> {
         match kind {
-            "application_to_review" | "application_resubmitted" | "reviews_overdue" | Message::REVIEW_DIGEST => Some(Topic::Reviews),
+            "application_to_review" | "application_resubmitted" | "renewal_to_review" | "reviews_overdue" | Message::REVIEW_DIGEST => {
+                Some(Topic::Reviews)
+            }
             "comment_written" => Some(Topic::Comments),
             "token_ends" => Some(Topic::Tokens),
             "release_superseded" => Some(Topic::Releases),

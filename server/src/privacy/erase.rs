@@ -53,6 +53,7 @@ pub async fn erase(portal: &Portal, account: AccountId, asker: Asker) -> Result<
         let only = Error::Conflict("this is the only account that runs the portal; make somebody else an admin first".into());
         return Err(only.mended_by("/admin/people", "Make somebody an admin"));
     }
+    access::lock_all(&mut tx, account).await?;
     let person = accounts::lock_account(&mut tx, account).await?;
     let was = if person.is_erased() { Erased::Before } else { Erased::Now };
     if was == Erased::Now {

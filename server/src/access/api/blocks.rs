@@ -41,7 +41,8 @@ pub(super) struct BlockLine {
     stands: bool,
 }
 
-async fn lines(portal: &Portal, blocks: &[Block]) -> Result<Vec<BlockLine>, Error> {
+/// To whom a block concerns, a reviewer is a reviewer.
+async fn lines(portal: &Portal, blocks: &[Block], reader: AccountId) -> Result<Vec<BlockLine>, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let models = catalog::find_models(&mut db, &blocks.iter().filter_map(|block| block.model).collect::<Vec<ModelId>>()).await?;
@@ -52,7 +53,7 @@ async fn lines(portal: &Portal, blocks: &[Block]) -> Result<Vec<BlockLine>, Erro
         person: people.find(block.account).map(Person::from),
         model: block.model.map(|model| name_of(&models, model).0),
         reason: block.reason.clone(),
-        set_by: block.set_by.map(|by| people.name(by)),
+        set_by: block.set_by.map(|by| if block.account == reader { "A reviewer".into() } else { people.name(by) }),
         set_at: block.set_at.into(),
         expires_at: block.expires_at.into(),
         lifted_at: block.lifted_at.map(Moment),
@@ -69,14 +70,14 @@ async fn lines(portal: &Portal, blocks: &[Block]) -> Result<Vec<BlockLine>, Erro
 pub(super) async fn in_force(
     portal: Data<Portal>,
     request: HttpRequest,
-    _: ReviewingProgram,
+    ReviewingProgram(by): ReviewingProgram,
     asked: Query<Paging>,
 ) -> Result<HttpResponse, Error> {
     let cut = Cut { config: &portal.config, request: &request, limit: limit(asked.limit)? };
     let (after, now) = (cursor(asked.cursor.as_deref())?, portal.clock.now());
     let mut blocks = store::blocks_after(&mut *portal.db.acquire().await?, None, Some(now), after, cut.rows()).await?;
     let next = cut.next(&mut blocks, |block| block.id);
-    Ok(answer(&Listed { items: lines(&portal, &blocks).await?, next }))
+    Ok(answer(&Listed { items: lines(&portal, &blocks, by.0.id).await?, next }))
 }
 
 /// Blocks of one person
@@ -88,7 +89,7 @@ pub(super) async fn in_force(
 pub(super) async fn of_person(
     portal: Data<Portal>,
     request: HttpRequest,
-    _: ReviewingProgram,
+    ReviewingProgram(by): ReviewingProgram,
     id: Path<AccountId>,
     asked: Query<Paging>,
 ) -> Result<HttpResponse, Error> {
@@ -99,7 +100,7 @@ pub(super) async fn of_person(
     let mut blocks = store::blocks_after(&mut db, Some(*id), None, after, cut.rows()).await?;
     drop(db);
     let next = cut.next(&mut blocks, |block| block.id);
-    Ok(answer(&Listed { items: lines(&portal, &blocks).await?, next }))
+    Ok(answer(&Listed { items: lines(&portal, &blocks, by.0.id).await?, next }))
 }
 
 /// What somebody is kept from.
@@ -136,7 +137,7 @@ pub(super) async fn set(
         None => None,
     };
     let block = block::set(&portal, &by, *id, model, when::last_moment_of("until", &sent.until)?, &sent.reason).await?;
-    told(&portal, &block).await
+    told(&portal, &block, by.0.id).await
 }
 
 /// Lift a block
@@ -153,10 +154,10 @@ pub(super) async fn lift(
 ) -> Result<HttpResponse, Error> {
     let (account, id) = ids.into_inner();
     let lifted = block::lift(&portal, &by, account, id).await?;
-    told(&portal, &lifted).await
+    told(&portal, &lifted, by.0.id).await
 }
 
-async fn told(portal: &Portal, block: &Block) -> Result<HttpResponse, Error> {
-    let mut lines = lines(portal, std::slice::from_ref(block)).await?;
+async fn told(portal: &Portal, block: &Block, reader: AccountId) -> Result<HttpResponse, Error> {
+    let mut lines = lines(portal, std::slice::from_ref(block), reader).await?;
     Ok(answer(&lines.pop().ok_or(Error::NotFound("block"))?))
 }

@@ -280,7 +280,7 @@ pub(super) async fn all(
 struct NoteLine {
     /// When.
     at: Moment,
-    /// Who; null for the operator's command.
+    /// Who; null for the operator's command. Of your own grant that is "A reviewer".
     by: Option<String>,
     /// Why, as its holder reads it.
     reason: String,
@@ -311,14 +311,15 @@ struct GrantCase {
 #[utoipa::path(get, path = "/api/v1/review/grants/{id}", operation_id = "get_any_grant", tag = "review",
     params(("id" = String, Path, description = "The grant's id.")),
     responses((status = 200, body = GrantCase), Refused), security(("token" = ["review"])))]
-pub(super) async fn any(portal: Data<Portal>, _: ReviewingProgram, id: Path<GrantId>) -> Result<HttpResponse, Error> {
+pub(super) async fn any(portal: Data<Portal>, ReviewingProgram(by): ReviewingProgram, id: Path<GrantId>) -> Result<HttpResponse, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let held = store::find_grant(&mut db, *id).await?;
     let asked = store::renewals_of(&mut db, *id).await?;
     let actors = [&held.grant.suspended, &held.grant.proposed].into_iter().flatten().filter_map(|note| note.by);
     let people = People(accounts::find_accounts(&mut db, &actors.collect::<Vec<AccountId>>()).await?);
-    let note = |note: &Note| NoteLine { at: note.at.into(), by: note.by.map(|by| people.name(by)), reason: note.reason.clone() };
+    let name = |reviewer| if held.account == by.0.id { "A reviewer".to_owned() } else { people.name(reviewer) };
+    let note = |note: &Note| NoteLine { at: note.at.into(), by: note.by.map(name), reason: note.reason.clone() };
     Ok(answer(&GrantCase {
         grant: line(&mut db, &held, now).await?,
         used: used(&mut db, &held).await?,

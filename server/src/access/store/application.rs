@@ -149,7 +149,7 @@ pub async fn of_applicant_after(
     rows.into_iter().map(ApplicationRow::application).collect()
 }
 
-/// The newest application of an account for a model.
+/// The application of an account for a model that is open, or else the newest.
 pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -> Result<Option<Application>, Error> {
     let row = sqlx::query_as!(
         ApplicationRow,
@@ -159,7 +159,7 @@ pub async fn latest(db: &mut PgConnection, account: AccountId, model: ModelId) -
                 changes_fields, appealed_at, appealed_decline_at, appeal_text, appeal_against as "appeal_against: AccountId", closed_at,
                 decided_by as "decided_by: AccountId", decline_code, decision_text
          from application where account_id = $1 and model_id = $2
-         order by created_at desc, id desc
+         order by (state in ('draft', 'submitted', 'changes_requested')) desc, created_at desc, id desc
          limit 1"#,
         account.uuid(),
         model.uuid(),

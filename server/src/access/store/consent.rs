@@ -37,7 +37,7 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
     let row = sqlx::query!(
         r#"select licence_sha256 as "licence_sha256!", announced_at, grace_until
          from licence_change where model_id = $1 and licence_sha256 is not null
-         order by announced_at desc
+         order by seq desc
          limit 1"#,
         model.uuid(),
     )
@@ -52,7 +52,7 @@ pub async fn form_change(db: &mut PgConnection, model: ModelId, form: &str) -> R
     let change = sqlx::query!(
         "select announced_at, grace_until
          from licence_change where model_id = $1 and form_sha256 = $2
-         order by announced_at desc
+         order by seq desc
          limit 1",
         model.uuid(),
         form,

@@ -16,22 +16,27 @@ pub struct WaitingCase {
     pub due_at: Timestamp,
 }
 
-/// How many applications wait for a reviewer.
+/// How much waits for a reviewer.
 pub struct WaitingCounts {
+    /// How many applications.
     pub waiting: i64,
     /// How many of these for longer than was promised.
     pub overdue: i64,
     /// How many others that a colleague sees to wait for longer than was promised.
     pub overdue_elsewhere: i64,
+    /// How many requests to renew access wait, for whichever reviewer.
+    pub renewals: i64,
 }
 
-/// How many applications wait for this reviewer.
+/// How much waits for this reviewer.
 pub async fn count_waiting_for(db: &mut PgConnection, reviewer: AccountId, now: Timestamp) -> Result<WaitingCounts, Error> {
     let counts = sqlx::query_as!(
         WaitingCounts,
         r#"select count(*) filter (where is_theirs) as "waiting!",
                 count(*) filter (where is_theirs and due_at < $2) as "overdue!",
-                count(*) filter (where not is_theirs and due_at < $2) as "overdue_elsewhere!"
+                count(*) filter (where not is_theirs and due_at < $2) as "overdue_elsewhere!",
+                (select count(*) from renewal r join access_grant g on g.id = r.grant_id
+                 where r.state = 'open' and g.account_id <> $1) as "renewals!"
          from (
              select due_at, claimed_by is null or claimed_by = $1 as is_theirs
              from application

@@ -32,6 +32,23 @@ pub async fn claimed_ids(db: &mut PgConnection, account: AccountId) -> Result<Ve
     Ok(ids.fetch_all(db).await?)
 }
 
+/// Locks the applications of an account, and the cases that it sees to.
+pub async fn lock_cases_of(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
+    let cases = sqlx::query!(
+        r#"select id from application where account_id = $1 or claimed_by = $1 and state = 'submitted' order by id for update of application"#,
+        account.uuid()
+    );
+    cases.fetch_all(tx).await?;
+    Ok(())
+}
+
+/// Locks the grants of an account.
+pub async fn lock_grants_of(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
+    let grants = sqlx::query!(r#"select id from access_grant where account_id = $1 order by id for update of access_grant"#, account.uuid());
+    grants.fetch_all(tx).await?;
+    Ok(())
+}
+
 /// Every grant an account ever had.
 pub async fn grant_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<GrantId>, Error> {
     let ids = sqlx::query_scalar!(r#"select id as "id: GrantId" from access_grant where account_id = $1 order by id"#, account.uuid());

@@ -22,21 +22,17 @@ pub async fn keep_bars(
     now: Timestamp,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "with latest as (
-             select distinct on (model_id) model_id, state, closed_at from application
-             where account_id = $1
-             order by model_id, created_at desc, id desc
-         ), bar as (
+        "with bar as (
              select model_id, 'blocked' as why, expires_at as since, 0 as days from block
              where account_id = $1 and lifted_at is null
              union all
-             select l.model_id, 'declined', l.closed_at, coalesce(p.reapply_days, $3)
-             from latest l left join access_policy p on p.model_id = l.model_id
-             where l.state = 'declined'
+             select d.model_id, 'declined', d.declined_at, coalesce(p.reapply_days, $3)
+             from standing_decline d left join access_policy p on p.model_id = d.model_id
+             where d.account_id = $1
              union all
              select g.model_id, 'stopped', coalesce(g.revoked_at, $4), coalesce(p.reapply_days, $3)
              from access_grant g left join access_policy p on p.model_id = g.model_id
-             where g.account_id = $1
+             where g.account_id = $1 and g.id not in (select id from undone_grant)
                and case when g.revoked_at is null
                    then g.expires_at > $4 and (g.suspended_at is not null or g.revocation_proposed_at is not null)
                    else g.revoked_at < g.expires_at and g.attestation is null end

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use super::super::authorize::{Footing, LatestApplication, Trial};
 use super::super::block::Bar;
 use super::super::grant::Grant;
+use super::super::policy::cool_down;
 use super::grant::GrantRow;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
@@ -40,14 +41,16 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until, g.consent_due_at,
                 a.id as "application_id?: ApplicationId", a.state as "state?",
                 b.expires_at as "bar_until?", b.reason as "bar_reason?",
-                t.tokens_left as "tokens_left?", t.set_aside as "set_aside?"
+                t.tokens_left as "tokens_left?", t.set_aside as "set_aside?",
+                d.declined_at as "declined_at?", p.reapply_days as "reapply_days?"
          from unnest($2::uuid[]) asked(model_id)
          left join lateral (
-             select * from grant_standing where account_id = $1 and model_id = asked.model_id
+             select * from grant_standing
+             where account_id = $1 and model_id = asked.model_id and id not in (select id from undone_grant)
              order by (revoked_at is null) desc, granted_at desc, id desc limit 1) g on true
          left join lateral (
              select id, state from application where account_id = $1 and model_id = asked.model_id
-             order by created_at desc, id desc limit 1) a on true
+             order by (state in ('draft', 'submitted', 'changes_requested')) desc, created_at desc, id desc limit 1) a on true
          left join lateral (
              select expires_at, reason from block
              where account_id = $1 and (model_id is null or model_id = asked.model_id) and lifted_at is null
@@ -58,7 +61,9 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
              from access_policy p
              left join model_use u on u.account_id = $1 and u.model_id = p.model_id and u.kind = 'generation'
              where p.model_id = asked.model_id and p.trial_tokens > 0 and a.state in ('submitted', 'changes_requested')
-             group by p.trial_tokens) t on true"#,
+             group by p.trial_tokens) t on true
+         left join standing_decline d on d.account_id = $1 and d.model_id = asked.model_id
+         left join access_policy p on p.model_id = asked.model_id"#,
         account.uuid(),
         &models,
     )
@@ -99,7 +104,8 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
         let trial = row.application_id.zip(row.tokens_left).zip(row.set_aside);
         let trial = trial.map(|((application, tokens_left), set_aside)| Trial { application, tokens_left, set_aside });
         let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
-        (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar, trial })
+        let cools_until = row.declined_at.map(|at| at + cool_down(row.reapply_days));
+        (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar, trial, cools_until })
     });
     Ok(footings.collect())
 }

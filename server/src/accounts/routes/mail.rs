@@ -46,7 +46,7 @@ async fn preferences(portal: &Portal, frame: Frame, who: &SignedIn, faults: Vec<
     let question = |topic: Topic| Question {
         topic: topic.as_str(),
         title: match topic {
-            Topic::Reviews => "Applications to review",
+            Topic::Reviews => "Applications and renewals to review",
             Topic::Comments => "Comments on applications",
             Topic::Tokens => "Access tokens that end",
             Topic::Releases => "New releases",

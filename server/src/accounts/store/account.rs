@@ -200,7 +200,7 @@ pub async fn lock_admins(tx: &mut PgConnection) -> Result<Vec<AccountId>, Error>
         r#"select id as "id: AccountId" from account
          where role = 'admin' and disabled_at is null
          order by id
-         for update"#
+         for no key update"#
     )
     .fetch_all(tx)
     .await?;

@@ -8,13 +8,13 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, TokenId};
 
-/// The account `id`, which nobody else changes meanwhile.
+/// The account `id`, which nobody else changes meanwhile; others may go on to refer to it.
 pub async fn lock_account(tx: &mut PgConnection, id: AccountId) -> Result<Account, Error> {
     let row = sqlx::query_as!(
         AccountRow,
         r#"select id as "id: AccountId", email, name, role, email_verified_at, created_at, disabled_at
          from account where id = $1
-         for update"#,
+         for no key update"#,
         id.uuid(),
     )
     .fetch_optional(tx)
