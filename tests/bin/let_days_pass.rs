@@ -23,7 +23,8 @@ const SHIFTS: [&str; 3] = [
      set created_at = p.created_at - make_interval(days => $2), updated_at = p.updated_at - make_interval(days => $2),
          submitted_at = p.submitted_at - make_interval(days => $2), due_at = p.due_at - make_interval(days => $2),
          claimed_at = p.claimed_at - make_interval(days => $2), changes_at = p.changes_at - make_interval(days => $2),
-         appealed_at = p.appealed_at - make_interval(days => $2), closed_at = p.closed_at - make_interval(days => $2)
+         appealed_at = p.appealed_at - make_interval(days => $2), appealed_decline_at = p.appealed_decline_at - make_interval(days => $2),
+         closed_at = p.closed_at - make_interval(days => $2)
      from account a
      where p.account_id = a.id and a.email = $1",
 ];

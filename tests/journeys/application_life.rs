@@ -348,6 +348,15 @@ async fn an_appeal_goes_to_another_reviewer_once(db: PgPool) {
     assert_eq!(grace.post(&format!("{case}/claim"), &[]).await.status, 403);
     assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 403);
     barbara.get(&case).await.says("See page 3 of the summary.").says("Against the decline by grace");
+    // What it is against stays to be read on both sides.
+    for page in [barbara.get(&case).await, ada.get(&application).await] {
+        page.says("Which data?").says(">Declined<").says("Reason: The purpose is not clear");
+    }
+    let program = ada.with_token(&ada.makes_token(&["apply"]).await);
+    let thread = &program.fetch(&format!("/api/v1{application}")).await.json()["thread"];
+    let [decline, appeal] = &thread.as_array().unwrap()[..] else { panic!("{thread}") };
+    assert_eq!((&decline["kind"], &decline["author"], &decline["text"]), (&json!("decline"), &json!("A reviewer"), &json!("Which data?")));
+    assert_eq!((&decline["fields"], &appeal["kind"]), (&json!(["purpose_unclear"]), &json!("appeal")));
     let again = [("reason", "purpose_unclear"), ("text", "Which data?"), ("preview", "yes")];
     barbara.post(&format!("{case}/decline"), &again).await.says("This is the result of your appeal").says("stays declined");
     let yes = [("until", "2026-06-01"), ("preview", "yes")];

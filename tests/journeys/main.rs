@@ -11,6 +11,7 @@ mod api_portal;
 mod application_life;
 mod application_rules;
 mod apply_and_review;
+mod asked_again;
 mod bad_days;
 mod bounces;
 mod cluster;

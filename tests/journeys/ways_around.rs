@@ -14,7 +14,7 @@ use crate::grants::{account_of, events_of, grant_of};
 const RULES: [(&str, &str); 4] = [("answer_days", "7"), ("reapply_days", "0"), ("trial_tokens", "0"), ("revoke_needs_two", "on")];
 
 /// A gated model where revoking takes two, and the reviewers.
-async fn desk(db: PgPool) -> (TestPortal, String, Person, Person, Person) {
+pub async fn desk(db: PgPool) -> (TestPortal, String, Person, Person, Person) {
     let portal = TestPortal::start(db).await;
     let offer = portal.offers("lab/tiny", Gate::Application, &[("model.safetensors", &[7; 5_000])]).await;
     relicense(&portal, Some(offer.model), LICENCE, portal.portal.clock.now()).await;
@@ -24,15 +24,15 @@ async fn desk(db: PgPool) -> (TestPortal, String, Person, Person, Person) {
     (portal, rules, grace, barbara, root)
 }
 
-async fn applies(person: &Person) -> String {
+pub async fn applies(person: &Person) -> String {
     applies_for(person, "/lab/tiny").await.replace("/applications/", "/review/")
 }
 
-async fn approves(reviewer: &Person, case: &str) -> Page {
+pub async fn approves(reviewer: &Person, case: &str) -> Page {
     reviewer.post(&format!("{case}/approve"), &[("until", "2026-06-30"), ("note", "")]).await
 }
 
-async fn declines(reviewer: &Person, case: &str) -> Page {
+pub async fn declines(reviewer: &Person, case: &str) -> Page {
     reviewer.post(&format!("{case}/decline"), &[("reason", "purpose_unclear"), ("text", "The plan is missing.")]).await
 }
 

@@ -214,6 +214,7 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let application = own(&mut tx, applicant.id, id).await?;
+    let decline = in_thread(&application);
     let promise = policy::of(&mut tx, application.model).await?.policy.promise();
     let application = application.appeal(text, promise, now).map_err(at_own(id))?;
     if let Some(grant) = store::footing(&mut tx, applicant.id, application.model).await?.grant
@@ -235,7 +236,9 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     block::refuse(&mut tx, applicant.id, &model, now).await?;
     mail::let_go(&mut tx, &id.to_string(), now).await?;
     store::save(&mut tx, &application).await?;
-    store::insert_comment(&mut tx, id, &Comment::new(applicant.id, Lane::Shared, Kind::Appeal, text, now)).await?;
+    for word in decline.into_iter().chain([Comment::new(applicant.id, Lane::Shared, Kind::Appeal, text, now)]) {
+        store::insert_comment(&mut tx, id, &word).await?;
+    }
     audit::record(&mut tx, now, Some(applicant.id), &Event::ApplicationAppealed { application: id }).await?;
     let message = Message::AppealReceived {
         to: applicant.email.to_string(),
@@ -248,6 +251,13 @@ pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, tex
     call_reviewers(&mut tx, portal, applicant, &model, id, Some(against), now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// The decline of an application as a word of its thread, where both sides go on reading it once it is appealed.
+fn in_thread(application: &Application) -> Option<Comment> {
+    let State::Declined { by, at, reason, text, .. } = &application.state else { return None };
+    let decline = Comment::new(*by, Lane::Shared, Kind::Decline, text.clone(), *at);
+    Some(Comment { fields: vec![reason.as_str().into()], ..decline })
 }
 
 /// Takes an application back. Errors: `NotFound` for a foreign one, `Conflict` once it is decided.

@@ -38,6 +38,8 @@ pub enum Kind {
     Comment,
     /// A request for changes.
     Changes,
+    /// The decline that an appeal is against.
+    Decline,
     /// An appeal.
     Appeal,
 }
@@ -48,13 +50,14 @@ impl Kind {
         match self {
             Kind::Comment => "comment",
             Kind::Changes => "changes",
+            Kind::Decline => "decline",
             Kind::Appeal => "appeal",
         }
     }
 
     /// The kind of this name, if there is one.
     pub fn named(name: &str) -> Option<Self> {
-        [Kind::Comment, Kind::Changes, Kind::Appeal].into_iter().find(|kind| kind.as_str() == name)
+        [Kind::Comment, Kind::Changes, Kind::Decline, Kind::Appeal].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -69,7 +72,7 @@ pub struct Comment {
     pub lane: Lane,
     /// What it is besides.
     pub kind: Kind,
-    /// With a request for changes: the questions that are meant.
+    /// With a request for changes: the questions that are meant. With a decline: the code of its reason.
     pub fields: Vec<String>,
     /// The words.
     pub body: String,

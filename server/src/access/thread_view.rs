@@ -2,6 +2,7 @@
 
 use super::answers_view;
 use super::comment::{Comment, Kind, Lane};
+use super::decline::DeclineReason;
 use super::form::Form;
 use crate::accounts::Account;
 use crate::http::when;
@@ -15,7 +16,9 @@ pub(super) struct CommentView {
     pub(super) word: &'static str,
     pub(super) is_internal: bool,
     pub(super) is_own: bool,
-    /// The questions that are meant, in words.
+    /// What `fields` are.
+    pub(super) about: &'static str,
+    /// The questions that are meant, or the reason, in words.
     pub(super) fields: Vec<String>,
     pub(super) lines: Vec<String>,
 }
@@ -40,11 +43,20 @@ fn view(form: &Form, comment: &Comment, reader: AccountId, author: String) -> Co
         word: match comment.kind {
             Kind::Comment => "",
             Kind::Changes => "Asks for changes",
+            Kind::Decline => "Declined",
             Kind::Appeal => "Appeal",
         },
+        about: if comment.kind == Kind::Decline { "Reason" } else { "About" },
         is_internal: comment.lane == Lane::Internal,
         is_own: comment.author == reader,
-        fields: comment.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
+        fields: match comment.kind {
+            Kind::Decline => {
+                comment.fields.iter().filter_map(|code| Some(code.parse::<DeclineReason>().ok()?.label().to_owned())).collect()
+            }
+            Kind::Comment | Kind::Changes | Kind::Appeal => {
+                comment.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect()
+            }
+        },
         lines: comment.body.lines().map(str::to_owned).collect(),
     }
 }

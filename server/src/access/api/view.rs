@@ -123,9 +123,9 @@ pub(super) struct Said {
     author: String,
     /// `shared` with the applicant, or `internal` to reviewers.
     lane: &'static str,
-    /// `comment`, `changes` or `appeal`.
+    /// `comment`, `changes`, `appeal`, or `decline`: the one that an appeal is against.
     kind: &'static str,
-    /// The questions that are meant.
+    /// The questions that are meant; of a decline, the code of its reason.
     fields: Vec<String>,
     /// The words.
     text: String,

@@ -44,7 +44,8 @@ pub async fn lock_cases_of(tx: &mut PgConnection, account: AccountId) -> Result<
 
 /// Locks the grants of an account.
 pub async fn lock_grants_of(tx: &mut PgConnection, account: AccountId) -> Result<(), Error> {
-    let grants = sqlx::query!(r#"select id from access_grant where account_id = $1 order by id for update of access_grant"#, account.uuid());
+    let grants =
+        sqlx::query!(r#"select id from access_grant where account_id = $1 order by id for update of access_grant"#, account.uuid());
     grants.fetch_all(tx).await?;
     Ok(())
 }
