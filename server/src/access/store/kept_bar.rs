@@ -32,7 +32,7 @@ pub async fn keep_bars(
              union all
              select g.model_id, 'stopped', coalesce(g.revoked_at, $4), coalesce(p.reapply_days, $3)
              from access_grant g left join access_policy p on p.model_id = g.model_id
-             where g.account_id = $1 and g.id not in (select id from undone_grant)
+             where g.account_id = $1 and not exists (select from undone_grant u where u.id = g.id)
                and case when g.revoked_at is null
                    then g.expires_at > $4 and (g.suspended_at is not null or g.revocation_proposed_at is not null)
                    else g.revoked_at < g.expires_at and g.attestation is null end

@@ -45,8 +45,8 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 d.declined_at as "declined_at?", p.reapply_days as "reapply_days?"
          from unnest($2::uuid[]) asked(model_id)
          left join lateral (
-             select * from grant_standing
-             where account_id = $1 and model_id = asked.model_id and id not in (select id from undone_grant)
+             select * from grant_standing s
+             where account_id = $1 and model_id = asked.model_id and not exists (select from undone_grant u where u.id = s.id)
              order by (revoked_at is null) desc, granted_at desc, id desc limit 1) g on true
          left join lateral (
              select id, state from application where account_id = $1 and model_id = asked.model_id
