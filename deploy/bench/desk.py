@@ -8,6 +8,7 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -47,11 +48,11 @@ def sql(socket, statement):
     return [line.split("\t") for line in said.splitlines()]
 
 
-def secret():
-    """A session's secret, with the checksum that the portal looks for before it asks the database."""
+def secret(prefix=""):
+    """A secret of a session, or behind its prefix of a token, with the checksum that the portal looks for before it asks the database."""
     random = os.urandom(25)
-    check = hashlib.sha256(random).digest()[:5]
-    return base64.b32encode(random + check).decode().lower()
+    check = hashlib.sha256(prefix.encode() + random).digest()[:5]
+    return prefix + base64.b32encode(random + check).decode().lower()
 
 
 def sign_in(socket, accounts):
@@ -66,16 +67,31 @@ def sign_in(socket, accounts):
     return [f"sluice={one}; sluice-form={SEED}" for one in secrets]
 
 
+def tokens(socket, accounts):
+    """An access token for each account, for all that takes access."""
+    made = [secret("slc_") for _ in accounts]
+    rows = (f"('{account}'::uuid, '\\x{hashlib.sha256(one.encode()).hexdigest()}'::bytea)" for account, one in zip(accounts, made))
+    sql(
+        socket,
+        "insert into token (id, account_id, name, secret_hash, hint, scopes, created_at, expires_at) "
+        "select gen_random_uuid(), a, 'bench', s, 'slc_…', array['download', 'api'], now(), now() + interval '1 day' "
+        f"from (values {', '.join(rows)}) v(a, s)",
+    )
+    return made
+
+
 def printed(prefix, uuid):
     """An id as addresses name it: 26 digits of Crockford's base 32."""
     bits = int(uuid.replace("-", ""), 16)
     return prefix + "_" + "".join("0123456789abcdefghjkmnpqrstvwxyz"[bits >> 5 * place & 31] for place in reversed(range(26)))
 
 
-async def ask(reader, writer, host, method, path, cookie, body=b""):
-    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\nCookie: {cookie}\r\n"
+async def ask(reader, writer, host, method, path, who, body=b"", kind="application/x-www-form-urlencoded"):
+    """Asks as `who`: a cookie, or a whole line of the head."""
+    who = who if ": " in who else f"Cookie: {who}"
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\n{who}\r\n"
     if body:
-        head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     writer.write(head.encode() + b"\r\n" + body)
     answer = await reader.readuntil(b"\r\n\r\n")
     fields = dict(line.split(": ", 1) for line in answer.decode().lower().split("\r\n")[1:] if ": " in line)
@@ -93,9 +109,9 @@ class Portal:
     def __init__(self, base, per_second, seconds):
         self.url, self.per_second, self.seconds = urlsplit(base), per_second, seconds
 
-    async def once(self, method, path, cookie, body=b""):
+    async def once(self, *request):
         reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
-        said = await ask(reader, writer, self.url.netloc, method, path, cookie, body)
+        said = await ask(reader, writer, self.url.netloc, *request)
         writer.close()
         return said
 
@@ -134,18 +150,37 @@ def tell_read_whole(what, before, after):
     print(f"\nTables of over 10,000 rows that {what} read from end to end: {told or 'none'}.\n", flush=True)
 
 
-async def until_it_holds(portal, name, orders, holds):
-    """A row: from the moment that each of `orders` is sent until the asked address of its holder answers with `holds`."""
+def everywhere(cookie, token):
+    """What asks whether somebody has access, as a browser and as a program: each with what a yes is."""
+    bearer = f"Authorization: Bearer {token}"
+    prompt = json.dumps({"model": MODEL[1:], "prompt": "In", "max_tokens": 1}).encode()
+    return [
+        (("GET", FILE, f"Cookie: {cookie}"), 307),
+        (("GET", FILE, bearer), 307),
+        (("GET", f"/api/models{MODEL}/auth-check", bearer), 200),
+        (("POST", "/v1/completions", bearer, prompt, "application/json"), 200),
+    ]
+
+
+async def until_it_holds(portal, name, orders, is_given):
+    """A row: from the moment that each of `orders` is sent until all that its holder may ask has answered in its sense."""
     took = []
-    for order, cookie in orders:
+    for order, probes in orders:
         begun = time.perf_counter()
         status, content = await portal.once(*order)
         assert status == 303, (status, order[1], content[:3000])
-        while (await portal.once("GET", FILE, cookie))[0] != holds:
-            assert time.perf_counter() - begun < 10, order[1]
+        for probe, yes in probes:
+            while (await portal.once(*probe))[0] != (yes if is_given else 403):
+                assert time.perf_counter() - begun < 10, (order[1], probe)
         took.append((time.perf_counter() - begun) * 1000)
     took.sort()
     print(f"| {name} | {len(took)} | {took[len(took) // 2]:.1f} ms | {took[len(took) * 99 // 100]:.1f} ms | {took[-1]:.1f} ms | |", flush=True)
+
+
+def probed(socket, orders, rows):
+    """Each order with what its holder asks, who stands in the second column of its row."""
+    accounts = [account for _, account in rows]
+    return list(zip(orders, map(everywhere, sign_in(socket, accounts), tokens(socket, accounts))))
 
 
 async def filled_in(portal, cookie):
@@ -218,13 +253,12 @@ async def main(base, socket, per_second=50, seconds=10):
     print("| from the click until it holds | tried | half are within | 99 of 100 | the slowest | |")
     print("|---|---|---|---|---|---|")
     holders = sql(socket, "select id, account_id from access_grant where revoked_at is null and expires_at > now() order by random() limit 200")
-    cookies = sign_in(socket, [account for _, account in holders])
-    orders = [((f"/admin/grants/{printed('grant', one)}/revoke", {"reason": "The project has ended."}), cookie) for (one, _), cookie in zip(holders, cookies)]
-    await until_it_holds(portal, "a revocation", [(post(path, **fields), cookie) for (path, fields), cookie in orders], 403)
+    path = lambda one: f"/admin/grants/{printed('grant', one)}/revoke"  # noqa: E731
+    orders = [post(path(one), reason="The project has ended.") for one, _ in holders]
+    await until_it_holds(portal, "a revocation", probed(socket, orders, holders), False)
     waiting = sql(socket, "select id, account_id from application where state = 'submitted' and claimed_by is null limit 200")
-    cookies = sign_in(socket, [account for _, account in waiting])
-    orders = [(post(f"/review/{printed('app', one)}/approve", until=until), cookie) for (one, _), cookie in zip(waiting, cookies)]
-    await until_it_holds(portal, "an approval", orders, 307)
+    orders = [post(f"/review/{printed('app', one)}/approve", until=until) for one, _ in waiting]
+    await until_it_holds(portal, "an approval", probed(socket, orders, waiting), True)
 
 
 if __name__ == "__main__":
