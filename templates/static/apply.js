@@ -4,6 +4,7 @@
 const form = document.querySelector("form[data-autosave]");
 const told = document.getElementById("autosave");
 const PAUSE_MS = 3_000;
+const LOOK_AGAIN_MS = 500;
 let timer = 0;
 let saving = false;
 let unsaved = false;
@@ -62,8 +63,17 @@ form?.addEventListener("submit", () => {
     stopped = true;
     clearTimeout(timer);
 });
-// Left or hidden, the page may not be seen again; seen again, somebody may have signed in elsewhere.
+// Left or hidden, the page may not be seen again; seen again, somebody may have signed in elsewhere. Opened again before what was saved
+// in leaving has arrived, it shows what was there before: it looks once more, unless somebody writes already.
 if (form) {
+    const left = `left ${form.dataset.autosave}`;
+    const version = () => form.querySelector("input[name=version]").value;
+    const seen = sessionStorage.getItem(left);
+    sessionStorage.removeItem(left);
+    if (seen === version()) setTimeout(() => unsaved || location.reload(), LOOK_AGAIN_MS);
     document.addEventListener("visibilitychange", save);
-    addEventListener("pagehide", save);
+    addEventListener("pagehide", () => {
+        if ((unsaved || saving) && !stopped) sessionStorage.setItem(left, version());
+        save();
+    });
 }

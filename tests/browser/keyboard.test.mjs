@@ -128,6 +128,13 @@ test("what is written is saved when the page is left, and kept while one is sign
     return (await title().inputValue()) === "Written in haste";
   });
 
+  // Loaded again at once, the page may be drawn before what was saved in leaving has arrived: it looks once more, and goes on from there.
+  await title().fill("Loaded again");
+  await lena.reload();
+  await until("what was written is there", 10_000, async () => (await title().inputValue().catch(() => "")) === "Loaded again");
+  await title().fill("And gone on");
+  await lena.getByRole("status").filter({ hasText: "Draft saved" }).waitFor();
+
   // What is written while a save is on its way is saved, too.
   const saves = [];
   await lena.route("**/apply/draft", async (route) => {
