@@ -12,7 +12,7 @@ from (
     where state = 'declined' or appealed_at is not null and state <> 'approved') d
 where not exists (
     select from application a
-    where a.account_id = d.account_id and a.model_id = d.model_id and a.state = 'approved' and a.closed_at >= d.declined_at)
+    where a.account_id = d.account_id and a.model_id = d.model_id and a.state = 'approved' and a.closed_at > d.declined_at)
 group by d.account_id, d.model_id;
 
 -- A grant whose approval was taken back within the minutes in which that is possible has never been: it is no revocation.
