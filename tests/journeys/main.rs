@@ -55,6 +55,7 @@ mod ready;
 mod record;
 mod refusals;
 mod renewals;
+mod reviewing;
 mod route_table;
 mod sequences;
 mod serve;

@@ -44,6 +44,7 @@ fn told(kind: &str) -> String {
         "application.declined" => "Application declined",
         "grant.made" => "Access granted",
         "grant.revoked" => "Access revoked",
+        "grant.undone" => "Access taken back with the decision",
         "grant.suspended" => "Access suspended",
         "grant.reinstated" => "Access reinstated",
         "grant.revocation_proposed" => "Revocation proposed",

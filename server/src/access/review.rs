@@ -198,9 +198,8 @@ pub async fn undo(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Optio
         return Err(at_the_case(id)(Error::Conflict("the mail about this decision is on its way already; nothing was changed".into())));
     }
     if let Some(held) = held.filter(|held| held.application == Some(id)) {
-        let reason = "the decision was taken back";
-        store::revoke_grant(&mut tx, held.grant.id, Some(by.0.id), reason, now).await?;
-        audit::record(&mut tx, now, Some(by.0.id), &Event::GrantRevoked { grant: held.grant.id, reason: reason.into() }).await?;
+        store::revoke_grant(&mut tx, held.grant.id, Some(by.0.id), "the decision was taken back", now).await?;
+        audit::record(&mut tx, now, Some(by.0.id), &Event::GrantUndone { grant: held.grant.id }).await?;
     }
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::DecisionUndone { application: id }).await?;

@@ -185,6 +185,10 @@ pub enum Event {
     GrantReplaced {
         grant: GrantId,
     },
+    /// It went with its approval, which was taken back before anybody had heard of it.
+    GrantUndone {
+        grant: GrantId,
+    },
     PolicyChanged {
         model: ModelId,
         revoke_needs_two: bool,
@@ -320,6 +324,7 @@ impl Event {
             Event::GrantMade { .. } => "grant.made",
             Event::GrantRevoked { .. } => "grant.revoked",
             Event::GrantReplaced { .. } => "grant.replaced",
+            Event::GrantUndone { .. } => "grant.undone",
             Event::PolicyChanged { .. } => "model.policy_changed",
             Event::GrantSuspended { .. } => "grant.suspended",
             Event::GrantReinstated { .. } => "grant.reinstated",
@@ -391,6 +396,7 @@ impl Event {
             Event::GrantMade { grant, .. }
             | Event::GrantRevoked { grant, .. }
             | Event::GrantReplaced { grant }
+            | Event::GrantUndone { grant }
             | Event::GrantSuspended { grant, .. }
             | Event::GrantReinstated { grant }
             | Event::RevocationProposed { grant, .. }
@@ -457,7 +463,9 @@ impl Event {
             Event::GrantRevoked { reason, .. } | Event::GrantSuspended { reason, .. } | Event::RevocationProposed { reason, .. } => {
                 json!({ "reason": reason })
             }
-            Event::GrantReplaced { .. } | Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => json!({}),
+            Event::GrantReplaced { .. } | Event::GrantUndone { .. } | Event::GrantReinstated { .. } | Event::RevocationRejected { .. } => {
+                json!({})
+            }
             Event::RenewalRequested { renewal, months, .. } => json!({ "renewal": renewal, "months": months }),
             Event::RenewalWithdrawn { renewal, .. } | Event::RenewalDeclined { renewal, .. } | Event::RenewalLapsed { renewal, .. } => {
                 json!({ "renewal": renewal })

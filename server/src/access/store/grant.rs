@@ -129,7 +129,7 @@ pub async fn lock_unrevoked(tx: &mut PgConnection, holder: AccountId, model: Mod
     Ok(row.map(GrantRow::held))
 }
 
-/// Every grant an account ever had, the newest first.
+/// Every grant an account ever had, but for those that were undone, the newest first.
 pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Result<Vec<HeldGrant>, Error> {
     let rows = sqlx::query_as!(
         GrantRow,
@@ -138,7 +138,8 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
                 revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
-         from grant_standing where account_id = $1
+         from grant_standing g
+         where account_id = $1 and not exists (select from undone_grant u where u.id = g.id)
          order by granted_at desc, id desc
          limit $2"#,
         account.uuid(),
@@ -149,7 +150,8 @@ pub async fn grants(db: &mut PgConnection, account: AccountId, limit: i64) -> Re
     Ok(rows.into_iter().map(GrantRow::held).collect())
 }
 
-/// Grants of whoever is meant and for whichever model, of everybody and all unless said; the newest first, from behind `after` on.
+/// Grants of whoever is meant and for whichever model, of everybody and all unless said; the newest first, from behind `after` on;
+/// none that was undone.
 pub async fn grants_after(
     db: &mut PgConnection,
     account: Option<AccountId>,
@@ -167,6 +169,7 @@ pub async fn grants_after(
          from grant_standing
          where ($1::uuid is null or account_id = $1) and ($2::uuid is null or model_id = $2) and ($3::uuid is null or id < $3)
          order by id desc
+           and not exists (select from undone_grant u where u.id = g.id)
          limit $4"#,
         account.map(AccountId::uuid),
         model.map(ModelId::uuid),
@@ -178,7 +181,7 @@ pub async fn grants_after(
     Ok(rows.into_iter().map(GrantRow::held).collect())
 }
 
-/// The grant `id`.
+/// The grant `id`. Errors: `NotFound` if there is none, or it was undone.
 pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant, Error> {
     let row = sqlx::query_as!(
         GrantRow,
@@ -187,7 +190,8 @@ pub async fn find_grant(db: &mut PgConnection, id: GrantId) -> Result<HeldGrant,
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
                 revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
-         from grant_standing where id = $1"#,
+         from grant_standing g
+         where id = $1 and not exists (select from undone_grant u where u.id = g.id)"#,
         id.uuid(),
     )
     .fetch_optional(db)

@@ -1,0 +1,43 @@
+//! A day at the desk: what a decision that was taken back leaves behind, where a form that came back is, and whom mail does not reach.
+
+use sqlx::PgPool;
+use tests::{Page, TestPortal};
+
+use crate::apply_and_review::case_of;
+use crate::gated::{applies_for, gated};
+use crate::grants::{account_of, events_of, grant_of};
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn an_approval_that_was_taken_back_has_never_been(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, root) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.admin("root").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    let grant = grant_of(&portal, &ada).await.to_string();
+    assert_eq!(ada.get(&format!("/grants/{grant}")).await.status, 200);
+    assert_eq!(grace.post(&format!("{case}/undo"), &[]).await.status, 303);
+
+    assert_eq!(events_of(&portal, &grant).await, ["grant.made", "grant.undone"], "no revocation, so that those can be counted");
+    let person = format!("/admin/people/{}", account_of(&portal, &ada).await);
+    for (reader, path) in [(&ada, "/applications"), (&ada, "/grants.csv"), (&root, "/admin/grants.csv"), (&grace, &case), (&grace, &person)]
+    {
+        let page = reader.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.text.contains("Revoked") && !page.text.contains("revoked") && !page.text.contains(&grant), "{path}: {}", page.text);
+    }
+    for (reader, path) in [(&ada, format!("/grants/{grant}")), (&grace, format!("/admin/grants/{grant}"))] {
+        assert_eq!(reader.get(&path).await.status, 404, "{path}");
+    }
+    let program = ada.with_token(&ada.makes_token(&["apply"]).await);
+    assert_eq!(program.fetch("/api/v1/grants").await.json()["items"], serde_json::json!([]));
+    root.get("/admin/audit?kind=grant.undone").await.says("grace@lab.example");
+
+    // One that is revoked in earnest afterwards is seen as such, and alone.
+    portal.wait(time::Duration::MINUTE);
+    assert_eq!(grace.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    let again = grant_of(&portal, &ada).await.to_string();
+    assert_eq!(grace.post(&format!("/admin/grants/{again}/revoke"), &[("reason", "Left the project.")]).await.status, 303);
+    ada.get(&format!("/grants/{again}")).await.says("Left the project.");
+    assert_eq!(ada.get("/grants.csv").await.text.lines().count(), 2, "its head and the one that was");
+}
