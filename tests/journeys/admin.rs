@@ -92,10 +92,20 @@ async fn a_gate_changes_on_the_record(db: PgPool) {
     let model = gated(&portal, "tiny-opt").await;
     let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
     root.get("/admin/models").await.says("demo/tiny-opt").says("selected>By application");
-    assert_eq!(root.post(&format!("/admin/models/{model}/gate"), &[("gate", "open")]).await.status, 303);
+    let (gate, opening) = (format!("/admin/models/{model}/gate"), format!("/admin/models/{model}/open"));
+    applies_for(&ada, "/demo/tiny-opt").await;
+    assert_eq!(root.post(&gate, &[("gate", "open")]).await.location(), opening);
+    root.get(&opening).await.says("0 grants are in force").says("1 application is waiting");
+    let refused = root.post(&opening, &[("name", "demo/another")]).await;
+    assert_eq!(refused.status, 422);
+    refused.says("this is not the name of this model");
+    ada.get("/demo/tiny-opt/apply").await.says("You have applied for");
+    assert_eq!(root.post(&opening, &[("name", " Demo/tiny-opt")]).await.location(), "/admin/models");
+    assert_eq!(root.get(&opening).await.status, 409, "it is open");
     ada.get("/demo/tiny-opt/apply").await.says("no application is needed");
     root.get("/admin/audit?subject=demo%2Ftiny-opt").await.says("model.gate_changed").says("gate: ");
-    assert_eq!(root.post(&format!("/admin/models/{model}/gate"), &[("gate", "ajar")]).await.status, 422);
+    assert_eq!(root.post(&gate, &[("gate", "ajar")]).await.status, 422);
+    assert_eq!(root.post(&gate, &[("gate", "application")]).await.location(), "/admin/models", "closing asks nothing");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -124,6 +134,33 @@ async fn every_grant_in_force_is_listed_and_can_be_taken_back(db: PgPool) {
     root.get(&path).await.says("no longer valid anywhere");
     assert!(portal.mails_to(&bob.email, "access_revoked").await[0].contains("Left the project."));
     root.get("/admin/audit?kind=grant.revoked").await.says("root@lab.example").says("Left the project.");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_record_tells_all_about_a_person_and_refuses_a_day_that_is_none(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (root, ada, bob) = (portal.admin("root").await, portal.researcher("ada").await, portal.researcher("bob").await);
+    let case = applies_for(&ada, "/demo/tiny-opt").await.replace("/applications/", "/review/");
+    applies_for(&bob, "/demo/tiny-opt").await;
+    assert_eq!(root.post(&format!("{case}/approve"), &[("until", "2026-08-31")]).await.status, 303);
+    let about = "subject=ada%40university.edu";
+    let page = root.get(&format!("/admin/audit?{about}")).await;
+    for kind in ["account.made", "application.submitted", "application.approved", "grant.made"] {
+        assert_eq!(page.text.matches(&format!("/admin/audit?kind={kind}\"")).count(), 1, "{kind}: {}", page.text);
+    }
+    let (file, program) = (root.get(&format!("/admin/audit.csv?{about}")).await, root.with_token(&root.makes_token(&["admin"]).await));
+    file.says("\"grant.made\"");
+    program.fetch(&format!("/api/v1/admin/audit?{about}")).await.says("grant.made");
+
+    for path in ["/admin/audit?from=yesterday", "/admin/audit?to=2026-02-30", "/admin/audit.csv?from=yesterday"] {
+        let page = root.get(path).await;
+        assert_eq!(page.status, 422, "{path}");
+        page.says("nter a day, such as 2027-03-31");
+        assert!(!page.text.contains("account.made"), "{path}: nothing that was not asked for");
+    }
+    let page = root.get("/admin/audit?from=yesterday&to=2026-03-02").await;
+    page.says("value=\"yesterday\" aria-invalid=\"true\" aria-describedby=\"from-error\"").says("value=\"2026-03-02\">");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -146,6 +146,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/admin/models", "/admin/models", "snnnnnysss"),
     ("POST", "/admin/models/{id}/gate", "/admin/models/{model}/gate", "snnnnnysss"),
     ("POST", "/admin/models/{id}/licence-change", "/admin/models/{model}/licence-change", "snnnnnysss"),
+    ("GET", "/admin/models/{id}/open", "/admin/models/{model}/open", "snnnnnysss"),
+    ("POST", "/admin/models/{id}/open", "/admin/models/{model}/open", "snnnnnysss"),
     ("POST", "/admin/models/{id}/policy", "/admin/models/{model}/policy", "snnnnnysss"),
     ("GET", "/admin/models/{id}", "/admin/models/{model}", "snnnnnysss"),
     ("GET", "/admin/models/{id}.{ending}", "/admin/models/{model}.csv", "snnnnnysss"),

@@ -6,7 +6,7 @@ use super::grant::HeldGrant;
 use super::store;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::ids::{AccountId, ApplicationId, GrantId};
+use crate::ids::{AccountId, ApplicationId, GrantId, ModelId};
 
 /// The most grants that are shown of one account; the newest.
 const GRANTS_MAX: i64 = 200;
@@ -30,6 +30,11 @@ pub async fn concerns(db: &mut PgConnection, account: AccountId, subject: &str) 
 /// How much there is to see to: applications waiting, grants that hold.
 pub async fn counts(db: &mut PgConnection, now: Timestamp) -> Result<Counts, Error> {
     Ok(Counts { applications_waiting: store::count_waiting(db).await?, grants_held: store::count_held(db, now).await? })
+}
+
+/// The same of one model.
+pub async fn counts_of_model(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<Counts, Error> {
+    store::counts_of_model(db, model, now).await
 }
 
 /// See [`counts`].

@@ -87,7 +87,7 @@ pub use digest::send_digests;
 pub use erase::{close_all, forget, lock_all, subjects_of};
 pub use form::Form;
 pub use grant::{Ended, Grant, HeldGrant, Note, Standing};
-pub use held::{Counts, concerns, counts, grants_of};
+pub use held::{Counts, concerns, counts, counts_of_model, grants_of};
 pub use kept_bar::{follow_address, keep_bars};
 pub use lapse::sweep_applications;
 pub use operate::{Gift, give, give_for, take_back};

@@ -25,6 +25,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/admin/models.{ending}", get().to(lists::models))
         .route("/admin/models", get().to(models::models))
         .route("/admin/models/{id}/gate", post().to(models::gate))
+        .route("/admin/models/{id}/open", get().to(models::open_page))
+        .route("/admin/models/{id}/open", post().to(models::open))
         .route("/admin/models/{id}/licence-change", post().to(policy::announce_licence))
         .route("/admin/models/{id}/policy", post().to(policy::set))
         .route("/admin/models/{id}.{ending}", get().to(lists::releases))

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::grant::{Ended, Grant, HeldGrant, Note};
+use super::super::held::Counts;
 use super::super::scope::GrantScope;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
@@ -245,6 +246,20 @@ pub async fn count_held(db: &mut PgConnection, now: Timestamp) -> Result<i64, Er
         .fetch_one(db)
         .await?;
     Ok(count)
+}
+
+/// How many grants of a model hold now, and how many applications for it wait.
+pub async fn counts_of_model(db: &mut PgConnection, model: ModelId, now: Timestamp) -> Result<Counts, Error> {
+    let counts = sqlx::query_as!(
+        Counts,
+        r#"select (select count(*) from application where model_id = $1 and state = 'submitted') as "applications_waiting!",
+             (select count(*) from access_grant where model_id = $1 and revoked_at is null and expires_at > $2) as "grants_held!""#,
+        model.uuid(),
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(counts)
 }
 
 /// Takes a grant back, or closes one that has expired.

@@ -45,8 +45,8 @@ pub(super) use form_draft::{
     update_form_draft, waiting_for_model,
 };
 pub(super) use grant::{
-    GrantOrigin, count_held, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant, lock_unrevoked,
-    revoke_grant, save_grant, suspended_grants,
+    GrantOrigin, count_held, counts_of_model, find_grants, grants, grants_after, in_force_for, insert_grant, is_holder, lock_grant,
+    lock_unrevoked, revoke_grant, save_grant, suspended_grants,
 };
 pub use grant::{find_grant, grants_in_force, revocations_proposed};
 pub(super) use kept_bar::{keep_bars, sweep_bars, take_bars};
