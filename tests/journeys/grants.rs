@@ -131,6 +131,7 @@ async fn who_is_suspended_has_nothing_anywhere_until_reinstated(db: PgPool) {
     assert!(place.portal.mails_to(&place.ada.email, "access_suspended").await[0].contains("a token was seen in public"));
 
     assert_eq!(grace.post(&format!("{page}/reinstate"), &[]).await.status, 303);
+    grace.get(&page).await.says("Reinstated. Access is valid again");
     place.refuses(&[], "").await;
     assert_eq!(place.portal.mails_to(&place.ada.email, "access_reinstated").await.len(), 1);
     assert_eq!(events_of(&place.portal, &id.to_string()).await, ["grant.made", "grant.suspended", "grant.reinstated"]);

@@ -234,11 +234,12 @@ pub(super) async fn confirm(portal: Data<Portal>, by: Reviewer, id: Path<GrantId
 /// `POST /admin/grants/{id}/reject`: another person does not agree.
 pub(super) async fn reject(portal: Data<Portal>, by: Reviewer, id: Path<GrantId>, _: Nothing) -> Result<HttpResponse, Error> {
     let held = access::reject_revocation(&portal, &by, *id).await?;
-    let told = if held.grant.suspended.is_some() { "Not revoked. It stays suspended, as it was before." } else { REINSTATED };
+    let told = if held.grant.suspended.is_some() { "Not revoked. It stays suspended, as it was before." } else { REJECTED };
     Ok(done(*id, told))
 }
 
-const REINSTATED: &str = "Rejected. Access is valid again, and its holder gets a mail.";
+const REINSTATED: &str = "Reinstated. Access is valid again, and its holder gets a mail.";
+const REJECTED: &str = "Rejected. Access is valid again, and its holder gets a mail.";
 
 fn done(id: GrantId, told: &str) -> HttpResponse {
     see_other(&format!("/admin/grants/{id}"), Some(told))
