@@ -177,3 +177,32 @@ async fn the_admins_tables_are_files_and_heed_what_is_searched(db: PgPool) {
     assert_eq!(rows(&root, "/admin/mail").await[0]["kind"], "token_made");
     assert_eq!(rows(&root, "/admin/audit?kind=token").await[0]["kind"], "token.made");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn access_that_was_stopped_is_a_file_for_reviewers(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let offer = portal.offers("lab/tiny", Gate::Application, &[]).await;
+    let (grace, barbara) = (portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    assert_eq!(rows(&grace, "/review/grants").await.len(), 0);
+    let rules = [("revoke_needs_two", "on"), ("trial_tokens", "0"), ("answer_days", "7"), ("reapply_days", "0")];
+    assert_eq!(root.post(&format!("/admin/models/{}/policy", offer.model), &rules).await.status, 303);
+    for (holder, act) in [(&ada, "revoke"), (&barbara, "suspend")] {
+        portal.grants(&offer, &holder.email, 40).await;
+        let grant = format!("/admin/grants/{}", crate::grants::grant_of(&portal, holder).await);
+        assert_eq!(grace.post(&format!("{grant}/{act}"), &[("reason", "=a token was seen")]).await.status, 303);
+    }
+    leads_to(&grace.get("/review/grants").await, "/review/grants");
+    let of_grace = rows(&grace, "/review/grants").await;
+    let of = |row: &Value| [&row["holder"], &row["why"], &row["by"], &row["may_confirm"]].map(|cell| cell.to_string()).join(" ");
+    let told: Vec<String> = of_grace.iter().map(of).collect();
+    assert_eq!(told, ["\"ada\" \"revocation_proposed\" \"grace\" false", "\"barbara\" \"suspended\" \"grace\" false"]);
+    let told: Vec<String> = rows(&barbara, "/review/grants").await.iter().map(of).collect();
+    assert_eq!(
+        told,
+        ["\"ada\" \"revocation_proposed\" \"grace\" true", "\"barbara\" \"suspended\" \"a reviewer\" false"],
+        "to whom it concerns, a reviewer is a reviewer"
+    );
+    csv(&grace, "/review/grants").await.says("\"'=a token was seen\"");
+    assert_eq!(ada.get("/review/grants.csv").await.status, 404);
+}

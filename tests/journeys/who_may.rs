@@ -124,6 +124,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("POST", "/review/{id}/approve", "/review/{app}/approve", "snnnnyysss"),
     ("POST", "/review/{id}/decline", "/review/{app}/decline", "snnnnyysss"),
     ("POST", "/review/{id}/revoke", "/review/{app}/revoke", "snnnnyysss"),
+    ("GET", "/review/grants.{ending}", "/review/grants.csv", "snnnnyysss"),
     ("GET", "/review/grants", "/review/grants", "snnnnyysss"),
     ("GET", "/review/renewals", "/review/renewals", "snnnnyysss"),
     ("GET", "/review/renewals.{ending}", "/review/renewals.csv", "snnnnyysss"),

@@ -13,6 +13,7 @@ pub(super) fn configure(cfg: &mut ServiceConfig) {
         .route("/grants/{id}/consent", get().to(consent_page::show))
         .route("/grants/{id}/consent", post().to(consent_page::agree))
         .route("/grants/{id}/close", post().to(holder::close))
+        .route("/review/grants.{ending}", get().to(lists::stopped))
         .route("/review/grants", get().to(stopped::list))
         .route("/review/renewals.{ending}", get().to(lists::renewals))
         .route("/review/renewals", get().to(renewals::list))

@@ -10,6 +10,7 @@ use super::people::People;
 use super::queue_page::{Asked, decider, seen_to};
 use super::state::State;
 use super::state_view::{name_of, turn};
+use super::stopped::{Stopped, StoppedGrant, Why};
 use super::{evidence, forms, held, store};
 use crate::accounts::{self, Reviewer, SignedIn};
 use crate::catalog;
@@ -125,6 +126,31 @@ pub(super) async fn renewals(portal: Data<Portal>, _: Reviewer, format: Format) 
             Ok((rows.collect(), behind(&waiting, FILE_ROWS, |last| last.id)))
         }
     })
+}
+
+/// The most of each kind that stand in the file of stopped access.
+const STOPPED_MAX: i64 = 10_000;
+
+/// `GET /review/grants.{ending}`: access that somebody proposed to revoke, the longest waiting first, and that is suspended.
+pub(super) async fn stopped(portal: Data<Portal>, by: Reviewer, format: Format) -> Result<HttpResponse, Error> {
+    const KEYS: &[&str] = &["id", "why", "since", "by", "reason", "may_confirm", "holder", "email", "model", "expires_at"];
+    let stopped = Stopped::read(&portal, by.0.id, STOPPED_MAX).await?;
+    let cells = |one: &StoppedGrant| {
+        let person = stopped.people.find(one.held.account);
+        vec![
+            Cell::text(one.held.grant.id),
+            Cell::text(one.why.as_str()),
+            Cell::at(one.note.at),
+            Cell::text(stopped.by(one)),
+            Cell::text(&one.note.reason),
+            Cell::Parts((one.why == Why::ToConfirm).into()),
+            Cell::maybe(person.map(|person| &person.name)),
+            Cell::maybe(person.map(|person| &person.email)),
+            Cell::text(name_of(&stopped.models, one.held.model).0),
+            Cell::at(one.held.grant.expires_at),
+        ]
+    };
+    Ok(format.whole("stopped-access", KEYS, &stopped.grants.iter().map(cells).collect::<Vec<_>>()))
 }
 
 /// `GET /applications.{ending}`: one's own.

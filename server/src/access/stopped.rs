@@ -19,6 +19,85 @@ use crate::portal::Portal;
 /// How many of each kind one page shows.
 const STOPPED_MAX: i64 = 100;
 
+/// Why a grant stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody proposed to revoke it, and whoever reads this may confirm or reject.
+    ToConfirm,
+    /// Somebody proposed to revoke it, and another person answers.
+    Proposed,
+    /// It is suspended.
+    Suspended,
+}
+
+impl Why {
+    /// In a word, for programs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Why::ToConfirm | Why::Proposed => "revocation_proposed",
+            Why::Suspended => "suspended",
+        }
+    }
+}
+
+/// A grant that somebody has stopped, and what they said.
+pub(super) struct StoppedGrant {
+    pub(super) why: Why,
+    pub(super) note: Note,
+    pub(super) held: HeldGrant,
+}
+
+/// All that is stopped, with who and what it is about.
+pub(super) struct Stopped {
+    reader: AccountId,
+    pub(super) grants: Vec<StoppedGrant>,
+    pub(super) people: People,
+    pub(super) models: Vec<Model>,
+}
+
+impl Stopped {
+    /// What this reviewer sees of it; at most `limit` of those proposed to be revoked, and of those suspended.
+    pub(super) async fn read(portal: &Portal, reader: AccountId, limit: i64) -> Result<Self, Error> {
+        let now = portal.clock.now();
+        let mut db = portal.db.acquire().await?;
+        let proposed = store::revocations_proposed(&mut db, now, limit).await?.into_iter().filter_map(|held| {
+            let note = held.grant.proposed.clone()?;
+            let is_anothers = held.account == reader || note.by == Some(reader);
+            Some(StoppedGrant { why: if is_anothers { Why::Proposed } else { Why::ToConfirm }, note, held })
+        });
+        let suspended = store::suspended_grants(&mut db, now, limit).await?.into_iter().filter_map(|held| {
+            let note = held.grant.suspended.clone()?;
+            Some(StoppedGrant { why: Why::Suspended, note, held })
+        });
+        let grants: Vec<StoppedGrant> = proposed.chain(suspended).collect();
+        let models = catalog::find_models(&mut db, &grants.iter().map(|one| one.held.model).collect::<Vec<ModelId>>()).await?;
+        let named = grants.iter().flat_map(|one| [Some(one.held.account), one.note.by]).flatten();
+        let people = People(accounts::find_accounts(&mut db, &named.collect::<Vec<AccountId>>()).await?);
+        Ok(Self { reader, grants, people, models })
+    }
+
+    /// Who stopped it. To whom it concerns, a reviewer is a reviewer.
+    pub(super) fn by(&self, one: &StoppedGrant) -> String {
+        match one.note.by {
+            Some(_) if one.held.account == self.reader => "a reviewer".into(),
+            Some(by) => self.people.name(by),
+            None => "the operator".into(),
+        }
+    }
+
+    fn rows(&self, why: Why) -> Vec<StoppedRow> {
+        let row = |one: &StoppedGrant| StoppedRow {
+            id: one.held.grant.id,
+            holder: self.people.name(one.held.account),
+            model: name_of(&self.models, one.held.model).0,
+            by: self.by(one),
+            at: when::minute(one.note.at),
+            reason: one.note.reason.clone(),
+        };
+        self.grants.iter().filter(|one| one.why == why).map(row).collect()
+    }
+}
+
 #[derive(Template)]
 #[template(path = "access/stopped.html")]
 struct StoppedPage {
@@ -41,34 +120,11 @@ struct StoppedRow {
 
 /// `GET /review/grants`
 pub(super) async fn list(portal: Data<Portal>, frame: Frame, by: Reviewer) -> Result<HttpResponse, Error> {
-    let now = portal.clock.now();
-    let mut db = portal.db.acquire().await?;
-    let proposed = store::revocations_proposed(&mut db, now, STOPPED_MAX).await?;
-    let suspended = store::suspended_grants(&mut db, now, STOPPED_MAX).await?;
-    let all = || proposed.iter().chain(&suspended);
-    let models = catalog::find_models(&mut db, &all().map(|held| held.model).collect::<Vec<ModelId>>()).await?;
-    let notes = all().flat_map(|held| [&held.grant.proposed, &held.grant.suspended]).flatten().filter_map(|note| note.by);
-    let people = People(accounts::find_accounts(&mut db, &all().map(|held| held.account).chain(notes).collect::<Vec<AccountId>>()).await?);
-    let of = |held: &HeldGrant| held.grant.proposed.as_ref().map(|note| row(held, note, &people, &models));
-    let is_mine = |held: &&HeldGrant| held.account == by.0.id || held.grant.proposed.as_ref().is_some_and(|note| note.by == Some(by.0.id));
+    let stopped = Stopped::read(&portal, by.0.id, STOPPED_MAX).await?;
     page(&StoppedPage {
         frame,
-        to_confirm: proposed.iter().filter(|held| !is_mine(held)).filter_map(of).collect(),
-        waiting: proposed.iter().filter(is_mine).filter_map(of).collect(),
-        suspended: suspended
-            .iter()
-            .filter_map(|held| held.grant.suspended.as_ref().map(|note| row(held, note, &people, &models)))
-            .collect(),
+        to_confirm: stopped.rows(Why::ToConfirm),
+        waiting: stopped.rows(Why::Proposed),
+        suspended: stopped.rows(Why::Suspended),
     })
-}
-
-fn row(held: &HeldGrant, note: &Note, people: &People, models: &[Model]) -> StoppedRow {
-    StoppedRow {
-        id: held.grant.id,
-        holder: people.name(held.account),
-        model: name_of(models, held.model).0,
-        by: note.by.map_or_else(|| "the operator".into(), |by| people.name(by)),
-        at: when::minute(note.at),
-        reason: note.reason.clone(),
-    }
 }
