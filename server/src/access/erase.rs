@@ -53,11 +53,5 @@ pub async fn forget(tx: &mut PgConnection, account: AccountId, now: Timestamp) -
 
 /// The printed ids of everything here that is about an account.
 pub async fn subjects_of(db: &mut PgConnection, account: AccountId) -> Result<Vec<String>, Error> {
-    let applications = store::application_ids(db, account).await?;
-    let grants = store::grant_ids(db, account).await?;
-    let renewals = store::renewal_ids(db, account).await?;
-    let mut subjects: Vec<String> = applications.iter().map(ToString::to_string).collect();
-    subjects.extend(grants.iter().map(ToString::to_string));
-    subjects.extend(renewals.iter().map(ToString::to_string));
-    Ok(subjects)
+    store::printed_ids(db, account).await
 }

@@ -6,14 +6,16 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+use time::Date;
 use url::form_urlencoded;
 
+use crate::access;
 use crate::accounts::{self, Account, Admin, Email};
 use crate::audit::{self, Filter, Row};
 use crate::catalog;
-use crate::error::Error;
-use crate::http::page::page;
-use crate::http::{Frame, when};
+use crate::error::{Error, FieldError};
+use crate::http::page::{page, page_with_faults};
+use crate::http::{Frame, filters, when};
 use crate::ids::AccountId;
 use crate::portal::Portal;
 
@@ -31,6 +33,7 @@ struct RecordPage {
     log: LogView,
     is_unknown: bool,
     rows: Vec<RowView>,
+    faults: Vec<FieldError>,
     older: Option<String>,
     /// The same rows as files: what stands behind their `?`.
     exports: String,
@@ -45,7 +48,7 @@ struct RowView {
     detail: Vec<(String, String)>,
 }
 
-/// What the form asks for. What cannot be read filters nothing, and the page shows that it is not chosen.
+/// What the form asks for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Search {
@@ -58,8 +61,12 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// The rows meant. An unknown name means no rows, not all of them.
+    /// The rows meant. An unknown name means no rows, not all of them. Errors: `Invalid` for a day that is none.
     pub(super) async fn filter(&self, db: &mut PgConnection) -> Result<Filter, Error> {
+        let (from, to) = match (day("from", &self.from), day("to", &self.to)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (from, to) => return Err(Error::Invalid([from.err(), to.err()].into_iter().flatten().collect())),
+        };
         let by = self.by.trim();
         let actor = match by {
             "" => None,
@@ -67,11 +74,11 @@ impl Search {
         };
         let typed = |field: &str| field.trim().replace('\0', "");
         Ok(Filter {
-            subjects: subject_of(db, &typed(&self.subject)).await?.map(|subject| vec![subject]),
+            subjects: subjects_of(db, &typed(&self.subject)).await?,
             kind: Some(typed(&self.kind)).filter(|kind| !kind.is_empty()),
             actor,
-            from: when::parse_date_field(&self.from).map(|day| day.midnight().assume_utc()),
-            until: when::parse_date_field(&self.to).and_then(|day| day.next_day()).map(|day| day.midnight().assume_utc()),
+            from: from.map(|day| day.midnight().assume_utc()),
+            until: to.and_then(|day| day.next_day()).map(|day| day.midnight().assume_utc()),
             before: self.before,
         })
     }
@@ -98,24 +105,38 @@ struct LogView {
 pub(super) async fn record(portal: Data<Portal>, frame: Frame, _: Admin, search: Query<Search>) -> Result<HttpResponse, Error> {
     let search = search.into_inner();
     let mut db = portal.db.acquire().await?;
-    let filter = search.filter(&mut db).await?;
-    let mut rows = audit::page(&mut db, &filter, PAGE as i64 + 1).await?;
+    let (filter, faults) = match search.filter(&mut db).await {
+        Ok(filter) => (filter, vec![]),
+        Err(Error::Invalid(faults)) => (Filter::default(), faults),
+        Err(other) => return Err(other),
+    };
+    let mut rows = if faults.is_empty() { audit::page(&mut db, &filter, PAGE as i64 + 1).await? } else { vec![] };
     let is_more = rows.len() > PAGE;
     rows.truncate(PAGE);
     let actors: Vec<AccountId> = rows.iter().filter_map(|row| row.actor).collect();
     let people = accounts::find_accounts(&mut db, &actors).await?;
     let mut kinds: Vec<String> = KINDS.iter().map(|kind| (*kind).to_owned()).collect();
     kinds.extend(filter.kind.filter(|kind| !KINDS.contains(&kind.as_str())));
-    page(&RecordPage {
+    let shown = RecordPage {
         frame,
         kinds,
         log: log_view(&portal, &mut db).await?,
-        is_unknown: rows.is_empty(),
+        is_unknown: rows.is_empty() && faults.is_empty(),
         older: rows.last().filter(|_| is_more).map(|last| format!("/admin/audit?{}", search.query(Some(last.seq)))),
         exports: search.query(None),
         rows: rows.into_iter().map(|row| view(row, &people)).collect(),
+        faults,
         search,
-    })
+    };
+    if shown.faults.is_empty() { page(&shown) } else { page_with_faults(&shown) }
+}
+
+/// The day that a date field names, if it names one.
+fn day(field: &'static str, typed: &str) -> Result<Option<Date>, FieldError> {
+    match typed.trim() {
+        "" => Ok(None),
+        typed => when::parse_date_field(typed).map(Some).ok_or_else(|| FieldError::new(field, "enter a day, such as 2027-03-31")),
+    }
 }
 
 async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Error> {
@@ -131,20 +152,22 @@ pub(super) async fn account_of(db: &mut PgConnection, typed: &str) -> Result<Opt
     }
 }
 
-/// What a person typed as the subject: an id, the address of an account, or the name of a model.
-pub(super) async fn subject_of(db: &mut PgConnection, typed: &str) -> Result<Option<String>, Error> {
+/// What a person typed as the subject: an id, the address of an account, or the name of a model. An account stands for its applications,
+/// grants and renewals as well.
+pub(super) async fn subjects_of(db: &mut PgConnection, typed: &str) -> Result<Option<Vec<String>>, Error> {
     if typed.is_empty() {
         return Ok(None);
     }
     if let Some(account) = account_of(db, typed).await? {
-        return Ok(Some(account.to_string()));
+        let theirs = access::subjects_of(db, account).await?;
+        return Ok(Some([account.to_string()].into_iter().chain(theirs).collect()));
     }
     if let Some((org, name)) = typed.split_once('/')
         && let Some(model) = catalog::find_any_model(db, org, name).await?
     {
-        return Ok(Some(model.id.to_string()));
+        return Ok(Some(vec![model.id.to_string()]));
     }
-    Ok(Some(typed.to_owned()))
+    Ok(Some(vec![typed.to_owned()]))
 }
 
 fn view(row: Row, people: &[Account]) -> RowView {

@@ -6,13 +6,28 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::{AccountId, ApplicationId, GrantId, RenewalId};
 
-/// Every application an account ever made.
-pub async fn application_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<ApplicationId>, Error> {
-    let ids = sqlx::query_scalar!(r#"select id as "id: ApplicationId" from application where account_id = $1 order by id"#, account.uuid());
-    Ok(ids.fetch_all(db).await?)
+/// The applications, grants and renewals of an account, each as it is printed.
+pub async fn printed_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<String>, Error> {
+    let rows = sqlx::query!(
+        r#"select 1 as "kind!", id as "id!" from application where account_id = $1
+         union all
+         select 2, id from access_grant where account_id = $1
+         union all
+         select 3, r.id from renewal r join access_grant g on g.id = r.grant_id where g.account_id = $1
+         order by 1, 2"#,
+        account.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    let printed = rows.into_iter().map(|row| match row.kind {
+        1 => ApplicationId::from(row.id).to_string(),
+        2 => GrantId::from(row.id).to_string(),
+        _ => RenewalId::from(row.id).to_string(),
+    });
+    Ok(printed.collect())
 }
 
-/// Those of them that are open.
+/// The applications of an account that are open.
 pub async fn open_application_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<ApplicationId>, Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id: ApplicationId" from application
@@ -50,13 +65,7 @@ pub async fn lock_grants_of(tx: &mut PgConnection, account: AccountId) -> Result
     Ok(())
 }
 
-/// Every grant an account ever had.
-pub async fn grant_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<GrantId>, Error> {
-    let ids = sqlx::query_scalar!(r#"select id as "id: GrantId" from access_grant where account_id = $1 order by id"#, account.uuid());
-    Ok(ids.fetch_all(db).await?)
-}
-
-/// Those of them that nobody has ended and whose time is not over.
+/// The grants of an account that nobody has ended and whose time is not over.
 pub async fn grant_ids_in_force(db: &mut PgConnection, account: AccountId, now: Timestamp) -> Result<Vec<GrantId>, Error> {
     let ids = sqlx::query_scalar!(
         r#"select id as "id: GrantId" from access_grant
@@ -117,15 +126,6 @@ pub async fn forget_grants(tx: &mut PgConnection, account: AccountId) -> Result<
     .execute(tx)
     .await?;
     Ok(())
-}
-
-/// Every request of an account to renew a grant.
-pub async fn renewal_ids(db: &mut PgConnection, account: AccountId) -> Result<Vec<RenewalId>, Error> {
-    let ids = sqlx::query_scalar!(
-        r#"select r.id as "id: RenewalId" from renewal r join access_grant g on g.id = r.grant_id where g.account_id = $1 order by r.id"#,
-        account.uuid()
-    );
-    Ok(ids.fetch_all(db).await?)
 }
 
 /// Closes an account's open requests for a renewal, and clears what it said in all of them, and what was answered.

@@ -35,8 +35,8 @@ pub(super) use consent::{TermsDue, consents_due, form_change, insert_change, ins
 pub(super) use desk::{ViewCounts, known, search, search_after, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, most_urgent_for};
 pub(super) use erase::{
-    application_ids, claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings,
-    grant_ids, grant_ids_in_force, lock_cases_of, lock_grants_of, open_application_ids, renewal_ids,
+    claimed_ids, forget_applications, forget_blocks, forget_comments, forget_grants, forget_renewals, forget_sendings, grant_ids_in_force,
+    lock_cases_of, lock_grants_of, open_application_ids, printed_ids,
 };
 pub use export::{application_rows, block_rows, grant_rows};
 pub(super) use form::{FormVersion, current_form, find_forms, form_versions, insert_form, insert_form_version};

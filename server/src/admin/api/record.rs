@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::record::{account_of, subject_of};
+use super::super::record::{account_of, subjects_of};
 use crate::accounts::AdministeringProgram;
 use crate::audit;
 use crate::error::{Error, FieldError};
@@ -19,7 +19,8 @@ use crate::portal::Portal;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RecordAsked {
-    /// Only about this: an id, the address of an account, or the name of a model.
+    /// Only about this: an id, the address of an account (which stands for its applications, grants and renewals as well), or the name of
+    /// a model.
     subject: Option<String>,
     /// Only of this kind, such as `application.approved`, or all of a first word such as `grant`.
     kind: Option<String>,
@@ -78,7 +79,7 @@ pub(super) async fn record(
         None => None,
     };
     let filter = audit::Filter {
-        subjects: subject_of(&mut db, asked.subject.as_deref().unwrap_or_default().trim()).await?.map(|subject| vec![subject]),
+        subjects: subjects_of(&mut db, asked.subject.as_deref().unwrap_or_default().trim()).await?,
         kind: asked.kind,
         actor,
         from: from.map(|day| day.midnight().assume_utc()),
