@@ -41,3 +41,34 @@ async fn an_approval_that_was_taken_back_has_never_been(db: PgPool) {
     ada.get(&format!("/grants/{again}")).await.says("Left the project.");
     assert_eq!(ada.get("/grants.csv").await.text.lines().count(), 2, "its head and the one that was");
 }
+
+/// What follows ` autofocus` before the element ends, with the element's beginning.
+fn focused(page: &Page) -> Vec<&str> {
+    let ends = page.text.match_indices(" autofocus").map(|(at, _)| at);
+    ends.map(|at| &page.text[page.text[..at].rfind('<').unwrap()..at]).collect()
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_form_that_comes_back_is_where_its_reader_goes_on(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    assert!(focused(&grace.get(&case).await).is_empty());
+    for (form, fields, control) in [
+        ("approve", &[("until", "soon"), ("note", "")][..], "id=\"until\""),
+        ("decline", &[("reason", "duplicate"), ("text", "")], "id=\"text\""),
+        ("decline", &[("reason", ""), ("text", "")], "id=\"reason\""),
+        ("changes", &[("text", "")], "id=\"changes\""),
+        ("comment", &[("lane", "shared"), ("text", "")], "id=\"comment\""),
+        ("approve", &[("until", "2026-06-01"), ("scopes", "")], "<fieldset"),
+        ("approve", &[("until", "2026-06-01"), ("preview", "yes")], "preview-title"),
+    ] {
+        let page = grace.post(&format!("{case}/{form}"), fields).await;
+        let focused = focused(&page);
+        assert!(focused.len() == 1 && focused[0].contains(control), "{form}: {focused:?}");
+    }
+    let written = grace.post(&format!("{case}/comment"), &[("lane", "shared"), ("text", "Which data?")]).await;
+    assert_eq!(written.location(), format!("{case}#thread-title"));
+    grace.get(&case).await.says("id=\"thread-title\"");
+}

@@ -122,7 +122,7 @@ pub(super) async fn comment(
         Err(fault) => Err(FieldError::into(fault)),
     };
     match written {
-        Ok(()) => Ok(see_other(&format!("/review/{id}"), Some("Comment posted."))),
+        Ok(()) => Ok(see_other(&format!("/review/{id}#thread-title"), Some("Comment posted."))),
         Err(error) => came_back(&portal, frame, &by, *id, Panel { comment: sent.text, ..Panel::default() }, "comment", error).await,
     }
 }

@@ -191,6 +191,11 @@ impl Panel {
         self.faults.iter().find(|fault| self.form == form && fault.field == field).map(|fault| fault.message.as_ref())
     }
 
+    /// Whether this field has the first of the faults: there its reader goes on.
+    fn is_first(&self, form: &str, field: &str) -> bool {
+        self.form == form && self.faults.first().is_some_and(|fault| fault.field == field)
+    }
+
     fn means(&self, field: &str) -> bool {
         self.fields.iter().any(|name| name == field)
     }
