@@ -72,3 +72,26 @@ async fn a_form_that_comes_back_is_where_its_reader_goes_on(db: PgPool) {
     assert_eq!(written.location(), format!("{case}#thread-title"));
     grace.get(&case).await.says("id=\"thread-title\"");
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn reviewers_see_whom_mail_does_not_reach(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    let (case, other) = (case_of(&applies_for(&ada, "/demo/tiny-opt").await), case_of(&applies_for(&bob, "/demo/tiny-opt").await));
+    let came_back = "update mail set sent_at = created_at, bounced_at = created_at, bounce = 'mailbox full' where recipient = $1";
+    sqlx::query(came_back).bind(&ada.email).execute(&portal.portal.db).await.unwrap();
+    let told = "Mail does not arrive";
+    grace.get(&case).await.says("<span class=\"badge bad\">Mail does not arrive</span>");
+    assert!(!grace.get(&other).await.text.contains(told));
+    assert_eq!(grace.get("/review").await.text.matches(told).count(), 1);
+    assert_eq!(grace.get("/review.csv").await.text.matches(told).count(), 1);
+    let program = grace.with_token(&grace.makes_token(&["review"]).await);
+    program.fetch(&format!("/api/v1{case}")).await.says(told);
+    assert_eq!(program.fetch("/api/v1/review").await.text.matches(told).count(), 1);
+
+    // From the case to the person, where somebody is blocked, and back.
+    let person = format!("/admin/people/{}", account_of(&portal, &ada).await);
+    grace.get(&case).await.says(&format!("<a href=\"{person}\">ada</a>"));
+    grace.get(&person).await.says("<p><a href=\"/review\">Applications to review</a></p>").says(told);
+}

@@ -36,6 +36,8 @@ pub(super) struct Known {
     pub(super) earlier: i64,
     /// Whether they are blocked from what they apply for.
     pub(super) is_blocked: bool,
+    /// Whether the newest mail to them came back, or was given up.
+    pub(super) is_unreachable: bool,
     /// Whether it is open, and the last word to each other is a comment of theirs.
     pub(super) is_unanswered: bool,
 }
@@ -70,6 +72,9 @@ pub(super) fn chips(account: Option<&Account>, answers: &Answers, known: &Known)
     let mut chip = |word: String, class| chips.push(Badge { word: word.into(), class });
     if known.is_blocked {
         chip("Blocked".into(), "bad");
+    }
+    if known.is_unreachable {
+        chip("Mail does not arrive".into(), "bad");
     }
     if known.is_unanswered {
         chip("Unanswered comment".into(), "warn");

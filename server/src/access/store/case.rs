@@ -30,6 +30,8 @@ pub struct CaseFile {
     pub checked: Vec<String>,
     /// The block that keeps its applicant from its model longest, if there is one; it may be over.
     pub bar: Option<Bar>,
+    /// Whether mail does not reach its applicant.
+    pub is_unreachable: bool,
     /// What else its applicant has sent, the newest first.
     pub others: Vec<OtherCase>,
 }
@@ -68,6 +70,7 @@ impl CaseFile {
         Known {
             earlier: self.others.iter().filter(|other| Some(other.sent_at) < sent_at).count() as i64,
             is_blocked: self.bar.as_ref().is_some_and(|bar| now < bar.until),
+            is_unreachable: self.is_unreachable,
             is_unanswered: is_open && last.is_some_and(|last| last.author == application.applicant && last.kind == Kind::Comment),
         }
     }
@@ -124,6 +127,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
                      where account_id = a.account_id and id <> $1 and submitted_at is not null
                      order by created_at desc, id desc limit $2) o
              ) as "others!: Json<Vec<OtherCase>>",
+             exists (select from unreachable_account u where u.account_id = a.account_id) as "is_unreachable!",
              bar.expires_at as "bar_until?", bar.reason as "bar_reason?"
          from application a
          left join lateral (
@@ -188,6 +192,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
         comments: comments.collect(),
         checked: row.checked,
         bar: row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason }),
+        is_unreachable: row.is_unreachable,
         others: row.others.0,
     })
 }

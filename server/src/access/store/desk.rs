@@ -155,6 +155,7 @@ pub async fn known(db: &mut PgConnection, found: &[Application], now: Timestamp)
              exists (select from block b
                  where b.account_id = a.account_id and (b.model_id is null or b.model_id = a.model_id)
                    and b.lifted_at is null and b.expires_at > $2) as "is_blocked!",
+             exists (select from unreachable_account u where u.account_id = a.account_id) as "is_unreachable!",
              a.state in ('submitted', 'changes_requested') and coalesce((
                  select c.author_id = a.account_id and c.kind = 'comment' from application_comment c
                  where c.application_id = a.id and c.lane = 'shared' order by c.id desc limit 1), false) as "is_unanswered!"
@@ -165,7 +166,12 @@ pub async fn known(db: &mut PgConnection, found: &[Application], now: Timestamp)
     .fetch_all(db)
     .await?;
     let known = rows.into_iter().map(|row| {
-        let known = Known { earlier: row.earlier, is_blocked: row.is_blocked, is_unanswered: row.is_unanswered };
+        let known = Known {
+            earlier: row.earlier,
+            is_blocked: row.is_blocked,
+            is_unreachable: row.is_unreachable,
+            is_unanswered: row.is_unanswered,
+        };
         (row.id, known)
     });
     Ok(known.collect())

@@ -167,10 +167,10 @@ pub async fn grants_after(
                 scopes as "scopes!", suspended_at, suspended_by as "suspended_by: AccountId", suspend_reason,
                 revocation_proposed_at, revocation_proposed_by as "revocation_proposed_by: AccountId", revocation_reason,
                 revoked_at, revoke_reason, attestation, blocked_until, consent_due_at
-         from grant_standing
+         from grant_standing g
          where ($1::uuid is null or account_id = $1) and ($2::uuid is null or model_id = $2) and ($3::uuid is null or id < $3)
-         order by id desc
            and not exists (select from undone_grant u where u.id = g.id)
+         order by id desc
          limit $4"#,
         account.map(AccountId::uuid),
         model.map(ModelId::uuid),

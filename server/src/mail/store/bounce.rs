@@ -26,8 +26,7 @@ pub async fn unreachable(db: &mut PgConnection, addresses: &[String]) -> Result<
     let found = sqlx::query_scalar!(
         r#"select address as "address!"
          from unnest($1::text[]) as address
-         where (select state from mail where recipient collate "C" = address and state <> 'waiting' order by id desc limit 1)
-             in ('bounced', 'given_up')"#,
+         where is_unreachable(address)"#,
         addresses,
     )
     .fetch_all(db)
