@@ -147,7 +147,8 @@ async fn a_character_that_cannot_be_kept_is_a_fault_of_what_was_sent(db: PgPool)
         ["kind=a%00b", "subject=a%00b", "subject=a%00/b", "subject=%00@lab.example", "by=%00@lab.example", "cursor=%00", "from=%00"]
     {
         for path in ["/admin/audit", "/admin/audit.csv", "/admin/audit.jsonl"] {
-            assert_eq!(root.get(&format!("{path}?{search}")).await.status, 200, "{path}?{search}");
+            let expected = if search.starts_with("from=") { 422 } else { 200 };
+            assert_eq!(root.get(&format!("{path}?{search}")).await.status, expected, "{path}?{search}");
         }
         let page = admin.fetch(&format!("/api/v1/admin/audit?{search}")).await;
         assert!([200, 404, 422].contains(&page.status), "{search}: {} {}", page.status, page.text);
