@@ -7,7 +7,7 @@ use tests::TestPortal;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use crate::gated::{gated, open_model};
+use crate::gated::{applies_for, gated, open_model};
 
 /// An application that was sent, and decided some days later.
 struct Case {
@@ -64,6 +64,30 @@ async fn a_winter(portal: &TestPortal) -> ModelId {
         Case { model, sent: datetime!(2026-02-03 12:00 UTC), days: 1, declined: None }.happened(&portal.portal.db, ada, grace).await;
     }
     model
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_decline_that_was_appealed_counts_as_what_it_was(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "opt").await;
+    let (root, ada) = (portal.admin("root").await, portal.researcher("ada").await);
+    let (grace, barbara) = (portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let application = applies_for(&ada, "/demo/opt").await;
+    let case = application.replace("/applications/", "/review/");
+    assert_eq!(grace.post(&format!("{case}/decline"), &[("reason", "duplicate"), ("text", "See the other.")]).await.status, 303);
+    let csv = async |name: &str| root.get(&format!("/admin/statistics/{name}.csv")).await.text;
+    for appealed in [false, true] {
+        if appealed {
+            portal.wait(Duration::DAY);
+            assert_eq!(ada.post(&format!("{application}/appeal"), &[("text", "There is no other.")]).await.status, 303);
+        }
+        assert!(csv("outcomes").await.contains("\"2026-03-01\",0,1,0,0\r\n"), "{appealed}: {}", csv("outcomes").await);
+        assert!(csv("reviewers").await.contains("\"grace\",\"grace@lab.example\",0,1,0\r\n"), "{appealed}");
+    }
+    assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
+    assert!(csv("outcomes").await.contains("\"2026-03-01\",1,1,0,0\r\n"), "{}", csv("outcomes").await);
+    assert!(csv("reviewers").await.contains("\"barbara\",\"barbara@lab.example\",1,0,0\r\n"));
+    assert!(csv("waits").await.contains("\"2026-03-01\",1,"), "how long it took until the decision that stands");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

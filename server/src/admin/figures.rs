@@ -84,7 +84,12 @@ impl Counts {
             column("lapsed", "Lapsed"),
         ];
         let table = self.table("outcomes", columns, |at| values.iter().map(|values| Cell::Count(values[at])).collect());
-        Figure { title, note: "Of those that had been sent.", plot, table }
+        Figure {
+            title,
+            note: "Of those that had been sent. A decline that was appealed counts, and so does the decision on the appeal.",
+            plot,
+            table,
+        }
     }
 
     fn reasons(&self) -> Figure {
@@ -102,7 +107,12 @@ impl Counts {
         let rows = reasons
             .iter()
             .map(|(reason, count)| vec![Cell::Text(reason.as_str().into()), Cell::Text(reason.label().into()), Cell::Count(*count)]);
-        Figure { title, note: "All periods together.", plot, table: Table { name: "reasons", columns, rows: rows.collect() } }
+        Figure {
+            title,
+            note: "All periods together, of declines that stand: one that was appealed is not among them.",
+            plot,
+            table: Table { name: "reasons", columns, rows: rows.collect() },
+        }
     }
 
     fn waits(&self) -> Figure {
@@ -131,7 +141,7 @@ impl Counts {
             }
             None => vec![Cell::Count(0), Cell::Nothing, Cell::Nothing, Cell::Count(0)],
         });
-        Figure { title, note: "From the first sending to the decision, in the period of the decision.", plot, table }
+        Figure { title, note: "From the first sending to the decision that stands, in the period of that decision.", plot, table }
     }
 
     fn load(&self) -> Figure {
@@ -166,7 +176,12 @@ impl Counts {
             words.into_iter().chain(counts.map(Cell::Count)).collect()
         });
         let table = Table { name: "reviewers", columns, rows: rows.collect() };
-        Figure { title, note: "All periods together, and the cases each reviewer has claimed now.", plot, table }
+        Figure {
+            title,
+            note: "All periods together, declines that were appealed among them, and the cases each reviewer has claimed now.",
+            plot,
+            table,
+        }
     }
 
     fn grants(&self) -> Figure {

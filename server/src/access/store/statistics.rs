@@ -58,7 +58,7 @@ struct MovedJson {
     by: i64,
 }
 
-/// All that is counted of one span, in one statement, so that all of it is of one moment. Grants that began or ended earlier are in the
+/// All that is counted of one span, a decline that was appealed among the decisions, in one statement, so that all of it is of one moment. Grants that began or ended earlier are in the
 /// period before the span.
 pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics, Error> {
     let row = sqlx::query!(
@@ -67,11 +67,18 @@ pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics
              from application
              where submitted_at >= $2 and submitted_at < $3 and ($4::uuid is null or model_id = $4)
              group by 1),
+         appealed as (
+             select coalesce(appealed_decline_at, appealed_at) as declined_at, appeal_against as declined_by
+             from application
+             where appealed_at is not null and coalesce(appealed_decline_at, appealed_at) >= $2
+               and coalesce(appealed_decline_at, appealed_at) < $3 and ($4::uuid is null or model_id = $4)),
          closed as (
              select date_trunc($1, closed_at at time zone 'UTC')::date as period, state, decline_code, count(*) as count
              from application
              where closed_at >= $2 and closed_at < $3 and ($4::uuid is null or model_id = $4) and submitted_at is not null
-             group by 1, state, decline_code),
+             group by 1, state, decline_code
+             union all
+             select date_trunc($1, declined_at at time zone 'UTC')::date, 'declined', null, count(*) from appealed group by 1),
          waited as (
              select date_trunc($1, closed_at at time zone 'UTC')::date as period, count(*) as decided,
                 percentile_cont(0.5) within group (order by extract(epoch from closed_at - submitted_at)::double precision) as median_s,
@@ -82,11 +89,13 @@ pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics
                and state in ('approved', 'declined') and submitted_at is not null
              group by 1),
          decisions as (
-             select decided_by as reviewer, count(*) filter (where state = 'approved') as approved,
-                count(*) filter (where state = 'declined') as declined
-             from application
-             where closed_at >= $2 and closed_at < $3 and ($4::uuid is null or model_id = $4) and decided_by is not null
-             group by decided_by),
+             select reviewer, count(*) filter (where state = 'approved') as approved, count(*) filter (where state = 'declined') as declined
+             from (
+                 select decided_by as reviewer, state from application
+                 where closed_at >= $2 and closed_at < $3 and ($4::uuid is null or model_id = $4) and decided_by is not null
+                 union all
+                 select declined_by, 'declined' from appealed) made
+             group by reviewer),
          held as (
              select claimed_by as reviewer, count(*) as cases
              from application
