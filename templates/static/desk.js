@@ -74,5 +74,21 @@ async function look() {
 
 if (desk?.dataset.seen) setInterval(look, 30_000);
 
+// One box for all of the page.
+const head = document.querySelector("[data-select-all]");
+const boxes = [...document.querySelectorAll("tr[data-case] input[type=checkbox]")];
+if (head && boxes.length > 1) {
+    const all = Object.assign(document.createElement("input"), { type: "checkbox", ariaLabel: head.dataset.selectAll });
+    const shows = () => {
+        const chosen = boxes.filter((box) => box.checked).length;
+        all.checked = chosen === boxes.length;
+        all.indeterminate = chosen > 0 && chosen < boxes.length;
+    };
+    all.addEventListener("change", () => boxes.forEach((box) => { box.checked = all.checked; }));
+    boxes.forEach((box) => box.addEventListener("change", shows));
+    head.replaceChildren(all);
+    shows();
+}
+
 const asked = location.hash.match(/^#key-([cmradu])$/);
 if (asked) reach(asked[1]);

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use url::form_urlencoded;
 
 use super::answers_view::in_words;
@@ -52,13 +53,11 @@ impl Asked {
 #[template(path = "access/queue.html")]
 struct QueuePage {
     frame: Frame,
-    tabs: Vec<Tab>,
+    tabs: DeskTabs,
     view: View,
     /// What was searched for; empty when a view is shown.
     q: String,
     rows: Vec<QueueRow>,
-    /// Grants that somebody else proposed to revoke.
-    to_confirm: i64,
     /// From behind which row on this page goes.
     after: Option<ApplicationId>,
     next: Option<String>,
@@ -73,10 +72,32 @@ impl QueuePage {
     }
 }
 
-struct Tab {
-    view: View,
-    count: Option<i64>,
-    is_here: bool,
+/// The tabs of the desk, as they stand on each of its lists.
+pub(super) struct DeskTabs {
+    pub(super) views: Vec<Tab>,
+    /// Requests for a renewal that wait.
+    pub(super) renewals: i64,
+    /// Grants that somebody else proposed to revoke.
+    pub(super) to_confirm: i64,
+}
+
+pub(super) struct Tab {
+    pub(super) view: View,
+    pub(super) count: Option<i64>,
+    pub(super) is_here: bool,
+}
+
+impl DeskTabs {
+    /// `here`: the view that is shown, if it is one.
+    fn new(counts: &ViewCounts, here: Option<View>) -> Self {
+        let tab = |view: View| Tab { view, count: view.count(counts), is_here: here == Some(view) };
+        Self { views: View::ALL.into_iter().map(tab).collect(), renewals: counts.renewals, to_confirm: counts.to_confirm }
+    }
+
+    /// Those of a list beside the views.
+    pub(super) async fn read(db: &mut PgConnection, reader: AccountId, now: Timestamp) -> Result<Self, Error> {
+        Ok(Self::new(&store::view_counts(db, reader, now).await?, None))
+    }
 }
 
 struct QueueRow {
@@ -123,10 +144,9 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
     let searched = form_urlencoded::Serializer::new(String::new()).append_pair("q", q).finish();
     page(&QueuePage {
         frame,
-        tabs: tabs(view, &counts, q.is_empty()),
+        tabs: DeskTabs::new(&counts, Some(view).filter(|_| q.is_empty())),
         view,
         q: q.to_owned(),
-        to_confirm: counts.to_confirm,
         after: asked.after,
         rows: found
             .iter()
@@ -135,10 +155,6 @@ pub(super) async fn queue(portal: Data<Portal>, frame: Frame, by: Reviewer, aske
         next,
         exports: if q.is_empty() { format!("view={}", view.as_str()) } else { searched },
     })
-}
-
-fn tabs(here: View, counts: &ViewCounts, is_view: bool) -> Vec<Tab> {
-    View::ALL.into_iter().map(|view| Tab { view, count: view.count(counts), is_here: is_view && view == here }).collect()
 }
 
 fn row(
@@ -215,7 +231,7 @@ pub(super) fn clock(state: &State, now: Timestamp) -> Option<Badge> {
     Some(if left.is_negative() {
         Badge { word: format!("Overdue by {}", when::span(-left)).into(), class: "bad" }
     } else {
-        Badge { word: format!("{} left", when::span(left)).into(), class: if left.whole_days() < 2 { "warn" } else { "" } }
+        Badge { word: format!("{} left", when::left(left)).into(), class: if left.whole_days() < 2 { "warn" } else { "" } }
     })
 }
 

@@ -9,6 +9,7 @@ use time::{Duration, Time};
 use super::grant::GRANT_LIFE_MAX;
 use super::holder::{Used, used};
 use super::people::People;
+use super::queue_page::DeskTabs;
 use super::renewal::{Renewal, RenewalState};
 use super::state_view::{Badge, StandingWords, name_of, standing_words};
 use super::{renew, store};
@@ -28,6 +29,7 @@ const WAITING_MAX: i64 = 100;
 #[template(path = "access/renewals.html")]
 struct RenewalsPage {
     frame: Frame,
+    tabs: DeskTabs,
     rows: Vec<RenewalRow>,
 }
 
@@ -41,7 +43,7 @@ struct RenewalRow {
 }
 
 /// `GET /review/renewals`
-pub(super) async fn list(portal: Data<Portal>, frame: Frame, _: Reviewer) -> Result<HttpResponse, Error> {
+pub(super) async fn list(portal: Data<Portal>, frame: Frame, by: Reviewer) -> Result<HttpResponse, Error> {
     let now = portal.clock.now();
     let mut db = portal.db.acquire().await?;
     let waiting = store::open_renewals(&mut db, None, WAITING_MAX).await?;
@@ -59,7 +61,7 @@ pub(super) async fn list(portal: Data<Portal>, frame: Frame, _: Reviewer) -> Res
             waited: when::span(now - renewal.asked_at),
         })
     });
-    page(&RenewalsPage { frame, rows: rows.collect() })
+    page(&RenewalsPage { frame, tabs: DeskTabs::read(&mut db, by.0.id, now).await?, rows: rows.collect() })
 }
 
 #[derive(Template)]

@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::grant::{HeldGrant, Note};
 use super::people::People;
+use super::queue_page::DeskTabs;
 use super::state_view::name_of;
 use super::store;
 use crate::accounts::{self, Reviewer};
@@ -102,6 +103,7 @@ impl Stopped {
 #[template(path = "access/stopped.html")]
 struct StoppedPage {
     frame: Frame,
+    tabs: DeskTabs,
     /// Proposals that whoever reads this may confirm or reject.
     to_confirm: Vec<StoppedRow>,
     /// Proposals that wait for another person.
@@ -123,6 +125,7 @@ pub(super) async fn list(portal: Data<Portal>, frame: Frame, by: Reviewer) -> Re
     let stopped = Stopped::read(&portal, by.0.id, STOPPED_MAX).await?;
     page(&StoppedPage {
         frame,
+        tabs: DeskTabs::read(&mut *portal.db.acquire().await?, by.0.id, portal.clock.now()).await?,
         to_confirm: stopped.rows(Why::ToConfirm),
         waiting: stopped.rows(Why::Proposed),
         suspended: stopped.rows(Why::Suspended),

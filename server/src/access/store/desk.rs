@@ -185,6 +185,8 @@ pub struct ViewCounts {
     pub all: i64,
     pub overdue: i64,
     pub applicant: i64,
+    /// Requests to renew a grant that wait.
+    pub renewals: i64,
     /// Grants that others proposed to revoke, and this reader may confirm or reject.
     pub to_confirm: i64,
 }
@@ -198,6 +200,7 @@ pub async fn view_counts(db: &mut PgConnection, reader: AccountId, now: Timestam
              count(*) filter (where state = 'submitted') as "all!",
              count(*) filter (where state = 'submitted' and due_at < $2) as "overdue!",
              count(*) filter (where state = 'changes_requested') as "applicant!",
+             (select count(*) from renewal where state = 'open') as "renewals!",
              (select count(*) from access_grant
               where revocation_proposed_at is not null and revoked_at is null and expires_at > $2
                 and revocation_proposed_by is distinct from $1 and account_id <> $1) as "to_confirm!"
