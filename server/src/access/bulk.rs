@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use time::Duration;
 
 use super::application::{Application, Approval, decline_text, seen_version};
+use super::case_page::Preview;
 use super::decline::DeclineReason;
 use super::people::People;
 use super::review::Seen;
@@ -101,6 +102,11 @@ struct BulkPage {
     text: String,
     fault: Option<FieldError>,
     reasons: [DeclineReason; 8],
+    /// One of the mails that would be sent.
+    preview: Option<Preview>,
+    /// The queue as it was when these were selected: its address, and what stands behind the `?` of it.
+    queue: String,
+    place: Vec<(String, String)>,
 }
 
 impl BulkPage {
@@ -110,6 +116,11 @@ impl BulkPage {
 
     fn count(&self) -> usize {
         self.items.iter().filter(|item| item.fault.is_none()).count()
+    }
+
+    /// How many its title speaks of: those that are acted on, or were meant to be.
+    fn meant(&self) -> usize {
+        if self.is_done { self.items.len() } else { self.count() }
     }
 }
 
@@ -131,23 +142,25 @@ struct Item {
 struct Posted {
     action: Action,
     ids: Vec<ApplicationId>,
+    /// What was selected as well and could not be changed this way when it was looked at.
+    skipped: Vec<ApplicationId>,
     fields: Vec<(String, String)>,
 }
 
 impl Posted {
     fn read(fields: Vec<(String, String)>) -> Result<Self, Error> {
         let action = Action::named(fields.iter().find(|(name, _)| name == "action").map(|(_, value)| value.as_str()).unwrap_or_default())?;
-        let mut ids: Vec<ApplicationId> = Vec::new();
-        for (_, id) in fields.iter().filter(|(name, _)| name == "id") {
-            let id = id.parse().map_err(|_| FieldError::new("id", "is no application"))?;
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        match ids.len() {
+        let (ids, mut skipped) = (named(&fields, "id")?, named(&fields, "skipped")?);
+        skipped.retain(|id| !ids.contains(id));
+        match ids.len() + skipped.len() {
             count if count > AT_ONCE => Err(FieldError::new("id", format!("{count} are selected; at most {AT_ONCE} at once")).into()),
-            _ => Ok(Self { action, ids, fields }),
+            _ => Ok(Self { action, ids, skipped, fields }),
         }
+    }
+
+    /// All that were selected.
+    fn selected(&self) -> Vec<ApplicationId> {
+        self.ids.iter().chain(&self.skipped).copied().collect()
     }
 
     fn value(&self, name: &str) -> &str {
@@ -175,6 +188,18 @@ impl Posted {
     }
 }
 
+/// The applications of the fields of this name, each once.
+fn named(fields: &[(String, String)], field: &'static str) -> Result<Vec<ApplicationId>, FieldError> {
+    let mut ids: Vec<ApplicationId> = Vec::new();
+    for (_, id) in fields.iter().filter(|(name, _)| name == field) {
+        let id = id.parse().map_err(|_| FieldError::new(field, "is no application"))?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
 /// `GET` of an address that only forms are sent to, as by a reload: the queue.
 pub(super) async fn to_queue(_: Reviewer) -> HttpResponse {
     see_other("/review", None)
@@ -185,10 +210,17 @@ fn nothing_selected(fields: &[(String, String)]) -> Option<HttpResponse> {
     if fields.iter().any(|(name, _)| name == "id") {
         return None;
     }
-    let view = fields.iter().filter(|(name, value)| matches!(name.as_str(), "view" | "q" | "after") && !value.is_empty());
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(view).finish();
-    let path = if query.is_empty() { "/review".to_owned() } else { format!("/review?{query}") };
-    Some(see_other(&path, Some("Select at least one application first.")))
+    Some(see_other(&queue(&place(fields)), Some("Select at least one application first.")))
+}
+
+/// Where in the queue these fields were sent from.
+fn place(fields: &[(String, String)]) -> Vec<(String, String)> {
+    fields.iter().filter(|(name, value)| matches!(name.as_str(), "view" | "q" | "after") && !value.is_empty()).cloned().collect()
+}
+
+fn queue(place: &[(String, String)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(place).finish();
+    if query.is_empty() { "/review".to_owned() } else { format!("/review?{query}") }
 }
 
 /// `POST /review/bulk`: what would happen to each.
@@ -203,7 +235,7 @@ pub(super) async fn preview(
     }
     let posted = Posted::read(fields)?;
     let mut db = portal.db.acquire().await?;
-    let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, portal.clock.now()).await?;
+    let items = foreseen(&mut db, &posted.selected(), &Order::of(posted.action), by.0.id, portal.clock.now()).await?;
     page(&bulk_page(frame, &posted, items, false, None))
 }
 
@@ -211,7 +243,11 @@ fn bulk_page(frame: Frame, posted: &Posted, items: Vec<Item>, is_done: bool, fau
     let (reason, text) = (posted.value("reason"), posted.value("text"));
     // Where nothing was written the page comes back with words to begin with.
     let brought = reason.parse().ok().filter(|_| text.trim().is_empty()).map_or(text, |reason: DeclineReason| reason.words());
+    let place = place(&posted.fields);
     BulkPage {
+        queue: queue(&place),
+        place,
+        preview: None,
         frame,
         action: posted.action,
         items,
@@ -296,6 +332,19 @@ fn until(application: &Application, now: Timestamp) -> Timestamp {
     now + application.asked_for().unwrap_or(Duration::days(30))
 }
 
+/// The mail that the first of them would get, where one is sent.
+async fn example(portal: &Portal, by: &Reviewer, order: &Order<'_>, first: &Application) -> Result<Option<Preview>, Error> {
+    let mail = match order.action {
+        Action::Claim | Action::Release => return Ok(None),
+        Action::Approve => {
+            let approval = Approval { until: until(first, portal.clock.now()), scopes: &order.scopes, note: "" };
+            review::approval_mail(portal, by, first.id, approval).await?
+        }
+        Action::Decline => review::decline_mail(portal, by, first.id, order.reason, order.text).await?,
+    };
+    Ok(Some(Preview::of(&mail)?))
+}
+
 /// `POST /review/bulk/do`: does it to each, and says how each went.
 pub(super) async fn act(
     portal: Data<Portal>,
@@ -312,13 +361,24 @@ pub(super) async fn act(
     let order = match posted.order() {
         Ok(order) => order,
         Err(fault) => {
-            let items = foreseen(&mut db, &posted.ids, &Order::of(posted.action), by.0.id, now).await?;
+            let items = foreseen(&mut db, &posted.selected(), &Order::of(posted.action), by.0.id, now).await?;
             return page_with_faults(&bulk_page(frame, &posted, items, false, Some(fault)));
         }
     };
-    let mut items = foreseen(&mut db, &posted.ids, &order, by.0.id, now).await?;
+    let mut items = foreseen(&mut db, &posted.selected(), &order, by.0.id, now).await?;
     let applications = store::find_all(&mut db, &posted.ids).await?;
     drop(db);
+    if !posted.value("preview").is_empty() {
+        let first = items.iter().filter(|item| item.fault.is_none()).find_map(|item| applications.iter().find(|one| one.id == item.id));
+        let preview = match first {
+            Some(first) => example(&portal, &by, &order, first).await?,
+            None => None,
+        };
+        return page(&BulkPage { preview, ..bulk_page(frame, &posted, items, false, None) });
+    }
+    for item in items.iter_mut().filter(|item| posted.skipped.contains(&item.id)) {
+        item.fault.get_or_insert_with(|| "it could not be changed this way when you looked at it; look at it again".into());
+    }
     for item in items.iter_mut().filter(|item| item.fault.is_none()) {
         let Some(application) = applications.iter().find(|one| one.id == item.id) else { continue };
         let seen = posted.seen(item.id);

@@ -136,9 +136,9 @@ struct HistoryRow {
 
 /// The mail as its reader would get it.
 pub(super) struct Preview {
-    to: String,
-    subject: String,
-    body: String,
+    pub(super) to: String,
+    pub(super) subject: String,
+    pub(super) body: String,
 }
 
 impl Preview {
