@@ -40,13 +40,15 @@ async fn holders_agree_to_a_licence_that_changed_or_their_access_rests(db: PgPoo
     let (of_cora, cora_program) = gets_access(&portal, &grace, &cora).await;
 
     let page = format!("/admin/models/{}", offer.model);
-    root.get(&page).await.says("Ask holders to agree");
+    root.get(&page).await.says("Ask holders to agree").says("2 holders are asked, and get a mail");
     let refused = root.post(&format!("{page}/licence-change"), &[("grace_days", "a month")]).await;
     assert_eq!(refused.status, 422);
     refused.says("enter a whole number from 0 to 180");
     portal.wait(Duration::MINUTE);
     assert_eq!(root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await.status, 303);
-    assert_eq!(root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await.status, 409);
+    let twice = root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await;
+    assert_eq!(twice.status, 409);
+    twice.says("asked to agree to this text already on 3 March 2026");
     root.get(&page).await.says("Since 3 March 2026").says("holders have been asked");
     for (person, grant, mails) in [(&ada, of_ada, 1), (&bob, of_bob, 1), (&cora, of_cora, 0)] {
         let sent = portal.mails_to(&person.email, "licence_changed").await;
@@ -288,4 +290,30 @@ async fn the_text_of_a_licence_stays_as_it_was_agreed_to(db: PgPool) {
         let refused = sqlx::query(wrong).execute(&portal.portal.db).await.unwrap_err();
         assert!(refused.to_string().contains("the text of a licence stays as it is"), "{wrong}: {refused}");
     }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_licence_is_announced_only_where_somebody_has_to_agree(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let offer = portal.offers("lab/tiny", Gate::Application, &[]).await;
+    relicense(&portal, Some(offer.model), LICENCE, portal.portal.clock.now()).await;
+    let (root, grace, ada) = (portal.admin("root").await, portal.reviewer("grace").await, portal.researcher("ada").await);
+    let page = format!("/admin/models/{}", offer.model);
+    gets_access(&portal, &grace, &ada).await;
+    portal.wait(Duration::MINUTE);
+    let shown = root.get(&page).await;
+    assert!(!shown.says("there is nobody to ask").text.contains("Ask holders to agree"), "{}", shown.text);
+    let refused = root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await;
+    assert_eq!(refused.status, 409);
+    refused.says("has agreed to this text already");
+    assert!(!root.get("/admin/audit").await.text.contains("licence_change"), "nothing was announced");
+
+    // Who waits with another text is asked once they hold access, so that it is announced for them.
+    let bob = portal.researcher("bob").await;
+    crate::gated::applies_for(&bob, "/lab/tiny").await;
+    portal.wait(Duration::MINUTE);
+    relicense(&portal, Some(offer.model), CHANGED, portal.portal.clock.now()).await;
+    portal.revokes(&offer).await;
+    root.get(&page).await.says("0 holders are asked");
+    assert_eq!(root.post(&format!("{page}/licence-change"), &[("grace_days", "30")]).await.status, 303);
 }

@@ -64,6 +64,29 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
     store::last_change(db, model).await
 }
 
+/// The last change of a model's licence, and whom its licence as it is now would be asked of.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    /// The last change that was announced, if any was.
+    pub last: Option<Change>,
+    /// Holders who have not agreed to it.
+    pub holders: i64,
+    /// Applicants who wait and have agreed to another text; they are asked once they hold access.
+    pub applicants: i64,
+}
+
+impl Asking {
+    /// Whether nobody would be asked, now or later.
+    pub fn is_of_nobody(&self) -> bool {
+        self.holders == 0 && self.applicants == 0
+    }
+}
+
+/// See [`Asking`].
+pub async fn asking(db: &mut PgConnection, model: &Model, now: Timestamp) -> Result<Asking, Error> {
+    store::asking(db, model.id, model.licence_sha256.as_deref(), now).await
+}
+
 /// How long holders have to agree, as somebody typed it in days. Errors: no number, or too many.
 pub(super) fn grace(typed: &str) -> Result<Duration, FieldError> {
     let days = typed.trim().parse().ok().filter(|days| (0..=GRACE_DAYS_MAX).contains(days));
@@ -72,7 +95,7 @@ pub(super) fn grace(typed: &str) -> Result<Duration, FieldError> {
 }
 
 /// Asks every holder to agree to the licence as it is now, within so many days. `seen`: the text that whoever asks has read. Says how many
-/// are asked. Errors: `Conflict` without a licence, or when it was announced already; `Stale` for another text; `Invalid` for the days.
+/// are asked. Errors: `Conflict` without a licence, when it was announced already, or with nobody to ask; `Stale` for another text; `Invalid` for the days.
 pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, seen: Option<&str>, grace_days: &str) -> Result<usize, Error> {
     let now = portal.clock.now();
     let grace = grace(grace_days)?;
@@ -82,6 +105,16 @@ pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, seen: Option<
     if seen.is_some_and(|seen| seen != licence_sha256) {
         let stale = Error::Stale("the licence of this model changed since you looked; read the new text, then ask".into());
         return Err(stale.mended_by(format!("{}/licence", model.path()), "Read the new text"));
+    }
+    let asking = asking(&mut tx, &model, now).await?;
+    let here = || format!("/admin/models/{}", model.id);
+    if let Some(last) = asking.last.as_ref().filter(|last| last.terms.licence() == Some(&licence_sha256)) {
+        let told = format!("holders were asked to agree to this text already on {}; nothing was changed", when::minute(last.announced_at));
+        return Err(Error::Conflict(told.into()).mended_by(here(), "See the licence"));
+    }
+    if asking.is_of_nobody() {
+        let told = "everybody who has access, or waits for it, has agreed to this text already; there is nobody to ask";
+        return Err(Error::Conflict(told.into()).mended_by(here(), "See the licence"));
     }
     let change = Change { terms: Terms::Licence(licence_sha256.clone()), announced_at: now, grace_until: now + grace };
     let event = Event::LicenceChangeAnnounced { model: model.id, licence_sha256, grace_until: when::hub(change.grace_until) };

@@ -32,6 +32,8 @@ struct ModelPage {
     still_two: Option<String>,
     /// The licence as it is now: since when holders are asked to agree to it, and until when they have time.
     announced: Option<(String, String)>,
+    /// How many holders would be asked to agree to it; nobody can be, where nobody has to agree.
+    asks: Option<i64>,
     faults: Vec<FieldError>,
 }
 
@@ -109,10 +111,11 @@ pub(super) async fn model_page(
     let rules = access::policy::of(&mut db, id).await?;
     let still_two = rules.still_two(portal.clock.now()).map(when::minute);
     let policy = sent.unwrap_or_else(|| PolicyForm::of(&rules));
-    let change =
-        access::consent::last_change(&mut db, id).await?.filter(|change| change.terms.licence() == model.licence_sha256.as_deref());
+    let asking = access::consent::asking(&mut db, &model, portal.clock.now()).await?;
+    let asks = Some(asking.holders).filter(|_| !asking.is_of_nobody());
+    let change = asking.last.filter(|change| change.terms.licence() == model.licence_sha256.as_deref());
     let announced = change.map(|change| (when::minute(change.announced_at), when::minute(change.grace_until)));
-    Ok(ModelPage { frame, model, releases, policy, still_two, announced, faults })
+    Ok(ModelPage { frame, model, releases, policy, still_two, announced, asks, faults })
 }
 
 /// The drafts of a model, and then its releases, the newest first.

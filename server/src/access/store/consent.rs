@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::super::clause::Clause;
-use super::super::consent::{Change, Terms};
+use super::super::consent::{Asking, Change, Terms};
 use super::super::grant::HeldGrant;
 use crate::clock::Timestamp;
 use crate::error::{Error, OnConstraint};
@@ -45,6 +45,35 @@ pub async fn last_change(db: &mut PgConnection, model: ModelId) -> Result<Option
     .await?;
     let change = |licence, announced_at, grace_until| Change { terms: Terms::Licence(licence), announced_at, grace_until };
     Ok(row.map(|row| change(row.licence_sha256, row.announced_at, row.grace_until)))
+}
+
+/// The last change of a model's licence, and whom this text would be asked of now.
+pub async fn asking(db: &mut PgConnection, model: ModelId, licence_sha256: Option<&str>, now: Timestamp) -> Result<Asking, Error> {
+    let row = sqlx::query!(
+        r#"select last.licence_sha256 as "licence_sha256?", last.announced_at as "announced_at?", last.grace_until as "grace_until?",
+             (select count(*) from access_grant g left join application p on p.id = g.application_id
+              where g.model_id = $1 and g.revoked_at is null and g.expires_at > $3 and p.licence_sha256 is distinct from $2
+                and not exists (select from consent c where c.grant_id = g.id and c.licence_sha256 = $2)) as "holders!",
+             (select count(*) from application
+              where model_id = $1 and state in ('submitted', 'changes_requested') and licence_sha256 is distinct from $2) as "applicants!"
+         from (select 1) one
+         left join lateral (
+             select licence_sha256, announced_at, grace_until from licence_change
+             where model_id = $1 and licence_sha256 is not null
+             order by seq desc limit 1) last on true"#,
+        model.uuid(),
+        licence_sha256,
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    let last = match (row.licence_sha256, row.announced_at, row.grace_until) {
+        (Some(licence), Some(announced_at), Some(grace_until)) => {
+            Some(Change { terms: Terms::Licence(licence), announced_at, grace_until })
+        }
+        _ => None,
+    };
+    Ok(Asking { last, holders: row.holders, applicants: row.applicants })
 }
 
 /// When the change of a model's clauses that brought this form was announced last, if it was, and until when access goes on.

@@ -30,8 +30,8 @@ pub(super) use application::{
 };
 pub(super) use attestation::replace_attestations;
 pub(super) use block::{blocks, blocks_after, insert_block, lift_block, lock_block};
-pub(super) use case::{OtherCase, case_file, set_checked};
-pub(super) use consent::{TermsDue, consents_due, form_change, insert_change, insert_consent, last_change, terms_due};
+pub(super) use case::{OtherCase, case_file, sent_by, set_checked};
+pub(super) use consent::{TermsDue, asking, consents_due, form_change, insert_change, insert_consent, last_change, terms_due};
 pub(super) use desk::{ViewCounts, known, search, search_after, view, view_counts, waits};
 pub(super) use digest::{WaitingCase, count_waiting_for, most_urgent_for};
 pub(super) use erase::{
