@@ -326,6 +326,11 @@ test("an admin changes a gate, publishes a form and closes an account by keys al
       await admin.keyboard.type(gate);
       await admin.keyboard.press("Tab");
       await admin.keyboard.press("Enter");
+      if (gate === "Open to all") {
+        await admin.waitForURL(/\/open$/);
+        await give(admin, ["text", "The name of the model, to confirm", OPEN_MODEL]);
+        await admin.keyboard.press("Enter");
+      }
       await told(admin, words);
     }
   });
@@ -348,6 +353,8 @@ test("an admin changes a gate, publishes a form and closes an account by keys al
     await give(admin, ["text", "Name or address", "mallory"]);
     await admin.keyboard.press("Enter");
     await admin.waitForURL(/q=mallory/);
+    await reach(admin, admin.locator("summary").filter({ hasText: "Close…" }).first());
+    await admin.keyboard.press("Enter");
     await press(admin, "button", "Close the account of mallory@lab.example");
     await told(admin, "is closed");
     await press(admin, "button", "Reopen the account of mallory@lab.example");
