@@ -95,3 +95,67 @@ async fn reviewers_see_whom_mail_does_not_reach(db: PgPool) {
     grace.get(&case).await.says(&format!("<a href=\"{person}\">ada</a>"));
     grace.get(&person).await.says("<p><a href=\"/review\">Applications to review</a></p>").says(told);
 }
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_case_of_somebody_blocked_cannot_be_approved_and_says_why(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace, root) = (portal.researcher("ada").await, portal.reviewer("grace").await, portal.admin("root").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    let person = format!("/admin/people/{}", account_of(&portal, &ada).await);
+    assert!(!grace.get(&case).await.text.contains("approve-barred"));
+    let block = [("model", ""), ("until", "2026-05-01"), ("reason", "Broke the licence elsewhere.")];
+    assert_eq!(grace.post(&format!("{person}/block"), &block).await.status, 303);
+    grace.get(&case).await.says("<button class=\"button primary\" disabled aria-describedby=\"approve-barred\">Approve</button>");
+
+    // The person's page has what they sent, and for admins the way to what is kept about them.
+    let page = grace.get(&person).await;
+    page.says(&format!("<a href=\"{case}\">demo/tiny-opt</a>: ")).says("In review");
+    assert!(!page.text.contains("/admin/audit"), "{}", page.text);
+    root.get(&person).await.says("What the record has about them").says("/admin/mail?q=ada%40university.edu");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn every_list_of_the_desk_has_its_tabs_and_a_way_back_to_its_place(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (grace, barbara) = (portal.reviewer("grace").await, portal.reviewer("barbara").await);
+    let mut ids = Vec::new();
+    for name in ["ada", "bob", "cyd"] {
+        ids.push(applies_for(&portal.researcher(name).await, "/demo/tiny-opt").await.replace("/applications/", ""));
+    }
+    for page in ["/review", "/review/renewals", "/review/grants"] {
+        let shown = grace.get(page).await;
+        shown.says("Renewals <span class=\"count\">0</span>").says("All waiting <span class=\"count\">3</span>").says("Stopped access");
+        assert_eq!(shown.text.matches("aria-current=\"page\"").count(), 2, "{page}: the desk and the list");
+    }
+    assert_eq!(barbara.post(&format!("/review/{}/claim", ids[1]), &[]).await.status, 303);
+
+    let place = [("action", "approve"), ("view", "unclaimed"), ("q", "tiny & small")];
+    let all: Vec<(&str, &str)> = ids.iter().map(|id| ("id", id.as_str())).chain(place).collect();
+    let back = "href=\"/review?view=unclaimed&#38;q=tiny+%26+small\"";
+    let preview = grace.post("/review/bulk", &all).await;
+    preview.says("<h1>Approve 2 applications</h1>").says(">Approve 2</button>").says(back);
+    preview.says(&format!("name=\"skipped\" value=\"{}\"", ids[1]));
+    let act = [("id", ids[0].as_str()), ("id", &ids[2]), ("skipped", &ids[1]), ("scopes", "download")];
+    let mail = grace.post("/review/bulk/do", &[&act[..], &place, &[("preview", "yes")]].concat()).await;
+    mail.says("Preview of the mail").says("ada@university.edu").says("Nothing has been done yet").says("Approve 2 applications");
+    assert_eq!(grace.get("/review?view=decided").await.text.matches("data-case").count(), 0);
+    // What could not be done when it was looked at stays named, and is not done even if it could be by now.
+    assert_eq!(barbara.post(&format!("/review/{}/release", ids[1]), &[]).await.status, 303);
+    let done = grace.post("/review/bulk/do", &[&act[..], &place].concat()).await;
+    done.says("2 of 3 done").says("bob").says("it could not be changed this way when you looked at it").says(back);
+    assert_eq!(grace.get("/review?view=decided").await.text.matches("data-case").count(), 2);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_cannot_be_read_of_an_address_is_told_with_a_way_back(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (grace, root) = (portal.reviewer("grace").await, portal.admin("root").await);
+    for (reader, page) in [(&grace, "/review?after=nonsense"), (&root, "/admin/people?before=nonsense"), (&root, "/admin/audit?before=x")] {
+        let refused = reader.get(page).await;
+        assert_eq!(refused.status, 422, "{page}");
+        refused.says("cannot be read").says(&format!("href=\"{}\">Open the page", page.split_once('?').unwrap().0));
+        assert!(!refused.text.contains("deserialize"), "{page}: {}", refused.text);
+    }
+}
