@@ -78,7 +78,7 @@ async fn a_reviewer_asks_for_changes_and_sees_what_changed(db: PgPool) {
     page.says("What has changed since it was last sent").says("6 months").says("4 months").says("Negation, again");
     let queue = grace.get("/review").await;
     assert!(queue.text.find(">ada<") < queue.text.find(">bob<"), "the place in the queue is kept");
-    queue.says("3 days").says("6 days left");
+    queue.says("3 days").says("7 days left");
     grace.get("/review?view=mine").await.says("ada");
 }
 

@@ -116,7 +116,7 @@ pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
     let ended = || grant.ended_at().map(when::day).unwrap_or_default();
     match grant.standing(now) {
         Standing::Holds => {
-            words("Access", "ok", format!("Until {}: {} left.", when::day(grant.expires_at), when::span(grant.expires_at - now)))
+            words("Access", "ok", format!("Until {}: {} left.", when::day(grant.expires_at), when::left(grant.expires_at - now)))
         }
         Standing::Suspended => {
             let (at, reason) = grant.stopped().map(|note| (when::day(note.at), note.reason.as_str())).unwrap_or_default();

@@ -49,7 +49,7 @@ impl GrantRow {
             model: models.iter().find(|model| model.id == held.model).cloned(),
             since: when::day(held.grant.granted_at),
             until: when::day(held.grant.expires_at),
-            left: when::span(held.grant.expires_at - now),
+            left: when::left(held.grant.expires_at - now),
             words: standing_words(&held.grant, now),
             application: held.application,
             reason: held.reason,

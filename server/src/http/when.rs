@@ -54,6 +54,14 @@ pub fn span(length: Duration) -> String {
     }
 }
 
+/// What is left until something, rounded up, so that a week that was just promised is one: `7 days`, `5 hours`, `1 minute`.
+pub fn left(length: Duration) -> String {
+    let units = [Duration::DAY, Duration::HOUR, Duration::MINUTE].map(Duration::whole_seconds);
+    let seconds = length.whole_seconds();
+    let unit = units.into_iter().find(|unit| seconds > *unit).unwrap_or(1);
+    span(Duration::seconds((seconds + unit - 1) / unit * unit))
+}
+
 /// How long somebody has to wait, rounded up: `40 seconds`, `7 minutes`, `4 hours`.
 pub fn wait(seconds: u32) -> String {
     let counted = |count: u32, unit: &str| if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") };
@@ -84,6 +92,18 @@ mod tests {
         assert_eq!(span(Duration::hours(24)), "1 day");
         assert_eq!(span(Duration::minutes(119)), "1 hour");
         assert_eq!(span(Duration::seconds(59)), "less than a minute");
+    }
+
+    #[test]
+    fn what_is_left_of_a_promise_is_not_less_than_was_promised() {
+        assert_eq!(left(Duration::days(7) - Duration::SECOND), "7 days");
+        assert_eq!(left(Duration::days(7)), "7 days");
+        assert_eq!(left(Duration::hours(25)), "2 days");
+        assert_eq!(left(Duration::DAY), "1 day");
+        assert_eq!(left(Duration::hours(23) - Duration::SECOND), "23 hours");
+        assert_eq!(left(Duration::seconds(61)), "2 minutes");
+        assert_eq!(left(Duration::seconds(60)), "1 minute");
+        assert_eq!(left(Duration::seconds(9)), "less than a minute");
     }
 
     #[test]
