@@ -6,7 +6,7 @@ use askama::Template;
 use serde::Deserialize;
 use time::{Duration, Time};
 
-use crate::access::{self, BLOCK_LIFE_MAX, StandingWords, block, standing_words};
+use crate::access::{self, BLOCK_LIFE_MAX, SentApplication, StandingWords, block, standing_words};
 use crate::accounts::{self, Account, Reviewer};
 use crate::catalog::{self, Model};
 use crate::clock::Timestamp;
@@ -14,7 +14,6 @@ use crate::error::{Error, FieldError};
 use crate::http::page::{page, page_with_faults};
 use crate::http::{Form, Frame, filters, see_other, when};
 use crate::ids::{AccountId, BlockId, GrantId, ModelId};
-use crate::mail;
 use crate::portal::Portal;
 
 /// Models to choose from.
@@ -30,6 +29,7 @@ struct PersonPage {
     is_own: bool,
     /// The newest mail to them came back, or was given up.
     is_unreachable: bool,
+    applications: Vec<ApplicationRow>,
     grants: Vec<GrantRow>,
     blocks: Vec<BlockRow>,
     models: Vec<Model>,
@@ -37,6 +37,13 @@ struct PersonPage {
     faults: Vec<FieldError>,
     until_min: String,
     until_max: String,
+}
+
+struct ApplicationRow {
+    path: String,
+    model: String,
+    sent: SentApplication,
+    at: String,
 }
 
 struct GrantRow {
@@ -85,7 +92,7 @@ async fn person_page(
     let named: Vec<AccountId> = blocks.iter().filter_map(|block| block.set_by).chain([id]).collect();
     let people = accounts::find_accounts(&mut db, &named).await?;
     let person = people.iter().find(|account| account.id == id).ok_or(Error::NotFound("account"))?.clone();
-    let is_unreachable = !mail::unreachable(&mut db, &[person.email.to_string()]).await?.is_empty();
+    let known = access::known_person(&mut db, id).await?;
     let grants = access::grants_of(&mut db, id).await?;
     let models = catalog::list_all_models(&mut db, MODELS_MAX).await?;
     let name = |id: ModelId| models.iter().find(|model| model.id == id).map_or_else(|| "a removed model".into(), Model::full_name);
@@ -95,6 +102,13 @@ async fn person_page(
     let grants =
         grants.into_iter().map(|held| GrantRow { id: held.grant.id, model: name(held.model), words: standing_words(&held.grant, now) });
     let is_own = id == by.0.id;
+    let applications = known.applications.into_iter().map(|sent| ApplicationRow {
+        path: if is_own { format!("/applications/{}", sent.id) } else { format!("/review/{}", sent.id) },
+        model: name(sent.model),
+        at: when::day(sent.sent_at),
+        sent,
+    });
+    let applications = applications.collect();
     let blocks = blocks.into_iter().map(|block| BlockRow {
         id: block.id,
         what: block.model.map_or_else(|| "Every model".into(), name),
@@ -113,7 +127,8 @@ async fn person_page(
     Ok(PersonPage {
         frame,
         is_own,
-        is_unreachable,
+        is_unreachable: known.is_unreachable,
+        applications,
         grants: grants.collect(),
         blocks: blocks.collect(),
         person,

@@ -197,6 +197,26 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
     })
 }
 
+/// Whether mail does not reach an account, and what it has sent, the newest first.
+pub async fn sent_by(db: &mut PgConnection, account: AccountId) -> Result<(bool, Vec<OtherCase>), Error> {
+    let row = sqlx::query!(
+        r#"select exists (select from unreachable_account where account_id = $1) as "is_unreachable!",
+             (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'model', o.model_id, 'title', coalesce(o.title, ''),
+                     'state', o.state, 'sent_at', o.submitted_at) order by o.created_at desc, o.id desc), '[]')
+                 from (select id, model_id, state, submitted_at, created_at,
+                         (select s.answers->>'title' from application_sending s where s.application_id = a.id order by number desc limit 1) as title
+                     from application a
+                     where account_id = $1 and submitted_at is not null
+                     order by created_at desc, id desc limit $2) o
+             ) as "sent!: Json<Vec<OtherCase>>""#,
+        account.uuid(),
+        OTHERS_MAX,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.is_unreachable, row.sent.0))
+}
+
 /// Keeps which points of the checklist are ticked, and says whether they were others before.
 pub async fn set_checked(tx: &mut PgConnection, id: ApplicationId, checked: &[String]) -> Result<bool, Error> {
     let done = sqlx::query!("update application set checked = $2 where id = $1 and checked <> $2", id.uuid(), checked,).execute(tx).await?;
