@@ -4,12 +4,14 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::error::QueryPayloadError;
 use actix_web::http::KeepAlive;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 
 use crate::downloads::Ledger;
+use crate::error::{Error, FieldError};
 use crate::portal::Portal;
 use crate::{accounts, http, routes};
 
@@ -24,6 +26,15 @@ const JSON_BYTES_MAX: usize = 1024 * 1024;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
                                        form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// What stands behind the `?` of an address and cannot be read.
+fn unreadable(cause: &QueryPayloadError) -> Error {
+    let why = match cause {
+        QueryPayloadError::Deserialize(cause) => cause.to_string(),
+        other => other.to_string(),
+    };
+    FieldError::new("query", format!("what stands behind the ? of this address cannot be read: {why}")).into()
+}
+
 /// The server on `listener`, not yet polled. `workers`: threads that answer requests.
 pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
@@ -33,11 +44,8 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
             .app_data(ledger.clone())
             .app_data(web::FormConfig::default().limit(http::csrf::FORM_BYTES_MAX))
             .app_data(web::JsonConfig::default().limit(JSON_BYTES_MAX))
-            .app_data(web::PathConfig::default().error_handler(|_, _| crate::error::Error::NotFound("page").into()))
-            .app_data(
-                web::QueryConfig::default()
-                    .error_handler(|cause, _| crate::error::Error::from(crate::error::FieldError::new("query", cause.to_string())).into()),
-            )
+            .app_data(web::PathConfig::default().error_handler(|_, _| Error::NotFound("page").into()))
+            .app_data(web::QueryConfig::default().error_handler(|cause, _| unreadable(&cause).into()))
             .configure(routes::configure)
             // The last named is the first to see a request.
             .wrap(from_fn(http::signed_out::keep_what_was_sent))

@@ -343,6 +343,15 @@ test("long names, and the admin's pages when something has happened", async () =
   ]) {
     await visit(admin, path, name);
   }
+  await admin.goto("/admin/models");
+  const gate = admin.getByRole("combobox", { name: `Gate of ${GATED_MODEL}`, exact: true });
+  await gate.selectOption("Open to all");
+  await admin.locator("tr", { has: gate }).getByRole("button", { name: "Change" }).click();
+  await look(admin, "admin-opening");
+  await admin.getByLabel("The name of the model, to confirm").fill("another");
+  await admin.getByRole("button", { name: "Open it to all" }).click();
+  await admin.locator("[aria-invalid=true]").waitFor();
+  await look(admin, "admin-opening-fault");
   await portal.sluice(["scrub", "--rate", "0"]);
   await visit(admin, "/admin/store", "admin-store");
   await admin.goto("/admin/mail");

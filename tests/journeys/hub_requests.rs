@@ -60,6 +60,7 @@ async fn a_program_lists_requests_and_decides_as_the_desk_does(db: PgPool) {
     let id = of_bob.rsplit('/').next().unwrap();
     let wordless = sends(&program, "handle", json!({ "requestId": id, "status": "rejected" })).await;
     assert_eq!(wordless.status, 422, "{}", wordless.text);
+    wordless.says("rejection_reason");
     let reason = "Say where the weights will lie.";
     assert_eq!(sends(&program, "handle", json!({ "requestId": id, "status": "rejected", "rejectionReason": reason })).await.status, 200);
     bob.get(&of_bob).await.says(reason);

@@ -180,7 +180,8 @@ pub(super) async fn handle(
         }
         Status::Rejected => {
             let words = handling.rejection_reason.as_deref().unwrap_or_default();
-            review::decline(&portal, &by, application.id, Seen::default(), DeclineReason::Other, words).await?;
+            let declined = review::decline(&portal, &by, application.id, Seen::default(), DeclineReason::Other, words).await;
+            declined.map_err(as_rejection)?;
         }
         Status::Pending => {
             let way = "a decision is not taken back to pending here: revoke the access at /review, and the person may apply again";
@@ -188,6 +189,15 @@ pub(super) async fn handle(
         }
     }
     Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// What is wrong with the words of a decline, under the name that they have here.
+fn as_rejection(error: Error) -> Error {
+    let renamed = |fault: FieldError| if fault.field == "text" { FieldError::new("rejection_reason", fault.message) } else { fault };
+    match error {
+        Error::Invalid(faults) => Error::Invalid(faults.into_iter().map(renamed).collect()),
+        other => other,
+    }
 }
 
 /// The application that is meant: by its id, or the newest of an account. Drafts are their applicant's alone.

@@ -183,13 +183,17 @@ pub async fn pages_for_people(
     Ok(ServiceResponse::new(request, response))
 }
 
-/// The way on where a refusal names none: the page of ours that its reader came from; else the page that the form which was sent belongs
+/// The way on where a refusal names none: the page of ours that its reader came from; else the page without what cannot be read of its
+/// address, or the page that the form which was sent belongs
 /// to, which is the nearest one above it.
 fn way_back(request: &HttpRequest, status: StatusCode) -> Option<Mend> {
     let is_form = request.method() == Method::POST;
     let came_from = request.headers().get(header::REFERER).and_then(|from| own_path(from.to_str().ok()?, request.headers()));
     if let Some(path) = came_from.filter(|path| is_form || path != request.path()) {
         return Some(Mend { path, label: "Back to where you were" });
+    }
+    if !is_form && status == StatusCode::UNPROCESSABLE_ENTITY {
+        return Some(Mend { path: request.path().to_owned(), label: "Open the page from its beginning" });
     }
     if !is_form || status == StatusCode::NOT_FOUND {
         return None;
