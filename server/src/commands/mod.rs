@@ -213,7 +213,7 @@ async fn as_portal(command: PortalCommand) -> Exit {
         PortalCommand::Gc(command) => with_portal(config, async |portal| gc::run(portal, command).await).await,
         PortalCommand::Scrub(command) => {
             let scrubbed = async |portal: &Portal| {
-                is_whole = scrub::run(portal, command).await?;
+                is_whole = Box::pin(scrub::run(portal, command)).await?;
                 Ok(())
             };
             with_portal(config, scrubbed).await
