@@ -43,7 +43,8 @@ impl Purpose {
 
 /// Begins an account and mails the link that completes it. Known addresses are told by mail, never on the page, nor by the length of the
 /// log, which everybody sees: whatever is known, one event is recorded.
-pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), Error> {
+/// `then`: where somebody wants to go, a path of this portal.
+pub async fn sign_up(portal: &Portal, name: &str, email: &Email, then: &str) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
     let message = match store::find_by_email(&mut tx, email).await? {
@@ -52,7 +53,7 @@ pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), E
             Message::AlreadyRegistered {
                 to: email.to_string(),
                 name: account.name,
-                sign_in: portal.config.url_of("/sign-in"),
+                sign_in: portal.config.url_of(&going_on("/sign-in", then)),
                 reset: portal.config.url_of("/forgot"),
             }
         }
@@ -70,12 +71,21 @@ pub async fn sign_up(portal: &Portal, name: &str, email: &Email) -> Result<(), E
                 None => insert(&mut tx, now, None, name, email, Role::Researcher).await?,
             };
             let link = link(portal, &mut tx, account.id, Purpose::Verify, Duration::hours(VERIFY_LINK_HOURS), now).await?;
-            Message::VerifyAddress { to: email.to_string(), link, hours: VERIFY_LINK_HOURS }
+            Message::VerifyAddress { to: email.to_string(), link: going_on(&link, then), hours: VERIFY_LINK_HOURS }
         }
     };
     mail::enqueue(&mut tx, now, &message).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// This address, and that somebody who is done there goes on to `then`; the start page goes without saying.
+pub(super) fn going_on(address: &str, then: &str) -> String {
+    if then == "/" {
+        return address.to_owned();
+    }
+    let joint = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{joint}then={}", percent_encoding::utf8_percent_encode(then, percent_encoding::NON_ALPHANUMERIC))
 }
 
 /// Mails a link to choose a new password, if the address has an account.

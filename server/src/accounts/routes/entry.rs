@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::super::account::{Email, PASSWORD_CHARS_MIN, Password};
 use super::super::browser::Browser;
 use super::super::session::{SignedIn, Via, Visitor, cookie};
-use super::super::signup::{self, Purpose};
+use super::super::signup::{self, Purpose, going_on};
 use super::super::{Account, sign_in as session};
 use crate::error::{Error, FieldError};
 use crate::http::filters;
@@ -34,12 +34,16 @@ struct SignUpPage {
     frame: Frame,
     name: String,
     email: String,
+    then: String,
+    /// Where somebody goes who has an account.
+    sign_in: String,
     faults: Vec<FieldError>,
 }
 
 /// `GET /sign-up`
-pub async fn sign_up_page(frame: Frame) -> Result<HttpResponse, Error> {
-    page(&SignUpPage { frame, name: String::new(), email: String::new(), faults: vec![] })
+pub async fn sign_up_page(frame: Frame, query: Query<Then>) -> Result<HttpResponse, Error> {
+    let then = own_path(&query.then).to_owned();
+    page(&SignUpPage { frame, name: String::new(), email: String::new(), sign_in: going_on("/sign-in", &then), then, faults: vec![] })
 }
 
 #[derive(Deserialize)]
@@ -48,6 +52,8 @@ pub struct SignUpForm {
     name: String,
     #[serde(default)]
     email: String,
+    #[serde(default)]
+    then: String,
 }
 
 /// `POST /sign-up`: the same answer whether the address is known or not.
@@ -61,12 +67,15 @@ pub async fn sign_up(
     let mut faults = Vec::new();
     let name = super::super::account::parse_name(&form.name).map_err(|fault| faults.push(fault));
     let email = Email::parse(&form.email).map_err(|fault| faults.push(fault));
+    let then = own_path(&form.then).to_owned();
     let (Ok(name), Ok(email)) = (name, email) else {
-        return page_with_faults(&SignUpPage { frame, name: form.name, email: form.email, faults });
+        let sign_in = going_on("/sign-in", &then);
+        return page_with_faults(&SignUpPage { frame, name: form.name, email: form.email, then, sign_in, faults });
     };
     portal.limits.link_address.check(email.as_str())?;
-    in_the_same_time(signup::sign_up(&portal, &name, &email)).await?;
-    page(&CheckMailPage { frame, email: email.to_string(), hours: signup::VERIFY_LINK_HOURS })
+    in_the_same_time(signup::sign_up(&portal, &name, &email, &then)).await?;
+    let again = going_on("/sign-up", &then);
+    page(&CheckMailPage { frame, email: email.to_string(), hours: signup::VERIFY_LINK_HOURS, again })
 }
 
 #[derive(Template)]
@@ -75,6 +84,8 @@ struct CheckMailPage {
     frame: Frame,
     email: String,
     hours: i64,
+    /// Where to begin again.
+    again: String,
 }
 
 #[derive(Template)]
@@ -83,18 +94,22 @@ struct SignInPage {
     frame: Frame,
     email: String,
     then: String,
+    /// Where somebody goes who has no account yet.
+    sign_up: String,
     failed: bool,
 }
 
+/// Where somebody wanted to go.
 #[derive(Deserialize)]
-pub struct SignInQuery {
+pub struct Then {
     #[serde(default)]
     then: String,
 }
 
 /// `GET /sign-in`
-pub async fn sign_in_page(frame: Frame, query: Query<SignInQuery>) -> Result<HttpResponse, Error> {
-    page(&SignInPage { frame, email: String::new(), then: own_path(&query.then).to_owned(), failed: false })
+pub async fn sign_in_page(frame: Frame, query: Query<Then>) -> Result<HttpResponse, Error> {
+    let then = own_path(&query.then).to_owned();
+    page(&SignInPage { frame, email: String::new(), sign_up: going_on("/sign-up", &then), then, failed: false })
 }
 
 #[derive(Deserialize)]
@@ -126,7 +141,10 @@ pub async fn sign_in(
     };
     match found {
         Some(account) => begin(&portal, &request, &account, &then, None).await,
-        None => page_with_faults(&SignInPage { frame, email: form.email, then, failed: true }),
+        None => {
+            let sign_up = going_on("/sign-up", &then);
+            page_with_faults(&SignInPage { frame, email: form.email, then, sign_up, failed: true })
+        }
     }
 }
 
@@ -175,6 +193,8 @@ pub struct Empty {}
 pub struct Key {
     #[serde(default)]
     key: String,
+    #[serde(default)]
+    then: String,
 }
 
 #[derive(Template)]
@@ -205,6 +225,7 @@ struct ChoosePasswordPage {
     title: &'static str,
     action: &'static str,
     key: String,
+    then: String,
     email: String,
     chars_min: usize,
     faults: Vec<FieldError>,
@@ -216,26 +237,28 @@ pub struct ChoosePasswordForm {
     key: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    then: String,
 }
 
-fn choose_password(frame: Frame, purpose: Purpose, key: String, email: &Email, faults: Vec<FieldError>) -> ChoosePasswordPage {
+fn choose_password(frame: Frame, purpose: Purpose, Key { key, then }: Key, email: &Email, faults: Vec<FieldError>) -> ChoosePasswordPage {
     let (title, action) = match purpose {
         Purpose::Verify => ("Confirm your address", "/verify"),
         Purpose::Reset | Purpose::SignIn => ("Choose a new password", "/reset"),
     };
-    ChoosePasswordPage { frame, title, action, key, email: email.to_string(), chars_min: PASSWORD_CHARS_MIN, faults }
+    ChoosePasswordPage { frame, title, action, key, then, email: email.to_string(), chars_min: PASSWORD_CHARS_MIN, faults }
 }
 
 /// `GET /verify`
 pub async fn verify_page(portal: Data<Portal>, frame: Frame, query: Query<Key>) -> Result<HttpResponse, Error> {
     let account = signup::whose(&portal, Purpose::Verify, &query.key).await?;
-    page(&choose_password(frame, Purpose::Verify, query.into_inner().key, &account.email, vec![]))
+    page(&choose_password(frame, Purpose::Verify, query.into_inner(), &account.email, vec![]))
 }
 
 /// `GET /reset`
 pub async fn reset_page(portal: Data<Portal>, frame: Frame, query: Query<Key>) -> Result<HttpResponse, Error> {
     let account = signup::whose(&portal, Purpose::Reset, &query.key).await?;
-    page(&choose_password(frame, Purpose::Reset, query.into_inner().key, &account.email, vec![]))
+    page(&choose_password(frame, Purpose::Reset, query.into_inner(), &account.email, vec![]))
 }
 
 /// `POST /verify`: proves the address, sets the first password, signs in.
@@ -245,8 +268,11 @@ pub async fn verify(
     frame: Frame,
     Form(form): Form<ChoosePasswordForm>,
 ) -> Result<HttpResponse, Error> {
-    set_by_link(&portal, &request, frame, form, Purpose::Verify, "/models", "Welcome. Your address is confirmed and you are signed in.")
-        .await
+    let then = match own_path(&form.then) {
+        "/" => "/models".to_owned(),
+        then => then.to_owned(),
+    };
+    set_by_link(&portal, &request, frame, form, Purpose::Verify, &then, "Welcome. Your address is confirmed and you are signed in.").await
 }
 
 /// `POST /reset`
@@ -274,7 +300,9 @@ async fn set_by_link(
     let account = signup::whose(portal, purpose, &form.key).await?;
     let password = match Password::parse_new(&form.password, &account.email, &account.name) {
         Ok(password) => password,
-        Err(fault) => return page_with_faults(&choose_password(frame, purpose, form.key, &account.email, vec![fault])),
+        Err(fault) => {
+            return page_with_faults(&choose_password(frame, purpose, Key { key: form.key, then: form.then }, &account.email, vec![fault]));
+        }
     };
     signup::set_password_by_link(portal, purpose, &form.key, password).await?;
     begin(portal, request, &account, then, Some(flash)).await
@@ -316,9 +344,13 @@ pub async fn forgot(portal: Data<Portal>, request: HttpRequest, frame: Frame, Fo
     page(&ForgotPage { frame, email: email.to_string(), sent: true, minutes, faults: vec![] })
 }
 
+/// The longest path to go on to; it may stand in a mail.
+const THEN_BYTES_MAX: usize = 500;
+
 /// A path of this portal to go on to; anything else, such as another site's address, becomes the start page.
 fn own_path(then: &str) -> &str {
     let plain = then.starts_with('/') && !then.starts_with("//") && !then.contains(['\\', '\r', '\n', '\t']);
+    let plain = plain && then.len() <= THEN_BYTES_MAX;
     if plain { then } else { "/" }
 }
 
