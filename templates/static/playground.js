@@ -93,6 +93,15 @@
 
   const tokens = (count) => (count === 1 ? "1 token" : `${count} tokens`);
 
+  // What is left of a trial falls by what was read and made, as the portal counts it.
+  function spend(model, count) {
+    for (const told of document.querySelectorAll("[data-trial]")) {
+      if (told.dataset.trial !== model) continue;
+      const left = Math.max(0, parseInt(told.textContent, 10) - count);
+      told.textContent = left === 1 ? "1 more token" : `${left} more tokens`;
+    }
+  }
+
   // Faults of the form stand beside their fields, as on the page that comes back without script.
   function showFaults(faults) {
     form.querySelectorAll(".error").forEach((old) => old.remove());
@@ -152,14 +161,15 @@
     const body = new URLSearchParams(new FormData(form));
     const number = ++runs;
     const begun = performance.now();
+    const model = form.elements.model.value;
     let [first, made, ended] = [0, 0, false];
+    let facts = {};
     busy(new AbortController());
     showFaults([]);
     say("The model is writing…");
     try {
       const answer = await fetch(form.dataset.stream, { method: "POST", body, signal: reader.signal, headers: { accept: "text/event-stream" } });
       if (!answer.ok) return await refused(answer);
-      let facts = {};
       for await (const event of events(answer.body)) {
         if (event.kind === "started") {
           facts = event;
@@ -191,6 +201,7 @@
       if (problem.name === "AbortError") say(`Stopped; ${tokens(made)} added.`);
       else say("The portal could not be reached. Your text is still here; try again.", true);
     } finally {
+      if (facts.kind) spend(model, facts.prompt_tokens + made);
       busy(null);
       if (document.activeElement === document.body) text.focus();
     }

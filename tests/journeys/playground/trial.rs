@@ -31,7 +31,7 @@ async fn tries(person: &Person, tokens: &str) -> Page {
 async fn an_applicant_tries_the_model_with_as_many_tokens_as_its_rules_allow(db: PgPool) {
     let (portal, ada, grace, application) = with_trial(db, "30").await;
     ada.get("/lab/gated-verse").await.says("you may try it in the playground, with 30 tokens");
-    ada.get("/playground").await.says("with 30 more tokens, your text included");
+    ada.get("/playground").await.says(">30 more tokens</span>, your text included");
     // Not by a program, and not the weights.
     let program = ada.with_token(&ada.makes_token(&["api", "download"]).await);
     let (status, error) = refused(&program, &json!({ "model": "lab/gated-verse", "prompt": "The sea was", "max_tokens": 1 })).await;
@@ -40,7 +40,7 @@ async fn an_applicant_tries_the_model_with_as_many_tokens_as_its_rules_allow(db:
 
     // The text is four tokens.
     assert_eq!(tries(&ada, "10").await.status, 200);
-    ada.get("/playground").await.says("with 16 more tokens");
+    ada.get("/playground").await.says(">16 more tokens</span>");
     tries(&ada, "400").await.says("12 tokens added");
     let used = tries(&ada, "1").await;
     assert_eq!(used.status, 422);
