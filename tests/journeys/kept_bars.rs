@@ -22,7 +22,7 @@ async fn posts(person: &Person, path: &str, fields: &[(&str, &str)]) {
 }
 
 async fn erases_themselves(person: &Person) {
-    person.get("/account/erase").await.says("What keeps them out, until it ends").says("same address");
+    person.get("/account/erase").await.says("A block, the time to wait after a declined application").says("same address");
     posts(person, "/account/erase", &[("understood", "on"), ("password", Person::PASSWORD)]).await;
 }
 

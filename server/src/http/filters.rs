@@ -19,6 +19,12 @@ pub fn of(faults: &[FieldError], _: &dyn Values, field: &str) -> Result<String> 
     Ok(faults.iter().filter(|fault| fault.field == field).map(|fault| fault.message.to_string()).collect::<Vec<_>>().join("; "))
 }
 
+/// Whether `field` has the first of the faults: its control takes the focus, so that the page opens there.
+#[askama::filter_fn]
+pub fn opens_at(faults: &[FieldError], _: &dyn Values, field: &str) -> Result<bool> {
+    Ok(faults.first().is_some_and(|fault| fault.field == field))
+}
+
 /// A moment to the minute, UTC.
 #[askama::filter_fn]
 pub fn minute(at: &Timestamp, _: &dyn Values) -> Result<String> {

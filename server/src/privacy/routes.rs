@@ -76,12 +76,13 @@ fn download(portal: Data<Portal>, account: AccountId) -> HttpResponse {
 struct ErasePage {
     frame: Frame,
     account: Account,
+    understood: bool,
     faults: Vec<FieldError>,
 }
 
 /// `GET /account/erase`
 async fn erase_page(frame: Frame, who: SignedIn) -> Result<HttpResponse, Error> {
-    page(&ErasePage { frame, account: who.account, faults: vec![] })
+    page(&ErasePage { frame, account: who.account, understood: false, faults: vec![] })
 }
 
 #[derive(Deserialize)]
@@ -93,6 +94,7 @@ struct EraseForm {
 
 /// `POST /account/erase`
 async fn erase_me(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(sent): Form<EraseForm>) -> Result<HttpResponse, Error> {
+    let understood = sent.understood.is_some();
     let confirmed = match sent.understood {
         Some(_) => accounts::confirm_password(&portal, &who, sent.password).await,
         None => Err(FieldError::new("understood", "tick this, because it cannot be undone").into()),
@@ -102,7 +104,7 @@ async fn erase_me(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(sent):
             erase(&portal, who.account.id, Asker::Themselves).await?;
             Ok(see_other("/", Some("Your account has been erased. Thank you for using Sluice.")))
         }
-        Err(Error::Invalid(faults)) => page_with_faults(&ErasePage { frame, account: who.account, faults }),
+        Err(Error::Invalid(faults)) => page_with_faults(&ErasePage { frame, account: who.account, understood, faults }),
         Err(other) => Err(other),
     }
 }
