@@ -105,9 +105,18 @@ async fn a_question_is_added_and_everybody_answers_the_form_they_were_shown(db: 
     page.says("No longer asked").says("Department or group").says("Logic");
     bob.get(APPLY).await.says("The form has changed since you wrote").says("Negation in language models").says("Logic");
     let mut fields = answers(&bob, "/demo/tiny-opt").await;
+    let typed: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    done(&bob.post(&format!("{APPLY}/draft"), &typed).await);
+    bob.get(APPLY).await.says("No longer asked").says("Logic").says("They stay here until you send this one");
+    assert_eq!(sends(&bob, &fields).await.status, 422);
+    bob.get(APPLY).await.says("No longer asked").says("Logic");
     fields.push(("size_of_your_group".into(), "many".into()));
     let page = sends(&bob, &fields).await;
     done(&page);
+    let kept = "select answers::text from application where id = $1 union all select answers::text from application_sending where application_id = $1";
+    let id: server::ids::ApplicationId = page.location().rsplit('/').next().unwrap().parse().unwrap();
+    let kept: Vec<String> = sqlx::query_scalar(kept).bind(id.uuid()).fetch_all(&portal.portal.db).await.unwrap();
+    assert!(kept.len() == 2 && kept.iter().all(|answers| !answers.contains("Logic")), "{kept:?}");
     bob.get(page.location()).await.says("Size of your group").says("More");
     grace.get(&page.location().replace("applications", "review")).await.says("Size of your group").says("<p>More</p>");
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::answers_view::{self, Answered};
 use super::clause::BOX_PREFIX;
 use super::form::{FORM_SHOWN, Field, Form, Kind, LICENCE_SHOWN, TICKED};
 use crate::http::unseen::visible;
+
+/// Before the name of an answer that is kept apart: it stands under the name of the form that asked for it.
+const LEFT_OVER: &str = "left_over/";
 
 /// The answers. Fields left empty are not kept; names the form does not know never get in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -41,9 +43,9 @@ impl Answers {
         self.typed(name).trim()
     }
 
-    /// Every answer by its name, as typed.
+    /// Every answer by its name, as typed, without what is kept apart.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| !name.starts_with(LEFT_OVER))
     }
 
     /// The answer to `name`, exactly as typed.
@@ -76,23 +78,52 @@ impl Answers {
     }
 
     /// The same answers on another form: those to questions that it asks in the same way, and ticks under clauses of the same words.
-    /// The answers that have no place there are told apart, so that nothing is lost unseen.
-    pub(super) fn moved(self, from: &Form, to: &Form) -> (Self, Vec<Answered>) {
+    /// The answers that have no place there are kept apart, and come back with the form that asked for them.
+    pub(super) fn moved(self, from: &Form, to: &Form) -> Self {
         let mut kept: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in &self.0 {
-            let clause = from.clauses().iter().find(|clause| clause.field == *name);
+        let apart = |form: &Form| format!("{LEFT_OVER}{}/", form.sha256());
+        for (name, value) in self.0 {
+            if let Some(name) = name.strip_prefix(&apart(to)) {
+                kept.entry(name.to_owned()).or_insert(value);
+                continue;
+            }
+            let clause = from.clauses().iter().find(|clause| clause.field == name);
             let is_kept = match clause {
                 Some(clause) => to.clauses().contains(clause),
-                None => name == LICENCE_SHOWN || to.fields().any(|field| takes(field, from, name, value)),
+                None => name == LICENCE_SHOWN || name.starts_with(LEFT_OVER) || to.fields().any(|field| takes(field, from, &name, &value)),
             };
             if is_kept {
-                kept.insert(name.clone(), value.clone());
+                kept.insert(name, value);
+            } else if clause.is_none() && name != FORM_SHOWN {
+                kept.insert(apart(from) + &name, value);
             }
         }
         kept.insert(FORM_SHOWN.to_owned(), to.sha256().to_owned());
-        let dropped = Self(self.0.into_iter().filter(|(name, _)| !kept.contains_key(name)).collect());
-        let left_over = answers_view::read(from, &dropped).into_iter().flat_map(|section| section.answers).collect();
-        (Self(kept), left_over)
+        Self(kept)
+    }
+
+    /// What is kept apart, by the name of the form that asked for it.
+    pub(super) fn left_over(&self) -> BTreeMap<String, Answers> {
+        let mut by_form: BTreeMap<String, Answers> = BTreeMap::new();
+        for (name, value) in &self.0 {
+            if let Some((form, name)) = name.strip_prefix(LEFT_OVER).and_then(|rest| rest.split_once('/')) {
+                by_form.entry(form.to_owned()).or_default().0.insert(name.to_owned(), value.clone());
+            }
+        }
+        by_form
+    }
+
+    /// These answers with what those keep apart.
+    pub(super) fn with_left_over_of(mut self, kept: &Answers) -> Self {
+        let apart = kept.0.iter().filter(|(name, _)| name.starts_with(LEFT_OVER));
+        self.0.extend(apart.map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
+    /// These answers without what is kept apart, as they are sent.
+    pub(super) fn without_left_over(mut self) -> Self {
+        self.0.retain(|name, _| !name.starts_with(LEFT_OVER));
+        self
     }
 
     /// SHA-256 of the answers as JSON, fields in the order of their names: what the audit record binds them by.
@@ -117,6 +148,7 @@ fn takes(field: &Field, from: &Form, name: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers_view;
     use super::super::form::Need;
     use super::super::form_rules::tests::{built_in, question};
     use super::*;
@@ -168,14 +200,24 @@ mod tests {
             ("agree_adult", "on"),
             ("licence_shown", "ab"),
         ];
-        let (moved, left_over) = of(&written).moved(Form::built_in(), &to);
-        let kept: Vec<(&str, &str)> = moved.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let written = of(&written);
+        let moved = written.clone().moved(Form::built_in(), &to);
         let expected = [("agree_adult", "on"), (FORM_SHOWN, to.sha256()), ("licence_shown", "ab"), ("title", " t"), ("uses_safety", "on")];
-        assert_eq!(kept, expected);
-        let told: Vec<String> = left_over.iter().map(|left| format!("{}: {}", left.label, left.lines.join("/"))).collect();
+        assert_eq!(moved.pairs().collect::<Vec<_>>(), expected);
+        let left_over = &moved.left_over()[Form::built_in().sha256()];
+        let told = answers_view::read(Form::built_in(), left_over).into_iter().flat_map(|section| section.answers);
+        let told: Vec<String> = told.map(|left| format!("{}: {}", left.label, left.lines.join("/"))).collect();
         let expected =
             ["Your role: Journalist", "Department or group: Logic", "What you will use the model for: Bias and toxicity", "Funding: ERC"];
         assert_eq!(told, expected);
+        assert!(moved.clone().without_left_over().left_over().is_empty());
+
+        // On the form as it was they have their place again; what the other asked besides is kept apart in turn.
+        let back = moved.moved(&to, Form::built_in());
+        assert!(back.left_over().is_empty());
+        for name in ["role", "department", "uses_bias", "funding"] {
+            assert_eq!(back.typed(name), written.typed(name));
+        }
     }
 
     #[test]

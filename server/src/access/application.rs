@@ -137,7 +137,8 @@ impl Application {
         let attestations = check::check(form, &self.answers, licence, now).map_err(Error::Invalid)?;
         let licence_sha256 = licence.map(str::to_owned);
         let form_sha256 = Some(form.sha256().to_owned());
-        Ok((Self { licence_sha256, form_sha256, ..self }.becomes(State::Submitted(sent), now), attestations))
+        let answers = self.answers.clone().without_left_over();
+        Ok((Self { answers, licence_sha256, form_sha256, ..self }.becomes(State::Submitted(sent), now), attestations))
     }
 
     /// Takes it back. Errors: `Conflict` if it is closed.

@@ -151,6 +151,7 @@ pub async fn save_draft(
     let id = application.id;
     let draft = application.seen_as(seen).map_err(|changed| changed.mended_by(format!("{}/apply", model.path()), "Look at it again"))?;
     let draft = draft.save_draft(answers, now).map_err(at_own(id))?;
+    let answers = forms::with_left_over(&mut tx, answers, &draft.answers).await?;
     store::save(&mut tx, &draft).await?;
     tx.commit().await?;
     Ok(draft)
@@ -166,7 +167,10 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
     if matches!(application.state, State::Submitted(_)) {
         return Ok(Sent::Already(application.id));
     }
-    let draft = application.seen_as(seen)?.save_draft(answers, now)?;
+    let application = application.seen_as(seen)?;
+    let answers = forms::with_left_over(&mut tx, answers, &application.answers).await?;
+    let sent_before = store::as_sent(&mut tx, vec![application.clone()]).await?;
+    let draft = application.save_draft(answers, now)?;
     let is_first = matches!(draft.state, State::Draft);
     let promise = policy::of(&mut tx, model.id).await?.policy.promise();
     // What was sent back is finished on the form it was sent with.

@@ -247,7 +247,7 @@ async fn typed_page(
 ) -> Result<ApplyPage, Error> {
     let (answers, licence_changed) = apply::as_agreed_under(answers, model);
     let prefill = match apply::open(portal, by.id, model).await? {
-        Opening::Form(kept) => Prefill { answers, licence_changed, ..kept },
+        Opening::Form(kept) => Prefill { answers: answers.with_left_over_of(&kept.answers), licence_changed, ..kept },
         _ => Prefill { answers, licence_changed, ..Prefill::default() },
     };
     form_page(portal, frame, by, model, prefill, faults).await

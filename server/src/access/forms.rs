@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use sqlx::PgConnection;
 
 use super::answers::Answers;
-use super::answers_view::Answered;
+use super::answers_view::{self, Answered};
 use super::application::Application;
 use super::form::{FORM_SHOWN, Form};
 use super::store;
@@ -92,7 +92,7 @@ pub(super) struct Filled {
     pub(super) answers: Answers,
     /// Whether the answers were written on another form.
     pub(super) is_moved: bool,
-    /// What was answered there and has no place here.
+    /// What was answered on another and has no place here.
     pub(super) left_over: Vec<Answered>,
 }
 
@@ -103,11 +103,40 @@ pub(super) async fn fill(db: &mut PgConnection, model: ModelId, pinned: Option<&
         None => current(db, model).await?,
     };
     if answers.is_empty() || answers.form_shown() == form.sha256() {
-        return Ok(Filled { form, answers, is_moved: false, left_over: vec![] });
+        let left_over = left_over(db, &answers).await?;
+        return Ok(Filled { form, answers, is_moved: false, left_over });
     }
-    let from = named(db, answers.form_shown()).await?.unwrap_or_else(|| Form::built_in().clone());
-    let (answers, left_over) = answers.moved(&from, &form);
+    let from = written_on(db, &answers).await?;
+    let answers = answers.moved(&from, &form);
+    let left_over = left_over(db, &answers).await?;
     Ok(Filled { form, answers, is_moved: true, left_over })
+}
+
+/// What these answers keep apart, as it is read.
+async fn left_over(db: &mut PgConnection, answers: &Answers) -> Result<Vec<Answered>, Error> {
+    let apart = answers.left_over();
+    let names: Vec<String> = apart.keys().filter(|name| *name != Form::built_in().sha256()).cloned().collect();
+    let forms = find(db, &names).await?;
+    let forms = || forms.iter().chain([Form::built_in()]);
+    let of = |(name, answers): (&String, &Answers)| {
+        let form = forms().find(|form| form.sha256() == name);
+        form.into_iter().flat_map(|form| answers_view::read(form, answers)).flat_map(|section| section.answers).collect::<Vec<_>>()
+    };
+    Ok(apart.iter().flat_map(of).collect())
+}
+
+/// The form that these answers were written on.
+async fn written_on(db: &mut PgConnection, answers: &Answers) -> Result<Form, Error> {
+    Ok(named(db, answers.form_shown()).await?.unwrap_or_else(|| Form::built_in().clone()))
+}
+
+/// What somebody typed, with what the draft holds that the form does not ask any more: it stays there until the application is sent.
+pub(super) async fn with_left_over(db: &mut PgConnection, typed: Answers, draft: &Answers) -> Result<Answers, Error> {
+    if draft.is_empty() || draft.form_shown() == typed.form_shown() {
+        return Ok(typed.with_left_over_of(draft));
+    }
+    let (from, to) = (written_on(db, draft).await?, written_on(db, &typed).await?);
+    Ok(typed.with_left_over_of(&draft.clone().moved(&from, &to)))
 }
 
 /// What is wrong when a page showed another form than the one that is asked now.
