@@ -83,8 +83,13 @@ async fn a_mail_that_came_back_is_sent_again_and_both_stay_in_sight(db: PgPool) 
     let portal = TestPortal::start_with(db, &server.settings()).await;
     let (root, address) = (portal.admin("root").await, "ada@university.edu");
     let (db, mailer, clock) = (&portal.portal.db, &portal.portal.mailer, &portal.portal.clock);
-    let message =
-        Message::ApplicationReceived { to: address.into(), name: "Ada".into(), model: "demo/opt".into(), link: portal.base.clone() };
+    let message = Message::ApplicationReceived {
+        to: address.into(),
+        name: "Ada".into(),
+        model: "demo/opt".into(),
+        promised: "8 March 2026".into(),
+        link: portal.base.clone(),
+    };
     mail::enqueue(&mut db.acquire().await.unwrap(), clock.now(), &message).await.unwrap();
     mail::empty(db, mailer, clock, || false).await.unwrap();
     let [first] = &server.arrived_for(address)[..] else { panic!("one mail") };

@@ -13,7 +13,7 @@ const SUBJECT: &str = "app_00000000000000000000000001";
 
 fn verdict(to: &str) -> Message {
     let (name, model, link) = ("Ada".into(), "demo/tiny-opt".into(), "http://portal.example/applications/1".into());
-    Message::ApplicationReceived { to: to.into(), name, model, link }
+    Message::ApplicationReceived { to: to.into(), name, model, promised: "8 March 2026".into(), link }
 }
 
 async fn holds(portal: &TestPortal, until: Timestamp, to: &str) {

@@ -25,7 +25,13 @@ async fn empties(portal: &TestPortal) {
 }
 
 async fn writes(portal: &TestPortal, to: &str) {
-    let message = Message::ApplicationReceived { to: to.into(), name: "Ada".into(), model: "demo/opt".into(), link: portal.base.clone() };
+    let message = Message::ApplicationReceived {
+        to: to.into(),
+        name: "Ada".into(),
+        model: "demo/opt".into(),
+        promised: "8 March 2026".into(),
+        link: portal.base.clone(),
+    };
     mail::enqueue(&mut portal.portal.db.acquire().await.unwrap(), portal.portal.clock.now(), &message).await.unwrap();
 }
 
@@ -255,7 +261,8 @@ async fn nothing_of_a_person_s_words_becomes_a_header_a_recipient_or_a_button(db
         model: model.into(),
         reason: "Something else".into(),
         text: text.into(),
-        is_appeal: false,
+        appeal_until: Some("31 March 2026".into()),
+        again_from: "from 15 March 2026".into(),
         link: link.clone(),
     };
     for (to, model) in

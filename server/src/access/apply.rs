@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use super::answers::Answers;
 use super::application::Application;
 use super::comment::{Comment, Kind, Lane};
+use super::difference::differences;
 use super::grant::{Grant, Standing};
 use super::state::{Changes, State};
 use super::{authorize, block, forms, policy, store};
@@ -150,8 +151,8 @@ pub async fn save_draft(
     let application = to_write_on(&mut tx, portal, applicant.id, model, now).await?;
     let id = application.id;
     let draft = application.seen_as(seen).map_err(|changed| changed.mended_by(format!("{}/apply", model.path()), "Look at it again"))?;
-    let draft = draft.save_draft(answers, now).map_err(at_own(id))?;
     let answers = forms::with_left_over(&mut tx, answers, &draft.answers).await?;
+    let draft = draft.save_draft(answers, now).map_err(at_own(id))?;
     store::save(&mut tx, &draft).await?;
     tx.commit().await?;
     Ok(draft)
@@ -203,10 +204,11 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
     };
     audit::record(&mut tx, now, Some(applicant.id), &event).await?;
     if is_first {
-        mail::enqueue(&mut tx, now, &receipt(portal, applicant, model, id)).await?;
+        mail::enqueue(&mut tx, now, &receipt(portal, applicant, model, &application)).await?;
         call_reviewers(&mut tx, portal, applicant, model, id, None, now).await?;
     } else {
-        tell_who_asked(&mut tx, portal, applicant, model, &application, now).await?;
+        let is_changed = sent_before.iter().any(|before| !differences(&form, &before.answers, &application.answers).is_empty());
+        tell_who_asked(&mut tx, portal, applicant, model, &application, is_changed, now).await?;
     }
     tx.commit().await?;
     Ok(if is_first { Sent::Fresh(id) } else { Sent::Again(id) })
@@ -345,12 +347,13 @@ async fn open_application(
     open.ok_or(Error::Conflict("your application changed in another window; look at it there and try again".into()))
 }
 
-fn receipt(portal: &Portal, applicant: &Account, model: &Model, id: ApplicationId) -> Message {
+fn receipt(portal: &Portal, applicant: &Account, model: &Model, application: &Application) -> Message {
     Message::ApplicationReceived {
         to: applicant.email.to_string(),
         name: applicant.name.clone(),
         model: model.full_name(),
-        link: portal.config.url_of(&format!("/applications/{id}")),
+        promised: application.state.sent().map(|sent| when::day(sent.due_at)).unwrap_or_default(),
+        link: portal.config.url_of(&format!("/applications/{}", application.id)),
     }
 }
 
@@ -386,6 +389,7 @@ async fn tell_who_asked(
     applicant: &Account,
     model: &Model,
     application: &Application,
+    is_changed: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     let Some(claim) = application.state.sent().and_then(|sent| sent.claim) else { return Ok(()) };
@@ -395,6 +399,7 @@ async fn tell_who_asked(
         name: reviewer.name,
         applicant: applicant.name.clone(),
         model: model.full_name(),
+        is_changed,
         link: portal.config.url_of(&format!("/review/{}", application.id)),
     };
     mail::enqueue(tx, now, &message).await

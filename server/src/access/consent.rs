@@ -123,7 +123,7 @@ pub async fn announce(portal: &Portal, by: &Admin, model: ModelId, seen: Option<
         to: holder.email.to_string(),
         name: holder.name.clone(),
         model: model.full_name(),
-        until: when::minute(change.grace_until),
+        until: (!grace.is_zero()).then(|| when::minute(change.grace_until)),
         link: page_of(portal, grant),
     })
     .await?;
@@ -155,7 +155,7 @@ pub(super) async fn announce_form(
         to: holder.email.to_string(),
         name: holder.name.clone(),
         model: model.full_name(),
-        until: when::minute(change.grace_until),
+        until: (!grace.is_zero()).then(|| when::minute(change.grace_until)),
         clauses: clauses.clone(),
         link: page_of(portal, grant),
     })

@@ -61,6 +61,7 @@ pub(super) fn access_granted(
         until: when::day(grant.expires_at),
         may: GrantScope::mean(&grant.scopes),
         origin,
+        agree_by: grant.consent_due_at.map(when::minute),
         link: portal.config.url_of(&model.path()),
     }
 }

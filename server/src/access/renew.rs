@@ -99,6 +99,7 @@ pub async fn decline(portal: &Portal, by: &Reviewer, id: RenewalId, text: &str) 
         name: holder.name,
         model: model.full_name(),
         until: when::day(held.grant.expires_at),
+        is_over: held.grant.expires_at <= now,
         text: renewal.state.words().to_owned(),
         link: portal.config.url_of(&format!("/grants/{}", renewal.grant)),
     };

@@ -2,17 +2,20 @@
 
 use sqlx::PgConnection;
 
-use super::application::{Application, Approval, CHANGES_LIFE, UNDO, decline_text, words};
-use super::block;
+use super::answers_view::asked_in_words;
+use super::application::{APPEAL, Application, Approval, CHANGES_LIFE, UNDO, decline_text, words};
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
 use super::issue::{access_granted, grant_made, make_room};
+use super::policy::{self, Policy, cool_down};
 use super::state::State;
 use super::store::{self, GrantOrigin};
+use super::{block, forms};
 use crate::accounts::{self, Reviewer};
 use crate::audit::{self, Event};
 use crate::catalog;
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::http::when;
 use crate::ids::ApplicationId;
@@ -86,11 +89,13 @@ pub async fn request_changes(
     store::insert_comment(&mut tx, id, &comment).await?;
     let event = Event::ChangesRequested { application: id, fields: changes.fields.clone() };
     audit::record(&mut tx, now, Some(by.0.id), &event).await?;
+    let form = forms::of(&mut tx, &application).await?;
     let message = Message::ChangesRequested {
         to: applicant.email.to_string(),
         name: applicant.name,
         model: model.full_name(),
         text: changes.text.clone(),
+        fields: changes.fields.iter().map(|field| asked_in_words(&form, field)).collect(),
         until: when::day(now + CHANGES_LIFE),
         link: portal.config.url_of(&format!("{}/apply", model.path())),
     };
@@ -117,7 +122,9 @@ pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Se
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
     audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
     let origin = GrantedBy::Approval { note: application.state.words().to_owned(), is_appeal: application.is_appeal() };
-    let message = access_granted(portal, &applicant, &model, &grant, origin);
+    // As it is kept, the grant says whether there is something new to agree to.
+    let kept = store::find_grant(&mut tx, grant.id).await?.grant;
+    let message = access_granted(portal, &applicant, &model, &kept, origin);
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(grant)
@@ -139,7 +146,8 @@ pub async fn decline(
     let applicant = accounts::find_account(&mut tx, application.applicant).await?;
     store::save(&mut tx, &application).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationDeclined { application: id, code: reason.as_str() }).await?;
-    let message = application_declined(portal, &applicant, &model, &application, reason, application.state.words());
+    let rules = policy::of(&mut tx, model.id).await?.policy;
+    let message = application_declined(portal, &applicant, &model, &application, (reason, application.state.words()), &rules, now);
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(())
@@ -163,7 +171,9 @@ pub(super) async fn decline_mail(
     text: &str,
 ) -> Result<Message, Error> {
     let (application, applicant, model) = parties(portal, by, id).await?;
-    Ok(application_declined(portal, &applicant, &model, &application, reason, &decline_text(text)?))
+    let rules = policy::of(&mut *portal.db.acquire().await?, model.id).await?.policy;
+    let now = portal.clock.now();
+    Ok(application_declined(portal, &applicant, &model, &application, (reason, &decline_text(text)?), &rules, now))
 }
 
 /// What was sent, by whom, and for what.
@@ -256,16 +266,19 @@ fn application_declined(
     applicant: &accounts::Account,
     model: &catalog::Model,
     application: &Application,
-    reason: DeclineReason,
-    text: &str,
+    (reason, text): (DeclineReason, &str),
+    rules: &Policy,
+    at: Timestamp,
 ) -> Message {
+    let days = rules.reapply_days;
     Message::ApplicationDeclined {
         to: applicant.email.to_string(),
         name: applicant.name.clone(),
         model: model.full_name(),
         reason: format!("{}. {}", reason.label(), reason.advice()),
         text: text.to_owned(),
-        is_appeal: application.is_appeal(),
+        appeal_until: (!application.is_appeal()).then(|| when::day(at + APPEAL)),
+        again_from: if days == 0 { "at any time".into() } else { format!("from {}", when::day(at + cool_down(Some(days)))) },
         link: portal.config.url_of(&format!("/applications/{}", application.id)),
     }
 }

@@ -31,15 +31,15 @@ pub enum Message {
     #[template(path = "mail/role_changed.txt")]
     RoleChanged { to: String, name: String, role: &'static str, link: String },
     #[template(path = "mail/application_received.txt")]
-    ApplicationReceived { to: String, name: String, model: String, link: String },
+    ApplicationReceived { to: String, name: String, model: String, promised: String, link: String },
     #[template(path = "mail/application_to_review.txt")]
     ApplicationToReview { to: String, name: String, applicant: String, model: String, is_appeal: bool, link: String },
     #[template(path = "mail/appeal_received.txt")]
     AppealReceived { to: String, name: String, model: String, promised: String, link: String },
     #[template(path = "mail/application_resubmitted.txt")]
-    ApplicationResubmitted { to: String, name: String, applicant: String, model: String, link: String },
+    ApplicationResubmitted { to: String, name: String, applicant: String, model: String, is_changed: bool, link: String },
     #[template(path = "mail/changes_requested.txt")]
-    ChangesRequested { to: String, name: String, model: String, text: String, until: String, link: String },
+    ChangesRequested { to: String, name: String, model: String, text: String, fields: Vec<String>, until: String, link: String },
     #[template(path = "mail/comment_written.txt")]
     CommentWritten { to: String, name: String, author: String, model: String, link: String },
     #[template(path = "mail/application_overdue.txt")]
@@ -49,9 +49,28 @@ pub enum Message {
     #[template(path = "mail/application_lapsed.txt")]
     ApplicationLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/access_granted.txt")]
-    AccessGranted { to: String, name: String, model: String, until: String, may: String, origin: GrantedBy, link: String },
+    AccessGranted {
+        to: String,
+        name: String,
+        model: String,
+        until: String,
+        may: String,
+        origin: GrantedBy,
+        agree_by: Option<String>,
+        link: String,
+    },
     #[template(path = "mail/application_declined.txt")]
-    ApplicationDeclined { to: String, name: String, model: String, reason: String, text: String, is_appeal: bool, link: String },
+    ApplicationDeclined {
+        to: String,
+        name: String,
+        model: String,
+        reason: String,
+        text: String,
+        /// Until when its applicant may appeal; nothing where this is the result of an appeal.
+        appeal_until: Option<String>,
+        again_from: String,
+        link: String,
+    },
     #[template(path = "mail/release_yanked.txt")]
     ReleaseYanked { to: String, name: String, model: String, revision: String, reason: String, instead: Option<String>, link: String },
     #[template(path = "mail/release_restored.txt")]
@@ -81,13 +100,13 @@ pub enum Message {
     #[template(path = "mail/access_renewed.txt")]
     AccessRenewed { to: String, name: String, model: String, until: String, note: String, link: String },
     #[template(path = "mail/renewal_declined.txt")]
-    RenewalDeclined { to: String, name: String, model: String, until: String, text: String, link: String },
+    RenewalDeclined { to: String, name: String, model: String, until: String, is_over: bool, text: String, link: String },
     #[template(path = "mail/renewal_lapsed.txt")]
     RenewalLapsed { to: String, name: String, model: String, link: String },
     #[template(path = "mail/licence_changed.txt")]
-    LicenceChanged { to: String, name: String, model: String, until: String, link: String },
+    LicenceChanged { to: String, name: String, model: String, until: Option<String>, link: String },
     #[template(path = "mail/clauses_changed.txt")]
-    ClausesChanged { to: String, name: String, model: String, until: String, clauses: Vec<String>, link: String },
+    ClausesChanged { to: String, name: String, model: String, until: Option<String>, clauses: Vec<String>, link: String },
     #[template(path = "mail/consent_due.txt")]
     ConsentDue { to: String, name: String, model: String, left: String, until: String, link: String },
     #[template(path = "mail/reviews_overdue.txt")]
@@ -266,6 +285,9 @@ impl Message {
             Message::ApplicationToReview { model, is_appeal: true, .. } => format!("To review: an appeal about {model}"),
             Message::AppealReceived { model, .. } => format!("Your appeal about {model} has arrived"),
             Message::ApplicationToReview { model, .. } => format!("To review: an application for {model}"),
+            Message::ApplicationResubmitted { model, is_changed: false, .. } => {
+                format!("Sent again without changes: an application for {model}")
+            }
             Message::ApplicationResubmitted { model, .. } => format!("Changed as you asked: an application for {model}"),
             Message::ChangesRequested { model, .. } => format!("Your turn: changes to your application for {model}"),
             Message::CommentWritten { model, .. } => format!("A new comment on the application for {model}"),
@@ -276,7 +298,7 @@ impl Message {
                 format!("Your appeal: you have access to {model}")
             }
             Message::AccessGranted { model, .. } => format!("You have access to {model}"),
-            Message::ApplicationDeclined { model, is_appeal: true, .. } => {
+            Message::ApplicationDeclined { model, appeal_until: None, .. } => {
                 format!("Your appeal: the application for {model} stays declined")
             }
             Message::ApplicationDeclined { model, .. } => format!("Your application for {model} was declined"),
