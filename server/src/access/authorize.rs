@@ -119,6 +119,8 @@ pub(super) struct Footing {
     pub(super) trial: Option<Trial>,
     /// Until when a decline keeps them from applying again; it may be over, and is not asked while an application is open.
     pub(super) cools_until: Option<Timestamp>,
+    /// Whether a request to renew the grant waits for a reviewer.
+    pub(super) renewal_waits: bool,
 }
 
 /// Decides, from what the database says now. Errors are of the database only: a refusal is a value.
@@ -228,9 +230,9 @@ fn judge(model: &Model, footing: &Footing, action: Action, now: Timestamp) -> Ve
         Some((grant, Standing::Holds)) => scope_not_granted(&name, grant, action),
         Some((grant, standing)) => match stopped(&name, grant, standing) {
             Some(refusal) => refusal,
-            None => without_access(model, footing.application, Some((grant, standing)), now),
+            None => without_access(model, footing, Some((grant, standing)), now),
         },
-        None => without_access(model, footing.application, None, now),
+        None => without_access(model, footing, None, now),
     };
     match footing.trial {
         Some(trial) if action == Action::Try && may_try(footing, now) && trial.tokens_left > 0 => {
@@ -251,11 +253,11 @@ fn may_try(footing: &Footing, now: Timestamp) -> bool {
 }
 
 /// What is said to somebody whose grant, if they ever had one, is over.
-fn without_access(model: &Model, application: Option<LatestApplication>, over: Option<(&Grant, Standing)>, now: Timestamp) -> Refusal {
+fn without_access(model: &Model, footing: &Footing, over: Option<(&Grant, Standing)>, now: Timestamp) -> Refusal {
     let name = model.full_name();
     let apply = |label| Some(Mend { path: format!("{}/apply", model.path()), label });
     let see = |id: ApplicationId| Some(Mend { path: format!("/applications/{id}"), label: "See your application" });
-    match (application, over) {
+    match (footing.application, over) {
         (Some(LatestApplication::Submitted(id)), _) => Refusal {
             code: "application_pending",
             message: format!("Your application for {name} is waiting for a reviewer."),
@@ -270,6 +272,11 @@ fn without_access(model: &Model, application: Option<LatestApplication>, over: O
             code: "changes_requested",
             message: format!("A reviewer asks for changes to your application for {name}; it is your turn."),
             mend: see(id),
+        },
+        (_, Some((grant, Standing::Expired))) if footing.renewal_waits => Refusal {
+            code: "grant_expired",
+            message: format!("Your access to {name} ended on {}. Your renewal is waiting for a reviewer.", when::day(grant.expires_at)),
+            mend: see_grant(grant, "See it"),
         },
         (_, Some((grant, Standing::Expired))) => Refusal {
             code: "grant_expired",
@@ -289,7 +296,12 @@ fn without_access(model: &Model, application: Option<LatestApplication>, over: O
             },
         },
         (Some(LatestApplication::Declined(id)), _) => {
-            Refusal { code: "application_declined", message: format!("Your application for {name} was declined."), mend: see(id) }
+            let declined = format!("Your application for {name} was declined.");
+            let (message, mend) = match footing.cools_until.filter(|from| now < *from) {
+                Some(from) => (format!("{declined} You may apply again from {}.", when::day(from)), see(id)),
+                None => (declined, apply("Apply again")),
+            };
+            Refusal { code: "application_declined", message, mend }
         }
         (Some(LatestApplication::Closed) | None, _) => Refusal {
             code: "no_application",

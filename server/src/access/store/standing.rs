@@ -42,7 +42,8 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 a.id as "application_id?: ApplicationId", a.state as "state?",
                 b.expires_at as "bar_until?", b.reason as "bar_reason?",
                 t.tokens_left as "tokens_left?", t.set_aside as "set_aside?",
-                d.declined_at as "declined_at?", p.reapply_days as "reapply_days?"
+                d.declined_at as "declined_at?", p.reapply_days as "reapply_days?",
+                exists (select from renewal where grant_id = g.id and state = 'open') as "renewal_waits!"
          from unnest($2::uuid[]) asked(model_id)
          left join lateral (
              select * from grant_standing s
@@ -105,7 +106,10 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
         let trial = trial.map(|((application, tokens_left), set_aside)| Trial { application, tokens_left, set_aside });
         let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
         let cools_until = row.declined_at.map(|at| at + cool_down(row.reapply_days));
-        (row.model_id, Footing { grant: grant.map(|row| row.held().grant), application, bar, trial, cools_until })
+        (
+            row.model_id,
+            Footing { grant: grant.map(|row| row.held().grant), application, bar, trial, cools_until, renewal_waits: row.renewal_waits },
+        )
     });
     Ok(footings.collect())
 }
