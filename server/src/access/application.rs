@@ -228,9 +228,9 @@ impl Application {
     /// Asks for another reviewer, once and within [`APPEAL`]. Errors: `Conflict` otherwise, `Invalid` without a word.
     pub fn appeal(self, text: &str, promise: Duration, now: Timestamp) -> Result<Self, Error> {
         let (sent, by, declined_at) = self.may_be_appealed(now)?;
-        let text = words("appeal", text)?;
+        let text = words("text", text)?;
         if text.is_empty() {
-            return Err(FieldError::new("appeal", "say what was overlooked; another reviewer reads this").into());
+            return Err(FieldError::new("text", "say what was overlooked; another reviewer reads this").into());
         }
         // A clock may have been set back since (application_appealed_decline_ck).
         let appeal = Some(Appeal { at: now, text, against: by, declined_at: declined_at.min(now) });

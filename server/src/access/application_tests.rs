@@ -473,7 +473,7 @@ fn what_has_to_be_said_in_words_is() {
         matches!(waiting().request_changes(people.id(Actor::Another), " ", vec![], NOW), Err(Error::Invalid(faults)) if faults[0].field == "text")
     );
     let appealed = application(&people, Case::Declined).appeal("\u{0}", PROMISE, NOW);
-    assert!(matches!(appealed, Err(Error::Invalid(faults)) if faults[0].field == "appeal"));
+    assert!(matches!(appealed, Err(Error::Invalid(faults)) if faults[0].field == "text"));
 }
 
 #[test]

@@ -67,8 +67,8 @@ async fn readers(tx: &mut PgConnection, application: &Application) -> Result<Vec
 }
 
 fn said(body: &str) -> Result<String, FieldError> {
-    let body = words("comment", body)?;
-    if body.is_empty() { Err(FieldError::new("comment", "write something first")) } else { Ok(body) }
+    let body = words("text", body)?;
+    if body.is_empty() { Err(FieldError::new("text", "write something first")) } else { Ok(body) }
 }
 
 async fn add(tx: &mut PgConnection, application: &Application, comment: &Comment) -> Result<(), Error> {

@@ -113,7 +113,7 @@ pub(super) async fn save(
     Body(sent): Body<Filled>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &names).await?;
-    let answers = read(&portal, sent.answers).await?;
+    let answers = read(&portal, &model, sent.answers).await?;
     let draft = apply::save_draft(&portal, &by, &model, answers, sent.version).await?;
     Ok(answer(&own(&portal, by.id, draft.id).await?))
 }
@@ -131,7 +131,7 @@ pub(super) async fn submit(
     Body(sent): Body<Filled>,
 ) -> Result<HttpResponse, Error> {
     let model = model_of(&portal, &names).await?;
-    let answers = read(&portal, sent.answers).await?;
+    let answers = read(&portal, &model, sent.answers).await?;
     let (Sent::Fresh(id) | Sent::Again(id) | Sent::Already(id)) = apply::submit(&portal, &by, &model, answers, sent.version).await?;
     Ok(answer(&own(&portal, by.id, id).await?))
 }
@@ -140,12 +140,14 @@ async fn model_of(portal: &Portal, names: &Names) -> Result<Model, Error> {
     catalog::find_model(&mut *portal.db.acquire().await?, &names.org, &names.name).await?.ok_or(Error::NotFound("model"))
 }
 
-/// The answers by the form they name. Errors: `Invalid` for a name that the form does not ask, which a page cannot send.
-async fn read(portal: &Portal, sent: BTreeMap<String, String>) -> Result<Answers, Error> {
+/// The answers by the form they name. Errors: `Invalid` for a name that the form does not ask, which a page cannot send, and where no form
+/// is named although the model has one of its own.
+async fn read(portal: &Portal, model: &Model, sent: BTreeMap<String, String>) -> Result<Answers, Error> {
     let mut db = portal.db.acquire().await?;
     let form = match sent.get(FORM_SHOWN) {
         Some(name) => forms::named(&mut db, name).await?,
-        None => Some(Form::built_in().clone()),
+        None if forms::current(&mut db, model.id).await?.sha256() == Form::built_in().sha256() => Some(Form::built_in().clone()),
+        None => return Err(FieldError::new(FORM_SHOWN, "is missing: send it as the answers of the model's form have it").into()),
     };
     let unknown = |name: &&String| form.as_ref().is_some_and(|form| !form.knows(name));
     let faults: Vec<FieldError> =
