@@ -34,9 +34,13 @@ function send(body, keepalive) {
 }
 
 async function saved(answer) {
-    const { version, saved_at } = await answer.json();
+    const { version, saved_at, sections } = await answer.json();
     form.querySelector("input[name=version]").value = version;
     told.textContent = `Draft saved on ${saved_at}`;
+    for (const counter of document.querySelectorAll("[data-section]")) {
+        const section = sections.find(({ id }) => id === counter.dataset.section);
+        if (section) counter.textContent = `${section.answered} of ${section.needed} answered`;
+    }
 }
 
 function notSaved(status) {

@@ -486,6 +486,8 @@ async fn a_draft_is_kept_while_it_is_written_and_never_over_another_window(db: P
     let version = first.json()["version"].to_string();
     let second = keep("two", Some(&version)).await;
     assert_eq!(second.status, 200);
+    let project = second.json()["sections"].as_array().unwrap().iter().find(|section| section["id"] == "project").cloned();
+    assert_eq!(project, Some(json!({ "id": "project", "answered": 1, "needed": 7 })));
     let page = keep("written in an old window", Some(&version)).await;
     assert_eq!(page.status, 409);
     assert_eq!(page.header("content-type"), "application/problem+json");

@@ -4,6 +4,7 @@ use actix_web::http::header::ACCEPT;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use serde_json::json;
 
 use super::answers::Answers;
 use super::answers_view::Answered;
@@ -288,7 +289,14 @@ pub(super) async fn save_draft(
         saved => saved?,
     };
     if by_script {
-        let saved = serde_json::json!({ "version": draft.version, "saved_at": when::minute(draft.updated_at) });
+        let form = forms::of(&mut *portal.db.acquire().await?, &draft).await?;
+        let sections = FormView::new(&form, &draft.answers, &[]).sections;
+        let sections = sections.iter().map(|of| json!({ "id": of.id, "answered": of.answered, "needed": of.needed }));
+        let saved = json!({
+            "version": draft.version,
+            "saved_at": when::minute(draft.updated_at),
+            "sections": sections.collect::<Vec<_>>(),
+        });
         return Ok(HttpResponse::Ok().json(saved));
     }
     Ok(see_other(&format!("{}/apply", model.path()), Some("Draft saved. Only you can see it; come back to it at any time.")))
