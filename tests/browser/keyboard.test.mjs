@@ -276,7 +276,9 @@ test("what comes after applying, by keys alone: sent back, appealed, withdrawn, 
     await give(lise, ["text", "Write to the reviewers", "We do not need it any more."]);
     await press(lise, "button", "Send");
     await told(lise, "was posted");
-    await press(lise, "button", "Withdraw");
+    await reach(lise, lise.locator("summary").filter({ hasText: "Withdraw" }));
+    await lise.keyboard.press("Enter");
+    await press(lise, "button", "Yes, withdraw it");
     await told(lise, "was withdrawn");
   });
 

@@ -251,7 +251,9 @@ test("a draft, and an application that is withdrawn", async () => {
   await cora.getByRole("link", { name: GATED_MODEL }).last().click();
   await look(cora, "application-draft");
   await apply(cora, GATED_MODEL);
-  await cora.getByRole("button", { name: "Withdraw" }).click();
+  await cora.locator("summary").filter({ hasText: "Withdraw" }).click();
+  await look(cora, "application-withdrawing");
+  await cora.getByRole("button", { name: "Yes, withdraw it" }).click();
   await cora.getByText("Withdrawn").first().waitFor();
   await look(cora, "application-withdrawn");
   assertCalm(cora, /403/);

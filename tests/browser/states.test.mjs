@@ -87,7 +87,8 @@ test("an appeal waits, and an application that was withdrawn", async () => {
   await visit(anna, application, "application-appealed");
   const [withdrawn, withdrawnCase] = await applied(cora);
   await cora.goto(withdrawn);
-  await does(cora, "Withdraw");
+  await cora.locator("summary").filter({ hasText: "Withdraw" }).click();
+  await does(cora, "Yes, withdraw it");
   await visit(grace, withdrawnCase, "case-withdrawn");
   assertCalm(anna);
   assertCalm(cora);

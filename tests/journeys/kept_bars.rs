@@ -65,7 +65,7 @@ async fn a_block_follows_an_address_from_account_to_account_until_it_is_lifted(d
     assert_eq!(kept(&portal).await.0.len(), 0, "it is a block of the new account now");
     let page = again.get("/demo/opt/apply").await;
     assert_eq!(page.status, 403);
-    page.says("blocked from demo/opt until 31 December 2028: an account with this address was blocked");
+    page.says("blocked from every model until 31 December 2028: an account with this address was blocked");
     assert!(portal.mails_to(&ada.email, "blocked").await[0].contains("every model until 31 December 2028"));
     let second = account_of(&portal, &again).await;
     let person = format!("/admin/people/{}", second.id);

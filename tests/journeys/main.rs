@@ -62,6 +62,7 @@ mod serve;
 mod smtp;
 mod statistics;
 mod store_health;
+mod told_truly;
 mod ways_around;
 mod ways_in;
 mod who_may;

@@ -214,7 +214,7 @@ async fn a_holder_gives_access_back_and_attests_that_nothing_is_left(db: PgPool)
     let closed = program.fetch(&offer.url("model.safetensors")).await;
     assert_eq!(closed.status, 403);
     assert!(closed.header("x-error-message").contains("You have closed your access to lab/tiny"), "{}", closed.header("x-error-message"));
-    ada.get(&format!("/grants/{id}")).await.says("Closed by its holder on 2 March 2026");
+    ada.get(&format!("/grants/{id}")).await.says("Closed by you on 2 March 2026");
     ada.get("/lab/tiny").await.says("You have closed your access").says("Apply again");
     ada.get("/applications").await.says("Closed").says("Apply again");
     assert!(portal.mails_to(&ada.email, "access_closed").await[0].contains(access::DELETED));

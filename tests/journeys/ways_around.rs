@@ -129,7 +129,7 @@ async fn a_gift_is_no_way_around_an_application_or_a_block(db: PgPool) {
     assert_eq!(barbara.post(&format!("/admin/people/{person}/block"), &block).await.status, 303);
     barbara.get("/review").await.says(">Blocked<");
     barbara.get(&case).await.says("is blocked from this model until 1 May 2026").says("sold a copy");
-    ada.get(&application).await.says("You are blocked from lab/tiny until 1 May 2026.").says("sold a copy");
+    ada.get(&application).await.says("You are blocked from every model until 1 May 2026.").says("sold a copy");
     let refused = approves(&barbara, &case).await;
     assert_eq!(refused.status, 409);
     refused.says("lift the block first");
@@ -158,7 +158,7 @@ async fn who_is_blocked_does_not_appeal(db: PgPool) {
     assert!(!ada.get(&application).await.text.contains("/appeal\""), "it is not offered");
     let refused = ada.post(&format!("{application}/appeal"), &[("text", "Please.")]).await;
     assert_eq!(refused.status, 403);
-    refused.says("You are blocked from lab/tiny");
+    refused.says("You are blocked from every model");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

@@ -7,6 +7,8 @@ use askama::Template;
 use super::answers_view::{self, AnsweredSection};
 use super::application::Application;
 use super::apply;
+use super::block::{self, Block, EVERY_MODEL};
+use super::check::Attestation;
 use super::form::Form;
 use super::grant::HeldGrant;
 use super::recorded::{RECORDED_MAX, Recorded, about};
@@ -31,8 +33,24 @@ const APPLICATIONS_MAX: i64 = 200;
 #[template(path = "access/applications.html")]
 struct ApplicationsPage {
     frame: Frame,
+    blocked: Vec<Blocked>,
     applications: Vec<ApplicationRow>,
     grants: Vec<GrantView>,
+}
+
+/// What keeps its reader out.
+struct Blocked {
+    /// Of which model, or of every one.
+    from: String,
+    until: String,
+    reason: String,
+}
+
+impl Blocked {
+    fn by(block: Block, models: &[Model]) -> Self {
+        let from = block.model.map_or_else(|| EVERY_MODEL.into(), |model| name_of(models, model).0);
+        Self { from, until: when::day(block.expires_at), reason: block.reason }
+    }
 }
 
 struct ApplicationRow {
@@ -50,21 +68,26 @@ pub(super) async fn applications(portal: Data<Portal>, frame: Frame, by: SignedI
     let grants = held::grants_of(&mut db, by.account.id).await?;
     let mut ids: Vec<ModelId> = applications.iter().map(|application| application.model).collect();
     ids.extend(grants.iter().map(|held| held.model));
+    let mut blocks = block::of(&mut db, by.account.id).await?;
+    blocks.retain(|block| block.stands(now));
+    ids.extend(blocks.iter().filter_map(|block| block.model));
     let models = catalog::find_models(&mut db, &ids).await?;
+    let sent_last = store::sent_last(&mut db, &applications).await?;
     page(&ApplicationsPage {
         frame,
-        applications: applications.iter().map(|application| row(application, &models, now)).collect(),
-        grants: grants.iter().map(|held| GrantView::new(held, &models, now)).collect(),
+        blocked: blocks.into_iter().map(|block| Blocked::by(block, &models)).collect(),
+        applications: applications.iter().map(|one| row(one, sent_last.get(&one.id).copied(), &models, now)).collect(),
+        grants: grants.iter().map(|held| GrantView::for_holder(held, &models, now)).collect(),
     })
 }
 
-fn row(application: &Application, models: &[Model], now: Timestamp) -> ApplicationRow {
+fn row(application: &Application, sent_last_at: Option<Timestamp>, models: &[Model], now: Timestamp) -> ApplicationRow {
     ApplicationRow {
         path: format!("/applications/{}", application.id),
         model: name_of(models, application.model).0,
         title: application.answers.get("title").to_owned(),
         badge: badge(&application.state),
-        turn: turn(application, now),
+        turn: turn(application, sent_last_at, now),
     }
 }
 
@@ -88,8 +111,12 @@ struct ApplicationPage {
     sections: Vec<AnsweredSection>,
     comments: Vec<CommentView>,
     recorded: Vec<Recorded>,
-    /// What keeps them from the model, if they are blocked: until when, and why.
-    blocked: Option<(String, String)>,
+    /// What keeps them from the model, if they are blocked.
+    blocked: Option<Blocked>,
+    /// What was attested, and under which texts.
+    attestations: Vec<Attestation>,
+    licence_sha256: Option<String>,
+    form_sha256: Option<String>,
     may_withdraw: bool,
     may_comment: bool,
     may_appeal: bool,
@@ -103,7 +130,8 @@ struct ApplicationPage {
 /// What a reviewer asks to be changed.
 struct Asked {
     lines: Vec<String>,
-    fields: Vec<String>,
+    /// The questions that are meant, by name and in words.
+    fields: Vec<(String, String)>,
     until: String,
 }
 
@@ -159,7 +187,7 @@ async fn application_page(
     let grants = held::grants_of(&mut db, reader.id).await?;
     let models = catalog::find_models(&mut db, &[application.model]).await?;
     let of_model: Vec<&HeldGrant> = grants.iter().filter(|held| held.model == application.model).collect();
-    let grant = of_model.iter().find(|held| held.application == Some(id)).map(|held| GrantView::new(held, &models, now));
+    let grant = of_model.iter().find(|held| held.application == Some(id)).map(|held| GrantView::for_holder(held, &models, now));
     let has_access = of_model.iter().any(|held| GrantView::new(held, &models, now).holds);
     let mut subjects = vec![id.to_string()];
     subjects.extend(grant.as_ref().map(|grant| grant.id.to_string()));
@@ -171,6 +199,7 @@ async fn application_page(
     let cooling = apply::cooling(&mut db, &application, now).await?;
     let state = &application.state;
     let blocked = file.bar.filter(|bar| now < bar.until);
+    let blocked = blocked.map(|bar| Blocked { from: bar.what(&model).to_owned(), until: when::day(bar.until), reason: bar.reason });
     let form = forms::of(&mut db, &application).await?;
     Ok(ApplicationPage {
         frame,
@@ -178,7 +207,7 @@ async fn application_page(
         model,
         model_path,
         badge: badge(state),
-        turn: turn(&application, now),
+        turn: turn(&application, file.sent_last_at, now),
         waits: waits.map(|waits| waits.told()),
         quicker: if is_waiting { quicker(&application) } else { vec![] },
         asked: asked(&application, &form),
@@ -194,7 +223,10 @@ async fn application_page(
         is_appeal: application.is_appeal(),
         is_draft: matches!(state, State::Draft),
         may_apply_again: !has_access && !state.is_open() && cooling.is_none() && blocked.is_none(),
-        blocked: blocked.map(|bar| (when::day(bar.until), bar.reason)),
+        attestations: file.attestations,
+        licence_sha256: application.licence_sha256,
+        form_sha256: application.form_sha256,
+        blocked,
         apply_again_from: cooling.map(when::day),
         entry,
     })
@@ -204,7 +236,7 @@ fn asked(application: &Application, form: &Form) -> Option<Asked> {
     let State::ChangesRequested { changes, .. } = &application.state else { return None };
     Some(Asked {
         lines: changes.text.lines().map(str::to_owned).collect(),
-        fields: changes.fields.iter().map(|field| answers_view::asked_in_words(form, field)).collect(),
+        fields: changes.fields.iter().map(|field| (field.clone(), answers_view::asked_in_words(form, field))).collect(),
         until: application.lapses_at().map(when::day).unwrap_or_default(),
     })
 }
@@ -258,11 +290,19 @@ pub(super) fn steps(application: &Application, events: &[audit::Row], now: Times
 fn decision(state: &State) -> Option<Decision> {
     let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     match state {
-        State::Approved { note, .. } => {
-            Some(Decision { headline: "Your application was approved.".into(), advice: "", lines: lines(note), class: "ok" })
+        State::Approved { sent, note, .. } => {
+            let headline = match &sent.appeal {
+                Some(_) => "Your appeal was decided: another reviewer has approved your application.",
+                None => "Your application was approved.",
+            };
+            Some(Decision { headline: headline.into(), advice: "", lines: lines(note), class: "ok" })
         }
-        State::Declined { reason, text, .. } => {
-            let headline = format!("Your application was declined. Reason: {}.", reason.label());
+        State::Declined { sent, reason, text, .. } => {
+            let decided = match &sent.appeal {
+                Some(_) => "Your appeal was decided: your application stays declined.",
+                None => "Your application was declined.",
+            };
+            let headline = format!("{decided} Reason: {}.", reason.label());
             Some(Decision { headline, advice: reason.advice(), lines: lines(text), class: "bad" })
         }
         State::Draft | State::Submitted(_) | State::ChangesRequested { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
@@ -295,7 +335,7 @@ pub(super) async fn comment(
     match thread::write(&portal, &by.account, *id, &sent.text).await {
         Ok(()) => {
             let told = "Your comment was posted. The reviewer of your application gets a mail, or all reviewers while it has none.";
-            Ok(see_other(&format!("/applications/{id}"), Some(told)))
+            Ok(see_other(&format!("/applications/{id}#last-comment"), Some(told)))
         }
         Err(Error::Invalid(faults)) => {
             let entry = Entry { comment: sent.text, comment_fault: first(&faults), ..Entry::default() };

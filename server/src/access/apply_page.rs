@@ -12,7 +12,7 @@ use super::application::{Application, seen_version};
 use super::apply::{self, Opening, Prefill, Sent};
 use super::form_view::{Control, FormView};
 use super::grant::Standing;
-use super::state_view::standing_words;
+use super::state_view::told_to_holder;
 use super::{form, forms};
 use crate::accounts::{Account, SignedIn};
 use crate::catalog::{self, Model};
@@ -102,7 +102,7 @@ pub(super) async fn apply_page(
         Opening::Granted(grant) if grant.standing(now) != Standing::Holds => NoFormPage {
             frame,
             title: format!("Your access to {name} does not hold now"),
-            text: standing_words(&grant, now).told,
+            text: told_to_holder(&grant, now).told,
             next: format!("/grants/{}", grant.id),
             label: "See your access",
         },

@@ -19,6 +19,9 @@ use crate::portal::Portal;
 /// The longest a block may stand; another can follow it.
 pub const BLOCK_LIFE_MAX: Duration = Duration::days(3 * 366);
 
+/// What a block that names no model keeps somebody from.
+pub(super) const EVERY_MODEL: &str = "every model";
+
 /// A block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
@@ -54,14 +57,26 @@ pub struct Bar {
     pub until: Timestamp,
     /// Why.
     pub reason: String,
+    /// From which model; from all when none is named.
+    pub model: Option<ModelId>,
 }
 
 impl Bar {
+    /// What it keeps somebody from: the model that they asked for, or every one.
+    pub(super) fn what<'a>(&self, model: &'a str) -> &'a str {
+        if self.model.is_some() { model } else { EVERY_MODEL }
+    }
+
     /// The refusal, if it stands now.
     pub(super) fn refusal(&self, model: &str, now: Timestamp) -> Option<Refusal> {
         (now < self.until).then(|| Refusal {
             code: "blocked",
-            message: format!("You are blocked from {model} until {}: {}.", when::day(self.until), self.reason.trim_end_matches('.')),
+            message: format!(
+                "You are blocked from {} until {}: {}.",
+                self.what(model),
+                when::day(self.until),
+                self.reason.trim_end_matches('.')
+            ),
             mend: Some(Mend { path: "/applications".into(), label: "See your applications" }),
         })
     }
@@ -76,7 +91,8 @@ pub(super) async fn refuse_gift(
 ) -> Result<(), Error> {
     match store::footing(db, account.id, model.id).await?.bar.filter(|bar| now < bar.until) {
         Some(bar) => {
-            let (name, what, until) = (&account.name, model.full_name(), when::day(bar.until));
+            let (name, model, until) = (&account.name, model.full_name(), when::day(bar.until));
+            let what = bar.what(&model);
             Err(Error::Conflict(format!("{name} is blocked from {what} until {until}; lift the block first. Nothing was changed").into()))
         }
         None => Ok(()),
@@ -138,7 +154,7 @@ pub(super) async fn announce(tx: &mut PgConnection, portal: &Portal, block: &Blo
     let Block { account, model, expires_at, .. } = *block;
     let what = match model {
         Some(model) => catalog::find_model_by_id(tx, model).await?.full_name(),
-        None => "every model".into(),
+        None => EVERY_MODEL.into(),
     };
     for held in held::grants_of(tx, account).await?.iter().filter(|held| model.is_none_or(|model| model == held.model)) {
         let_decision_go(tx, held, block.set_at).await?;
@@ -176,7 +192,7 @@ pub async fn lift(portal: &Portal, by: &Reviewer, account: AccountId, id: BlockI
     let person = accounts::find_account(&mut tx, block.account).await?;
     let what = match block.model {
         Some(model) => catalog::find_model_by_id(&mut tx, model).await?.full_name(),
-        None => "every model".into(),
+        None => EVERY_MODEL.into(),
     };
     store::lift_block(&mut tx, id, by.0.id, now).await?;
     audit::record(&mut tx, now, Some(by.0.id), &Event::BlockLifted { account: block.account, block: id }).await?;

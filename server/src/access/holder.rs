@@ -11,7 +11,7 @@ use super::grant::{Grant, HeldGrant, Standing};
 use super::recorded::{Recorded, recorded};
 use super::renewal::{Asked, Renewal, RenewalState};
 use super::renewals::{badge, lines};
-use super::state_view::{Badge, StandingWords, name_of, standing_words};
+use super::state_view::{Badge, StandingWords, name_of, told_to_holder};
 use super::{renew, store};
 use crate::accounts::SignedIn;
 use crate::catalog;
@@ -41,6 +41,8 @@ struct GrantPage {
     recorded: Vec<Recorded>,
     is_running: bool,
     holds: bool,
+    /// Until when its holder is kept out, if they are.
+    blocked_until: Option<String>,
     /// Whether a new application is the way to go on.
     may_apply_again: bool,
     /// By when its holder has to agree to what has changed, if they have to.
@@ -68,6 +70,8 @@ struct RenewalRow {
     months: u8,
     badge: Badge,
     words: Vec<String>,
+    /// What its reader wrote, while a reviewer's turn lasts.
+    said: Vec<String>,
 }
 
 /// What the ledgers say about the use of a model since a grant for it was given.
@@ -110,12 +114,13 @@ async fn grant_page(
     let (model, model_path) = name_of(&models, held.model);
     let renewals = store::renewals_of(&mut db, id).await?;
     let standing = grant.standing(now);
+    let blocked_until = grant.blocked_until.filter(|until| now < *until);
     Ok(GrantPage {
         frame,
         id,
         model,
         model_path,
-        words: standing_words(grant, now),
+        words: told_to_holder(grant, now),
         since: when::day(grant.granted_at),
         until: when::day(grant.expires_at),
         scopes: grant.scopes.iter().map(|scope| scope.means()).collect(),
@@ -125,10 +130,11 @@ async fn grant_page(
         ended: (!standing.is_running()).then(|| when::day(grant.ended_at().map_or(grant.expires_at, |at| at.min(grant.expires_at)))),
         is_running: standing.is_running(),
         holds: standing == Standing::Holds,
+        blocked_until: blocked_until.map(when::day),
         may_apply_again: match standing {
-            Standing::Closed | Standing::Revoked => true,
+            Standing::Closed | Standing::Revoked => blocked_until.is_none(),
             // Other access has followed one that was ended after its time.
-            Standing::Expired => grant.ended.is_none(),
+            Standing::Expired => grant.ended.is_none() && blocked_until.is_none(),
             Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::ConsentNeeded => false,
         },
         agree_by: grant.consent_due_at.filter(|_| standing.is_running()).map(when::minute),
@@ -157,6 +163,15 @@ fn row(renewal: &Renewal) -> RenewalRow {
         months: renewal.asked.months,
         badge: badge(&renewal.state),
         words: lines(renewal.state.words()),
+        said: match renewal.state {
+            RenewalState::Open => [lines(&renewal.asked.summary), lines(&renewal.asked.publications)].concat(),
+            RenewalState::Approved { .. }
+            | RenewalState::Declined { .. }
+            | RenewalState::Withdrawn { .. }
+            | RenewalState::Lapsed { .. } => {
+                vec![]
+            }
+        },
     }
 }
 

@@ -166,6 +166,7 @@ async fn own_applications(portal: &Portal, account: AccountId, after: Option<App
     let (mut db, now) = (portal.db.acquire().await?, portal.clock.now());
     let own = store::of_applicant_after(&mut db, account, after, APPLICATION_ROWS).await?;
     let models = catalog::find_models(&mut db, &own.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
+    let sent_last = store::sent_last(&mut db, &own).await?;
     let cells = |one: &Application| {
         let sent = one.state.sent();
         vec![
@@ -176,7 +177,7 @@ async fn own_applications(portal: &Portal, account: AccountId, after: Option<App
             Cell::at(one.created_at),
             Cell::at(sent.map(|sent| sent.at)),
             Cell::at(sent.map(|sent| sent.due_at)),
-            Cell::text(turn(one, now)),
+            Cell::text(turn(one, sent_last.get(&one.id).copied(), now)),
         ]
     };
     Ok((own.iter().map(cells).collect(), behind(&own, APPLICATION_ROWS, |last| last.id)))

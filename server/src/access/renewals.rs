@@ -94,6 +94,11 @@ impl RenewalPage {
     fn fault(&self, form: &str, field: &str) -> Option<&str> {
         self.faults.iter().find(|fault| self.sent.form == form && fault.field == field).map(|fault| fault.message.as_ref())
     }
+
+    /// Whether the page opens at this field: it has the first fault.
+    fn opens_at(&self, form: &str, field: &str) -> bool {
+        self.sent.form == form && self.faults.first().is_some_and(|fault| fault.field == field)
+    }
 }
 
 /// A form of the page, as it was typed.

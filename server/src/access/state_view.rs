@@ -37,11 +37,15 @@ pub(super) fn badge_named(state: &str) -> Badge {
     Badge { word: word.into(), class }
 }
 
-/// Whose turn it is, and since when, told to the applicant.
-pub(super) fn turn(application: &Application, now: Timestamp) -> String {
+/// Whose turn it is, and since when, told to the applicant. `sent_last_at`: when it was sent last, which is not its place in the queue.
+pub(super) fn turn(application: &Application, sent_last_at: Option<Timestamp>, now: Timestamp) -> String {
     match &application.state {
         State::Draft => format!("Your turn: saved {} ago, not sent yet.", when::span(now - application.updated_at)),
-        State::Submitted(sent) => format!("A reviewer's turn, for {} now.", when::span(now - sent.at)),
+        State::Submitted(sent) => {
+            let appealed_at = sent.appeal.as_ref().map(|appeal| appeal.at);
+            let since = sent_last_at.into_iter().chain(appealed_at).fold(sent.at, Timestamp::max);
+            format!("A reviewer's turn, for {} now.", when::span(now - since))
+        }
         State::ChangesRequested { changes, .. } => {
             format!("Your turn, for {} now: a reviewer asks for changes.", when::span(now - changes.at))
         }
@@ -69,8 +73,10 @@ pub(super) struct GrantView {
     /// What it is for, in words that follow "you may".
     pub(super) may: String,
     pub(super) holds: bool,
-    /// Whether its time is over, so that somebody may apply again.
+    /// Whether its time is over.
     pub(super) is_over: bool,
+    /// Whether nothing keeps its holder from applying again.
+    pub(super) may_apply_again: bool,
 }
 
 impl GrantView {
@@ -96,7 +102,13 @@ impl GrantView {
             may: GrantScope::mean(&grant.scopes),
             holds: grant.standing(now) == Standing::Holds,
             is_over: !grant.standing(now).is_running(),
+            may_apply_again: !grant.standing(now).is_running() && grant.blocked_until.is_none_or(|until| until <= now),
         }
+    }
+
+    /// The same, said to its holder.
+    pub(super) fn for_holder(held: &HeldGrant, models: &[Model], now: Timestamp) -> Self {
+        Self { told: told_to_holder(&held.grant, now).told, ..Self::new(held, models, now) }
     }
 }
 
@@ -131,4 +143,15 @@ pub fn standing_words(grant: &Grant, now: Timestamp) -> StandingWords {
         Standing::Closed => words("Closed", "", format!("Closed by its holder on {}; every copy was deleted.", ended())),
         Standing::Revoked => words("Revoked", "bad", format!("Revoked on {}. Reason: {}", ended(), grant.end_reason())),
     }
+}
+
+/// The same, said to its holder.
+pub(super) fn told_to_holder(grant: &Grant, now: Timestamp) -> StandingWords {
+    let words = standing_words(grant, now);
+    let told = match grant.standing(now) {
+        Standing::ConsentNeeded => "Paused until you agree to what has changed.".into(),
+        Standing::Closed => format!("Closed by you on {}; every copy was deleted.", grant.ended_at().map(when::day).unwrap_or_default()),
+        Standing::Holds | Standing::Suspended | Standing::Blocked | Standing::Expired | Standing::Revoked => words.told,
+    };
+    StandingWords { told, ..words }
 }

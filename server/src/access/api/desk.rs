@@ -18,8 +18,7 @@ use super::super::{case_page, evidence, forms, held, store};
 use super::grants::{GrantLine, lines};
 use super::view::{ApplicationLine, Said, Word, said, typed, word};
 use crate::accounts::{self, Person, ReviewingProgram};
-use crate::catalog::{self, Model};
-use crate::clock::Timestamp;
+use crate::catalog;
 use crate::error::{Error, FieldError};
 use crate::http::api::{Cut, Listed, Moment, Refused, answer, cursor, limit};
 use crate::http::search::words_query;
@@ -183,11 +182,13 @@ pub(super) async fn list(
     let forms = forms::of_each(&mut db, &found).await?;
     let people = People(accounts::find_accounts(&mut db, &applicants.iter().copied().chain(claims).collect::<Vec<_>>()).await?);
     let known = |one: &Application| known.get(&one.id).copied().unwrap_or_default();
-    let line = |one: &Application| line(one, forms.of(one), &known(one), &models, &people, by.0.id, now);
+    let sent_last = store::sent_last(&mut db, &found).await?;
+    let short = |one: &Application| ApplicationLine::new(one, sent_last.get(&one.id).copied(), &models, now);
+    let line = |one: &Application| line(short(one), one, forms.of(one), &known(one), &people, by.0.id);
     Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
-fn line(one: &Application, form: &Form, known: &Known, models: &[Model], people: &People, reader: AccountId, now: Timestamp) -> CaseLine {
+fn line(short: ApplicationLine, one: &Application, form: &Form, known: &Known, people: &People, reader: AccountId) -> CaseLine {
     let reviewer = |id| if one.applicant == reader { "A reviewer".to_owned() } else { people.name(id) };
     let sent = one.state.sent();
     let chips = evidence::chips(people.find(one.applicant), &one.answers, known);
@@ -195,7 +196,7 @@ fn line(one: &Application, form: &Form, known: &Known, models: &[Model], people:
         organisation: one.answers.get("organisation").to_owned(),
         role: in_words(form, "role", &one.answers).to_owned(),
         evidence: chips.into_iter().map(|chip| chip.word.into_owned()).collect(),
-        application: ApplicationLine::new(one, models, now),
+        application: short,
         applicant: one.applicant,
         name: people.name(one.applicant),
         claimed_by: sent.and_then(|sent| sent.claim).map(|claim| reviewer(claim.by)),
@@ -257,10 +258,11 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
     let people = case_page::people_of(&mut db, application, &file.comments, &looking).await?;
     let applicant = people.find(application.applicant).ok_or(Error::NotFound("account"))?;
     let form = forms::of(&mut db, application).await?;
+    let sent_last = store::sent_last(&mut db, &history).await?;
     let answers = &application.answers;
     let others = || history.iter().filter(|one| one.id != id && one.state.sent().is_some());
     Ok(Case {
-        application: ApplicationLine::new(application, &models, now),
+        application: ApplicationLine::new(application, file.sent_last_at, &models, now),
         applicant: applicant.into(),
         evidence: evidence::chips(Some(applicant), answers, &file.known(now)).into_iter().map(|chip| chip.word.into_owned()).collect(),
         answers: typed(answers),
@@ -286,7 +288,7 @@ pub(super) async fn read(portal: &Portal, reader: AccountId, id: ApplicationId) 
         word: word(&application.state, Some(&people)),
         checked: file.checked.clone(),
         thread: file.comments.iter().map(|comment| said(comment, &people, None)).collect(),
-        history: others().map(|one| ApplicationLine::new(one, &models, now)).collect(),
+        history: others().map(|one| ApplicationLine::new(one, sent_last.get(&one.id).copied(), &models, now)).collect(),
         grants: lines(&mut db, &grants, now).await?,
         asked_months: answers.get("months").to_owned(),
         barred: case_page::barred(application, reader),

@@ -120,8 +120,9 @@ pub(super) async fn list(
     let mut found = store::of_applicant_after(&mut db, by.0.id, after, cut.rows()).await?;
     let next = cut.next(&mut found, |one| one.id);
     let models = catalog::find_models(&mut db, &found.iter().map(|one| one.model).collect::<Vec<ModelId>>()).await?;
-    let now = portal.clock.now();
-    Ok(answer(&Listed { items: found.iter().map(|one| ApplicationLine::new(one, &models, now)).collect(), next }))
+    let (now, sent_last) = (portal.clock.now(), store::sent_last(&mut db, &found).await?);
+    let line = |one| ApplicationLine::new(one, sent_last.get(&one.id).copied(), &models, now);
+    Ok(answer(&Listed { items: found.iter().map(line).collect(), next }))
 }
 
 /// One application of mine
@@ -152,6 +153,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
     let subjects = [id.to_string()].into_iter().chain(held.first().map(|held| held.grant.id.to_string()));
     let record = view::record(&mut db, subjects.collect(), &portal.config).await?;
     let events = audit::page(&mut db, &about(vec![id.to_string()]), case_history::EVENTS_MAX).await?;
+    let is_blocked = file.bar.as_ref().is_some_and(|bar| now < bar.until);
     let again_from = cooling(&mut db, application, now).await?;
     let state = &application.state;
     let people = People(accounts::find_accounts(&mut db, &[reader]).await?);
@@ -159,7 +161,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
     let waits = if is_waiting { waits::waits(&mut db, application).await? } else { None };
     let usual = waits.as_ref().and_then(|waits| waits.usual);
     Ok(OwnApplication {
-        application: ApplicationLine::new(application, &models, now),
+        application: ApplicationLine::new(application, file.sent_last_at, &models, now),
         answers: typed(&application.answers),
         form_sha256: application.form_sha256.clone(),
         licence_sha256: application.licence_sha256.clone(),
@@ -179,8 +181,8 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
             submit: matches!(state, State::Draft | State::ChangesRequested { .. }),
             comment: state.is_open() && state.sent().is_some(),
             withdraw: state.is_open(),
-            appeal: application.may_be_appealed(now).is_ok() && !has_access,
-            apply_again: !has_access && !state.is_open() && again_from.is_none(),
+            appeal: application.may_be_appealed(now).is_ok() && !has_access && !is_blocked,
+            apply_again: !has_access && !state.is_open() && again_from.is_none() && !is_blocked,
         },
         again_from: again_from.map(Moment),
         grant,

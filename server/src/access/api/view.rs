@@ -50,7 +50,7 @@ pub(super) struct ApplicationLine {
 }
 
 impl ApplicationLine {
-    pub(super) fn new(application: &Application, models: &[Model], now: Timestamp) -> Self {
+    pub(super) fn new(application: &Application, sent_last_at: Option<Timestamp>, models: &[Model], now: Timestamp) -> Self {
         let sent = application.state.sent();
         Self {
             id: application.id,
@@ -62,7 +62,7 @@ impl ApplicationLine {
                 State::Submitted(_) => Some("reviewer"),
                 State::Approved { .. } | State::Declined { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => None,
             },
-            told: turn(application, now),
+            told: turn(application, sent_last_at, now),
             version: application.version,
             created_at: application.created_at.into(),
             submitted_at: sent.map(|sent| sent.at.into()),

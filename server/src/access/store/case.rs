@@ -22,6 +22,8 @@ pub struct CaseFile {
     pub application: Application,
     /// The answers as they were sent last, and the time before.
     pub sendings: Vec<Answers>,
+    /// When it was sent last, if it was.
+    pub sent_last_at: Option<Timestamp>,
     /// What was attested.
     pub attestations: Vec<Attestation>,
     /// The thread, the oldest first, with what reviewers wrote among themselves.
@@ -111,6 +113,7 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
              (select coalesce(jsonb_agg(s.answers order by s.number desc), '[]') from (
                  select answers, number from application_sending where application_id = $1 order by number desc limit 2) s
              ) as "sendings!: Json<Vec<Answers>>",
+             (select max(sent_at) from application_sending where application_id = $1) as sent_last_at,
              (select coalesce(jsonb_agg(jsonb_build_object('clause', clause, 'wording', wording, 'licence_sha256', licence_sha256,
                      'at', attested_at) order by licence_sha256 is null, clause), '[]')
                  from attestation where application_id = $1
@@ -128,10 +131,10 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
                      order by created_at desc, id desc limit $2) o
              ) as "others!: Json<Vec<OtherCase>>",
              exists (select from unreachable_account u where u.account_id = a.account_id) as "is_unreachable!",
-             bar.expires_at as "bar_until?", bar.reason as "bar_reason?"
+             bar.expires_at as "bar_until?", bar.reason as "bar_reason?", bar.model_id as "bar_model?: ModelId"
          from application a
          left join lateral (
-             select b.expires_at, b.reason from block b
+             select b.expires_at, b.reason, b.model_id from block b
              where b.account_id = a.account_id and (b.model_id is null or b.model_id = a.model_id) and b.lifted_at is null
              order by b.expires_at desc
              limit 1) bar on true
@@ -188,10 +191,11 @@ pub async fn case_file(db: &mut PgConnection, id: ApplicationId) -> Result<CaseF
     Ok(CaseFile {
         application: application.application()?,
         sendings: row.sendings.0,
+        sent_last_at: row.sent_last_at,
         attestations: attestations.collect(),
         comments: comments.collect(),
         checked: row.checked,
-        bar: row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason }),
+        bar: row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason, model: row.bar_model }),
         is_unreachable: row.is_unreachable,
         others: row.others.0,
     })

@@ -60,5 +60,5 @@ pub(super) use renewal::{
 pub(super) use standing::{footing, footings, standing};
 pub(super) use statistics::{decided_by_model, declined_by_model, statistics};
 pub(super) use thread::{
-    as_sent, comment_counts, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told, unread_comment,
+    as_sent, comment_counts, count_comments, insert_comment, insert_sending, left_alone, note_lapse_told, sent_last, unread_comment,
 };

@@ -40,7 +40,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
                 g.revocation_proposed_at, g.revocation_proposed_by as "revocation_proposed_by: AccountId", g.revocation_reason,
                 g.revoked_at, g.revoke_reason, g.attestation, g.blocked_until, g.consent_due_at,
                 a.id as "application_id?: ApplicationId", a.state as "state?",
-                b.expires_at as "bar_until?", b.reason as "bar_reason?",
+                b.expires_at as "bar_until?", b.reason as "bar_reason?", b.model_id as "bar_model?: ModelId",
                 t.tokens_left as "tokens_left?", t.set_aside as "set_aside?",
                 d.declined_at as "declined_at?", p.reapply_days as "reapply_days?",
                 exists (select from renewal where grant_id = g.id and state = 'open') as "renewal_waits!"
@@ -53,7 +53,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
              select id, state from application where account_id = $1 and model_id = asked.model_id
              order by (state in ('draft', 'submitted', 'changes_requested')) desc, created_at desc, id desc limit 1) a on true
          left join lateral (
-             select expires_at, reason from block
+             select expires_at, reason, model_id from block
              where account_id = $1 and (model_id is null or model_id = asked.model_id) and lifted_at is null
              order by expires_at desc limit 1) b on true
          left join lateral (
@@ -104,7 +104,7 @@ pub async fn footings(db: &mut PgConnection, account: AccountId, models: Vec<Mod
         });
         let trial = row.application_id.zip(row.tokens_left).zip(row.set_aside);
         let trial = trial.map(|((application, tokens_left), set_aside)| Trial { application, tokens_left, set_aside });
-        let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason });
+        let bar = row.bar_until.zip(row.bar_reason).map(|(until, reason)| Bar { until, reason, model: row.bar_model });
         let cools_until = row.declined_at.map(|at| at + cool_down(row.reapply_days));
         (
             row.model_id,

@@ -9,6 +9,7 @@ use time::Duration;
 use super::super::answers::Answers;
 use super::super::application::Application;
 use super::super::comment::{Comment, Lane};
+use super::super::state::State;
 use crate::accounts::Account;
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -53,6 +54,24 @@ pub async fn as_sent(db: &mut PgConnection, mut applications: Vec<Application>) 
         }
     }
     Ok(applications)
+}
+
+/// When those of these applications that wait were sent last.
+pub async fn sent_last(db: &mut PgConnection, applications: &[Application]) -> Result<HashMap<ApplicationId, Timestamp>, Error> {
+    let waiting = applications.iter().filter(|one| matches!(one.state, State::Submitted(_)));
+    let ids: Vec<Uuid> = waiting.map(|one| one.id.uuid()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query!(
+        r#"select application_id as "id: ApplicationId", max(sent_at) as "at!"
+         from application_sending where application_id = any($1)
+         group by application_id"#,
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.at)).collect())
 }
 
 /// Adds a comment.
