@@ -146,6 +146,29 @@ async fn a_gift_is_no_way_around_an_application_or_a_block(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn whose_access_is_stopped_can_say_something_to_that(db: PgPool) {
+    let (portal, _, grace, barbara, _) = desk(db).await;
+    let ada = portal.researcher("ada").await;
+    let case = applies(&ada).await;
+    assert_eq!(approves(&grace, &case).await.status, 303);
+    let (grant, application) = (grant_of(&portal, &ada).await, case.replace("/review/", "/applications/"));
+    let writes = async || ada.post(&format!("{application}/comment"), &[("text", "That was my student's laptop.")]).await.status;
+    assert_eq!(writes().await, 409, "it is decided, and all is well");
+    assert_eq!(barbara.post(&format!("/admin/grants/{grant}/suspend"), &[("reason", "an odd address")]).await.status, 303);
+    ada.get(&format!("/grants/{grant}")).await.says(&format!("{application}#thread-title")).says("Write to the reviewers");
+    ada.get(&application).await.says("Write to the reviewers");
+    assert_eq!(writes().await, 303);
+    let told = async |person: &Person| portal.mails_to(&person.email, "comment_written").await.len();
+    assert_eq!((told(&barbara).await, told(&grace).await), (1, 0), "who stopped it hears of it");
+    let answer = [("lane", "shared"), ("text", "Then all is well.")];
+    assert_eq!(grace.post(&format!("{case}/comment"), &answer).await.status, 303);
+    ada.get(&application).await.says("Then all is well.");
+    assert_eq!(barbara.post(&format!("/admin/grants/{grant}/reinstate"), &[]).await.status, 303);
+    assert_eq!(writes().await, 409);
+    assert!(!ada.get(&application).await.text.contains("Write to the reviewers"));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn who_is_blocked_does_not_appeal(db: PgPool) {
     let (portal, _, grace, barbara, _) = desk(db).await;
     let ada = portal.researcher("ada").await;

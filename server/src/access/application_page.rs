@@ -218,7 +218,7 @@ async fn application_page(
         comments: thread_view::for_applicant(&form, &file.comments, reader),
         recorded: recorded.map(Recorded::of).collect::<Vec<_>>().into_iter().rev().collect(),
         may_withdraw: state.is_open(),
-        may_comment: state.is_open() && state.sent().is_some(),
+        may_comment: thread::may_write(&application, &grants, now),
         may_appeal: application.may_be_appealed(now).is_ok() && !has_access && blocked.is_none(),
         is_appeal: application.is_appeal(),
         is_draft: matches!(state, State::Draft),

@@ -36,6 +36,8 @@ struct GrantPage {
     ended: Option<String>,
     scopes: Vec<&'static str>,
     application: Option<ApplicationId>,
+    /// Whether somebody has stopped it, and its holder may say something to that.
+    may_write: bool,
     reason: String,
     used: Used,
     recorded: Vec<Recorded>,
@@ -125,6 +127,7 @@ async fn grant_page(
         until: when::day(grant.expires_at),
         scopes: grant.scopes.iter().map(|scope| scope.means()).collect(),
         application: held.application,
+        may_write: held.application.is_some() && standing.is_running() && grant.stopped().is_some(),
         used: used(&mut db, &held).await?,
         recorded: recorded(&mut db, vec![id.to_string()]).await?,
         ended: (!standing.is_running()).then(|| when::day(grant.ended_at().map_or(grant.expires_at, |at| at.min(grant.expires_at)))),

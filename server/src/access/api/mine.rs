@@ -179,7 +179,7 @@ pub(super) async fn own(portal: &Portal, reader: AccountId, id: ApplicationId) -
         quicker: if is_waiting { quicker(application) } else { vec![] },
         may: May {
             submit: matches!(state, State::Draft | State::ChangesRequested { .. }),
-            comment: state.is_open() && state.sent().is_some(),
+            comment: thread::may_write(application, &held, now),
             withdraw: state.is_open(),
             appeal: application.may_be_appealed(now).is_ok() && !has_access && !is_blocked,
             apply_again: !has_access && !state.is_open() && again_from.is_none() && !is_blocked,
