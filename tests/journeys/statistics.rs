@@ -83,6 +83,7 @@ async fn a_decline_that_was_appealed_counts_as_what_it_was(db: PgPool) {
         }
         assert!(csv("outcomes").await.contains("\"2026-03-01\",0,1,0,0\r\n"), "{appealed}: {}", csv("outcomes").await);
         assert!(csv("reviewers").await.contains("\"grace\",\"grace@lab.example\",0,1,0\r\n"), "{appealed}");
+        assert!(csv("reasons").await.contains("for the same project\",1\r\n"), "{appealed}: {}", csv("reasons").await);
     }
     assert_eq!(barbara.post(&format!("{case}/approve"), &[("until", "2026-06-01")]).await.status, 303);
     assert!(csv("outcomes").await.contains("\"2026-03-01\",1,1,0,0\r\n"), "{}", csv("outcomes").await);

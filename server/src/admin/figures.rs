@@ -109,7 +109,7 @@ impl Counts {
             .map(|(reason, count)| vec![Cell::Text(reason.as_str().into()), Cell::Text(reason.label().into()), Cell::Count(*count)]);
         Figure {
             title,
-            note: "All periods together, of declines that stand: one that was appealed is not among them.",
+            note: "All periods together. A decline that was appealed counts, and so does one on the appeal.",
             plot,
             table: Table { name: "reasons", columns, rows: rows.collect() },
         }

@@ -58,8 +58,8 @@ struct MovedJson {
     by: i64,
 }
 
-/// All that is counted of one span, a decline that was appealed among the decisions, in one statement, so that all of it is of one moment. Grants that began or ended earlier are in the
-/// period before the span.
+/// All that is counted of one span, declines that were appealed among the decisions, in one statement, so that all of it is of one moment.
+/// Grants that began or ended earlier are in the period before the span.
 pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics, Error> {
     let row = sqlx::query!(
         r#"with sent as (
@@ -68,7 +68,9 @@ pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics
              where submitted_at >= $2 and submitted_at < $3 and ($4::uuid is null or model_id = $4)
              group by 1),
          appealed as (
-             select coalesce(appealed_decline_at, appealed_at) as declined_at, appeal_against as declined_by
+             select coalesce(appealed_decline_at, appealed_at) as declined_at, appeal_against as declined_by,
+                (select c.fields[1] from application_comment c
+                 where c.application_id = application.id and c.kind = 'decline' order by c.id desc limit 1) as decline_code
              from application
              where appealed_at is not null and coalesce(appealed_decline_at, appealed_at) >= $2
                and coalesce(appealed_decline_at, appealed_at) < $3 and ($4::uuid is null or model_id = $4)),
@@ -78,7 +80,7 @@ pub async fn statistics(db: &mut PgConnection, span: &Span) -> Result<Statistics
              where closed_at >= $2 and closed_at < $3 and ($4::uuid is null or model_id = $4) and submitted_at is not null
              group by 1, state, decline_code
              union all
-             select date_trunc($1, declined_at at time zone 'UTC')::date, 'declined', null, count(*) from appealed group by 1),
+             select date_trunc($1, declined_at at time zone 'UTC')::date, 'declined', decline_code, count(*) from appealed group by 1, decline_code),
          waited as (
              select date_trunc($1, closed_at at time zone 'UTC')::date as period, count(*) as decided,
                 percentile_cont(0.5) within group (order by extract(epoch from closed_at - submitted_at)::double precision) as median_s,
