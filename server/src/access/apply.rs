@@ -214,8 +214,8 @@ pub async fn submit(portal: &Portal, applicant: &Account, model: &Model, answers
     Ok(if is_first { Sent::Fresh(id) } else { Sent::Again(id) })
 }
 
-/// Asks for another reviewer after a decline, once. Errors: `NotFound` for a foreign one, `Conflict` if it is not or no more possible,
-/// `Invalid` without a word.
+/// Asks for another reviewer after a decline, once. Errors: `NotFound` for a foreign one, `Conflict` if it is not or no more possible or
+/// access has been given since, `Forbidden` while blocked, `Invalid` without a word.
 pub async fn appeal(portal: &Portal, applicant: &Account, id: ApplicationId, text: &str) -> Result<(), Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;

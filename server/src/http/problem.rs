@@ -184,8 +184,7 @@ pub async fn pages_for_people(
 }
 
 /// The way on where a refusal names none: the page of ours that its reader came from; else the page without what cannot be read of its
-/// address, or the page that the form which was sent belongs
-/// to, which is the nearest one above it.
+/// address, or the page that the form which was sent belongs to, which is the nearest one above it.
 fn way_back(request: &HttpRequest, status: StatusCode) -> Option<Mend> {
     let is_form = request.method() == Method::POST;
     let came_from = request.headers().get(header::REFERER).and_then(|from| own_path(from.to_str().ok()?, request.headers()));
