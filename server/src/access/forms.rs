@@ -20,7 +20,15 @@ const READ_MAX: usize = 64;
 
 /// The form that a model asks now.
 pub async fn current(db: &mut PgConnection, model: ModelId) -> Result<Form, Error> {
-    Ok(store::current_form(db, model).await?.unwrap_or_else(|| Form::built_in().clone()))
+    current_and(db, model, &[]).await
+}
+
+/// The same; in the one statement the forms of these names are read as well, for what asks for them next.
+async fn current_and(db: &mut PgConnection, model: ModelId, names: &[String]) -> Result<Form, Error> {
+    let (_, missing) = read_lately(names);
+    let (current, others) = store::current_form(db, model, &missing).await?;
+    keep(&others);
+    Ok(current.unwrap_or_else(|| Form::built_in().clone()))
 }
 
 /// The form named so, if there is one.
@@ -33,21 +41,28 @@ pub(super) async fn named(db: &mut PgConnection, sha256: &str) -> Result<Option<
 
 /// The forms of these names; those that there are. The database is asked for what was not read lately.
 async fn find(db: &mut PgConnection, names: &[String]) -> Result<Vec<Form>, Error> {
-    let mut found: Vec<Form> = {
-        let read = READ.read().unwrap_or_else(PoisonError::into_inner);
-        read.iter().filter(|form| names.iter().any(|name| name == form.sha256())).cloned().collect()
-    };
-    let missing: Vec<String> = names.iter().filter(|name| !found.iter().any(|form| form.sha256() == *name)).cloned().collect();
-    if missing.is_empty() {
-        return Ok(found);
+    let (mut found, missing) = read_lately(names);
+    if !missing.is_empty() {
+        let fetched = store::find_forms(db, &missing).await?;
+        keep(&fetched);
+        found.extend(fetched);
     }
-    let fetched = store::find_forms(db, &missing).await?;
+    Ok(found)
+}
+
+/// Which of these forms were read lately, and the names of the others.
+fn read_lately(names: &[String]) -> (Vec<Form>, Vec<String>) {
+    let read = READ.read().unwrap_or_else(PoisonError::into_inner);
+    let found: Vec<Form> = read.iter().filter(|form| names.iter().any(|name| name == form.sha256())).cloned().collect();
+    let missing = names.iter().filter(|name| !found.iter().any(|form| form.sha256() == *name)).cloned().collect();
+    (found, missing)
+}
+
+fn keep(fetched: &[Form]) {
     let mut read = READ.write().unwrap_or_else(PoisonError::into_inner);
     let too_many = (read.len() + fetched.len()).saturating_sub(READ_MAX).min(read.len());
     read.drain(..too_many);
     read.extend(fetched.iter().cloned());
-    found.extend(fetched);
-    Ok(found)
 }
 
 /// The form that an application answers: the one it pins, or the one that its draft was written on.
@@ -96,11 +111,17 @@ pub(super) struct Filled {
     pub(super) left_over: Vec<Answered>,
 }
 
-/// These answers on the form that a model asks now, or on `pinned` where an application was sent back.
+/// These answers on the form that a model asks now, or on `pinned` where an application was sent back. One statement reads every form that it takes.
 pub(super) async fn fill(db: &mut PgConnection, model: ModelId, pinned: Option<&str>, answers: Answers) -> Result<Filled, Error> {
+    let mut names: Vec<String> = answers.left_over().into_keys().chain([answers.form_shown().to_owned()]).collect();
+    names.retain(|name| !name.is_empty() && name != Form::built_in().sha256());
     let form = match pinned {
-        Some(name) => named(db, name).await?.ok_or_else(|| Error::internal(format!("the form {name} is gone")))?,
-        None => current(db, model).await?,
+        Some(name) => {
+            names.push(name.to_owned());
+            find(db, &names).await?;
+            named(db, name).await?.ok_or_else(|| Error::internal(format!("the form {name} is gone")))?
+        }
+        None => current_and(db, model, &names).await?,
     };
     if answers.is_empty() || answers.form_shown() == form.sha256() {
         let left_over = left_over(db, &answers).await?;

@@ -26,20 +26,29 @@ pub async fn find_forms(db: &mut PgConnection, names: &[String]) -> Result<Vec<F
     rows.into_iter().map(|row| Form::kept(row.body.0, &row.sha256)).collect()
 }
 
-/// The form that a model asks now, if one was published for it.
-pub async fn current_form(db: &mut PgConnection, model: ModelId) -> Result<Option<Form>, Error> {
-    let row = sqlx::query!(
-        r#"select f.sha256, f.body as "body: Json<Layout>"
-         from model_form m
-         join form f on f.sha256 = m.form_sha256
-         where m.model_id = $1
-         order by m.version desc
-         limit 1"#,
+/// The form that a model asks now, if one was published for it; and those of these names, if there are any.
+pub async fn current_form(db: &mut PgConnection, model: ModelId, names: &[String]) -> Result<(Option<Form>, Vec<Form>), Error> {
+    let rows = sqlx::query!(
+        r#"with asked as (select form_sha256 from model_form where model_id = $1 order by version desc limit 1)
+         select sha256, body as "body: Json<Layout>", sha256 in (select form_sha256 from asked) as "is_asked!"
+         from form
+         where sha256 in (select form_sha256 from asked) or sha256 = any($2)"#,
         model.uuid(),
+        names,
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    row.map(|row| Form::kept(row.body.0, &row.sha256)).transpose()
+    let (mut current, mut others) = (None, Vec::new());
+    for row in rows {
+        let form = Form::kept(row.body.0, &row.sha256)?;
+        if names.contains(&row.sha256) {
+            others.push(form.clone());
+        }
+        if row.is_asked {
+            current = Some(form);
+        }
+    }
+    Ok((current, others))
 }
 
 /// Keeps a form for ever. One that is kept already stays as it is.
