@@ -33,6 +33,12 @@ impl TestPortal {
         Self::start_with(db, &[]).await
     }
 
+    /// The same with one connection to the database: a request that takes a second one while it holds the first waits for itself, and fails.
+    pub async fn start_narrow(db: PgPool) -> Self {
+        let narrow = server::database::pool().max_connections(1).connect_with((*db.connect_options()).clone()).await.unwrap();
+        Self::start(narrow).await
+    }
+
     /// The same with settings of its own.
     pub async fn start_with(db: PgPool, settings: &[(&str, String)]) -> Self {
         let data = tempfile::tempdir().unwrap();

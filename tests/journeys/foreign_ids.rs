@@ -103,7 +103,7 @@ fn is_tried(asker: Asker, route: &Route) -> bool {
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn nobody_reads_or_changes_what_is_anothers_by_its_id(db: sqlx::PgPool) {
-    let portal = TestPortal::start(db).await;
+    let portal = TestPortal::start_narrow(db).await;
     let (things, grace) = everything(&portal).await;
     let other = portal.researcher("bob").await;
     let own = case_of(&applies_for(&other, "/demo/kept").await);

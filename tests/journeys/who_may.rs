@@ -380,7 +380,7 @@ async fn knocks(person: &Person, method: &str, path: &str) -> Page {
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn every_route_lets_through_whom_it_should_and_nobody_else(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+    let portal = TestPortal::start_narrow(db).await;
     let (visitors, fill) = everybody(&portal).await;
     let mut faults = Vec::new();
     for (method, pattern, path, expected) in TABLE {

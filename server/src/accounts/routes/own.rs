@@ -210,7 +210,11 @@ pub async fn make_token(portal: Data<Portal>, frame: Frame, who: SignedIn, Form(
             tx.commit().await?;
             page(&tokens(&portal, frame, &who, TokenForm::empty(), Some(secret), vec![]).await?)
         }
-        Err(Error::Invalid(faults)) => page_with_faults(&tokens(&portal, frame, &who, form, None, faults).await?),
+        Err(Error::Invalid(faults)) => {
+            // The page takes a connection of its own.
+            tx.rollback().await?;
+            page_with_faults(&tokens(&portal, frame, &who, form, None, faults).await?)
+        }
         Err(other) => Err(other),
     }
 }
