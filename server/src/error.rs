@@ -183,6 +183,10 @@ impl From<sqlx::Error> for Error {
                 tracing::error!(error = %gone, "the database went away");
                 Error::Unavailable("the database does not answer; look whether this was done, and try again in a moment".into())
             }
+            held if is_held(&held) => {
+                tracing::warn!(error = %held, "what a request needs was locked for too long");
+                Error::Unavailable("somebody else's work holds this up; look whether it was done, and try again in a moment".into())
+            }
             text if is_unkeepable(&text) => FieldError::new("text", "has a character in it that cannot be kept (NUL); leave it out").into(),
             other => Error::internal(other),
         }
@@ -193,6 +197,11 @@ impl From<sqlx::Error> for Error {
 /// it out before; here it is found wherever it was sent.
 fn is_unkeepable(cause: &sqlx::Error) -> bool {
     cause.as_database_error().is_some_and(|said| matches!(said.code().as_deref(), Some("22021" | "22P05")))
+}
+
+/// Whether it took too long until somebody else let go of what they have locked.
+fn is_held(cause: &sqlx::Error) -> bool {
+    cause.as_database_error().is_some_and(|said| said.code().as_deref() == Some("55P03"))
 }
 
 /// Whether the database ended the conversation: it is shut down, starts, or the line is cut. What had not been committed did not happen.

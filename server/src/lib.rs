@@ -14,6 +14,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod data_dir;
+pub mod database;
 pub mod downloads;
 pub mod error;
 pub mod http;

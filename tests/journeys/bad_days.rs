@@ -270,6 +270,27 @@ async fn a_database_that_goes_away_in_mid_transaction_leaves_nothing_half_done(d
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn nobody_waits_for_ever_for_what_somebody_else_has_locked(db: PgPool) {
+    let pool = server::database::pool().connect_with((*db.connect_options()).clone()).await.unwrap();
+    let portal = TestPortal::start(pool).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
+    let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);
+    let events = async || -> i64 { sqlx::query_scalar("select count(*) from audit_event").fetch_one(&db).await.unwrap() };
+    let before = events().await;
+    // Somebody looks around with psql, and goes to lunch.
+    let mut lunch = db.begin().await.unwrap();
+    sqlx::query("lock table mail in share mode").execute(&mut *lunch).await.unwrap();
+    let fields = [("until", "2026-06-01"), ("note", "")];
+    let page = grace.post(&format!("{case}/approve"), &fields).await;
+    assert_eq!(page.status, 503, "{}", page.text);
+    page.says("work holds this up; look whether it was done");
+    assert_eq!(events().await, before);
+    lunch.rollback().await.unwrap();
+    assert_eq!(grace.post(&format!("{case}/approve"), &fields).await.status, 303);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn what_works_in_the_background_goes_on_where_it_was_when_the_database_is_back(db: PgPool) {
     let (line, pool) = Line::to(&db).await;
     let server = MailServer::start(Security::Plain);

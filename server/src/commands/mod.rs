@@ -28,14 +28,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use inference::{DeviceChoice, Precision};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::access;
 use crate::client::Fault;
 use crate::config::{ClientConfig, Config};
 use crate::error::Error;
 use crate::portal::Portal;
-use crate::{MIGRATOR, clock::Clock, postgres};
+use crate::{clock::Clock, database, postgres};
 
 /// How a command ended, for the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,17 +301,9 @@ async fn with_portal(config: Config, work: impl AsyncFnOnce(&Portal) -> Result<(
     done
 }
 
-/// Connections of one process to the database.
-const CONNECTIONS_MAX: u32 = 24;
-
 /// Connects, brings the schema up to date, opens store and mail.
-async fn open(config: Config, database: PgConnectOptions) -> Result<Portal, Error> {
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(std::time::Duration::from_secs(5));
-    let db = pool
-        .connect_with(database.application_name("sluice"))
-        .await
-        .map_err(|cause| Error::internal(format!("the database cannot be reached: {cause}")))?;
-    MIGRATOR.run(&db).await.map_err(|cause| Error::internal(format!("the database's schema cannot be brought up to date: {cause}")))?;
+async fn open(config: Config, way: PgConnectOptions) -> Result<Portal, Error> {
+    let db = database::open(way).await?;
     Portal::open(db, config, Clock::System, access::follow_address)
 }
 

@@ -59,8 +59,9 @@ pub struct Holdings {
     pub faulty: i64,
 }
 
-/// Says that objects are being counted on, for as long as the connection lives; waits out who removes some.
+/// Says that objects are being counted on, for as long as the connection lives; waits out who removes some, however long it takes.
 pub async fn hold_objects(db: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!("set lock_timeout = 0").execute(&mut *db).await?;
     sqlx::query!("select pg_advisory_lock_shared(hashtextextended('objects of the store', 0))").execute(db).await?;
     Ok(())
 }
