@@ -84,7 +84,7 @@ impl Line {
         let mut state = self.lock();
         match &state.phase {
             Phase::Open => {}
-            Phase::Draining | Phase::Stopping => return Err(Error::Closed { reason: "it is shutting down".to_owned() }),
+            Phase::Draining | Phase::Stopping => return Err(Error::Closed { reason: "it was shut down".to_owned() }),
             Phase::Closed(error) => return Err(error.clone()),
         }
         // Those who have left need not be counted.

@@ -235,7 +235,7 @@ impl Drop for Loading<'_> {
 }
 
 fn closed() -> Error {
-    Error::Closed { reason: "it is shutting down".to_owned() }
+    Error::Closed { reason: "it was shut down".to_owned() }
 }
 
 #[cfg(test)]

@@ -40,7 +40,10 @@ impl From<inference::Error> for Fault {
                 Fault::CannotRun(message)
             }
             Engine::TooLarge { .. } | Engine::TooLate => busy(message, TRY_LATER),
-            Engine::Closed { .. } => Fault::Portal(Error::Unavailable(message.into())),
+            // Whoever asks by HTTP loads no model: the next request does.
+            Engine::Closed { reason } => {
+                Fault::Portal(Error::Unavailable(format!("the model's engine has ended: {reason}; ask again in a minute").into()))
+            }
             Engine::Io { .. } | Engine::Internal { .. } => Fault::Portal(Error::internal(cause)),
         }
     }
