@@ -50,10 +50,11 @@ impl Workers {
             access::send_digests(&portal).await.map(drop)
         }));
         let watched = ledger.clone();
-        loops.spawn(every(ASK_EVERY, portal.clone(), stopped.clone(), "revocations", move |portal| {
+        let asks = move |portal: Data<Portal>| {
             let watched = watched.clone();
             async move { watched.end_what_was_revoked(&portal).await }
-        }));
+        };
+        loops.spawn(every_or(ASK_EVERY, portal.audit.grown(), portal.clone(), stopped.clone(), "revocations", asks));
         let ledger = ledger.clone();
         loops.spawn(every(LEDGER_EVERY, portal.clone(), stopped.clone(), "ledger", move |portal| {
             let ledger = ledger.clone();
@@ -96,6 +97,20 @@ impl Workers {
 async fn every<F: Future<Output = Result<(), Error>>>(
     pause: Duration,
     portal: Data<Portal>,
+    stopped: watch::Receiver<bool>,
+    name: &'static str,
+    work: impl Fn(Data<Portal>) -> F,
+) {
+    // Of this one nothing is ever heard.
+    let (_never, sooner) = watch::channel(0);
+    every_or(pause, sooner, portal, stopped, name, work).await;
+}
+
+/// The same, and at once at every news of `sooner`.
+async fn every_or<F: Future<Output = Result<(), Error>>>(
+    pause: Duration,
+    mut sooner: watch::Receiver<u64>,
+    portal: Data<Portal>,
     mut stopped: watch::Receiver<bool>,
     name: &'static str,
     work: impl Fn(Data<Portal>) -> F,
@@ -110,6 +125,7 @@ async fn every<F: Future<Output = Result<(), Error>>>(
         portal.jobs.ended(name, portal.clock.now(), begun.elapsed(), done.err().map(|error| error.to_string()));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            _ = sooner.changed() => {}
             _ = stopped.changed() => return,
         }
     }

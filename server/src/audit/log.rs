@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use sqlx::{Acquire, PgPool};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use url::Url;
 
 use super::merkle::{Frontier, Hash, path};
@@ -45,6 +45,7 @@ pub struct Log {
     /// Where the tree ends. Nothing until it was read, and after a failure.
     tree: AsyncMutex<Option<Frontier>>,
     fault: Mutex<Option<String>>,
+    grown: watch::Sender<u64>,
 }
 
 impl Log {
@@ -76,7 +77,14 @@ impl Log {
             return Err(broken(&key_path, "is not the key that log.vkey names"));
         }
         let tiles = Tiles::in_folder(folder.join(TILE_FOLDER));
-        Ok(Self { folder: folder.to_owned(), tiles, signer, tree: AsyncMutex::default(), fault: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            tiles,
+            signer,
+            tree: AsyncMutex::default(),
+            fault: Mutex::default(),
+            grown: watch::Sender::default(),
+        })
     }
 
     /// The key that its checkpoints are signed with.
@@ -97,6 +105,12 @@ impl Log {
     pub fn checkpoint(&self) -> io::Result<Option<Checkpoint>> {
         let not_ours = |fault: NotBelieved| broken(&self.folder.join(CHECKPOINT_FILE), fault.0);
         self.note()?.map(|note| Checkpoint::open(&note, self.key()).map_err(not_ours)).transpose()
+    }
+
+    /// Tells of every time that the log has grown, and how many entries it has then: whoever may have lost something by what took place
+    /// looks at it now.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
     }
 
     /// The tiles.
@@ -156,6 +170,7 @@ impl Log {
             store::insert_leaves(&mut tx, first, &events, &hashes).await?;
             tx.commit().await?;
             self.publish(&growth, &tree)?;
+            self.grown.send_replace(tree.size());
             integrated += events.len();
         }
         self.tell(None);

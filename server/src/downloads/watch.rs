@@ -21,7 +21,8 @@ use crate::error::Error;
 use crate::ids::{ReleaseId, SessionId, TokenId};
 use crate::portal::Portal;
 
-/// How often is asked. With the asking, and what is in flight, a revocation ends a stream within five seconds.
+/// How often is asked where the record does not grow meanwhile. Most of what takes access away is on it and is asked about as soon as it is
+/// integrated; an end that comes by time is not.
 pub const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// What makes two streams one question.

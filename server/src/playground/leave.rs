@@ -10,7 +10,8 @@ use crate::catalog::{self, Model};
 use crate::error::Error;
 use crate::portal::Portal;
 
-/// How often is asked, for each generation that runs: with the asking, and a step of the engine, one ends within five seconds. There are
+/// How often is asked, for each generation that runs, where the record does not grow meanwhile: most of what takes access away is on it, and is
+/// asked about at once. There are
 /// few (an account has four, a model eight), so each asks for itself and no table of them is kept.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
@@ -27,8 +28,9 @@ pub(super) async fn still_after_waiting(
 
 /// Waits until this visitor may not do this with the model any more, and says why. What cannot be asked is asked the next time.
 pub(super) async fn taken_back(portal: Data<Portal>, visitor: Visitor, model: Model, action: Action) -> Error {
+    let mut grown = portal.audit.grown();
     loop {
-        tokio::time::sleep(ASK_EVERY).await;
+        let _ = tokio::time::timeout(ASK_EVERY, grown.changed()).await;
         match still(&portal, &visitor, &model, action).await {
             Ok(()) => {}
             Err(refused @ (Error::Forbidden(_) | Error::SignedOut)) => return refused,
