@@ -21,7 +21,9 @@ impl Person {
     /// Somebody with an empty browser.
     pub fn new(base: &str, email: &str) -> Self {
         crate::choose_tls();
-        let browser = Client::builder().cookie_store(true).redirect(Policy::none()).build().unwrap();
+        // Who is not answered says what was asked, and does not stand there until the test is ended.
+        let patience = std::time::Duration::from_secs(60);
+        let browser = Client::builder().cookie_store(true).redirect(Policy::none()).read_timeout(patience).build().unwrap();
         Self { email: email.to_owned(), base: base.to_owned(), browser, token: None }
     }
 
