@@ -21,6 +21,7 @@ SEED = "benchbenchbenchbenchbenchbe"
 # The model that the applications are for, and a file of it.
 MODEL = "/sluice/opt-verse-6m-gated"
 FILE = f"{MODEL}/resolve/main/config.json"
+WEIGHTS = f"{MODEL}/resolve/main/model.safetensors"
 # What an applicant answers, without licence and clauses.
 ANSWERS = {
     "role": "academic",
@@ -109,6 +110,15 @@ class Portal:
     def __init__(self, base, per_second, seconds):
         self.url, self.per_second, self.seconds = urlsplit(base), per_second, seconds
 
+    async def head(self, *request):
+        """The head of the answer, by name."""
+        reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
+        method, path, who = request
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: {self.url.netloc}\r\n{who}\r\n\r\n".encode())
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        writer.close()
+        return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+
     async def once(self, *request):
         reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
         said = await ask(reader, writer, self.url.netloc, *request)
@@ -173,14 +183,81 @@ async def until_it_holds(portal, name, orders, is_given):
             while (await portal.once(*probe))[0] != (yes if is_given else 403):
                 assert time.perf_counter() - begun < 10, (order[1], probe)
         took.append((time.perf_counter() - begun) * 1000)
-    took.sort()
-    print(f"| {name} | {len(took)} | {took[len(took) // 2]:.1f} ms | {took[len(took) * 99 // 100]:.1f} ms | {took[-1]:.1f} ms | |", flush=True)
+    tell_times(name, took)
 
 
 def probed(socket, orders, rows):
     """Each order with what its holder asks, who stands in the second column of its row."""
     accounts = [account for _, account in rows]
     return list(zip(orders, map(everywhere, sign_in(socket, accounts), tokens(socket, accounts))))
+
+
+async def fetching(portal, token):
+    """A download that runs, for a reader of 6 MB/s, and what tells whether it still does."""
+    bearer = f"Authorization: Bearer {token}"
+    where = (await portal.head("GET", WEIGHTS, bearer))["location"]
+    reader, writer = await asyncio.open_connection(portal.url.hostname, portal.url.port, limit=65_536)
+    writer.write(f"GET {where.removeprefix(portal.url.geturl())} HTTP/1.1\r\nHost: {portal.url.netloc}\r\n{bearer}\r\n\r\n".encode())
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+
+    async def read():
+        try:
+            while await reader.read(65_536):
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            pass
+        writer.close()
+
+    asyncio.create_task(read())
+
+    async def runs():
+        _, said = await portal.once("GET", "/metrics", "Accept: text/plain")
+        return b"\nsluice_downloads_running 0\n" not in gzip.decompress(said)
+
+    return runs
+
+
+async def generating(portal, token):
+    """A generation that runs for longer than anybody waits, and what tells whether it still does."""
+    asked = json.dumps({"model": MODEL[1:], "prompt": ["In"] * 32, "n": 4, "max_tokens": 480, "ignore_eos": True, "stream": True}).encode()
+    reader, writer = await asyncio.open_connection(portal.url.hostname, portal.url.port)
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {portal.url.netloc}\r\nAuthorization: Bearer {token}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(asked)}\r\n\r\n".encode() + asked)
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    await reader.readuntil(b"data: ")
+
+    async def read():
+        while said := await reader.read(65_536):
+            if b'{"error":' in said:
+                break
+        writer.close()
+
+    reading = asyncio.create_task(read())
+
+    async def runs():
+        await asyncio.wait([reading], timeout=0.001)
+        return not reading.done()
+
+    return runs
+
+
+async def until_it_ends(portal, name, orders, begin):
+    """A row: from the moment that each of `orders` is sent until what its holder has running has ended."""
+    took = []
+    for order, token in orders:
+        runs = await begin(portal, token)
+        assert await runs(), "it has not begun"
+        begun = time.perf_counter()
+        assert (await portal.once(*order))[0] == 303, order[1]
+        while await runs():
+            assert time.perf_counter() - begun < 10, order[1]
+        took.append((time.perf_counter() - begun) * 1000)
+    tell_times(name, took)
+
+
+def tell_times(name, took):
+    took.sort()
+    print(f"| {name} | {len(took)} | {took[len(took) // 2]:.1f} ms | {took[len(took) * 99 // 100]:.1f} ms | {took[-1]:.1f} ms | |", flush=True)
 
 
 async def filled_in(portal, cookie):
@@ -259,6 +336,11 @@ async def main(base, socket, per_second=50, seconds=10):
     waiting = sql(socket, "select id, account_id from application where state = 'submitted' and claimed_by is null limit 200")
     orders = [post(f"/review/{printed('app', one)}/approve", until=until) for one, _ in waiting]
     await until_it_holds(portal, "an approval", probed(socket, orders, waiting), True)
+    holders = sql(socket, "select id, account_id from access_grant where revoked_at is null and expires_at > now() order by random() limit 200")
+    orders = [post(path(one), reason="The project has ended.") for one, _ in holders]
+    orders = list(zip(orders, tokens(socket, [account for _, account in holders])))
+    await until_it_ends(portal, "a revocation, for what is being downloaded", orders[:100], fetching)
+    await until_it_ends(portal, "a revocation, for what is being generated", orders[100:], generating)
 
 
 if __name__ == "__main__":
