@@ -200,7 +200,13 @@ async fn whoever_is_approved_under_older_terms_is_told_by_when_to_agree(db: PgPo
     let announced = [("grace_days", "7"), ("licence_shown", changed.as_str())];
     portal.wait(Duration::MINUTE);
     does(&root, &format!("/admin/models/{model}/licence-change"), &announced).await;
-    does(&grace, &format!("{}/approve", case_of(&one)), &[("until", "2026-06-30")]).await;
+    let (approve, until) = (format!("{}/approve", case_of(&one)), ("until", "2026-06-30"));
+    grace
+        .post(&approve, &[until, ("preview", "yes")])
+        .await
+        .says("Nothing has been decided yet")
+        .says("agree to the new version by 9 March 2026");
+    does(&grace, &approve, &[until]).await;
     ada.get(&one).await.says("Your application was approved.").says("agree by 9 March 2026").says("Read and agree");
     let mail = mail_to(&portal, &ada, "access_granted").await;
     assert!(mail.contains("agree to the new version by 9 March 2026"), "{mail}");

@@ -177,7 +177,7 @@ pub(super) async fn approve(
     let wants_preview = !value(&posted, "preview").is_empty();
     let done = match (until, &scopes) {
         (Ok(until), Ok(scopes)) if wants_preview => {
-            review::approval_mail(&portal, &by, *id, Approval { until, scopes, note }).await.map(Done::Previewed)
+            review::approval_mail(&portal, &by, *id, seen_of(&posted), Approval { until, scopes, note }).await.map(Done::Previewed)
         }
         (Ok(until), Ok(scopes)) => {
             review::approve(&portal, &by, *id, seen_of(&posted), Approval { until, scopes, note }).await.map(Done::Approved)

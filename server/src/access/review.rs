@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::answers_view::asked_in_words;
-use super::application::{APPEAL, Application, Approval, CHANGES_LIFE, UNDO, decline_text, words};
+use super::application::{APPEAL, Application, Approval, CHANGES_LIFE, UNDO, decline_text};
 use super::comment::{Comment, Kind, Lane};
 use super::decline::DeclineReason;
 use super::grant::Grant;
@@ -110,24 +110,51 @@ pub async fn request_changes(
 pub async fn approve(portal: &Portal, by: &Reviewer, id: ApplicationId, seen: Seen, approval: Approval<'_>) -> Result<Grant, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    let (application, grant) = lock_to_decide(&mut tx, by, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
-    let model = catalog::find_model_by_id(&mut tx, application.model).await?;
-    let applicant = accounts::find_account(&mut tx, application.applicant).await?;
-    block::refuse_gift(&mut tx, &applicant, &model, now).await?;
-    make_room(&mut tx, application.applicant, &model, now).await?;
-    store::save(&mut tx, &application).await?;
-    let reason = format!("application {id}");
-    let origin = GrantOrigin { account: applicant.id, model: model.id, application: Some(id), by: Some(by.0.id), reason: &reason };
-    store::insert_grant(&mut tx, &grant, &origin).await?;
-    audit::record(&mut tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
-    audit::record(&mut tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
-    let origin = GrantedBy::Approval { note: application.state.words().to_owned(), is_appeal: application.is_appeal() };
-    // As it is kept, the grant says whether there is something new to agree to.
-    let kept = store::find_grant(&mut tx, grant.id).await?.grant;
-    let message = access_granted(portal, &applicant, &model, &kept, origin);
+    let (grant, message) = approve_within(&mut tx, portal, by, id, seen, approval).await?;
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(grant)
+}
+
+/// The mail that an approval would send: all of it is done, and undone. Errors: as [`approve`].
+pub(super) async fn approval_mail(
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    seen: Seen,
+    approval: Approval<'_>,
+) -> Result<Message, Error> {
+    let mut tx = portal.db.begin().await?;
+    let (_, message) = approve_within(&mut tx, portal, by, id, seen, approval).await?;
+    tx.rollback().await?;
+    Ok(message)
+}
+
+async fn approve_within(
+    tx: &mut PgConnection,
+    portal: &Portal,
+    by: &Reviewer,
+    id: ApplicationId,
+    seen: Seen,
+    approval: Approval<'_>,
+) -> Result<(Grant, Message), Error> {
+    let now = portal.clock.now();
+    let (application, grant) = lock_to_decide(tx, by, id, seen).await?.approve(by.0.id, approval, now).map_err(at_the_case(id))?;
+    let model = catalog::find_model_by_id(tx, application.model).await?;
+    let applicant = accounts::find_account(tx, application.applicant).await?;
+    block::refuse_gift(tx, &applicant, &model, now).await?;
+    make_room(tx, application.applicant, &model, now).await?;
+    store::save(tx, &application).await?;
+    let reason = format!("application {id}");
+    let origin = GrantOrigin { account: applicant.id, model: model.id, application: Some(id), by: Some(by.0.id), reason: &reason };
+    store::insert_grant(tx, &grant, &origin).await?;
+    audit::record(tx, now, Some(by.0.id), &Event::ApplicationApproved { application: id, grant: grant.id }).await?;
+    audit::record(tx, now, Some(by.0.id), &grant_made(&grant, &origin)).await?;
+    let origin = GrantedBy::Approval { note: application.state.words().to_owned(), is_appeal: application.is_appeal() };
+    // As it is kept, the grant says whether there is something new to agree to.
+    let kept = store::find_grant(tx, grant.id).await?.grant;
+    let message = access_granted(portal, &applicant, &model, &kept, origin);
+    Ok((grant, message))
 }
 
 /// Says no, and why; the mail leaves after [`UNDO`]. Errors: as [`approve`].
@@ -151,15 +178,6 @@ pub async fn decline(
     mail::hold(&mut tx, now, now + UNDO, &id.to_string(), &message).await?;
     tx.commit().await?;
     Ok(())
-}
-
-/// The mail that an approval would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.
-pub(super) async fn approval_mail(portal: &Portal, by: &Reviewer, id: ApplicationId, approval: Approval<'_>) -> Result<Message, Error> {
-    let (application, applicant, model) = parties(portal, by, id).await?;
-    let note = words("note", approval.note)?;
-    let grant = approval.grant(portal.clock.now())?;
-    let origin = GrantedBy::Approval { note, is_appeal: application.is_appeal() };
-    Ok(access_granted(portal, &applicant, &model, &grant, origin))
 }
 
 /// The mail that a decline would send. Errors: `NotFound` for what was never sent, `Forbidden` for one's own.

@@ -238,7 +238,8 @@ pub(super) async fn preview_approval(
     Body(sent): Body<Approval>,
 ) -> Result<HttpResponse, Error> {
     let (until, scopes) = sent.checked()?;
-    shown(&review::approval_mail(&portal, &by, *id, application::Approval { until, scopes: &scopes, note: &sent.note }).await?)
+    let (seen, approval) = (seen(sent.version, sent.comments), application::Approval { until, scopes: &scopes, note: &sent.note });
+    shown(&review::approval_mail(&portal, &by, *id, seen, approval).await?)
 }
 
 /// A no.
