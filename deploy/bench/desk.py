@@ -212,7 +212,7 @@ async def fetching(portal, token):
 
     async def runs():
         _, said = await portal.once("GET", "/metrics", "Accept: text/plain")
-        return b"\nsluice_downloads_running 0\n" not in gzip.decompress(said)
+        return b"\nsluice_downloads_running 0\n" not in (gzip.decompress(said) if said.startswith(b"\x1f\x8b") else said)
 
     return runs
 
