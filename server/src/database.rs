@@ -5,8 +5,10 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
 
-use crate::MIGRATOR;
 use crate::error::Error;
+
+/// The database's schema, as steps; applied at start and by every test.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// Connections of one process.
 const CONNECTIONS_MAX: u32 = 24;

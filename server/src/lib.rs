@@ -35,5 +35,4 @@ pub mod serve;
 pub mod storage;
 pub mod workers;
 
-/// The database's schema, as steps; applied at start and by every test.
-pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+pub use database::MIGRATOR;

@@ -345,11 +345,11 @@ async fn every_operation_answers_as_it_is_described(db: PgPool) {
     fine(sends(&desk, "POST", &format!("/api/v1/review/{app}/decline"), json!({ "reason": "duplicate", "text": "See the other." })).await);
     document.tries(&mine, "POST", "/api/v1/applications/{id}/appeal", &app, Some(words)).await;
     document.tries(&admin, "POST", "/api/v1/review/bulk", "", Some(json!({ "action": "claim", "cases": [{ "id": app }] }))).await;
+    crate::api_access::tries_of_an_approval(&mut document, &admin, &other, &app).await;
     document.tries(&admin, "POST", "/api/v1/review/{id}/approve", &app, Some(json!({ "until": "2026-06-30" }))).await;
     let grants = document.tries(&mine, "GET", "/api/v1/grants", "", None).await;
     let grant = grants["items"][0]["id"].as_str().unwrap().to_owned();
     document.tries(&desk, "GET", "/api/v1/review/grants", "", None).await;
-    crate::api_access::tries_of_an_approval(&mut document, &admin, &other, &app).await;
     let reason = json!({ "reason": "A question to be settled." });
     document.tries(&desk, "POST", "/api/v1/review/grants/{id}/suspend", &grant, Some(reason.clone())).await;
     document.tries(&desk, "POST", "/api/v1/review/grants/{id}/reinstate", &grant, Some(json!({}))).await;

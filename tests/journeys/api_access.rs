@@ -474,10 +474,10 @@ async fn a_program_is_told_what_the_pages_tell(db: PgPool) {
     }
 }
 
-/// Every operation around an approval, held against its description. `open`: a case that waits no more, `case`: one that was approved.
-pub async fn tries_of_an_approval(document: &mut Document, admin: &Person, open: &str, case: &str) {
+/// Every operation around an approval, held against its description. `over`: a case that waits no more, `case`: one that is about to be approved.
+pub async fn tries_of_an_approval(document: &mut Document, admin: &Person, over: &str, case: &str) {
     document.tries(admin, "GET", "/api/v1/review/views", "", None).await;
-    let order = json!({ "action": "approve", "scopes": ["api"], "cases": [{ "id": open }, { "id": case }] });
+    let order = json!({ "action": "approve", "scopes": ["api"], "cases": [{ "id": over }, { "id": case }] });
     document.tries(admin, "POST", "/api/v1/review/bulk/preview", "", Some(order)).await;
     let yes = json!({ "until": "2026-06-30", "scopes": ["download"], "note": "Welcome." });
     document.tries(admin, "POST", "/api/v1/review/{id}/approve/preview", case, Some(yes)).await;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What is not named here (`serve`, `routes`, `openapi`, `metrics`, `workers`, `commands`, `main`, `lib`) is the roof and may import everything.
 const FLOORS: &[&[&str]] = &[
     &["error", "ids", "clock", "config", "data_dir"],
-    &["http", "audit", "mail", "storage", "integrity", "postgres", "jobs"],
+    &["http", "audit", "mail", "storage", "integrity", "database", "postgres", "jobs"],
     &["portal", "client"],
     &["accounts"],
     &["catalog"],
