@@ -137,14 +137,25 @@ fn of_the_outbox(mails: &mail::Counts, is_in_trouble: bool, now: Timestamp) -> S
 
 /// How the audit log goes.
 fn of_the_log(log: &audit::Log, waiting: i64) -> String {
-    let audit::Standing { signed, fault } = log.standing();
+    let audit::Standing { signed, fault, checked } = log.standing();
     let stands_still = u8::from(fault.is_some());
-    format!(
+    let mut text = format!(
         "# HELP sluice_audit_signed_entries Entries that the newest checkpoint of the audit log speaks of.\n\
          # TYPE sluice_audit_signed_entries gauge\nsluice_audit_signed_entries {signed}\n\
          # HELP sluice_audit_waiting_events Events without a place in the audit log yet; more than a moment's worth is a fault.\n\
          # TYPE sluice_audit_waiting_events gauge\nsluice_audit_waiting_events {waiting}\n\
          # HELP sluice_audit_fault 1 if the audit log and the database contradict each other and nothing is signed.\n\
          # TYPE sluice_audit_fault gauge\nsluice_audit_fault {stands_still}\n"
-    )
+    );
+    if let Some(checked) = checked {
+        let (at, is_damaged) = (checked.at.unix_timestamp(), u8::from(checked.fault.is_some()));
+        let _ = write!(
+            text,
+            "# HELP sluice_audit_checked_seconds When all of the audit record was last looked through, in seconds since 1970.\n\
+             # TYPE sluice_audit_checked_seconds gauge\nsluice_audit_checked_seconds {at}\n\
+             # HELP sluice_audit_damaged 1 if something in it was not what it was then.\n\
+             # TYPE sluice_audit_damaged gauge\nsluice_audit_damaged {is_damaged}\n"
+        );
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! Background loops: integrate the record, empty the outbox, write the digests, write the download ledger, end what was revoked, sign releases, sweep what has ended.
+//! Background loops: integrate the record, look it through, empty the outbox, write the digests, write the download ledger, end what was revoked, sign releases, sweep what has ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +10,15 @@ use tokio::task::JoinSet;
 use crate::downloads::{self, ASK_EVERY, Ledger};
 use crate::error::Error;
 use crate::portal::Portal;
-use crate::{access, accounts, catalog, mail, privacy};
+use crate::{access, accounts, audit, catalog, mail, privacy};
 
 /// How much of the download ledger a crash may lose.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 /// How soon an event has its place in the log. Receipts are promised within a second.
 const AUDIT_EVERY: Duration = Duration::from_millis(250);
+/// How often all of the record is looked through, and how long after the start first.
+const CHECK_EVERY: Duration = Duration::from_secs(86_400);
+const CHECK_AFTER: Duration = Duration::from_secs(60);
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How soon after its hour a digest leaves.
 const DIGEST_EVERY: Duration = Duration::from_secs(60);
@@ -39,6 +42,20 @@ impl Workers {
         loops.spawn(every(AUDIT_EVERY, portal.clone(), stopped.clone(), "audit log", |portal| async move {
             portal.audit.integrate(&portal.db).await.map(drop)
         }));
+        let told = stopped.clone();
+        loops.spawn({
+            let portal = portal.clone();
+            async move {
+                // Not while it starts, which has enough to do.
+                if tokio::time::timeout(CHECK_AFTER, told.clone().changed()).await.is_ok() {
+                    return;
+                }
+                every(CHECK_EVERY, portal, told, "record", |portal| async move {
+                    audit::look_through(&portal.db, &portal.audit, portal.clock.now()).await
+                })
+                .await;
+            }
+        });
         for _ in 0..mail::SENDERS {
             let told = stopped.clone();
             loops.spawn(every(OUTBOX_EVERY, portal.clone(), stopped.clone(), "outbox", move |portal| {

@@ -291,6 +291,36 @@ async fn nobody_waits_for_ever_for_what_somebody_else_has_locked(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_record_that_was_changed_is_found_by_looking_through_it_every_day(db: PgPool) {
+    let portal = TestPortal::start(db.clone()).await;
+    let (root, day) = (portal.admin("root").await, Duration::DAY);
+    let program = root.with_token(&root.makes_token(&["admin"]).await);
+    let looks = async || {
+        portal.portal.audit.integrate(&db).await.unwrap();
+        audit::look_through(&db, &portal.portal.audit, portal.portal.clock.now()).await.unwrap();
+    };
+    assert!(!root.get("/admin/audit").await.text.contains("looked through"), "nobody has yet");
+    looks().await;
+    root.get("/admin/audit").await.says("looked through on 2 March 2026, 09:00 UTC, and none was changed");
+    root.get("/admin/jobs").await.says("looked through on 2 March 2026, 09:00 UTC");
+    root.fetch("/metrics").await.says("sluice_audit_damaged 0\n");
+    // Somebody who has the database, in the middle, where the log's end shows nothing.
+    let quietly =
+        "alter table audit_event disable trigger all; delete from audit_event where seq = 2; alter table audit_event enable trigger all";
+    sqlx::raw_sql(quietly).execute(&db).await.unwrap();
+    portal.wait(day);
+    looks().await;
+    root.get("/admin/audit")
+        .await
+        .says("The record is not what it was: entry 1: event 2 was removed")
+        .says("Found on 3 March 2026, 09:00 UTC");
+    root.get("/admin/jobs").await.says("damaged").says("event 2 was removed");
+    root.fetch("/metrics").await.says("sluice_audit_damaged 1\n").says("sluice_audit_fault 0\n");
+    let jobs = program.fetch("/api/v1/admin/jobs").await.json();
+    assert_eq!((&jobs["record_fault"], &jobs["log_fault"]), (&"entry 1: event 2 was removed".into(), &serde_json::Value::Null), "{jobs}");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn what_works_in_the_background_goes_on_where_it_was_when_the_database_is_back(db: PgPool) {
     let (line, pool) = Line::to(&db).await;
     let server = MailServer::start(Security::Plain);

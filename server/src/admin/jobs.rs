@@ -5,14 +5,16 @@ use actix_web::web::Data;
 use askama::Template;
 
 use crate::accounts::Admin;
+use crate::audit::{self, Checked};
 use crate::catalog::{self, Round};
 use crate::error::Error;
+use crate::http::filters;
 use crate::http::page::page;
 use crate::http::{Frame, when};
 use crate::jobs::{Job, JobState};
+use crate::mail;
 use crate::mail::Counts;
 use crate::portal::Portal;
-use crate::{audit, mail};
 
 #[derive(Template)]
 #[template(path = "admin/jobs.html")]
@@ -23,6 +25,7 @@ struct JobsPage {
     releases_unproven: usize,
     events_waiting: i64,
     log_fault: Option<String>,
+    checked: Option<Checked>,
     scrub: Option<Round>,
     scrub_told: String,
 }
@@ -73,6 +76,8 @@ pub(super) struct Standing {
     pub(super) events_waiting: i64,
     /// Why the log of the record is not signed any more.
     pub(super) log_fault: Option<String>,
+    /// What was found when all of the record was last looked through.
+    pub(super) checked: Option<Checked>,
     /// The latest time through the store.
     pub(super) scrub: Option<Round>,
 }
@@ -81,12 +86,14 @@ impl Standing {
     /// As it is.
     pub(super) async fn look(portal: &Portal) -> Result<Self, Error> {
         let mut db = portal.db.acquire().await?;
+        let audit::Standing { fault, checked, .. } = portal.audit.standing();
         Ok(Self {
             jobs: portal.jobs.all(),
             mails: mail::counts(&mut db, portal.clock.now()).await?,
             releases_unproven: catalog::waiting_for_proof(portal, &mut db).await?,
             events_waiting: audit::pending(&mut db).await?,
-            log_fault: portal.audit.standing().fault,
+            log_fault: fault,
+            checked,
             scrub: catalog::rounds(&mut db, 1).await?.into_iter().next(),
         })
     }
@@ -102,6 +109,7 @@ pub(super) async fn jobs(portal: Data<Portal>, frame: Frame, _: Admin) -> Result
         releases_unproven: standing.releases_unproven,
         events_waiting: standing.events_waiting,
         log_fault: standing.log_fault,
+        checked: standing.checked,
         scrub_told: standing.scrub.as_ref().map(told).unwrap_or_default(),
         scrub: standing.scrub,
     })

@@ -97,6 +97,10 @@ impl Search {
 struct LogView {
     /// Why it stands still.
     fault: Option<String>,
+    /// What is not as it was, if that was found when all of it was last looked through.
+    damage: Option<String>,
+    /// When that was.
+    checked: Option<String>,
     signed: u64,
     waiting: i64,
 }
@@ -140,8 +144,10 @@ fn day(field: &'static str, typed: &str) -> Result<Option<Date>, FieldError> {
 }
 
 async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Error> {
-    let audit::Standing { signed, fault } = portal.audit.standing();
-    Ok(LogView { fault, signed, waiting: audit::pending(db).await? })
+    let audit::Standing { signed, fault, checked } = portal.audit.standing();
+    let damage = checked.as_ref().and_then(|checked| checked.fault.as_ref()).map(ToString::to_string);
+    let checked = checked.map(|checked| when::minute(checked.at));
+    Ok(LogView { fault, damage, checked, signed, waiting: audit::pending(db).await? })
 }
 
 /// Whose address or id this is.

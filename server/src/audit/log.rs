@@ -15,6 +15,7 @@ use super::merkle::{Frontier, Hash, path};
 use super::note::{Checkpoint, LogKey, LogSigner, NotBelieved};
 use super::store::{self, Committed};
 use super::tiles::{Growth, Nodes, Tiles, replace};
+use super::verify::Checked;
 use crate::data_dir;
 use crate::error::Error;
 
@@ -34,6 +35,8 @@ pub struct Standing {
     pub signed: u64,
     /// Why nothing is integrated any more, if it is so.
     pub fault: Option<String>,
+    /// What was found when all of it was last looked through. Nothing before the first time since the start.
+    pub checked: Option<Checked>,
 }
 
 /// The log's folder and key, and how it goes.
@@ -45,6 +48,7 @@ pub struct Log {
     /// Where the tree ends. Nothing until it was read, and after a failure.
     tree: AsyncMutex<Option<Frontier>>,
     fault: Mutex<Option<String>>,
+    checked: Mutex<Option<Checked>>,
     grown: watch::Sender<u64>,
 }
 
@@ -83,6 +87,7 @@ impl Log {
             signer,
             tree: AsyncMutex::default(),
             fault: Mutex::default(),
+            checked: Mutex::default(),
             grown: watch::Sender::default(),
         })
     }
@@ -131,9 +136,16 @@ impl Log {
     /// How it goes, for whoever watches it.
     pub fn standing(&self) -> Standing {
         let fault = self.fault.lock().map(|fault| fault.clone()).unwrap_or_default();
+        let checked = self.checked.lock().map(|checked| checked.clone()).unwrap_or_default();
         match self.checkpoint() {
-            Ok(checkpoint) => Standing { signed: checkpoint.map_or(0, |checkpoint| checkpoint.size), fault },
-            Err(cause) => Standing { signed: 0, fault: fault.or(Some(cause.to_string())) },
+            Ok(checkpoint) => Standing { signed: checkpoint.map_or(0, |checkpoint| checkpoint.size), fault, checked },
+            Err(cause) => Standing { signed: 0, fault: fault.or(Some(cause.to_string())), checked },
+        }
+    }
+
+    pub(super) fn keep_checked(&self, found: Checked) {
+        if let Ok(mut checked) = self.checked.lock() {
+            *checked = Some(found);
         }
     }
 

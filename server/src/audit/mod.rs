@@ -17,4 +17,4 @@ pub use note::{Checkpoint, LogKey, NotBelieved};
 pub use receipt::{Proven, check, receipt};
 pub use store::{Filter, Row, about, entries, find, forget, page, pending, record};
 pub use tiles::{TILE_HASHES, parse_name};
-pub use verify::{Fault, Verdict, verify};
+pub use verify::{Checked, Fault, Verdict, look_through, verify};

@@ -1,6 +1,7 @@
 //! Proves the record whole: the tree is built anew from the database, event by event, and compared with the tiles and with what was signed.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
@@ -12,6 +13,7 @@ use super::merkle::{Frontier, Hash};
 use super::note::Checkpoint;
 use super::store::{self, Logged};
 use super::tiles::TILE_HASHES;
+use crate::clock::Timestamp;
 use crate::error::Error;
 
 /// What was found.
@@ -36,6 +38,36 @@ pub struct Fault {
     pub index: Option<u64>,
     /// What is wrong with it.
     pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(out, "entry {index}: {}", self.what),
+            None => out.write_str(&self.what),
+        }
+    }
+}
+
+/// What was found when all of the record was last looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// When that began.
+    pub at: Timestamp,
+    /// How many entries there were.
+    pub entries: u64,
+    /// The first thing that is not as it was.
+    pub fault: Option<Fault>,
+}
+
+/// Looks through all of the record, as [`verify`] does for whoever asks, and keeps what was found: [`Log::standing`] tells it.
+pub async fn look_through(db: &PgPool, log: &Log, now: Timestamp) -> Result<(), Error> {
+    let Verdict { entries, fault, .. } = verify(db, log, &[]).await?;
+    if let Some(fault) = &fault {
+        tracing::error!(%fault, "the audit record is not what it was; keep the data as it is, and compare it with a backup from before");
+    }
+    log.keep_checked(Checked { at: now, entries, fault });
+    Ok(())
 }
 
 /// Compares database, tiles and checkpoint. `others` are checkpoints of this log that were kept elsewhere: the log must have grown from

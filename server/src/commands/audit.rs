@@ -60,8 +60,7 @@ pub async fn verify(portal: &Portal, command: Verify) -> Result<bool, Error> {
     if command.json {
         result(&as_json(&verdict).to_string());
     } else if let Some(fault) = &verdict.fault {
-        let place = fault.index.map_or_else(String::new, |index| format!("entry {index}: "));
-        result(&format!("{place}{}", fault.what));
+        result(&fault.to_string());
         say("The record is not what it was. Keep the data as it is, and compare it with a backup from before.");
     } else {
         result(&format!(

@@ -29,6 +29,11 @@ struct Jobs {
     /// Why the log is not signed any more; null while it is.
     #[schema(example = json!(null))]
     log_fault: Option<String>,
+    /// When all of the record was last looked through, which is done every day; null before the first time since the start.
+    record_checked_at: Option<Moment>,
+    /// The first thing that was not as it was then; null if everything was.
+    #[schema(example = json!(null))]
+    record_fault: Option<String>,
     /// The latest time through the store; null before the first.
     scrub: Option<RoundLine>,
 }
@@ -155,6 +160,8 @@ pub(super) async fn jobs(portal: Data<Portal>, _: AdministeringProgram) -> Resul
         releases_unproven: standing.releases_unproven,
         events_waiting: standing.events_waiting,
         log_fault: standing.log_fault,
+        record_checked_at: standing.checked.as_ref().map(|checked| Moment(checked.at)),
+        record_fault: standing.checked.and_then(|checked| checked.fault).map(|fault| fault.to_string()),
         scrub: standing.scrub.map(RoundLine::from),
     }))
 }
