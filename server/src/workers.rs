@@ -16,6 +16,8 @@ use crate::{access, accounts, audit, catalog, mail, privacy};
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 /// How soon an event has its place in the log. Receipts are promised within a second.
 const AUDIT_EVERY: Duration = Duration::from_millis(250);
+/// How soon what failed is tried again, where it would be its turn later.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How often all of the record is looked through, and how long after the start first.
 const CHECK_EVERY: Duration = Duration::from_secs(86_400);
 const CHECK_AFTER: Duration = Duration::from_secs(60);
@@ -136,13 +138,15 @@ async fn every_or<F: Future<Output = Result<(), Error>>>(
         portal.jobs.begun(name, pause, portal.clock.now());
         let begun = Instant::now();
         let done = work(portal.clone()).await;
+        let pause = if done.is_ok() { pause } else { pause.min(RETRY_AFTER) };
         if let Err(error) = &done {
             tracing::warn!(worker = name, %error, "will be tried again");
         }
         portal.jobs.ended(name, portal.clock.now(), begun.elapsed(), done.err().map(|error| error.to_string()));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = sooner.changed() => {}
+            // At once, but not in a row: the record may grow all the time.
+            _ = sooner.changed() => tokio::time::sleep(AUDIT_EVERY.saturating_sub(begun.elapsed())).await,
             _ = stopped.changed() => return,
         }
     }

@@ -300,7 +300,11 @@ async fn a_record_that_was_changed_is_found_by_looking_through_it_every_day(db: 
         audit::look_through(&db, &portal.portal.audit, portal.portal.clock.now()).await.unwrap();
     };
     assert!(!root.get("/admin/audit").await.text.contains("looked through"), "nobody has yet");
+    let mut grown = portal.portal.audit.grown();
     looks().await;
+    assert!(grown.has_changed().unwrap() && *grown.borrow_and_update() > 0, "whoever watches is told");
+    looks().await;
+    assert!(!grown.has_changed().unwrap(), "and not of nothing");
     root.get("/admin/audit").await.says("looked through on 2 March 2026, 09:00 UTC, and none was changed");
     root.get("/admin/jobs").await.says("looked through on 2 March 2026, 09:00 UTC");
     root.fetch("/metrics").await.says("sluice_audit_damaged 0\n");
@@ -313,7 +317,7 @@ async fn a_record_that_was_changed_is_found_by_looking_through_it_every_day(db: 
     root.get("/admin/audit")
         .await
         .says("The record is not what it was: entry 1: event 2 was removed")
-        .says("Found on 3 March 2026, 09:00 UTC");
+        .says("Looked through on 3 March 2026, 09:00 UTC");
     root.get("/admin/jobs").await.says("damaged").says("event 2 was removed");
     root.fetch("/metrics").await.says("sluice_audit_damaged 1\n").says("sluice_audit_fault 0\n");
     let jobs = program.fetch("/api/v1/admin/jobs").await.json();

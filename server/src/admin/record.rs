@@ -101,6 +101,7 @@ struct LogView {
     damage: Option<String>,
     /// When that was.
     checked: Option<String>,
+    entries_checked: u64,
     signed: u64,
     waiting: i64,
 }
@@ -146,8 +147,9 @@ fn day(field: &'static str, typed: &str) -> Result<Option<Date>, FieldError> {
 async fn log_view(portal: &Portal, db: &mut PgConnection) -> Result<LogView, Error> {
     let audit::Standing { signed, fault, checked } = portal.audit.standing();
     let damage = checked.as_ref().and_then(|checked| checked.fault.as_ref()).map(ToString::to_string);
+    let entries_checked = checked.as_ref().map_or(0, |checked| checked.entries);
     let checked = checked.map(|checked| when::minute(checked.at));
-    Ok(LogView { fault, damage, checked, signed, waiting: audit::pending(db).await? })
+    Ok(LogView { fault, damage, checked, entries_checked, signed, waiting: audit::pending(db).await? })
 }
 
 /// Whose address or id this is.

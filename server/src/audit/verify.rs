@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io::ErrorKind;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::leaf::commitment;
 use super::log::Log;
@@ -82,7 +83,10 @@ pub async fn verify(db: &PgPool, log: &Log, others: &[Checkpoint]) -> Result<Ver
         }
         Err(cause) => return Err(cause.into()),
     };
-    let mut tx = db.begin().await?;
+    let mut held = db.acquire().await?;
+    // Whoever stops in the middle reads no more of it.
+    held.close_on_drop();
+    let mut tx = held.begin().await?;
     store::look_at_one_moment(&mut tx).await?;
     let may_be_missing = store::erased(&mut tx).await?;
     let checkpoints = signed.iter().chain(others).collect();
@@ -176,7 +180,11 @@ impl Walk<'_> {
         let (tile, place) = (at / TILE_HASHES, at % TILE_HASHES);
         if place == 0 {
             let width = (signed - at).min(TILE_HASHES);
-            self.tile = self.log.tiles().read(0, tile, width).unwrap_or_default();
+            self.tile = match self.log.tiles().read(0, tile, width) {
+                // What is missing or cut is a fault of the record; that it cannot be read now is none.
+                Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => Vec::new(),
+                read => read?,
+            };
         }
         Ok(self.tile.as_chunks::<32>().0.get(place as usize).copied())
     }
