@@ -39,7 +39,8 @@ fn config(revision: &str) -> String {
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_yanked_release_is_refused_with_the_reason_and_its_fetchers_are_told_once(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+    let pool = server::database::pool().connect_with((*db.connect_options()).clone()).await.unwrap();
+    let portal = TestPortal::start(pool).await;
     let (_, first, second) = two_releases(&portal).await;
     let (ada, bob, root) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.admin("root").await);
     for path in [config(&second), format!("/{MODEL}/resolve/{second}/README.md")] {
@@ -52,6 +53,11 @@ async fn a_yanked_release_is_refused_with_the_reason_and_its_fetchers_are_told_o
     root.get(&format!("/admin/releases/{id}")).await.says("1 account");
     let refused = root.post(&format!("/admin/releases/{id}/yank"), &[("reason", " ")]).await;
     assert_eq!(refused.status, 422);
+    // Nor does it wait for ever for what somebody has locked, and nothing of it is done then.
+    let mut lunch = db.begin().await.unwrap();
+    sqlx::query("lock table mail in share mode").execute(&mut *lunch).await.unwrap();
+    assert_eq!(root.post(&format!("/admin/releases/{id}/yank"), &[("reason", "one shard was corrupt")]).await.status, 503);
+    lunch.rollback().await.unwrap();
     let done = root.post(&format!("/admin/releases/{id}/yank"), &[("reason", "one shard was corrupt")]).await;
     assert_eq!(done.status, 303, "{}", done.text);
     assert_eq!(root.post(&format!("/admin/releases/{id}/yank"), &[("reason", "again")]).await.status, 409);

@@ -72,6 +72,10 @@ pub async fn prove_next(portal: &Portal, skip: &mut Vec<ReleaseId>) -> Result<bo
     let next = store::unproven(&mut *portal.db.acquire().await?, &key_id, skip, 1).await?;
     let Some(unproven) = next.first() else { return Ok(false) };
     if let Err(error) = prove(portal, *unproven).await {
+        if matches!(error, Error::Unavailable(_)) {
+            // The database or the store, and not the release.
+            return Err(error);
+        }
         tracing::error!(release = %unproven.release, %error, "a release cannot be signed; the rest goes on, and it is tried again at the next start");
         skip.push(unproven.release);
     }

@@ -142,7 +142,7 @@ fn incoming(fit: &Fit, derived: Option<Derived>) -> Vec<Incoming> {
 async fn offer(portal: &Portal, order: &Order<'_>, fit: &Fit, kept: &[Kept], said: &Said) -> Result<Published, Error> {
     let now = portal.clock.now();
     let mut tx = portal.db.begin().await?;
-    store::lock_publication(&mut tx, order.name).await?;
+    store::await_publication(&mut tx, order.name).await?;
     let model = model_of(&mut tx, order, now).await?;
     let revision = revision_of(kept);
     let (release, was) = keep_release(&mut tx, order, fit, kept, (model.id, &revision), now).await?;

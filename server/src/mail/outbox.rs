@@ -110,6 +110,12 @@ pub(super) async fn claim(db: &mut PgConnection, now: Timestamp) -> Result<Optio
     Ok(mail)
 }
 
+/// Lets this transaction wait as long as it takes for what others have locked: what the mail server has taken is noted, or it is sent twice.
+pub(super) async fn wait_for_locks(tx: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query!("set local lock_timeout = 0").execute(tx).await?;
+    Ok(())
+}
+
 /// Notes that a mail has left. `forget_body`: it went to a server, and carries what is its reader's alone.
 pub(super) async fn mark_sent(db: &mut PgConnection, id: MailId, now: Timestamp, forget_body: bool) -> Result<(), Error> {
     sqlx::query!(

@@ -23,11 +23,12 @@ pub async fn send_next(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<bo
         return Ok(false);
     };
     let sent = mailer.send(&mail, clock.now()).await;
-    let mut connection = db.acquire().await?;
+    let mut tx = db.begin().await?;
+    outbox::wait_for_locks(&mut tx).await?;
     match sent {
         Ok(()) => {
             let forget_body = !mailer.keeps_mails() && Message::carries_link(&mail.kind);
-            outbox::mark_sent(&mut connection, mail.id, clock.now(), forget_body).await?;
+            outbox::mark_sent(&mut tx, mail.id, clock.now(), forget_body).await?;
         }
         Err(failure) => {
             let (id, attempt, error) = (mail.id, mail.attempts, &failure.text);
@@ -36,8 +37,9 @@ pub async fn send_next(db: &PgPool, mailer: &Mailer, clock: &Clock) -> Result<bo
                 FailureKind::NotNow => tracing::warn!(mail = %id, attempt, error, "a mail is not taken now"),
                 FailureKind::Refused => tracing::warn!(mail = %id, attempt, error, "a mail is refused and given up"),
             }
-            outbox::mark_failed(&mut connection, &mail, clock.now(), &failure).await?;
+            outbox::mark_failed(&mut tx, &mail, clock.now(), &failure).await?;
         }
     }
+    tx.commit().await?;
     Ok(true)
 }

@@ -91,8 +91,9 @@ impl Drop for Tab {
 
 async fn settle(portal: &Portal, id: GenerationId, completion_tokens: i32, ending: Ending) {
     let settled = async {
-        let mut db = portal.db.acquire().await?;
-        store::settle(&mut db, id, completion_tokens, ending, portal.clock.now()).await
+        let mut tx = portal.db.begin().await?;
+        store::settle(&mut tx, id, completion_tokens, ending, portal.clock.now()).await?;
+        Ok::<_, Error>(tx.commit().await?)
     };
     if let Err(cause) = settled.await {
         tracing::error!(%id, %cause, "a generation could not be settled");

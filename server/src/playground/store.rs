@@ -106,12 +106,14 @@ pub(super) async fn remove(db: &mut PgConnection, id: GenerationId) -> Result<()
 
 /// Notes how a generation ended and what it took.
 pub(super) async fn settle(
-    db: &mut PgConnection,
+    tx: &mut PgConnection,
     id: GenerationId,
     completion_tokens: i32,
     ending: Ending,
     now: Timestamp,
 ) -> Result<(), Error> {
+    // However long somebody else has it locked: what was reserved would stay so.
+    sqlx::query!("set local lock_timeout = 0").execute(&mut *tx).await?;
     sqlx::query!(
         "update generation set completion_tokens = $2, finish_reason = $3, finished_at = $4
          where id = $1 and finished_at is null",
@@ -120,7 +122,7 @@ pub(super) async fn settle(
         ending.as_str(),
         now,
     )
-    .execute(db)
+    .execute(tx)
     .await?;
     Ok(())
 }

@@ -194,10 +194,17 @@ pub async fn only_these_models(db: &mut PgConnection, names: &[String]) -> Resul
     Ok(on_offer.iter().all(|name| names.contains(name)).then_some(on_offer))
 }
 
-/// Serialises the publications of one model until the transaction ends, whether the model is there already or not. It waits as long as it takes.
+/// Serialises the publications of one model until the transaction ends, whether the model is there already or not.
 pub async fn lock_publication(tx: &mut PgConnection, name: &ModelName) -> Result<(), Error> {
-    sqlx::query!("set local lock_timeout = 0").execute(&mut *tx).await?;
     sqlx::query!("select pg_advisory_xact_lock(hashtextextended('publish ' || lower($1), 0))", name.to_string()).execute(tx).await?;
+    Ok(())
+}
+
+/// The same, however long another publication of the model takes.
+pub async fn await_publication(tx: &mut PgConnection, name: &ModelName) -> Result<(), Error> {
+    sqlx::query!("set local lock_timeout = 0").execute(&mut *tx).await?;
+    lock_publication(tx, name).await?;
+    sqlx::query!("set local lock_timeout = '5s'").execute(tx).await?;
     Ok(())
 }
 
