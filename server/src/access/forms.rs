@@ -59,6 +59,9 @@ fn read_lately(names: &[String]) -> (Vec<Form>, Vec<String>) {
 }
 
 fn keep(fetched: &[Form]) {
+    if fetched.is_empty() {
+        return;
+    }
     let mut read = READ.write().unwrap_or_else(PoisonError::into_inner);
     let too_many = (read.len() + fetched.len()).saturating_sub(READ_MAX).min(read.len());
     read.drain(..too_many);
