@@ -35,8 +35,12 @@ impl TestPortal {
 
     /// The same with one connection to the database: a request that takes a second one while it holds the first waits for itself, and fails.
     pub async fn start_narrow(db: PgPool) -> Self {
-        let narrow = server::database::pool().max_connections(1).connect_with((*db.connect_options()).clone()).await.unwrap();
-        Self::start(narrow).await
+        Self::start(server::database::pool().max_connections(1).connect_with((*db.connect_options()).clone()).await.unwrap()).await
+    }
+
+    /// The same on connections as a served portal has, which wait five seconds for what somebody has locked.
+    pub async fn start_impatient(db: &PgPool) -> Self {
+        Self::start(server::database::pool().connect_with((*db.connect_options()).clone()).await.unwrap()).await
     }
 
     /// The same with settings of its own.

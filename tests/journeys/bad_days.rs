@@ -271,8 +271,7 @@ async fn a_database_that_goes_away_in_mid_transaction_leaves_nothing_half_done(d
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn nobody_waits_for_ever_for_what_somebody_else_has_locked(db: PgPool) {
-    let pool = server::database::pool().connect_with((*db.connect_options()).clone()).await.unwrap();
-    let portal = TestPortal::start(pool).await;
+    let portal = TestPortal::start_impatient(&db).await;
     gated(&portal, "tiny-opt").await;
     let (ada, grace) = (portal.researcher("ada").await, portal.reviewer("grace").await);
     let case = case_of(&applies_for(&ada, "/demo/tiny-opt").await);

@@ -139,6 +139,26 @@ async fn a_release_from_before_there_were_signatures_is_signed_later(db: PgPool)
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_key_that_is_rotated_on_a_bad_moment_is_rotated_once_and_signs_a_moment_later(db: PgPool) {
+    let portal = TestPortal::start_impatient(&db).await;
+    portal.offers("demo/full", Gate::Open, &[("README.md", b"# Full")]).await;
+    while catalog::prove_next(&portal.portal, &mut Vec::new()).await.unwrap() {}
+    let mut lunch = db.begin().await.unwrap();
+    sqlx::query("lock table release_proof in share mode").execute(&mut *lunch).await.unwrap();
+    let (made, signed) = catalog::rotate_key(&portal.portal, Duration::days(90)).await.unwrap();
+    assert_eq!((portal.portal.keys.list().unwrap().len(), signed), (2, 0));
+    let mut skip = Vec::new();
+    assert!(
+        catalog::prove_next(&portal.portal, &mut skip).await.is_err() && skip.is_empty(),
+        "it is the moment's fault, not the release's"
+    );
+    lunch.rollback().await.unwrap();
+    assert!(catalog::prove_next(&portal.portal, &mut skip).await.unwrap() && skip.is_empty());
+    let with: String = sqlx::query_scalar("select key_id from release_proof order by signed_at desc limit 1").fetch_one(&db).await.unwrap();
+    assert_eq!(with, made.id);
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_long_manifest_comes_in_pages(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let names: Vec<String> = (0..1_500).map(|n| format!("shards/model-{n:05}-of-01500.safetensors")).collect();

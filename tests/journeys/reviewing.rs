@@ -149,6 +149,20 @@ async fn every_list_of_the_desk_has_its_tabs_and_a_way_back_to_its_place(db: PgP
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn the_mail_of_an_order_is_shown_for_the_first_whom_it_reaches(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    gated(&portal, "tiny-opt").await;
+    let (ada, bob, grace) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.reviewer("grace").await);
+    let ids = [applies_for(&ada, "/demo/tiny-opt").await, applies_for(&bob, "/demo/tiny-opt").await]
+        .map(|path| path.replace("/applications/", ""));
+    let block = [("until", "2026-06-01"), ("reason", "harassed a reviewer"), ("model", "")];
+    assert_eq!(grace.post(&format!("/admin/people/{}/block", account_of(&portal, &ada).await), &block).await.status, 303);
+    let order = [("id", ids[0].as_str()), ("id", &ids[1]), ("action", "approve"), ("scopes", "download"), ("preview", "yes")];
+    let page = grace.post("/review/bulk/do", &order).await;
+    page.says("Preview of the mail").says("Hello bob").says("ada is blocked from").says("Approve 1");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn what_cannot_be_read_of_an_address_is_told_with_a_way_back(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let (grace, root) = (portal.reviewer("grace").await, portal.admin("root").await);

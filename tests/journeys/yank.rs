@@ -39,8 +39,7 @@ fn config(revision: &str) -> String {
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_yanked_release_is_refused_with_the_reason_and_its_fetchers_are_told_once(db: PgPool) {
-    let pool = server::database::pool().connect_with((*db.connect_options()).clone()).await.unwrap();
-    let portal = TestPortal::start(pool).await;
+    let portal = TestPortal::start_impatient(&db).await;
     let (_, first, second) = two_releases(&portal).await;
     let (ada, bob, root) = (portal.researcher("ada").await, portal.researcher("bob").await, portal.admin("root").await);
     for path in [config(&second), format!("/{MODEL}/resolve/{second}/README.md")] {

@@ -332,17 +332,13 @@ fn until(application: &Application, now: Timestamp) -> Timestamp {
     now + application.asked_for().unwrap_or(Duration::days(30))
 }
 
-/// The mail that the first of them would get, where one is sent.
+/// The mail that this one would get, where one is sent. Errors: `Conflict` where an approval would be refused.
 async fn example(portal: &Portal, by: &Reviewer, order: &Order<'_>, first: &Application) -> Result<Option<Preview>, Error> {
     let mail = match order.action {
         Action::Claim | Action::Release => return Ok(None),
         Action::Approve => {
             let approval = Approval { until: until(first, portal.clock.now()), scopes: &order.scopes, note: "" };
-            match review::approval_mail(portal, by, first.id, Seen::default(), approval).await {
-                // Its line says so when it is tried.
-                Err(Error::Conflict(_)) => return Ok(None),
-                mail => mail?,
-            }
+            review::approval_mail(portal, by, first.id, Seen::default(), approval).await?
         }
         Action::Decline => review::decline_mail(portal, by, first.id, order.reason, order.text).await?,
     };
@@ -373,11 +369,17 @@ pub(super) async fn act(
     let applications = store::find_all(&mut db, &posted.ids).await?;
     drop(db);
     if !posted.value("preview").is_empty() {
-        let first = items.iter().filter(|item| item.fault.is_none()).find_map(|item| applications.iter().find(|one| one.id == item.id));
-        let preview = match first {
-            Some(first) => example(&portal, &by, &order, first).await?,
-            None => None,
-        };
+        let mut preview = None;
+        for item in items.iter_mut().filter(|item| item.fault.is_none()) {
+            let Some(first) = applications.iter().find(|one| one.id == item.id) else { continue };
+            match example(&portal, &by, &order, first).await {
+                Err(refused @ Error::Conflict(_)) => item.fault = Some(refused.to_string()),
+                shown => {
+                    preview = shown?;
+                    break;
+                }
+            }
+        }
         return page(&BulkPage { preview, ..bulk_page(frame, &posted, items, false, None) });
     }
     for item in items.iter_mut().filter(|item| posted.skipped.contains(&item.id)) {

@@ -96,8 +96,17 @@ pub async fn rotate_key(portal: &Portal, overlap: Duration) -> Result<(KeyRecord
     let event = Event::SigningKeyRotated { from: before, to: made.id.clone(), retires: (now + overlap).date().to_string() };
     audit::record(&mut *portal.db.acquire().await?, now, None, &event).await?;
     let (mut skip, mut signed) = (Vec::new(), 0);
-    while prove_next(portal, &mut skip).await? {
-        signed += 1;
+    loop {
+        match prove_next(portal, &mut skip).await {
+            Ok(true) => signed += 1,
+            Ok(false) => break,
+            // The key is made and signs: that is not to be done again. The portal signs the rest while it runs.
+            Err(Error::Unavailable(why)) => {
+                tracing::warn!(%why, "the portal signs the other releases");
+                break;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok((made, signed - skip.len()))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
+use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::greeting::{self, Greeting};
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::portal::Portal;
 use crate::storage::Problem;
 use crate::workers::Workers;
-use crate::{access, catalog, data_dir, database, playground, postgres, serve};
+use crate::{access, catalog, data_dir, playground, postgres, serve};
 
 /// After the signal to stop, running generations have so long. Less than the answers they are part of have (`serve::SHUTDOWN_S`).
 const GENERATIONS_WAIT: Duration = Duration::from_secs(8);
@@ -77,8 +78,9 @@ async fn until_told<E>(
     stop(&portal, &handle).await?;
     running.await.map_err(Error::internal)??;
     workers.stop().await;
-    // A pooled connection belongs to the thread that opened it, and those threads have ended: the last rows go over one of our own.
-    let last = database::pool().max_connections(1).connect_with((*portal.db.connect_options()).clone()).await?;
+    // A pooled connection belongs to the thread that opened it, and those threads have ended: the last rows go over one of our own,
+    // which waits as long as it must for what somebody has locked.
+    let last = PgPoolOptions::new().max_connections(1).connect_with((*portal.db.connect_options()).clone()).await?;
     ledger.close(&last).await?;
     last.close().await;
     portal.db.close().await;
