@@ -3,6 +3,7 @@
 
 mod ledger;
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
 
 use crate::cards::nvml;
-use ledger::Ledger;
 pub(crate) use ledger::Tally;
+use ledger::{Ledger, Told, Wanted};
 
 /// Meters what one model takes of its card. Models that share a card share its ledger.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ struct Metered {
     uuid: String,
     source: Source,
     ledger: Mutex<Ledger>,
+    /// To the thread that reads: the driver takes milliseconds to tell what it counts, and no step should wait for that. `None`: whoever asks
+    /// reads.
+    reader: Option<SyncSender<Wanted>>,
 }
 
 /// Where readings come from.
@@ -70,14 +74,14 @@ impl EnergyMeter {
     /// A step begins.
     pub(crate) fn begin(&mut self) {
         self.in_step = true;
-        self.card.noting(|ledger, now_s, source| ledger.begin(now_s, || source.counter(), || source.watts()));
+        self.card.noting(Ledger::begin);
     }
 
     /// The step is done. `shares`: the tokens it computed for each answer.
     pub(crate) fn end(&mut self, took: Duration, shares: &[(&Tally, usize)]) {
         self.in_step = false;
         let model = &self.model;
-        self.card.noting(|ledger, now_s, source| ledger.end(now_s, took.as_secs_f64(), shares, model, || source.counter()));
+        self.card.noting(|ledger, now_s| ledger.end(now_s, took.as_secs_f64(), shares, model));
     }
 
     /// What all answers of this model took, as far as it was measured; `None` while nothing can be.
@@ -108,16 +112,48 @@ fn metered(device: Device<'static>) -> Result<Option<Arc<Metered>>, NvmlError> {
         return Ok(Some(card));
     }
     let source = Source::Card { device, opened: Instant::now() };
-    let card = Arc::new(Metered { uuid, source, ledger: Mutex::new(Ledger::new(0.0)) });
+    let (reader, wanted) = sync_channel(1);
+    let card = Arc::new(Metered { uuid, source, ledger: Mutex::new(Ledger::new(0.0)), reader: Some(reader) });
+    let of_thread = Arc::downgrade(&card);
+    // Where there is no thread, the first who asks is told so, and nothing is known of the card.
+    let _ = std::thread::Builder::new().name("energy".to_owned()).spawn(move || read_for(&of_thread, &wanted));
     all.push(Arc::downgrade(&card));
     Ok(Some(card))
 }
 
+/// Reads what is wanted until nobody is metered on the card any more.
+fn read_for(card: &Weak<Metered>, wanted: &Receiver<Wanted>) {
+    while let Ok(wanted) = wanted.recv() {
+        let Some(card) = card.upgrade() else { return };
+        card.read(wanted);
+    }
+}
+
 impl Metered {
-    fn noting(&self, note: impl FnOnce(&mut Ledger, f64, &Source)) {
+    /// Notes something, and has read what the ledger then wants.
+    fn noting(&self, note: impl FnOnce(&mut Ledger, f64) -> Option<Wanted>) {
+        let wanted = note(&mut self.ledger(), self.source.now_s());
+        match (wanted, &self.reader) {
+            (None, _) => {}
+            (Some(wanted), None) => self.read(wanted),
+            (Some(wanted), Some(reader)) => {
+                if reader.try_send(wanted).is_err() {
+                    self.tell(Told::default());
+                }
+            }
+        }
+    }
+
+    fn read(&self, wanted: Wanted) {
+        let watts = if wanted == Wanted::WattsAndCounter { self.source.watts() } else { None };
+        self.tell(Told { watts, millijoules: self.source.counter() });
+    }
+
+    fn tell(&self, told: Told) {
+        let now_s = self.source.now_s();
         let mut ledger = self.ledger();
         let known_until_now = ledger.fault().is_none();
-        note(&mut ledger, self.source.now_s(), &self.source);
+        ledger.read(now_s, told);
         if let Some(fault) = ledger.fault().filter(|_| known_until_now) {
             tracing::warn!(card = self.uuid, fault, "energy is not told any more: the card's counter cannot be believed");
         }
@@ -193,7 +229,7 @@ mod tests {
         /// Of a card that draws three times as much as idle while it computes.
         pub(crate) fn made(readable_looks: u64) -> Self {
             let source = Source::Made(MadeCard { looks: AtomicU64::new(0), readable_looks });
-            let card = Arc::new(Metered { uuid: "made".into(), source, ledger: Mutex::new(Ledger::new(0.0)) });
+            let card = Arc::new(Metered { uuid: "made".into(), source, ledger: Mutex::new(Ledger::new(0.0)), reader: None });
             Self { card, model: Tally::default(), in_step: false }
         }
     }

@@ -120,6 +120,22 @@ impl Busy {
     }
 }
 
+/// What the ledger wants to be told, by [`Ledger::read`]. No step waits for it: the driver takes milliseconds to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Where the counter stands.
+    Counter,
+    /// What the card draws, which has rested, and then where the counter stands.
+    WattsAndCounter,
+}
+
+/// What the card tells, as far as it does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Told {
+    pub(crate) watts: Option<f64>,
+    pub(crate) millijoules: Option<u64>,
+}
+
 /// What is known of a card. Times are in seconds since any moment.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -134,7 +150,11 @@ pub(crate) struct Ledger {
     steps: usize,
     /// When the last one ended.
     ended_s: f64,
-    read_s: f64,
+    /// When it was last asked for a reading, and whether that has not come yet.
+    asked_s: f64,
+    is_asked: bool,
+    /// The next reading is the first of a window.
+    begins: bool,
     fault: Option<&'static str>,
 }
 
@@ -154,36 +174,27 @@ impl Ledger {
         self.idle_watts.is_some() && self.fault.is_none()
     }
 
-    /// A step begins. `counter` gives millijoules, `watts` what the card draws now; each is asked only when it tells something.
-    pub(crate) fn begin(&mut self, now_s: f64, counter: impl FnOnce() -> Option<u64>, watts: impl FnOnce() -> Option<f64>) {
+    /// A step begins.
+    pub(crate) fn begin(&mut self, now_s: f64) -> Option<Wanted> {
         let paused_s = now_s - self.ended_s;
-        if self.steps == 0 && self.fault.is_none() && (self.last.is_none() || paused_s >= PAUSE_S) {
-            if paused_s >= RESTED_S {
-                self.idle_watts = watts().or(self.idle_watts);
-            }
-            self.settle(self.busy.watts());
-            self.read_s = now_s;
-            match counter() {
-                Some(millijoules) => self.start_from(Reading { millijoules, at_s: now_s, moved: false }),
-                None => self.give_up("it cannot be read"),
-            }
-        }
+        let goes_on = self.last.is_some() && paused_s < PAUSE_S;
+        let begins = self.steps == 0 && self.fault.is_none() && !self.begins && !goes_on;
         self.steps += 1;
+        if !begins {
+            return None;
+        }
+        self.settle(self.busy.watts());
+        self.begins = true;
+        self.ask(now_s, if paused_s >= RESTED_S { Wanted::WattsAndCounter } else { Wanted::Counter })
     }
 
     /// A step that took `took_s` ends; `shares` are the tokens it computed for each answer, `model` the tally of all answers together.
-    pub(crate) fn end(
-        &mut self,
-        now_s: f64,
-        took_s: f64,
-        shares: &[(&Tally, usize)],
-        model: &Tally,
-        counter: impl FnOnce() -> Option<u64>,
-    ) {
+    pub(crate) fn end(&mut self, now_s: f64, took_s: f64, shares: &[(&Tally, usize)], model: &Tally) -> Option<Wanted> {
         self.steps = self.steps.saturating_sub(1);
         self.ended_s = now_s;
         if self.fault.is_some() {
-            return shares.iter().for_each(|(tally, _)| tally.give_up());
+            shares.iter().for_each(|(tally, _)| tally.give_up());
+            return None;
         }
         let tokens: usize = shares.iter().map(|(_, count)| count).sum();
         let seconds = |count: usize| took_s * count as f64 / tokens.max(1) as f64;
@@ -195,10 +206,16 @@ impl Ledger {
             }
         }
         self.computed_s += seconds(tokens);
-        if now_s - self.read_s >= READ_EVERY_S {
-            self.read_s = now_s;
-            self.read(now_s, counter());
+        if now_s - self.asked_s >= READ_EVERY_S { self.ask(now_s, Wanted::Counter) } else { None }
+    }
+
+    /// At most one reading is on its way.
+    fn ask(&mut self, now_s: f64, wanted: Wanted) -> Option<Wanted> {
+        if self.is_asked {
+            return None;
         }
+        (self.asked_s, self.is_asked) = (now_s, true);
+        Some(wanted)
     }
 
     /// A step that was begun never ends.
@@ -206,8 +223,18 @@ impl Ledger {
         self.steps = self.steps.saturating_sub(1);
     }
 
-    fn read(&mut self, now_s: f64, millijoules: Option<u64>) {
-        let (Some(last), Some(millijoules)) = (self.last, millijoules) else { return self.give_up("it cannot be read any more") };
+    /// What was wanted has been told, at `now_s`: maybe while a step goes on.
+    pub(crate) fn read(&mut self, now_s: f64, told: Told) {
+        self.is_asked = false;
+        if self.fault.is_some() {
+            return;
+        }
+        self.idle_watts = told.watts.or(self.idle_watts);
+        let Some(millijoules) = told.millijoules else { return self.give_up("it cannot be read") };
+        let begins = mem::take(&mut self.begins);
+        let Some(last) = self.last.filter(|_| !begins) else {
+            return self.start_from(Reading { millijoules, at_s: now_s, moved: false });
+        };
         match millijoules.checked_sub(last.millijoules) {
             None => self.give_up("it went backwards"),
             Some(0) if now_s - last.at_s >= STILL_S => self.give_up("it stands still while the card computes"),
@@ -290,9 +317,18 @@ mod tests {
         }
 
         fn step(&mut self, took_s: f64, shares: &[(&Tally, usize)]) {
-            self.ledger.begin(self.now_s, || Some(COUNTER.get()), || Some(IDLE));
+            let wanted = self.ledger.begin(self.now_s);
+            self.tell(wanted, Some(COUNTER.get()));
             self.passes(took_s, BUSY);
-            self.ledger.end(self.now_s, took_s, shares, &self.model, || Some(COUNTER.get()));
+            let wanted = self.ledger.end(self.now_s, took_s, shares, &self.model);
+            self.tell(wanted, Some(COUNTER.get()));
+        }
+
+        fn tell(&mut self, wanted: Option<Wanted>, millijoules: Option<u64>) {
+            if let Some(wanted) = wanted {
+                let watts = (wanted == Wanted::WattsAndCounter).then_some(IDLE);
+                self.ledger.read(self.now_s, Told { watts, millijoules });
+            }
         }
     }
 
@@ -387,9 +423,10 @@ mod tests {
             card.rests(5.0);
             (0..50).for_each(|_| card.step(0.01, &[(&before, 1)]));
             assert!(before.joules().is_some());
-            card.ledger.begin(card.now_s, || unreachable!("the window goes on"), || None);
+            assert_eq!(card.ledger.begin(card.now_s), None, "the window goes on");
             card.passes(0.2, BUSY);
-            card.ledger.end(card.now_s, 0.2, &[(&before, 1)], &card.model, || broken(COUNTER.get()));
+            let wanted = card.ledger.end(card.now_s, 0.2, &[(&before, 1)], &card.model);
+            card.tell(wanted, broken(COUNTER.get()));
             assert!(card.ledger.fault().unwrap().contains(words), "{:?}", card.ledger.fault());
             card.rests(10.0);
             (0..50).for_each(|_| card.step(0.01, &[(&after, 1)]));
@@ -402,19 +439,42 @@ mod tests {
         let (mut card, answer) = (Card::new(), Tally::default());
         card.rests(5.0);
         for _ in 0..1_100 {
-            card.ledger.begin(card.now_s, || Some(7), || Some(IDLE));
+            let wanted = card.ledger.begin(card.now_s);
+            card.tell(wanted, Some(7));
             card.now_s += 0.01;
-            card.ledger.end(card.now_s, 0.01, &[(&answer, 1)], &card.model, || Some(7));
+            let wanted = card.ledger.end(card.now_s, 0.01, &[(&answer, 1)], &card.model);
+            card.tell(wanted, Some(7));
         }
         assert!(card.ledger.fault().unwrap().contains("stands still"));
         assert_eq!(answer.joules(), None);
+    }
+
+    /// The driver takes its time, and steps do not wait for it.
+    #[test]
+    fn a_reading_that_comes_late_tells_the_same() {
+        let (mut card, answer) = (Card::new(), Tally::default());
+        card.rests(5.0);
+        let mut on_its_way = None;
+        for _ in 0..400 {
+            let begun = card.ledger.begin(card.now_s);
+            card.passes(0.002, BUSY);
+            // What was asked for a step ago is told in the middle of this one, and nothing else is asked for before.
+            assert!(on_its_way.is_none() || begun.is_none());
+            card.tell(mem::replace(&mut on_its_way, begun), Some(COUNTER.get()));
+            card.passes(0.003, BUSY);
+            let ended = card.ledger.end(card.now_s, 0.005, &[(&answer, 1)], &card.model);
+            assert!(on_its_way.is_none() || ended.is_none());
+            on_its_way = on_its_way.or(ended);
+        }
+        close(answer.joules(), 800.0, 20.0);
     }
 
     /// A step that dies on the way is not waited for.
     #[test]
     fn who_dies_in_a_step_does_not_keep_the_card_busy() {
         let (mut card, answer) = (Card::new(), Tally::default());
-        card.ledger.begin(card.now_s, || Some(0), || None);
+        let wanted = card.ledger.begin(card.now_s);
+        card.tell(wanted, Some(0));
         card.ledger.abandon();
         card.rests(5.0);
         (0..200).for_each(|_| card.step(0.01, &[(&answer, 1)]));
