@@ -1,19 +1,22 @@
 """How long the step of one answer takes on a card by itself: python cuda_step.py [--sizes 6.7b,1.3b] [--precisions half,int8,int4] [--cubin FILE]
 
-The machine code of `step.cu` is begun with tables of OPT's true shapes, each layer with biases and norms of its own, and weights that are
-all the same, without an engine: what is left out is drawing a token and telling the card of it. With `--cubin` another build is measured
+The machine code of `step.cu` is begun with tables of OPT's true shapes, each layer with biases and norms of its own, and random weights,
+without an engine: what is left out is drawing a token and telling the card of it. With `--cubin` another build is measured
 beside the one that the engine carries, which is how a change to the kernel is tried. Beside it, what the card copies of its own memory
 (bytes read and written), in the same run. Of 15 repetitions the median counts. Tables are as kernels/tables.cuh has them. Needs the driver
-(libcuda) and nothing else.
+(libcuda) and numpy.
 """
 
 import argparse
 import ctypes
+import functools
 import random
 import statistics
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 BUILT = Path(__file__).parents[2] / "inference/src/device/cuda/kernels/built/step.sm_90a.cubin"
 # layers, hidden size, heads (Zhang et al., arXiv 2205.01068, table 1)
@@ -23,8 +26,9 @@ SIZES = {
 }  # fmt: skip
 VOCAB, CONTEXT, CONTEXT_BLOCKS, REPEAT = 50272, 33, 64, 15
 BYTES = {"half": 2.0, "int8": 1.0, "int4": 0.5}
-# Bits of a small weight, all the same; a scale and a zero point besides, at four bits, for every 32.
-FILL = {"half": 0x24002400, "int8": 0x01010101, "int4": 0x01010101}
+# At four bits, for every 32: the bits of two scales, which are halves, and four zero points.
+SCALES, ZEROS = 0x14001400, 0x08080808
+RANDOM_BYTES = 1 << 26
 SLICES, THREADS, TILE_ROWS, TILE_BYTES, STRIP_BYTES, FEW_PERCENT = 8, 256, 16, 128, 16, 40
 STAGE_PRODUCT, STAGE_NORMED, STAGE_HEAD, STAGE_COLUMNS, STAGE_ATTEND = range(5)
 AFTER_STORE, AFTER_ADD, AFTER_RELU, AFTER_QKV = 0, 1, 3, 5
@@ -75,6 +79,12 @@ class Driver:
         self.cuMemcpyHtoD_v2(ctypes.c_uint64(address), data, ctypes.c_size_t(len(data)))
         return address
 
+    def fill(self, address, size, pattern):
+        """Copies of what lies at another address, one behind the other."""
+        for at in range(0, size, RANDOM_BYTES):
+            count = ctypes.c_size_t(min(RANDOM_BYTES, size - at))
+            self.cuMemcpyDtoD_v2(ctypes.c_uint64(address + at), ctypes.c_uint64(pattern), count)
+
     def seconds(self, work):
         """The median of what it takes, by the card's own clock."""
         work(), work(), self.cuCtxSynchronize()
@@ -112,6 +122,17 @@ class Driver:
         return ctypes.string_at(at, 128)
 
 
+@functools.cache
+def random_weights(precision):
+    """Bytes of a trained model's spread."""
+    draw = np.random.default_rng(1)
+    if precision == "half":
+        return draw.normal(0, 0.02, RANDOM_BYTES // 2).astype(np.float16).tobytes()
+    if precision == "int8":
+        return draw.normal(0, 30, RANDOM_BYTES).clip(-127, 127).astype(np.int8).tobytes()
+    return draw.integers(0, 256, RANDOM_BYTES, np.uint8).tobytes()
+
+
 @dataclass
 class Flow:
     """A matrix in the order in which it is read."""
@@ -134,15 +155,18 @@ class Model:
         shapes = [(3 * hidden, hidden), (hidden, hidden), (ffn, hidden), (hidden, ffn)]
         held = self.layers * sum(self.held(shape) for shape in shapes) + VOCAB * hidden * int(self.each_of_head)
         self.step_bytes, self.memory = held, []
-        self.next = self.keep(driver.alloc((held + (4 * self.layers + 1) * 1024) // 4 * 4, FILL[precision]))
+        self.next = self.keep(driver.alloc((held + (4 * self.layers + 1) * 1024) // 4 * 4))
+        self.random = {kind: self.keep(driver.upload(random_weights(kind))) for kind in {precision, "int8" if precision == "int4" else precision}}
         single = lambda value: struct.unpack("<I", struct.pack("<f", value))[0]  # noqa: E731
         room = lambda size, word=0: self.keep(driver.alloc(size + 256, word))  # noqa: E731
         random.seed(1)
-        biases = struct.pack(f"<{ffn}f", *(-1000.0 if random.random() < zeros else 1.0 for _ in range(ffn)))
+        biases = struct.pack(f"<{ffn}f", *(-100.0 if random.random() < zeros else 100.0 for _ in range(ffn)))
         # Of each matrix and norm its own, as a model has them: what is read again and again would stay in the second cache.
         self.singles = lambda count, value: room(4 * count, single(value))
         self.bias1 = lambda: self.keep(driver.upload(biases))
-        self.x, self.q, self.attended, self.inner = room(4 * hidden, single(0.5)), room(4 * hidden), room(2 * hidden), room(2 * ffn)
+        x = np.random.default_rng(2).normal(0, 1, hidden).astype(np.float32).tobytes()
+        self.x = self.keep(driver.upload(x))
+        self.q, self.attended, self.inner = room(4 * hidden), room(2 * hidden), room(2 * ffn)
         self.counts, self.logits, self.guesses = room(4), room(4 * VOCAB), room(4 * self.layers)
         words = lambda *numbers: self.keep(driver.upload(struct.pack(f"<{len(numbers)}I", *numbers), 256))  # noqa: E731
         self.slots, self.contexts, self.fresh = words(CONTEXT - 1), words(CONTEXT), words(CONTEXT - 1)
@@ -168,6 +192,12 @@ class Model:
 
     def matrix(self, rows, cols, each, guess=0):
         flow = Flow(self.next, rows, cols, each, guess)
+        numbers, driver = rows * cols, self.driver
+        driver.fill(flow.weights, int(numbers * each), self.random["int8" if each == 1 else self.precision])
+        if each < 1:
+            scales, zeros = flow.weights + numbers // 2, flow.weights + numbers // 2 + numbers // 16
+            driver.cuMemsetD32_v2(ctypes.c_uint64(scales), ctypes.c_uint(SCALES), ctypes.c_size_t(numbers // 64))
+            driver.cuMemsetD32_v2(ctypes.c_uint64(zeros), ctypes.c_uint(ZEROS), ctypes.c_size_t(numbers // 128))
         self.next += (self.held((rows, cols)) if each == self.each else int(rows * cols * each)) // 256 * 256 + 512
         self.flows.append(flow)
         return flow
@@ -194,17 +224,17 @@ class Model:
     def of_sums(self, rows, each, beside, after):
         """Bias and scales, which are noted."""
         bias = 0 if after == AFTER_STORE else self.bias1() if after == AFTER_RELU else self.singles(rows, 0.0)
-        scales = self.singles(rows, 0.01) if each == 1.0 else 0
+        scales = self.singles(rows, 0.0006) if each == 1.0 else 0
         beside += [(address, 4 * rows) for address in (bias, scales) if address]
         return bias, scales
 
     def plan(self):
         hidden, ffn, behind = self.hidden, 4 * self.hidden, {}
         for layer in range(self.layers):
-            self.product(STAGE_NORMED, (3 * hidden, hidden), 0, self.q, AFTER_QKV, layer, **behind)
+            self.product(STAGE_NORMED, (3 * hidden, hidden), 0, self.q, AFTER_QKV, layer)
             attend = struct.pack(ATTEND, self.q, self.attended, self.contexts, self.fresh, self.blocks, self.seen, self.seen_arrived)
             attend += self.paged(layer) + struct.pack("<4I", CONTEXT_BLOCKS, hidden, 16, 0)
-            self.stage(STAGE_ATTEND, len(self.flows), attend=attend)
+            self.stage(STAGE_ATTEND, len(self.flows), attend=attend, **behind)
             self.product(STAGE_PRODUCT, (hidden, hidden), self.attended, self.x, AFTER_ADD, layer, clear=self.counts)
             self.product(STAGE_NORMED, (ffn, hidden), 0, self.inner, AFTER_RELU, layer)
             if self.precision == "int4":

@@ -101,6 +101,7 @@ inline void ask_for(const void*) {}
 inline void begin_arrivals(u64* arrival) { *arrival = 0; }
 inline void expect_bytes(u64* arrival, u32) { ++*arrival; }
 inline void copy_tile(void* to, const TileMap* map, u32 byte, u32 row, u64*) { emulator::copy_tile(to, map->words, byte, row); }
+inline bool has_arrived(u64* arrival, u32 turn) { return *arrival % 2 != turn; }
 inline void wait_for_arrival(u64* arrival, u32 turn) {
     if (*arrival % 2 == turn) emulator::fail("waits for a tile that nobody has asked for");
 }
@@ -132,7 +133,11 @@ inline int last_one_in(u32 v) { return __builtin_ffs((int)v) - 1; }
 
 inline u32 add_atomically(u32* at, u32 v) { return __atomic_fetch_add(at, v, __ATOMIC_SEQ_CST); }
 // Blocks run one after the other: a block that waits for another would wait for ever.
+inline void add_released(u32*, u32) {}
+inline u32 load_relaxed(const u32*) { emulator::fail("waits for another block"); }
 inline u32 load_acquired(const u32*) { emulator::fail("waits for another block"); }
+inline void tell_block(u32*, u32) {}
+inline u32 heard_in_block(const u32*) { emulator::fail("waits for another block"); }
 inline void fence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 // Where a call stands, for the message when threads that had to meet did not.

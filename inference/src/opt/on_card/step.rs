@@ -9,7 +9,7 @@ use super::layout::{Held, Order};
 use super::pass::{Io, NormRows, Pass, THREADS, norm_args};
 use super::weights::{Matrix, Norm};
 use crate::device::cuda::{
-    Buffer, Card, STAGE_ATTEND, STAGE_COLUMNS, STAGE_HEAD, STAGE_NORMED, STAGE_PRODUCT, StepArgs, StepFlow, StepStage,
+    Buffer, Card, ColumnsArgs, STAGE_ATTEND, STAGE_COLUMNS, STAGE_HEAD, STAGE_NORMED, STAGE_PRODUCT, StepArgs, StepFlow, StepStage,
 };
 use crate::error::Error;
 use crate::opt::config::OptConfig;
@@ -153,9 +153,13 @@ impl Plan<'_> {
             let norm = Some((&layer.self_attn_layer_norm, true));
             self.product(STAGE_NORMED, &layer.qkv_proj, &self.pass.qkv_io(), norm)?;
             self.last().product.kv = kv;
+            // Behind queries, keys and values, and those behind the layer before.
+            let (guess, columns) = self.guess(2);
             self.stages.push(StepStage {
                 stage: STAGE_ATTEND,
                 flow: self.flows.len() as u32,
+                guess,
+                columns,
                 attend: self.pass.attend_args(kv),
                 ..StepStage::zeroed()
             });
@@ -178,6 +182,12 @@ impl Plan<'_> {
         &mut self.stages[last]
     }
 
+    /// What a stage needs to guess, for the next step, how many columns will be read, if the stage so many before its own reads by columns.
+    fn guess(&self, back: usize) -> (u64, ColumnsArgs) {
+        let of = self.stages.iter().rev().nth(back - 1).filter(|of| of.stage == STAGE_COLUMNS);
+        of.map_or_else(Zeroable::zeroed, |of| (of.guess, of.columns))
+    }
+
     /// A product of what lies at `io.x`, or of the stream's norm.
     fn product(&mut self, stage: u32, matrix: &Matrix, io: &Io, norm: Option<(&Norm, bool)>) -> Result<(), Error> {
         let layout = matrix.layout;
@@ -188,14 +198,13 @@ impl Plan<'_> {
             let rows = NormRows { x, row_of: 0, norm: *norm, y: 0, normalise, keep: false, counts: 0 };
             norm_args(self.pass.model, self.pass.config, &rows)
         });
-        // The stage behind a product by columns makes the guess for the next step's.
-        let before = self.stages.last().filter(|before| before.stage == STAGE_COLUMNS).copied();
+        let (guess, columns) = if stage == STAGE_HEAD { self.guess(1) } else { Zeroable::zeroed() };
         self.stages.push(StepStage {
             stage,
             flow,
             first,
-            guess: before.map_or(0, |before| before.guess),
-            columns: before.map_or_else(Zeroable::zeroed, |before| before.columns),
+            guess,
+            columns,
             norm: norm.unwrap_or_else(Zeroable::zeroed),
             product: self.pass.product_args(matrix, io, self.pass.paged(0)),
             ..StepStage::zeroed()

@@ -185,9 +185,9 @@ DEVICE void attend(const AttendArgs& a, const AttendRow& of, u32 split, u32 head
         float* partial = (float*)a.partial + ((u64)row * heads + head) * a.splits_max * each;
         if (is_there && d < DIM) partial[split * each + d] = v;
         if (is_there && d == 0) partial[split * each + DIM] = top, partial[split * each + DIM + 1] = sum;
-        fence();
         sync_block();
         if (thread == 0) {
+            fence();
             u32* arrived = (u32*)a.arrived + (u64)row * heads + head;
             is_last = is_there && add_atomically(arrived, 1) == splits - 1;
             if (is_last) *arrived = 0;

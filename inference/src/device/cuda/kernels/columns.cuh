@@ -74,9 +74,9 @@ DEVICE void join_slices(const ColumnsArgs& a, u32 first_row, u32 tile, u32 slice
         float sum = of(token, place % TILE_OF_ROWS);
         if (row < a.rows) partial[((u64)slice * a.tokens + token) * a.rows + row] = sum;
     }
-    fence();
     sync_block();
     if (threadIdx.x == 0) {
+        fence();
         u32* arrived = (u32*)a.arrived + tile;
         is_last = add_atomically(arrived, 1) == SLICES - 1;
         if (is_last) *arrived = 0;

@@ -169,6 +169,11 @@ DEVICE void copy_tile(void* to, const TileMap* map, u32 byte, u32 row, u64* arri
         "l"(map), "r"(byte), "r"(row), "r"(at), "l"(policy)
         : "memory");
 }
+DEVICE bool has_arrived(u64* arrival, u32 turn) {
+    u32 at = (u32)__cvta_generic_to_shared(arrival), has;
+    asm volatile("{ .reg .pred has;\n\tmbarrier.test_wait.parity.shared.b64 has, [%1], %2;\n\tselp.u32 %0, 1, 0, has; }" : "=r"(has) : "r"(at), "r"(turn) : "memory");
+    return has;
+}
 DEVICE void wait_for_arrival(u64* arrival, u32 turn) {
     u32 at = (u32)__cvta_generic_to_shared(arrival);
     asm volatile(
@@ -197,14 +202,31 @@ DEVICE int ones_in(u32 v) { return __popc(v); }
 DEVICE int last_one_in(u32 v) { return __ffs(v) - 1; } // the lowest, counted from 0; -1 for none
 // Adds, and gives what was there before.
 DEVICE u32 add_atomically(u32* at, u32 v) { return atomicAdd(at, v); }
+// The same, told to all that acquire it: with it they see what this thread has written, or has seen written by those it met.
+DEVICE void add_released(u32* at, u32 v) { asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(at), "r"(v) : "memory"); }
+// What is there now, whoever wrote it, and nothing else.
+DEVICE u32 load_relaxed(const u32* from) {
+    u32 v;
+    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
+    return v;
+}
+// A number for the threads of the block that wait for it.
+DEVICE void tell_block(u32* at, u32 v) {
+    asm volatile("st.release.cta.shared.u32 [%0], %1;" ::"r"((u32)__cvta_generic_to_shared(at)), "r"(v) : "memory");
+}
+DEVICE u32 heard_in_block(const u32* from) {
+    u32 v;
+    asm volatile("ld.acquire.cta.shared.u32 %0, [%1];" : "=r"(v) : "r"((u32)__cvta_generic_to_shared(from)) : "memory");
+    return v;
+}
 // What is there now, whoever wrote it; what its writer wrote before is seen after this.
 DEVICE u32 load_acquired(const u32* from) {
     u32 v;
     asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
     return v;
 }
-// What this thread has written is seen by all before what it writes next.
-DEVICE void fence() { __threadfence(); }
+// What this thread has written, or has seen written by those it met, is seen by all before what it writes next.
+DEVICE void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 // Past the first cache: for what other blocks of the same kernel have written.
 DEVICE float load_fresh(const float* from) { return __ldcg(from); }
 #endif

@@ -55,8 +55,7 @@ DEVICE void columns_of_one(const ColumnsArgs& a, u32 first, u32 guess, u16* x, O
                     const u8* from = queue.take();
 #pragma unroll
                     for (int i = 0; i < 4; i++) of_col[i] = *(const uint4*)(from + (4 * t + i) * TILE_BYTES + ((g ^ ((4 * t + i) % 8)) * 16));
-                    sync_warp();
-                    queue.push();
+                    queue.give_back();
                 } else {
 #pragma unroll
                     for (int i = 0; i < 4; i++) {

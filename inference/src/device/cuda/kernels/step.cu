@@ -72,8 +72,7 @@ DEVICE void product(const ProductArgs& a, u32 first, const u16* x, u32 slot, Pro
                 else if constexpr (HELD == HELD_INT8) multiply_int8(sums[0], w[u], xs[u]);
                 else multiply_16bit<E>(sums[0], w[u], xs[u][0]);
             }
-            sync_warp();
-            queue.push();
+            queue.give_back();
         }
         float (&total)[WARPS][16] = room.totals[of_tile];
         if (t == 0) total[warp][row_of_tile] = sums[0][0], total[warp][row_of_tile + 8] = sums[0][2];
@@ -192,7 +191,7 @@ DEVICE void attend_all(const AttendArgs& a, const AttendRow& of, AttendRoom<DIM>
     } while (first < units);
 }
 
-// Asks for what the stage after the next reads of the card's memory beside its weights. Whoever asks for it only then waits until all that is
+// Asks for what a stage further on reads of the card's memory beside its weights. Whoever asks for it only then waits until all that is
 // in the queues has come.
 DEVICE void ask_ahead(const StepStage& stage) {
     u32 line = threadIdx.x * gridDim.x + blockIdx.x;
@@ -234,12 +233,28 @@ union StepRoom {
     AttendRoom<128> attend_128[2];
 };
 
-// Waits until all blocks are here, the `met`-th time; what they have written is seen after it. The block's own threads have met already.
-DEVICE void meet_all(u32* arrived, u32 met) {
-    if (threadIdx.x == 0) {
-        fence();
-        add_atomically(arrived, 1);
-        while (load_acquired(arrived) < met * gridDim.x) {}
+// Tells that this block is here, whose own threads have met already.
+DEVICE void arrive(u32* arrived) {
+    if (threadIdx.x == 0) add_released(arrived, 1);
+}
+
+// Waits until all blocks have come the `time`-th time; what they have written is seen after it. One thread looks, and tells the others of its
+// block by `met`; each warp asks for tiles meanwhile.
+template <bool GROUPS>
+DEVICE void wait_for_all(const u32* arrived, u32 time, u32& met, Queue<GROUPS>& of_warp) {
+    if (threadIdx.x % WARP == 0) {
+        Queue<GROUPS> queue = of_warp;
+        while (true) {
+            queue.look();
+            if (threadIdx.x == 0) {
+                if (load_relaxed(arrived) < time * gridDim.x) continue;
+                load_acquired(arrived);
+                tell_block(&met, time);
+                break;
+            }
+            if (heard_in_block(&met) == time) break;
+        }
+        of_warp = queue;
     }
     sync_block();
 }
@@ -252,6 +267,7 @@ DEVICE void step(const StepArgs& a) {
     using OfWarp = Queue<HELD == HELD_INT4>;
     SHARED u64 arrivals[WARPS][OfWarp::DEPTH];
     SHARED OfWarp queues[WARPS];     // in registers only while tiles are taken
+    SHARED u32 met;
     SHARED float of_warps[2][NORM_WARPS];
     SHARED StepStage stages[2];
     SHARED u32 blocks[BLOCKS_KNOWN];
@@ -274,7 +290,7 @@ DEVICE void step(const StepArgs& a) {
         OfWarp begun;
         begun.begin(tiles, arrivals[threadIdx.x / WARP], a, stages[a.first & 1].flow);
         if (threadIdx.x % WARP == 0) queue = begun;
-        sync_warp();
+        if (threadIdx.x == 0) met = 0;
     }
     wait_for_previous();
     const bool is_known = a.blocks_count <= BLOCKS_KNOWN;
@@ -287,18 +303,20 @@ DEVICE void step(const StepArgs& a) {
 #pragma unroll 1
     for (u32 s = a.first; s < a.last; s++) {
         const StepStage& stage = stages[s & 1];
-        // Attention has something to ask for before all are here.
-        auto meet_before = [&] {
-            if (s > a.first) meet_all(meeting, s - a.first);
-        };
-        if (stage.stage != STAGE_ATTEND) meet_before();
+        // All that has nothing to wait for comes before the waiting.
+        if (s > a.first) arrive(meeting);
         if (s + 1 < a.last) copy_stage(s + 1);
         ask_ahead(stage);
         if (stage.stage == STAGE_NORMED && stage.product.after == AFTER_QKV) ask_for_kept(stage.product.kv, row.attend);
-        if (blockIdx.x == 0 && threadIdx.x == 0) {
+        // By a block that has the least to do.
+        if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) {
             if (stage.guess && stage.stage != STAGE_COLUMNS) *(u32*)stage.guess = is_few(stage.columns, 0);
             if (stage.clear) *(u32*)stage.clear = 0;
         }
+        auto wait = [&] {
+            if (s > a.first) wait_for_all(meeting, s - a.first, met, queue);
+        };
+        if (stage.stage != STAGE_ATTEND) wait();
         const u16* x = (const u16*)stage.product.x;
         if (stage.stage == STAGE_NORMED || stage.stage == STAGE_HEAD) {
             norm(stage.norm, x_here, stage.product.cols, of_warps);
@@ -308,22 +326,25 @@ DEVICE void step(const StepArgs& a) {
             sync_block();
             x = x_here;
         }
-        switch (stage.stage) {
+        // The same code for both, if the matrices are held alike.
+        switch (HEAD == HELD && stage.stage == STAGE_HEAD ? STAGE_NORMED : stage.stage) {
             case STAGE_PRODUCT:
             case STAGE_NORMED:
                 product<HELD>(stage.product, stage.first, x, row.slot, room.product, queue);
                 break;
-            case STAGE_HEAD: product<HEAD>(stage.product, stage.first, x, row.slot, room.product, queue); break;
+            case STAGE_HEAD:
+                if constexpr (HEAD != HELD) product<HEAD>(stage.product, stage.first, x, row.slot, room.product, queue);
+                break;
             case STAGE_COLUMNS:
                 if constexpr (HELD != HELD_INT4)
                     columns_of_one<HELD>(stage.columns, stage.first, *(const u32*)stage.guess, x_here, room.columns, queue);
                 break;
             case STAGE_ATTEND:
                 switch (stage.attend.kv.head_dim) {
-                    case 16: attend_all<16>(stage.attend, row.attend, room.attend_16, meet_before); break;
-                    case 64: attend_all<64>(stage.attend, row.attend, room.attend_64, meet_before); break;
-                    case 80: attend_all<80>(stage.attend, row.attend, room.attend_80, meet_before); break;
-                    case 128: attend_all<128>(stage.attend, row.attend, room.attend_128, meet_before); break;
+                    case 16: attend_all<16>(stage.attend, row.attend, room.attend_16, wait); break;
+                    case 64: attend_all<64>(stage.attend, row.attend, room.attend_64, wait); break;
+                    case 80: attend_all<80>(stage.attend, row.attend, room.attend_80, wait); break;
+                    case 128: attend_all<128>(stage.attend, row.attend, room.attend_128, wait); break;
                 }
         }
         wait_for_copies<0>();

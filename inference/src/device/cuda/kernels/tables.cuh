@@ -137,7 +137,7 @@ struct alignas(16) StepStage {
     u32 first;              // the flow's
     u32 unused;
     u64 clear;              // a u32 that becomes zero, or 0
-    u64 guess;              // by columns: the flow's; of the stage behind: the same, to be made for the next step; or 0
+    u64 guess;              // by columns: the flow's; of a stage further on: the same, to be made for the next step; or 0
     u64 ahead[4];           // what the stage after the next reads beside weights, as many bytes each
     u32 ahead_bytes[4];
     NormArgs norm;          // of one row; `y` is nowhere
