@@ -360,6 +360,37 @@ async fn the_ledger_says_who_fetched_what_and_how_much(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_fetches_is_written_before_the_first_byte_or_none_is_sent(db: PgPool) {
+    let portal = TestPortal::start_impatient(&db).await;
+    let (offer, _) = tiny(&portal, Gate::Open).await;
+    let ada = portal.researcher("ada").await;
+    let rows = async || server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 100).await.unwrap();
+    let (weights, config) = (offer.url("sub/model.safetensors"), offer.url("config.json"));
+    // Nothing is written every second here, as if the server were killed at once.
+    get(&ada, &offer.url("sub/model.safetensors"), &[("range", "bytes=0-9")]).await;
+    assert_eq!(
+        rows().await.iter().map(|row| (row.path.as_str(), row.account.is_some())).collect::<Vec<_>>(),
+        [("sub/model.safetensors", true)]
+    );
+
+    let mut busy = db.begin().await.unwrap();
+    sqlx::query("lock table download in share mode").execute(&mut *busy).await.unwrap();
+    let (known, refused) = tokio::join!(get(&ada, &weights, &[]), get(&ada, &config, &[]));
+    assert_eq!(known.status, 200, "it is in the ledger already");
+    assert_eq!((refused.status, refused.bytes == CONFIG), (503, false));
+    busy.commit().await.unwrap();
+
+    // Many at once are written together.
+    let visitor = portal.visitor();
+    let fetched = futures_util::future::join_all(
+        [&weights, &config].into_iter().cycle().take(16).map(|path| get(&visitor, path, &[("range", "bytes=0-9")])),
+    )
+    .await;
+    assert!(fetched.iter().all(|answer| answer.status == 206));
+    assert_eq!(rows().await.len(), 4, "what was refused is noted when it comes again");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
 async fn a_slow_client_holds_up_nobody_and_a_gone_one_leaves_nothing(db: PgPool) {
     let portal = TestPortal::start(db.clone()).await;
     let large = weights(32_000_000);

@@ -112,15 +112,23 @@ async fn who_downloaded_a_model_hears_of_its_new_release_once_it_has_settled(db:
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn who_was_still_fetching_is_told_later_and_nobody_twice(db: PgPool) {
-    let portal = TestPortal::start(db).await;
+    let portal = TestPortal::start(db.clone()).await;
     let (_, _, second) = two_releases(&portal).await;
     let (ada, bob) = (portal.researcher("ada").await, portal.researcher("bob").await);
     ada.fetch(&config(&second)).await;
     portal.ledger.write(&portal.portal.db).await.unwrap();
-    bob.fetch(&config(&second)).await;
+    // Bob may have it still, but is not in the ledger yet when it is yanked.
+    let mut busy = db.begin().await.unwrap();
+    sqlx::query("lock table download in share mode").execute(&mut *busy).await.unwrap();
     let id = id_of(&portal, &second).await;
-    assert_eq!(downloads::yank(&portal.portal, None, id, "wrong file").await.unwrap().told, 1);
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    let at = config(&second);
+    let (_, yanked) = tokio::join!(bob.fetch(&at), async {
+        crate::download::until(|| portal.ledger.counts().requests == 2).await;
+        let yanked = downloads::yank(&portal.portal, None, id, "wrong file").await.unwrap();
+        busy.commit().await.unwrap();
+        yanked
+    });
+    assert_eq!(yanked.told, 1);
     for _ in 0..2 {
         downloads::sweep(&portal.portal).await.unwrap();
     }

@@ -1,9 +1,11 @@
-//! Who fetched what, when, how much. Streams only add to a table in memory; a worker writes it to the database every second.
+//! Who fetched what, when, how much. That somebody fetches a file is written before its first byte leaves. How much, and how often on
+//! that day, is only added to a table in memory, which a worker writes to the database every second.
 //!
 //! Bytes count when they have left for the socket: a chunk when the connection asks for the next one. What a long transfer has sent
-//! is added as it goes, so that a killed server loses at most [`REPORT_EVERY_BYTES`] of each transfer and one second of the table.
+//! is added as it goes, so that of a killed server's rows each is there, and lacks at most [`REPORT_EVERY_BYTES`] of each transfer and
+//! what was sent in one second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -32,6 +34,10 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(20);
 const CLOSING_PAUSES_MAX: u32 = 100;
 /// How many bytes a running transfer may have sent without telling.
 const REPORT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+/// How long a transfer waits until others have written their rows, before it is refused.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// Rows that are remembered as written; the next one forgets them all, and each is written once more when it is met again.
+const WRITTEN_MAX: usize = 100_000;
 /// How much of a client's name is kept.
 const CLIENT_CHARS_MAX: usize = 200;
 
@@ -118,6 +124,9 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     unwritten: Arc<Mutex<HashMap<Key, Tally>>>,
+    written: Arc<Mutex<HashSet<Key>>>,
+    /// Held by whoever writes: those who come meanwhile wait, and the next of them writes all their rows at once.
+    turn: Arc<tokio::sync::Mutex<()>>,
     watch: Watch,
     begun: Arc<AtomicU64>,
     sent_bytes: Arc<AtomicU64>,
@@ -139,8 +148,14 @@ impl Ledger {
         Self { clock, ..Self::default() }
     }
 
-    /// Opens the row of a transfer that begins now.
-    pub(super) fn begin(&self, visitor: &Visitor, model: &Model, release: &Release, file: &ReleaseFile, client: &str) -> Meter {
+    /// Opens the row of a transfer that begins now. `Unavailable` if it cannot be written: then no byte may leave.
+    pub(super) async fn begin(
+        &self,
+        db: &PgPool,
+        visitor: &Visitor,
+        (model, release, file): (&Model, &Release, &ReleaseFile),
+        client: &str,
+    ) -> Result<Meter, Error> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.now();
         let key = Key { account: visitor.account_id(), release: release.id, path: file.path.clone(), day: now.date() };
@@ -156,7 +171,23 @@ impl Ledger {
             client: client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARS_MAX).collect(),
         };
         self.add(&key, Tally { requests: 1, ..tally.clone() });
-        Meter { ledger: self.clone(), key, tally, unreported: 0, pass: None }
+        if !self.is_written(&key) {
+            self.write_along(db, &key).await?;
+        }
+        Ok(Meter { ledger: self.clone(), key, tally, unreported: 0, pass: None })
+    }
+
+    /// Writes this row, and those of whoever else waits.
+    async fn write_along(&self, db: &PgPool, key: &Key) -> Result<(), Error> {
+        let (ledger, db, key) = (self.clone(), db.clone(), key.clone());
+        // In a task of its own, which goes on when the reader does not: what it has taken out of the table must not be lost.
+        let written = tokio::spawn(async move {
+            let turn = tokio::time::timeout(TURN_WITHIN, ledger.turn.lock()).await;
+            let _turn = turn.map_err(|_| Error::Unavailable("others are being noted in the ledger; try again in a moment".into()))?;
+            // Whoever was before may have written it along.
+            if ledger.is_written(&key) { Ok(()) } else { ledger.write_in_turn(&db).await }
+        });
+        written.await.unwrap_or_else(|cause| Err(Error::internal(cause)))
     }
 
     /// Asks of every running transfer whether its reader may still have the bytes, and ends those that may not.
@@ -182,19 +213,35 @@ impl Ledger {
 
     /// Writes what has come together since the last time. What cannot be written is kept for the next.
     pub async fn write(&self, db: &PgPool) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        self.write_in_turn(db).await
+    }
+
+    async fn write_in_turn(&self, db: &PgPool) -> Result<(), Error> {
         let mut taken: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
         if taken.is_empty() {
             return Ok(());
         }
         // In one order, so that two portals on one database do not wait for each other's rows in a circle.
         taken.sort_by(|(a, _), (b, _)| (a.account, a.release, &a.path, a.day).cmp(&(b.account, b.release, &b.path, b.day)));
-        let written = write_all(db, &taken).await;
-        if written.is_err() {
-            for (key, tally) in &taken {
-                self.add(key, tally.clone());
-            }
+        let done = write_all(db, &taken).await;
+        if done.is_err() {
+            taken.iter().for_each(|(key, tally)| self.add(key, tally.clone()));
+            return done;
         }
-        written
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, _) in taken {
+            if written.len() >= WRITTEN_MAX {
+                written.clear();
+            }
+            written.insert(key);
+        }
+        Ok(())
+    }
+
+    /// Whether there is a row of it in the database.
+    fn is_written(&self, key: &Key) -> bool {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// Writes the last of it: to be called when the server has stopped. Streams that were cut may take a moment to be dropped.
