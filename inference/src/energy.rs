@@ -3,7 +3,7 @@
 
 mod ledger;
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError;
 
 use crate::cards::nvml;
+use ledger::Ledger;
 pub(crate) use ledger::Tally;
-use ledger::{Ledger, Told, Wanted};
 
 /// Meters what one model takes of its card. Models that share a card share its ledger.
 #[derive(Debug)]
@@ -28,9 +28,8 @@ struct Metered {
     uuid: String,
     source: Source,
     ledger: Mutex<Ledger>,
-    /// To the thread that reads: the driver takes milliseconds to tell what it counts, and no step should wait for that. `None`: whoever asks
-    /// reads.
-    reader: Option<SyncSender<Wanted>>,
+    /// To the thread that reads the counter. `None`: whoever wants it reads it.
+    reader: Option<SyncSender<()>>,
 }
 
 /// Where readings come from.
@@ -41,6 +40,9 @@ enum Source {
     #[cfg(test)]
     Made(tests::MadeCard),
 }
+
+/// How often to look whether the card rests.
+const REST_EVERY: Duration = Duration::from_secs(1);
 
 /// The cards that are metered now.
 static METERED: Mutex<Vec<Weak<Metered>>> = Mutex::new(Vec::new());
@@ -121,41 +123,52 @@ fn metered(device: Device<'static>) -> Result<Option<Arc<Metered>>, NvmlError> {
     Ok(Some(card))
 }
 
-/// Reads what is wanted until nobody is metered on the card any more.
-fn read_for(card: &Weak<Metered>, wanted: &Receiver<Wanted>) {
-    while let Ok(wanted) = wanted.recv() {
+/// Reads the counter when that is wanted, and what the card draws when it rests, until nobody is metered on the card any more.
+fn read_for(card: &Weak<Metered>, wanted: &Receiver<()>) {
+    loop {
+        let wanted = wanted.recv_timeout(REST_EVERY);
         let Some(card) = card.upgrade() else { return };
-        card.read(wanted);
+        match wanted {
+            Ok(()) => card.tell(card.source.counter()),
+            Err(RecvTimeoutError::Timeout) => card.rest(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
 impl Metered {
-    /// Notes something, and has read what the ledger then wants.
-    fn noting(&self, note: impl FnOnce(&mut Ledger, f64) -> Option<Wanted>) {
-        let wanted = note(&mut self.ledger(), self.source.now_s());
-        match (wanted, &self.reader) {
-            (None, _) => {}
-            (Some(wanted), None) => self.read(wanted),
-            (Some(wanted), Some(reader)) => {
-                if reader.try_send(wanted).is_err() {
-                    self.tell(Told::default());
+    /// Notes something, and has the counter read if the ledger then wants it.
+    fn noting(&self, note: impl FnOnce(&mut Ledger, f64) -> bool) {
+        let is_wanted = note(&mut self.ledger(), self.source.now_s());
+        match &self.reader {
+            _ if !is_wanted => {}
+            None => self.tell(self.source.counter()),
+            Some(reader) => {
+                if reader.try_send(()).is_err() {
+                    self.tell(None);
                 }
             }
         }
     }
 
-    fn read(&self, wanted: Wanted) {
-        let watts = if wanted == Wanted::WattsAndCounter { self.source.watts() } else { None };
-        self.tell(Told { watts, millijoules: self.source.counter() });
-    }
-
-    fn tell(&self, told: Told) {
+    fn tell(&self, millijoules: Option<u64>) {
         let now_s = self.source.now_s();
         let mut ledger = self.ledger();
         let known_until_now = ledger.fault().is_none();
-        ledger.read(now_s, told);
+        ledger.read(now_s, millijoules);
         if let Some(fault) = ledger.fault().filter(|_| known_until_now) {
             tracing::warn!(card = self.uuid, fault, "energy is not told any more: the card's counter cannot be believed");
+        }
+    }
+
+    /// Notes what the card draws, if it rests. What is told while work begins is not believed.
+    fn rest(&self) {
+        let has_rested = || self.ledger().has_rested(self.source.now_s());
+        if has_rested()
+            && let Some(watts) = self.source.watts()
+            && has_rested()
+        {
+            self.ledger().draws_idle(watts);
         }
     }
 
@@ -187,7 +200,7 @@ impl Source {
         match self {
             Source::Card { device, .. } => device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
             #[cfg(test)]
-            Source::Made(_) => Some(tests::IDLE_WATTS),
+            Source::Made(_) => None,
         }
     }
 }
@@ -204,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    pub(super) const IDLE_WATTS: f64 = 100.0;
+    const IDLE_WATTS: f64 = 100.0;
     const BUSY_WATTS: f64 = 300.0;
 
     /// It has rested for ten seconds; from then on every look at its clock is a hundredth of a second after the last, and it computes.
@@ -229,7 +242,9 @@ mod tests {
         /// Of a card that draws three times as much as idle while it computes.
         pub(crate) fn made(readable_looks: u64) -> Self {
             let source = Source::Made(MadeCard { looks: AtomicU64::new(0), readable_looks });
-            let card = Arc::new(Metered { uuid: "made".into(), source, ledger: Mutex::new(Ledger::new(0.0)), reader: None });
+            let mut ledger = Ledger::new(0.0);
+            ledger.draws_idle(IDLE_WATTS);
+            let card = Arc::new(Metered { uuid: "made".into(), source, ledger: Mutex::new(ledger), reader: None });
             Self { card, model: Tally::default(), in_step: false }
         }
     }

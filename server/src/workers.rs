@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::portal::Portal;
 use crate::{access, accounts, audit, catalog, mail, privacy};
 
-/// How much of the download ledger a crash may lose.
+/// How much a crash may lose of the bytes that the download ledger counts.
 const LEDGER_EVERY: Duration = Duration::from_secs(1);
 /// How soon an event has its place in the log. Receipts are promised within a second.
 const AUDIT_EVERY: Duration = Duration::from_millis(250);

@@ -123,7 +123,10 @@ async fn who_was_still_fetching_is_told_later_and_nobody_twice(db: PgPool) {
     let id = id_of(&portal, &second).await;
     let at = config(&second);
     let (_, yanked) = tokio::join!(bob.fetch(&at), async {
-        crate::download::until(|| portal.ledger.counts().requests == 2).await;
+        let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&db).await.unwrap() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
         let yanked = downloads::yank(&portal.portal, None, id, "wrong file").await.unwrap();
         busy.commit().await.unwrap();
         yanked

@@ -120,22 +120,6 @@ impl Busy {
     }
 }
 
-/// What the ledger wants to be told, by [`Ledger::read`]. No step waits for it: the driver takes milliseconds to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Where the counter stands.
-    Counter,
-    /// What the card draws, which has rested, and then where the counter stands.
-    WattsAndCounter,
-}
-
-/// What the card tells, as far as it does.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Told {
-    pub(crate) watts: Option<f64>,
-    pub(crate) millijoules: Option<u64>,
-}
-
 /// What is known of a card. Times are in seconds since any moment.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -174,27 +158,28 @@ impl Ledger {
         self.idle_watts.is_some() && self.fault.is_none()
     }
 
-    /// A step begins.
-    pub(crate) fn begin(&mut self, now_s: f64) -> Option<Wanted> {
+    /// A step begins. Says whether the counter is to be read ([`Ledger::read`]); no step waits for that, as the driver takes milliseconds to
+    /// answer.
+    pub(crate) fn begin(&mut self, now_s: f64) -> bool {
         let paused_s = now_s - self.ended_s;
         let goes_on = self.last.is_some() && paused_s < PAUSE_S;
         let begins = self.steps == 0 && self.fault.is_none() && !self.begins && !goes_on;
         self.steps += 1;
         if !begins {
-            return None;
+            return false;
         }
         self.settle(self.busy.watts());
         self.begins = true;
-        self.ask(now_s, if paused_s >= RESTED_S { Wanted::WattsAndCounter } else { Wanted::Counter })
+        self.ask(now_s)
     }
 
     /// A step that took `took_s` ends; `shares` are the tokens it computed for each answer, `model` the tally of all answers together.
-    pub(crate) fn end(&mut self, now_s: f64, took_s: f64, shares: &[(&Tally, usize)], model: &Tally) -> Option<Wanted> {
+    pub(crate) fn end(&mut self, now_s: f64, took_s: f64, shares: &[(&Tally, usize)], model: &Tally) -> bool {
         self.steps = self.steps.saturating_sub(1);
         self.ended_s = now_s;
         if self.fault.is_some() {
             shares.iter().for_each(|(tally, _)| tally.give_up());
-            return None;
+            return false;
         }
         let tokens: usize = shares.iter().map(|(_, count)| count).sum();
         let seconds = |count: usize| took_s * count as f64 / tokens.max(1) as f64;
@@ -206,16 +191,29 @@ impl Ledger {
             }
         }
         self.computed_s += seconds(tokens);
-        if now_s - self.asked_s >= READ_EVERY_S { self.ask(now_s, Wanted::Counter) } else { None }
+        now_s - self.asked_s >= READ_EVERY_S && self.ask(now_s)
     }
 
     /// At most one reading is on its way.
-    fn ask(&mut self, now_s: f64, wanted: Wanted) -> Option<Wanted> {
-        if self.is_asked {
-            return None;
+    fn ask(&mut self, now_s: f64) -> bool {
+        if !self.is_asked {
+            (self.asked_s, self.is_asked) = (now_s, true);
+            return true;
         }
-        (self.asked_s, self.is_asked) = (now_s, true);
-        Some(wanted)
+        if now_s - self.asked_s >= STILL_S {
+            self.give_up("it does not answer");
+        }
+        false
+    }
+
+    /// Whether the card has rested for so long that what it draws is what it draws idle.
+    pub(crate) fn has_rested(&self, now_s: f64) -> bool {
+        self.steps == 0 && now_s - self.ended_s >= RESTED_S
+    }
+
+    /// What the card was told to draw, and had rested before and after.
+    pub(crate) fn draws_idle(&mut self, watts: f64) {
+        self.idle_watts = Some(watts);
     }
 
     /// A step that was begun never ends.
@@ -223,14 +221,13 @@ impl Ledger {
         self.steps = self.steps.saturating_sub(1);
     }
 
-    /// What was wanted has been told, at `now_s`: maybe while a step goes on.
-    pub(crate) fn read(&mut self, now_s: f64, told: Told) {
+    /// The counter has been read, at `now_s`: maybe while a step goes on. `None`: it cannot be.
+    pub(crate) fn read(&mut self, now_s: f64, millijoules: Option<u64>) {
         self.is_asked = false;
         if self.fault.is_some() {
             return;
         }
-        self.idle_watts = told.watts.or(self.idle_watts);
-        let Some(millijoules) = told.millijoules else { return self.give_up("it cannot be read") };
+        let Some(millijoules) = millijoules else { return self.give_up("it cannot be read") };
         let begins = mem::take(&mut self.begins);
         let Some(last) = self.last.filter(|_| !begins) else {
             return self.start_from(Reading { millijoules, at_s: now_s, moved: false });
@@ -299,6 +296,9 @@ mod tests {
 
         fn rests(&mut self, seconds: f64) {
             self.passes(seconds, IDLE);
+            if self.ledger.has_rested(self.now_s) {
+                self.ledger.draws_idle(IDLE);
+            }
         }
 
         fn passes(&mut self, seconds: f64, watts: f64) {
@@ -324,10 +324,9 @@ mod tests {
             self.tell(wanted, Some(COUNTER.get()));
         }
 
-        fn tell(&mut self, wanted: Option<Wanted>, millijoules: Option<u64>) {
-            if let Some(wanted) = wanted {
-                let watts = (wanted == Wanted::WattsAndCounter).then_some(IDLE);
-                self.ledger.read(self.now_s, Told { watts, millijoules });
+        fn tell(&mut self, is_wanted: bool, millijoules: Option<u64>) {
+            if is_wanted {
+                self.ledger.read(self.now_s, millijoules);
             }
         }
     }
@@ -423,7 +422,7 @@ mod tests {
             card.rests(5.0);
             (0..50).for_each(|_| card.step(0.01, &[(&before, 1)]));
             assert!(before.joules().is_some());
-            assert_eq!(card.ledger.begin(card.now_s), None, "the window goes on");
+            assert!(!card.ledger.begin(card.now_s), "the window goes on");
             card.passes(0.2, BUSY);
             let wanted = card.ledger.end(card.now_s, 0.2, &[(&before, 1)], &card.model);
             card.tell(wanted, broken(COUNTER.get()));
@@ -454,19 +453,32 @@ mod tests {
     fn a_reading_that_comes_late_tells_the_same() {
         let (mut card, answer) = (Card::new(), Tally::default());
         card.rests(5.0);
-        let mut on_its_way = None;
+        let mut on_its_way = false;
         for _ in 0..400 {
             let begun = card.ledger.begin(card.now_s);
             card.passes(0.002, BUSY);
             // What was asked for a step ago is told in the middle of this one, and nothing else is asked for before.
-            assert!(on_its_way.is_none() || begun.is_none());
+            assert!(!on_its_way || !begun);
             card.tell(mem::replace(&mut on_its_way, begun), Some(COUNTER.get()));
             card.passes(0.003, BUSY);
             let ended = card.ledger.end(card.now_s, 0.005, &[(&answer, 1)], &card.model);
-            assert!(on_its_way.is_none() || ended.is_none());
-            on_its_way = on_its_way.or(ended);
+            assert!(!on_its_way || !ended);
+            on_its_way |= ended;
         }
         close(answer.joules(), 800.0, 20.0);
+    }
+
+    #[test]
+    fn a_driver_that_does_not_answer_is_given_up() {
+        let (mut card, answer) = (Card::new(), Tally::default());
+        card.rests(5.0);
+        for _ in 0..1_100 {
+            card.ledger.begin(card.now_s);
+            card.passes(0.01, BUSY);
+            card.ledger.end(card.now_s, 0.01, &[(&answer, 1)], &card.model);
+        }
+        assert!(card.ledger.fault().unwrap().contains("does not answer"));
+        assert_eq!((answer.joules(), card.ledger.open.len()), (None, 0));
     }
 
     /// A step that dies on the way is not waited for.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -34,8 +34,9 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(20);
 const CLOSING_PAUSES_MAX: u32 = 100;
 /// How many bytes a running transfer may have sent without telling.
 const REPORT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
-/// How long a transfer waits until others have written their rows, before it is refused.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a transfer waits for its row before it is refused: longer than for what somebody has locked in the database, and less than
+/// clients wait for a first byte.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(8);
 /// Rows that are remembered as written; the next one forgets them all, and each is written once more when it is met again.
 const WRITTEN_MAX: usize = 100_000;
 /// How much of a client's name is kept.
@@ -124,13 +125,21 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     unwritten: Arc<Mutex<HashMap<Key, Tally>>>,
-    written: Arc<Mutex<HashSet<Key>>>,
-    /// Held by whoever writes: those who come meanwhile wait, and the next of them writes all their rows at once.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    opening: Arc<Opening>,
+    running: Arc<AtomicUsize>,
     watch: Watch,
     begun: Arc<AtomicU64>,
     sent_bytes: Arc<AtomicU64>,
     clock: Clock,
+}
+
+/// Rows of which there was none.
+#[derive(Debug, Default)]
+struct Opening {
+    waiting: Mutex<HashMap<Key, Tally>>,
+    written: Mutex<HashSet<Key>>,
+    /// Held by whoever writes: the next of those who come meanwhile writes the rows of all.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What was transferred since the start.
@@ -148,7 +157,7 @@ impl Ledger {
         Self { clock, ..Self::default() }
     }
 
-    /// Opens the row of a transfer that begins now. `Unavailable` if it cannot be written: then no byte may leave.
+    /// Opens the row of a transfer that begins now. If it cannot be written, no byte may leave.
     pub(super) async fn begin(
         &self,
         db: &PgPool,
@@ -156,7 +165,6 @@ impl Ledger {
         (model, release, file): (&Model, &Release, &ReleaseFile),
         client: &str,
     ) -> Result<Meter, Error> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.now();
         let key = Key { account: visitor.account_id(), release: release.id, path: file.path.clone(), day: now.date() };
         let tally = Tally {
@@ -170,24 +178,21 @@ impl Ledger {
             last_at: now,
             client: client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARS_MAX).collect(),
         };
-        self.add(&key, Tally { requests: 1, ..tally.clone() });
-        if !self.is_written(&key) {
-            self.write_along(db, &key).await?;
+        let first = Tally { requests: 1, ..tally.clone() };
+        if self.opening.is_written(&key) {
+            add(&self.unwritten, &key, first);
+        } else {
+            let (opening, db, key) = (Arc::clone(&self.opening), db.clone(), key.clone());
+            // In a task of its own: others' rows are written with it, whether or not its own reader goes on waiting.
+            let task = tokio::spawn(async move { opening.write(&db, &key, &first).await });
+            match tokio::time::timeout(WRITTEN_WITHIN, task).await {
+                Ok(written) => written.unwrap_or_else(|cause| Err(Error::internal(cause)))?,
+                Err(_) => return Err(Error::Unavailable("the ledger of downloads is busy; try again in a moment".into())),
+            }
         }
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
         Ok(Meter { ledger: self.clone(), key, tally, unreported: 0, pass: None })
-    }
-
-    /// Writes this row, and those of whoever else waits.
-    async fn write_along(&self, db: &PgPool, key: &Key) -> Result<(), Error> {
-        let (ledger, db, key) = (self.clone(), db.clone(), key.clone());
-        // In a task of its own, which goes on when the reader does not: what it has taken out of the table must not be lost.
-        let written = tokio::spawn(async move {
-            let turn = tokio::time::timeout(TURN_WITHIN, ledger.turn.lock()).await;
-            let _turn = turn.map_err(|_| Error::Unavailable("others are being noted in the ledger; try again in a moment".into()))?;
-            // Whoever was before may have written it along.
-            if ledger.is_written(&key) { Ok(()) } else { ledger.write_in_turn(&db).await }
-        });
-        written.await.unwrap_or_else(|cause| Err(Error::internal(cause)))
     }
 
     /// Asks of every running transfer whether its reader may still have the bytes, and ends those that may not.
@@ -207,41 +212,19 @@ impl Ledger {
 
     /// How many transfers are running.
     pub fn running(&self) -> usize {
-        // Each holds a clone, and the portal one.
-        Arc::strong_count(&self.unwritten) - 1
+        self.running.load(Ordering::Relaxed)
     }
 
-    /// Writes what has come together since the last time. What cannot be written is kept for the next.
+    /// Writes what has come together since the last time. What cannot be written, or is given up on the way, is kept for the next.
     pub async fn write(&self, db: &PgPool) -> Result<(), Error> {
-        let _turn = self.turn.lock().await;
-        self.write_in_turn(db).await
-    }
-
-    async fn write_in_turn(&self, db: &PgPool) -> Result<(), Error> {
-        let mut taken: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
-        if taken.is_empty() {
+        let rows = in_order(std::mem::take(&mut *lock(&self.unwritten)));
+        if rows.is_empty() {
             return Ok(());
         }
-        // In one order, so that two portals on one database do not wait for each other's rows in a circle.
-        taken.sort_by(|(a, _), (b, _)| (a.account, a.release, &a.path, a.day).cmp(&(b.account, b.release, &b.path, b.day)));
-        let done = write_all(db, &taken).await;
-        if done.is_err() {
-            taken.iter().for_each(|(key, tally)| self.add(key, tally.clone()));
-            return done;
-        }
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, _) in taken {
-            if written.len() >= WRITTEN_MAX {
-                written.clear();
-            }
-            written.insert(key);
-        }
+        let mut taken = Taken { from: &self.unwritten, rows };
+        write_all(db, &taken.rows).await?;
+        taken.rows.clear();
         Ok(())
-    }
-
-    /// Whether there is a row of it in the database.
-    fn is_written(&self, key: &Key) -> bool {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// Writes the last of it: to be called when the server has stopped. Streams that were cut may take a moment to be dropped.
@@ -254,27 +237,74 @@ impl Ledger {
         }
         self.write(db).await
     }
+}
 
-    fn add(&self, key: &Key, tally: Tally) {
-        let mut unwritten = self.lock();
-        match unwritten.get_mut(key) {
-            Some(before) => {
-                before.sent_bytes += tally.sent_bytes;
-                before.requests = before.requests.saturating_add(tally.requests);
-                before.started_at = before.started_at.min(tally.started_at);
-                before.last_at = before.last_at.max(tally.last_at);
-                before.client = tally.client;
-            }
-            None => {
-                unwritten.insert(key.clone(), tally);
-            }
+impl Opening {
+    /// Writes this row and those of all who wait; nothing if one of them has written it along.
+    async fn write(&self, db: &PgPool, key: &Key, first: &Tally) -> Result<(), Error> {
+        add(&self.waiting, key, first.clone());
+        let _turn = self.turn.lock().await;
+        // Taken along by somebody who could not write it, it is tried once more: what he failed on may have been a row of others.
+        let is_waiting = lock(&self.waiting).contains_key(key);
+        match (is_waiting, self.is_written(key)) {
+            (false, true) => return Ok(()),
+            (false, false) => add(&self.waiting, key, first.clone()),
+            (true, _) => {}
+        }
+        let rows = in_order(std::mem::take(&mut *lock(&self.waiting)));
+        write_all(db, &rows).await?;
+        let mut written = lock(&self.written);
+        if written.len() + rows.len() > WRITTEN_MAX {
+            written.clear();
+        }
+        written.extend(rows.into_iter().map(|(key, _)| key));
+        Ok(())
+    }
+
+    /// Whether there is a row of it in the database.
+    fn is_written(&self, key: &Key) -> bool {
+        lock(&self.written).contains(key)
+    }
+}
+
+/// Rows that are being written. Those that are left when it is dropped go back to where they came from.
+struct Taken<'a> {
+    from: &'a Mutex<HashMap<Key, Tally>>,
+    rows: Vec<(Key, Tally)>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.rows.drain(..).for_each(|(key, tally)| add(self.from, &key, tally));
+    }
+}
+
+fn add(rows: &Mutex<HashMap<Key, Tally>>, key: &Key, tally: Tally) {
+    let mut rows = lock(rows);
+    match rows.get_mut(key) {
+        Some(before) => {
+            before.sent_bytes += tally.sent_bytes;
+            before.requests = before.requests.saturating_add(tally.requests);
+            before.started_at = before.started_at.min(tally.started_at);
+            before.last_at = before.last_at.max(tally.last_at);
+            before.client = tally.client;
+        }
+        None => {
+            rows.insert(key.clone(), tally);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Tally>> {
-        // Nothing panics while holding it half changed.
-        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Nothing panics while it holds one half changed.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In one order, so that two portals on one database do not wait for each other's rows in a circle.
+fn in_order(rows: HashMap<Key, Tally>) -> Vec<(Key, Tally)> {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by(|(a, _), (b, _)| (a.account, a.release, &a.path, a.day).cmp(&(b.account, b.release, &b.path, b.day)));
+    rows
 }
 
 async fn write_all(db: &PgPool, rows: &[(Key, Tally)]) -> Result<(), Error> {
@@ -327,7 +357,7 @@ impl Meter {
         let sent_bytes = i64::try_from(std::mem::take(&mut self.unreported)).unwrap_or(i64::MAX);
         if sent_bytes > 0 {
             let last_at = self.ledger.clock.now();
-            self.ledger.add(&self.key, Tally { sent_bytes, last_at, ..self.tally.clone() });
+            add(&self.ledger.unwritten, &self.key, Tally { sent_bytes, last_at, ..self.tally.clone() });
         }
     }
 }
@@ -335,6 +365,7 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.report();
+        self.ledger.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

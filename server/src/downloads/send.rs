@@ -103,11 +103,12 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         Some(share) => Some(share.enter(portal, len).await?),
         None => None,
     };
+    let meter = ledger.begin(&portal.db, &visitor, (model, release, file), client).await?.holding(pass);
     if portal.config.delivery == Delivery::Redirect
         && !carries_its_token_along(request, client)
         && let Some(address) = portal.objects.signed_get(&key, &shown, ADDRESS_LIFE).await.map_err(Error::from)?
     {
-        ledger.begin(&portal.db, &visitor, (model, release, file), client).await?.holding(pass).hand_over(len);
+        meter.hand_over(len);
         let mut response = HttpResponse::Found();
         headers::identify(&mut response, release, file);
         response.insert_header((header::LOCATION, address)).insert_header((header::CACHE_CONTROL, "no-store"));
@@ -115,7 +116,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     }
     headers::describe(&mut response, file, &shown);
     let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
-    let measured = ledger.begin(&portal.db, &visitor, (model, release, file), client).await?.holding(pass).measure(bytes);
+    let measured = meter.measure(bytes);
     let response = if lookup::is_readable_by_all(&file.path) {
         response.body(SizedStream::new(len, measured))
     } else {

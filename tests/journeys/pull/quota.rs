@@ -64,6 +64,7 @@ async fn a_pull_with_more_jobs_than_places_becomes_narrow_and_finishes(db: PgPoo
     ada.verifies().await.well();
     let parts: Vec<_> = line.asked().into_iter().filter(tests::Asked::is_chunk).collect();
     assert!(parts.len() > 30 && parts[7].beside > 2, "it began with as many as it was asked to");
+    // By then refusals have told it how many places there are.
     let late = &parts[20..];
     assert!(late.iter().all(|asked| asked.beside < 2), "{:?}", late.iter().map(|asked| asked.beside).collect::<Vec<_>>());
 }

@@ -105,7 +105,7 @@ fn held_alike(model: &OnCard) -> Option<Held> {
     (layers.all(|matrix| is_made_for(matrix, held)) && is_made_for(&model.weights.lm_head, head)).then_some(held)
 }
 
-/// Bytes of all tiles that a block has on their way.
+/// Bytes of all tiles that a block has room for.
 fn queue_bytes(held: Held) -> usize {
     let (depth, strips) = if held == Held::Int4 { (4, 2) } else { (5, 0) };
     depth * WARPS * TILE_ROWS * (TILE_BYTES + strips * STRIP_BYTES)

@@ -202,7 +202,7 @@ DEVICE int ones_in(u32 v) { return __popc(v); }
 DEVICE int last_one_in(u32 v) { return __ffs(v) - 1; } // the lowest, counted from 0; -1 for none
 // Adds, and gives what was there before.
 DEVICE u32 add_atomically(u32* at, u32 v) { return atomicAdd(at, v); }
-// The same, told to all that acquire it: with it they see what this thread has written, or has seen written by those it met.
+// Adds, told to all that acquire it: with it they see what this thread has written, or has seen written by those it met.
 DEVICE void add_released(u32* at, u32 v) { asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(at), "r"(v) : "memory"); }
 // What is there now, whoever wrote it, and nothing else.
 DEVICE u32 load_relaxed(const u32* from) {

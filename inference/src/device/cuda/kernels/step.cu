@@ -308,15 +308,15 @@ DEVICE void step(const StepArgs& a) {
         if (s + 1 < a.last) copy_stage(s + 1);
         ask_ahead(stage);
         if (stage.stage == STAGE_NORMED && stage.product.after == AFTER_QKV) ask_for_kept(stage.product.kv, row.attend);
-        // By a block that has the least to do.
-        if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) {
-            if (stage.guess && stage.stage != STAGE_COLUMNS) *(u32*)stage.guess = is_few(stage.columns, 0);
-            if (stage.clear) *(u32*)stage.clear = 0;
-        }
         auto wait = [&] {
             if (s > a.first) wait_for_all(meeting, s - a.first, met, queue);
         };
         if (stage.stage != STAGE_ATTEND) wait();
+        // Behind the meeting, since the product by columns may be the stage before; attention's is further back. One block has no part in most attention.
+        if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) {
+            if (stage.guess && stage.stage != STAGE_COLUMNS) *(u32*)stage.guess = is_few(stage.columns, 0);
+            if (stage.clear) *(u32*)stage.clear = 0;
+        }
         const u16* x = (const u16*)stage.product.x;
         if (stage.stage == STAGE_NORMED || stage.stage == STAGE_HEAD) {
             norm(stage.norm, x_here, stage.product.cols, of_warps);
