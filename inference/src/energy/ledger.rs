@@ -173,7 +173,8 @@ impl Ledger {
         self.ask(now_s)
     }
 
-    /// A step that took `took_s` ends; `shares` are the tokens it computed for each answer, `model` the tally of all answers together.
+    /// A step that took `took_s` ends; `shares` are the tokens it computed for each answer, `model` the tally of all answers together. Says
+    /// whether the counter is to be read.
     pub(crate) fn end(&mut self, now_s: f64, took_s: f64, shares: &[(&Tally, usize)], model: &Tally) -> bool {
         self.steps = self.steps.saturating_sub(1);
         self.ended_s = now_s;
@@ -211,7 +212,7 @@ impl Ledger {
         self.steps == 0 && now_s - self.ended_s >= RESTED_S
     }
 
-    /// What the card was told to draw, and had rested before and after.
+    /// What the card draws, as it told while it rested.
     pub(crate) fn draws_idle(&mut self, watts: f64) {
         self.idle_watts = Some(watts);
     }
