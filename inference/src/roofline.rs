@@ -17,7 +17,7 @@ use crate::options::Precision;
 const BYTES: usize = 512 << 20;
 /// Read by one thread in one go.
 const PART_BYTES: usize = 1 << 20;
-/// The median of so many measurements counts.
+/// So many measurements are made of each.
 const MEASUREMENTS: usize = 3;
 
 /// The memory that a model's weights lie in, read as fast as it can be. The same memory, since not all of a machine's is equally fast,
@@ -89,24 +89,26 @@ fn copy_bandwidth(card: &Card) -> Result<f64, Error> {
 }
 
 /// Multiplications and additions per second of this precision's products on `threads` threads (0: one for each core), if they had nothing
-/// to wait for. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if threads cannot be had.
+/// to wait for: the best of a few measurements. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if threads cannot be had.
 pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Error> {
-    /// Some milliseconds.
-    const ROUNDS: usize = 1 << 20;
+    /// Some milliseconds: what waking a thread takes must not count.
+    const ROUNDS: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
     let (arithmetic, passes) = match precision {
         Precision::Exact => (Arithmetic::Singles, 1),
         Precision::Bf16 => (Arithmetic::Bfloats, 1),
         Precision::Int8 | Precision::Int4 => (Arithmetic::Bytes, 2),
     };
     let threads = Threads::new(threads)?;
-    Ok(median(|| {
+    let measure = || {
         let done = std::sync::atomic::AtomicUsize::new(0);
         let begun = Instant::now();
         threads.run(&|_| {
             done.fetch_add(simd::spin(Tier::fastest(), arithmetic, ROUNDS), std::sync::atomic::Ordering::Relaxed);
         });
         done.into_inner() as f64 / passes as f64 / begun.elapsed().as_secs_f64()
-    }))
+    };
+    // Whatever else runs can only take from it, so the highest is the nearest to the limit.
+    Ok((0..MEASUREMENTS).map(|_| measure()).fold(0.0, f64::max))
 }
 
 fn median(measure: impl Fn() -> f64) -> f64 {

@@ -10,7 +10,7 @@ use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
 
 /// Sums that do not wait for each other: more than an instruction's latency times how many begin in a cycle.
-const SUMS: usize = 12;
+const SUMS: usize = 16;
 
 /// Does so many rounds. Gives the multiplications and additions done. The tier must come from [`Tier::available`].
 pub(crate) fn spin(tier: Tier, arithmetic: Arithmetic, rounds: usize) -> usize {
