@@ -33,7 +33,7 @@ fn decode<const TOKENS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
 }
 
 /// fc1 in panels, a chunk of a prompt.
-#[divan::bench(args = PRECISIONS, consts = [128, 512])]
+#[divan::bench(args = PRECISIONS, consts = [32, 128, 512])]
 fn prefill<const TOKENS: usize>(bencher: Bencher<'_, '_>, precision: &str) {
     product(bencher, precision, FC1, TOKENS, None);
 }

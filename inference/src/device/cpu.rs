@@ -3,12 +3,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytemuck::Pod;
+
 use super::threads::{Chunks, Column, Patches, Pieces, Strip, Strips, Threads};
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::bands::simd::Unit;
 use crate::ops::linear::simd::{Sums, multiply, tile_rows_max};
-use crate::ops::linear::{self, Activation, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, bands};
+use crate::ops::linear::{
+    self, Activation, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, Tile, bands,
+};
 use crate::ops::pointwise::Finish;
 use crate::ops::{Tier, attention, layer_norm, pointwise};
 
@@ -19,6 +23,9 @@ const PARALLEL_FROM: usize = 1 << 16;
 const COLUMNS_MAX: usize = 45;
 /// For no more tokens than this, columns are multiplied where they lie, even if all are read; more are worth the panels' better kernels.
 const IN_PLACE_TOKENS: usize = 12;
+
+/// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
+const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
 /// What is done with the sums of a product, bias included, on their way into the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,18 +68,18 @@ fn check(rows: usize, bias: &[f32], tokens: usize, y: &[&mut [f32]]) {
 /// What a thread multiplies with: it stays in its caches.
 #[derive(Debug, Default)]
 struct Workspace {
-    /// A block of panels taken out of a band.
+    /// A block of panels taken out of a band, and the next.
     taken: Vec<u8>,
     sums: Vec<f32>,
     /// At eight bits, sums that go on.
     raw: Vec<i32>,
 }
 
-/// So many bytes, from the beginning of a cache line on.
-fn aligned(memory: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
-    memory.resize(memory.len().max(bytes + 64), 0);
+/// Room for so many numbers, from the beginning of a cache line on: what lies across two is written at half the speed.
+fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
+    memory.resize(memory.len().max(count + 64 / size_of::<T>()), T::zeroed());
     let begin = memory.as_ptr().align_offset(64);
-    &mut memory[begin..][..bytes]
+    &mut memory[begin..][..count]
 }
 
 /// Panels of a band that share cache lines are taken out of it together.
@@ -80,6 +87,33 @@ fn together(w: &Layout<'_>) -> usize {
     match w {
         Layout::Panels(_) => 1,
         Layout::Bands(bands) => bands.format.panels_of_a_line(),
+    }
+}
+
+/// How many of these tiles are multiplied by all of w before the next ones: as many as fit, in groups of a size. What lies in bands is
+/// taken block by block, of which all tiles fit.
+fn tiles_at_once(w: &Layout<'_>, tiles: &[Tile<'_>]) -> usize {
+    let fit = match (w, tiles.first()) {
+        (Layout::Panels(_), Some(tile)) => (GROUP_BYTES / tile.bytes()).max(1),
+        _ => tiles.len(),
+    };
+    tiles.len().div_ceil(tiles.len().div_ceil(fit.max(1)).max(1)).max(1)
+}
+
+/// Some tiles of activations that are multiplied together.
+#[derive(Debug, Clone, Copy)]
+struct Group<'a> {
+    tiles: &'a [Tile<'a>],
+    /// The number of the first, and of its first token.
+    first_tile: usize,
+    first_token: usize,
+}
+
+impl<'a> Group<'a> {
+    /// Of all `tiles`, `at_once` from number `first_tile` on. All but the last of a product have as many rows.
+    fn new(tiles: &'a [Tile<'a>], first_tile: usize, at_once: usize) -> Self {
+        let group = &tiles[first_tile..(first_tile + at_once).min(tiles.len())];
+        Self { tiles: group, first_tile, first_token: first_tile * tiles[0].rows }
     }
 }
 
@@ -204,11 +238,14 @@ impl Cpu {
     pub(crate) fn linear(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
         let (rows, cols) = w.shape();
         check(rows, bias, x.rows(), y);
-        let strips = Strips::new(y, x.rows(), together(w) * PANEL_ROWS, self.threads.count());
+        let tiles: Vec<Tile<'_>> = x.tiles().collect();
+        let (at_once, tile_rows) = (tiles_at_once(w, &tiles), tiles.first().map_or(1, |tile| tile.rows));
+        let strips = Strips::new(y, x.rows(), (at_once * tile_rows, together(w) * PANEL_ROWS), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             while let Some(strip) = strips.next(thread) {
-                self.strip(w, strip.number, x, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
+                let group = Group::new(&tiles, strip.rows.start / tile_rows, at_once);
+                self.strip(w, strip.number, group, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
             }
         });
     }
@@ -224,60 +261,71 @@ impl Cpu {
         assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
         assert_eq!(w.format().activation(), kind, "tiles of x and y must be the same");
         let (memory, pieces) = y.room_in_strips(kind, (x.rows(), rows), tile_rows_max(self.tier, kind), width);
-        let pieces = Pieces::new(memory, pieces, rows.div_ceil(width), self.threads.count());
+        let tiles: Vec<Tile<'_>> = x.tiles().collect();
+        let at_once = tiles_at_once(w, &tiles);
+        let pieces = Pieces::new(memory, pieces, (at_once, rows.div_ceil(width)), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             let mut finished = [0.0; TILE_ROWS_MAX * 2 * PANEL_ROWS];
             while let Some(column) = pieces.next(thread) {
-                let number = column.number;
+                let (number, group) = (column.number, Group::new(&tiles, column.rows.start, at_once));
                 let bias = if bias.is_empty() { bias } else { &bias[number * width..((number + 1) * width).min(rows)] };
                 let cols = width.min(rows - number * width);
                 let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0), finished: &mut finished };
-                self.strip(w, number, x, &mut workspace, &mut packed);
+                self.strip(w, number, group, &mut workspace, &mut packed);
             }
         });
     }
 
-    /// Multiplies strip `number` of w, which is as wide as panels are read together, by x. Each tile's sums go to where they belong while
-    /// they are in the first cache.
-    fn strip(&self, w: &Layout<'_>, number: usize, x: &Activations, workspace: &mut Workspace, to: &mut dyn Destination) {
+    /// Multiplies strip `number` of w, which is as wide as panels are read together, by a group of tiles. Each tile's sums go to where they
+    /// belong while they are in the first cache.
+    fn strip(&self, w: &Layout<'_>, number: usize, group: Group<'_>, workspace: &mut Workspace, to: &mut dyn Destination) {
         let ((rows, cols), format, together) = (w.shape(), w.format(), together(w));
-        let (tokens, tiles, width) = (x.rows(), x.tiles().count(), together * PANEL_ROWS);
+        let (tokens, tiles): (usize, _) = (group.tiles.iter().map(|tile| tile.rows).sum(), group.tiles.len());
+        let width = together * PANEL_ROWS;
         let panels = number * together..((number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
         // Only blocks of panels taken out of a band follow one another for all tiles, and keep all sums meanwhile.
         let (blocks_for, kept) = if let Layout::Bands(_) = w { (tiles, tokens) } else { (1, tokens.min(TILE_ROWS_MAX)) };
         let Workspace { taken, sums, raw } = workspace;
-        sums.resize(kept * width, 0.0);
-        raw.resize(if format == Format::Int8 { 2 * kept * width } else { 0 }, 0);
-        for block in Block::all(format, cols, blocks_for) {
-            let size = block.bytes(format);
-            if let Layout::Bands(bands) = w {
-                let room = aligned(taken, panels.len() * size).chunks_exact_mut(size);
-                panels.clone().zip(room).for_each(|(panel, room)| bands.take(self.tier, panel, &block, room));
+        let sums = aligned(sums, kept * width);
+        let raw = aligned(raw, if format == Format::Int8 { 2 * kept * width } else { 0 });
+        let blocks: Vec<Block> = Block::all(format, cols, blocks_for).collect();
+        // Room for a block of each panel, and for the next.
+        let Some(size) = blocks.first().map(|block| block.bytes(format)) else { return };
+        let (mut these, mut next) = match w {
+            Layout::Panels(_) => (&mut [][..], &mut [][..]),
+            Layout::Bands(bands) => {
+                let (these, next) = aligned(taken, 2 * panels.len() * size).split_at_mut(panels.len() * size);
+                panels.clone().zip(these.chunks_exact_mut(size)).for_each(|(panel, room)| bands.take(self.tier, panel, &blocks[0], room));
+                (these, next)
             }
+        };
+        for (at, block) in blocks.iter().enumerate() {
             for (place, panel) in panels.clone().enumerate() {
-                let mut token = 0;
-                for (turn, tile) in x.tiles().enumerate() {
-                    if block.ends() && place == 0 {
-                        to.expect(token, tile.rows);
+                let mut part = match w {
+                    Layout::Panels(matrix) => matrix.part(panel, block, tiles),
+                    Layout::Bands(bands) => {
+                        let weights = &these[place * size..][..block.bytes(format)];
+                        let next = &mut next[place * size..][..blocks.get(at + 1).map_or(0, |block| block.bytes(format))];
+                        bands.part(panel, (&blocks, at), weights, next, (place, panels.len()), tiles)
                     }
-                    let part = match w {
-                        Layout::Panels(matrix) => matrix.part(panel, &block, (turn, tiles)),
-                        Layout::Bands(bands) => {
-                            let taken = &aligned(taken, panels.len() * size)[place * size..][..size];
-                            bands.part(panel, &block, taken, (place, panels.len()), (turn, tiles))
-                        }
-                    };
+                };
+                let mut token = 0;
+                for (turn, tile) in group.tiles.iter().enumerate() {
+                    if block.ends() && place == 0 {
+                        to.expect(group.first_token + token, tile.rows);
+                    }
                     let first = if kept == tokens { token * width } else { 0 };
                     let at = first + place * PANEL_ROWS;
                     let raw = raw.get_mut(2 * at..).unwrap_or_default();
-                    multiply(self.tier, format, &part, &tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
+                    multiply(self.tier, &mut part, tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
                     if block.ends() && place + 1 == panels.len() {
-                        to.take(turn, token, (&sums[first..][..tile.rows * width], width));
+                        to.take(group.first_tile + turn, group.first_token + token, (&sums[first..][..tile.rows * width], width));
                     }
                     token += tile.rows;
                 }
             }
+            std::mem::swap(&mut these, &mut next);
         }
     }
 
@@ -307,7 +355,7 @@ impl Cpu {
         let wanted = threads.div_ceil(w.rows.div_ceil(PANEL_ROWS * w.panels()));
         let parts = (wanted..w.panels()).find(|parts| w.panels().is_multiple_of(*parts)).unwrap_or(w.panels());
         let (panels, unit) = (w.rows.div_ceil(PANEL_ROWS), w.panels() / parts);
-        let strips = Strips::new(y, tokens, unit * PANEL_ROWS, threads);
+        let strips = Strips::new(y, tokens, (tokens.max(1), unit * PANEL_ROWS), threads);
         self.share(w.rows * columns.count() * tokens, &|thread| {
             let mut sums = vec![0.0; tokens * unit * PANEL_ROWS];
             let mut is_first = true;
@@ -342,17 +390,19 @@ impl Cpu {
         sequences: impl Iterator<Item = (usize, usize, Paged<'a>)>,
         out: &mut [f32],
     ) {
-        let (mut tiles, mut bounds, mut multiplications) = (Vec::new(), vec![0], 0);
+        // What a sequence keeps lies together, head after head; each head's is needed by all tiles of the sequence.
+        let (mut tiles, mut bounds, mut groups, mut multiplications) = (Vec::new(), vec![0], vec![0], 0);
         for (tokens, before, kv) in sequences {
             let first = bounds[bounds.len() - 1];
             for tile in (0..tokens).step_by(QUERIES_MAX) {
                 bounds.push(first + (tile + QUERIES_MAX).min(tokens));
                 tiles.push((before + tile + 1, kv));
             }
+            groups.push(tiles.len());
             multiplications += 2 * hidden * tokens * (before + tokens);
         }
         let Some(head_dim) = tiles.first().map(|(_, kv)| kv.head_dim) else { return };
-        let patches = Patches::new(out, hidden, &bounds, head_dim, self.threads.count());
+        let patches = Patches::new(out, hidden, (&bounds, &groups), head_dim, self.threads.count());
         self.share(multiplications, &|thread| {
             let mut scratch = self.scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
             let mut attended = vec![0.0; QUERIES_MAX * head_dim];

@@ -4,13 +4,12 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
 use super::cpu::Cpu;
 use super::threads::Pieces;
 use crate::error::Error;
 use crate::mmap::HugePages;
-use crate::ops::attention::{BLOCK_TOKENS, Numbers, Paged};
+use crate::ops::attention::{self, BLOCK_TOKENS, Numbers, Paged};
 use crate::options::Precision;
 
 /// All blocks of a model: `[block][layer][keys, values][head]`, tiles as [`Paged`] says. The room is set aside at load and taken from
@@ -108,10 +107,7 @@ impl KvStore {
                 out.copy_from_slice(row);
             }),
             _ => put::<f16>(cpu, bytemuck::cast_slice_mut(&mut self.memory), pieces, &arrivals, self.head_dim, &|row, out| {
-                out.convert_from_f32_slice(row);
-                // Only what was too large for a half became infinite, or was so.
-                let largest = |half: f16, number: f32| if number.is_finite() { half.clamp(f16::MIN, f16::MAX) } else { half };
-                out.iter_mut().zip(row).for_each(|(half, number)| *half = largest(*half, *number));
+                attention::simd::keep(cpu.tier(), row, out);
             }),
         }
     }
@@ -142,7 +138,7 @@ fn put<T: Pod + Send + Sync>(
 ) {
     let (columns, tile) = (pieces.len(), head_dim * BLOCK_TOKENS);
     let numbers = arrivals.iter().map(|arrival| arrival.k.len() + arrival.v.len()).sum::<usize>();
-    let pieces = Pieces::new(store, pieces, columns, cpu.threads().count());
+    let pieces = Pieces::new(store, pieces, (1, columns), cpu.threads().count());
     // Keys lie in a cache line each, which takes as long as some multiplications.
     cpu.share(8 * numbers, &|thread| {
         let mut rounded = vec![T::zeroed(); head_dim];
@@ -217,11 +213,15 @@ mod tests {
             // The largest half is 65,504.
             (Precision::Bf16, [1.0, 0.0, -65_504.0, 65_504.0, f32::NAN, f32::NEG_INFINITY]),
         ] {
-            let mut store = KvStore::new(precision, 1, (1, 6), 1).unwrap();
-            store.write(&cpu(), 0, [(1, 0, &[0][..])].into_iter(), &row, &row);
-            let found = of(&store, 0, 0);
-            let (keys, values): (Vec<f32>, &[f32]) = (found.iter().copied().step_by(32).take(6).collect(), &found[6 * 32..][..6]);
-            assert_eq!(format!("{keys:?} {values:?}"), format!("{expected:?} {expected:?}"));
+            // Whole vectors, and some more.
+            let (row, expected) = (row.repeat(7), expected.repeat(7));
+            for tier in Tier::available() {
+                let mut store = KvStore::new(precision, 1, (1, 42), 1).unwrap();
+                store.write(&Cpu::new(2, tier).unwrap(), 0, [(1, 0, &[0][..])].into_iter(), &row, &row);
+                let found = of(&store, 0, 0);
+                let (keys, values): (Vec<f32>, &[f32]) = (found.iter().copied().step_by(32).take(42).collect(), &found[42 * 32..][..42]);
+                assert_eq!(format!("{keys:?} {values:?}"), format!("{expected:?} {expected:?}"), "{tier:?}");
+            }
         }
     }
 

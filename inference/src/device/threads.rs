@@ -246,11 +246,14 @@ impl<'a, T> Chunks<'a, T> {
     }
 }
 
-/// A result (rows, cols) of several tables side by side, each (rows, cols of its own), given out in strips of columns.
+/// A result (rows, cols) of several tables side by side, each (rows, cols of its own), given out in strips of columns: those of some rows,
+/// then those of the next.
 #[derive(Debug)]
 pub(crate) struct Strips<'a> {
     tables: Vec<Table>,
     rows: usize,
+    rows_at_once: usize,
+    strips: usize,
     width: usize,
     parts: Parts,
     slice: PhantomData<&'a mut [f32]>,
@@ -267,8 +270,8 @@ struct Table {
 unsafe impl Sync for Strips<'_> {}
 
 impl<'a> Strips<'a> {
-    /// Tables of equal width, in the order of their columns.
-    pub(crate) fn new(tables: &'a mut [&mut [f32]], rows: usize, width: usize, threads: usize) -> Self {
+    /// Tables of equal width, in the order of their columns. Rows are given out so many at once, columns in strips of `width`.
+    pub(crate) fn new(tables: &'a mut [&mut [f32]], rows: usize, (rows_at_once, width): (usize, usize), threads: usize) -> Self {
         let mut first_col = 0;
         let tables: Vec<Table> = tables
             .iter_mut()
@@ -279,19 +282,24 @@ impl<'a> Strips<'a> {
                 Table { at: table.as_mut_ptr(), first_col: first_col - cols, cols }
             })
             .collect();
-        Self { tables, rows, width, parts: Parts::new(first_col.div_ceil(width), threads), slice: PhantomData }
+        let strips = first_col.div_ceil(width);
+        let parts = Parts::new(rows.div_ceil(rows_at_once) * strips, threads);
+        Self { tables, rows, rows_at_once, strips, width, parts, slice: PhantomData }
     }
 
     /// The next strip for the thread of this number.
     pub(crate) fn next(&self, thread: usize) -> Option<Strip<'_>> {
-        Some(Strip { strips: self, number: self.parts.next(thread)? })
+        let part = self.parts.next(thread)?;
+        let (first, number) = (part / self.strips * self.rows_at_once, part % self.strips);
+        Some(Strip { strips: self, rows: first..(first + self.rows_at_once).min(self.rows), number })
     }
 }
 
-/// Columns `number · width` and on, of all rows; nobody else has them.
+/// Columns `number · width` and on, of some rows; nobody else has them.
 #[derive(Debug)]
 pub(crate) struct Strip<'a> {
     strips: &'a Strips<'a>,
+    pub(crate) rows: Range<usize>,
     pub(crate) number: usize,
 }
 
@@ -315,22 +323,23 @@ impl Strip<'_> {
         (first - begin, end.saturating_sub(first))
     }
 
-    /// That part of a row.
+    /// That part of one of its rows, counted through all.
     pub(crate) fn row(&mut self, table: usize, row: usize) -> &mut [f32] {
-        assert!(row < self.strips.rows, "row {row} of {}", self.strips.rows);
+        assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);
         let ((begin, width), Table { at, first_col, cols }) = (self.part(table), self.strips.tables[table]);
         let first = row * cols + (self.number * self.strips.width + begin).saturating_sub(first_col).min(cols - width);
-        // SAFETY: within row and table; strips do not overlap, each is given out once, and its parts are borrowed from it.
+        // SAFETY: within row and table; strips of the same rows do not overlap, each is given out once, and its parts are borrowed from it.
         unsafe { std::slice::from_raw_parts_mut(at.add(first), width) }
     }
 }
 
-/// Pieces of a slice, in rows of equally many: whoever asks next gets a column of them.
+/// Pieces of a slice, in rows of equally many: whoever asks next gets a column of them, in some rows first, then in the next.
 #[derive(Debug)]
 pub(crate) struct Pieces<'a, T> {
     at: *mut T,
     pieces: Vec<Range<usize>>,
     columns: usize,
+    rows_at_once: usize,
     parts: Parts,
     slice: PhantomData<&'a mut [T]>,
 }
@@ -340,43 +349,52 @@ unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
     /// The pieces must ascend and not overlap.
-    pub(crate) fn new(slice: &'a mut [T], pieces: Vec<Range<usize>>, columns: usize, threads: usize) -> Self {
+    pub(crate) fn new(slice: &'a mut [T], pieces: Vec<Range<usize>>, (rows_at_once, columns): (usize, usize), threads: usize) -> Self {
         assert!(pieces.is_empty() || pieces.len().is_multiple_of(columns), "{} pieces in rows of {columns}", pieces.len());
         let ends = pieces.iter().try_fold(0, |end, piece| (end <= piece.start && piece.start <= piece.end).then_some(piece.end));
         assert!(ends.is_some_and(|end| end <= slice.len()), "pieces must ascend within {}", slice.len());
-        let parts = Parts::new(if pieces.is_empty() { 0 } else { columns }, threads);
-        Self { at: slice.as_mut_ptr(), pieces, columns, parts, slice: PhantomData }
+        let rows = if pieces.is_empty() { 0 } else { pieces.len() / columns };
+        let parts = Parts::new(rows.div_ceil(rows_at_once) * columns, threads);
+        Self { at: slice.as_mut_ptr(), pieces, columns, rows_at_once, parts, slice: PhantomData }
     }
 
     /// The next column for the thread of this number.
     pub(crate) fn next(&self, thread: usize) -> Option<Column<'_, T>> {
-        Some(Column { pieces: self, number: self.parts.next(thread)? })
+        let part = self.parts.next(thread)?;
+        let first = part / self.columns * self.rows_at_once;
+        let rows = first..(first + self.rows_at_once).min(self.pieces.len() / self.columns);
+        Some(Column { pieces: self, rows, number: part % self.columns })
     }
 }
 
-/// One piece of each row; nobody else has them.
+/// One piece of each of some rows; nobody else has them.
 #[derive(Debug)]
 pub(crate) struct Column<'a, T> {
     pieces: &'a Pieces<'a, T>,
+    pub(crate) rows: Range<usize>,
     pub(crate) number: usize,
 }
 
 impl<T> Column<'_, T> {
-    /// Its piece of a row.
+    /// Its piece of one of its rows, counted through all.
     pub(crate) fn piece(&mut self, row: usize) -> &mut [T] {
+        assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);
         let Range { start, end } = self.pieces.pieces[row * self.pieces.columns..][..self.pieces.columns][self.number];
-        // SAFETY: within the slice and apart from all other pieces (checked when they were made); each column is given out once, and its
-        // pieces are borrowed from it.
+        // SAFETY: within the slice and apart from all other pieces (checked when they were made); each column is given out once for the
+        // same rows, and its pieces are borrowed from it.
         unsafe { std::slice::from_raw_parts_mut(self.pieces.at.add(start), end - start) }
     }
 }
 
-/// A result (rows, cols), given out in patches: rows from one bound to the next, by strips of `width` columns.
+/// A result (rows, cols), given out in patches: rows from one bound to the next, a tile, by strips of `width` columns. Tiles come in groups:
+/// of one group after the other, strip after strip.
 #[derive(Debug)]
 pub(crate) struct Patches<'a> {
     at: *mut f32,
     cols: usize,
     bounds: &'a [usize],
+    /// The first tile of each group, and then how many tiles there are.
+    groups: &'a [usize],
     width: usize,
     parts: Parts,
     slice: PhantomData<&'a mut [f32]>,
@@ -386,18 +404,31 @@ pub(crate) struct Patches<'a> {
 unsafe impl Sync for Patches<'_> {}
 
 impl<'a> Patches<'a> {
-    /// `bounds` must ascend from the first row to the end of the last, `width` divide `cols`.
-    pub(crate) fn new(table: &'a mut [f32], cols: usize, bounds: &'a [usize], width: usize, threads: usize) -> Self {
+    /// `bounds` must ascend from the first row to the end of the last, `groups` from 0 to the number of tiles, `width` divide `cols`.
+    pub(crate) fn new(
+        table: &'a mut [f32],
+        cols: usize,
+        (bounds, groups): (&'a [usize], &'a [usize]),
+        width: usize,
+        threads: usize,
+    ) -> Self {
         assert!(bounds.is_sorted() && bounds.last().is_some_and(|end| end * cols <= table.len()), "rows to {bounds:?} of {}", table.len());
         assert_eq!(cols % width, 0, "strips of {width} columns must make up {cols}");
         let parts = Parts::new((bounds.len() - 1) * (cols / width), threads);
-        Self { at: table.as_mut_ptr(), cols, bounds, width, parts, slice: PhantomData }
+        assert!(
+            groups.is_sorted() && groups.first() == Some(&0) && groups.last() == Some(&(bounds.len() - 1)),
+            "groups of tiles: {groups:?}"
+        );
+        Self { at: table.as_mut_ptr(), cols, bounds, groups, width, parts, slice: PhantomData }
     }
 
-    /// The next patch for the thread of this number, strip after strip.
+    /// The next patch for the thread of this number.
     pub(crate) fn next(&self, thread: usize) -> Option<Patch<'_>> {
-        let (part, tiles) = (self.parts.next(thread)?, self.bounds.len() - 1);
-        Some(Patch { patches: self, tile: part % tiles, strip: part / tiles })
+        let (part, strips) = (self.parts.next(thread)?, self.cols / self.width);
+        let group = self.groups.partition_point(|first| first * strips <= part) - 1;
+        let (first, end) = (self.groups[group], self.groups[group + 1]);
+        let (place, tiles) = (part - first * strips, end - first);
+        Some(Patch { patches: self, tile: first + place % tiles, strip: place / tiles })
     }
 }
 
@@ -448,24 +479,24 @@ mod tests {
                 });
                 assert!(numbers.iter().enumerate().all(|(place, value)| *value == place / 3 + 1), "{numbers:?}");
             }
-            // Two rows of three pieces; what lies between them is nobody's.
+            // Two rows of three pieces, one row after the other; what lies between them is nobody's.
             let mut numbers = [0; 20];
-            let pieces = Pieces::new(&mut numbers, vec![0..2, 2..5, 5..6, 10..13, 15..15, 18..20], 3, count);
+            let pieces = Pieces::new(&mut numbers, vec![0..2, 2..5, 5..6, 10..13, 15..15, 18..20], (1, 3), count);
             threads.run(&|thread| {
                 while let Some(mut column) = pieces.next(thread) {
                     let number = column.number;
-                    (0..2).for_each(|row| column.piece(row).iter_mut().for_each(|value| *value += 10 * row + number + 1));
+                    column.rows.clone().for_each(|row| column.piece(row).iter_mut().for_each(|value| *value += 10 * row + number + 1));
                 }
             });
             assert_eq!(numbers, [1, 1, 2, 2, 2, 3, 0, 0, 0, 0, 11, 11, 11, 0, 0, 0, 0, 0, 13, 13]);
             let (mut first, mut second) = (vec![0.0; 3 * 5], vec![0.0; 3 * 4]);
             let tables = &mut [&mut first[..], &mut second[..]];
-            let strips = Strips::new(tables, 3, 2, count);
+            let strips = Strips::new(tables, 3, (2, 2), count);
             threads.run(&|thread| {
                 while let Some(mut strip) = strips.next(thread) {
                     let number = strip.number;
                     let tables = strip.tables();
-                    for (row, table) in (0..3).flat_map(|row| tables.clone().map(move |table| (row, table))) {
+                    for (row, table) in strip.rows.clone().flat_map(|row| tables.clone().map(move |table| (row, table))) {
                         let begin = strip.part(table).0;
                         for (place, value) in strip.row(table, row).iter_mut().enumerate() {
                             *value += (100 * row + 2 * number + begin + place) as f32;
@@ -483,10 +514,24 @@ mod tests {
     }
 
     #[test]
+    fn every_patch_is_given_out_once_and_those_of_a_group_together() {
+        // Three tiles in two groups, one of which is of nobody in between; two strips.
+        let (mut table, bounds, groups) = ([0.0; 5 * 4], [0, 1, 3, 5], [0, 2, 2, 3]);
+        let patches = Patches::new(&mut table, 4, (&bounds, &groups), 2, 1);
+        let mut order = Vec::new();
+        while let Some(mut patch) = patches.next(0) {
+            order.push((patch.strip, patch.tile));
+            (0..patch.rows()).for_each(|row| patch.row(row).iter_mut().for_each(|value| *value += 1.0));
+        }
+        assert_eq!(order, [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (1, 2)]);
+        assert_eq!(table, [1.0; 20]);
+    }
+
+    #[test]
     fn pieces_that_overlap_or_lie_outside_are_given_to_nobody() {
         for pieces in [vec![0..3, 2..4], vec![2..3, 0..1], vec![0..3, 3..11]] {
             let said = format!("{pieces:?}");
-            let refused = catch_unwind(|| Pieces::new(&mut [0; 10], pieces, 1, 2).columns);
+            let refused = catch_unwind(|| Pieces::new(&mut [0; 10], pieces, (1, 1), 2).columns);
             assert!(refused.is_err(), "{said}");
         }
     }

@@ -63,6 +63,53 @@ unsafe fn avx512(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) 
     unsafe { kept::<Avx512, 2, 8, 2>(queries, scratch, out) }
 }
 
+/// `kept` = `numbers` as they are kept where that is in halves: the nearest there are; what is beyond the largest becomes that. The tier must
+/// come from [`Tier::available`].
+pub(crate) fn keep(tier: Tier, numbers: &[f32], kept: &mut [f16]) {
+    #[inline(always)]
+    unsafe fn rounded<V: Vector>(numbers: &[f32], kept: &mut [f16]) {
+        let (mut from, mut to) = (numbers.chunks_exact(V::LANES), kept.chunks_exact_mut(V::LANES));
+        // SAFETY: the tier's instructions are the caller's promise; as many numbers as a vector has lanes.
+        unsafe {
+            while let (Some(numbers), Some(kept)) = (from.next(), to.next()) {
+                V::store_f16(kept.as_mut_ptr(), V::load_f32(numbers.as_ptr().cast()));
+            }
+        }
+        let rest = to.into_remainder().iter_mut().zip(from.remainder());
+        // SAFETY: plain numbers need no instructions.
+        rest.for_each(|(kept, number)| unsafe {
+            let mut all = [f16::ZERO; 8];
+            Portable::store_f16(all.as_mut_ptr(), [*number; 8]);
+            *kept = all[0];
+        });
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn avx2(numbers: &[f32], kept: &mut [f16]) {
+        // SAFETY: passed on to the caller.
+        unsafe { rounded::<Avx2>(numbers, kept) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+    unsafe fn avx512(numbers: &[f32], kept: &mut [f16]) {
+        // SAFETY: passed on to the caller.
+        unsafe { rounded::<Avx512>(numbers, kept) }
+    }
+    assert_eq!(numbers.len(), kept.len(), "as many numbers as are kept");
+    // SAFETY: a tier is only made where this CPU was seen to have its instructions.
+    unsafe {
+        match tier {
+            Tier::Plain => rounded::<Portable>(numbers, kept),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => avx2(numbers, kept),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512 | Tier::Avx512Bf16Vnni => avx512(numbers, kept),
+            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
+        }
+    }
+}
+
 /// A number that is kept.
 trait Number: Copy {
     /// As many as a vector has lanes.
@@ -157,9 +204,14 @@ unsafe fn one<V: Vector, T: Number, const B: usize>(
     // SAFETY: `scores` has room for whole blocks, and every tile for head_dim times a block's tokens.
     unsafe {
         for (block, _) in blocks(tokens) {
-            let keys = queries.kv.tiles(store, queries.head, block).0.as_ptr();
+            let (keys, values) = queries.kv.tiles(store, queries.head, block);
+            let (keys, values) = (keys.as_ptr(), values.as_ptr().cast::<u8>());
             let mut sums = [V::zero(); B];
             for (d, q) in q.iter().enumerate() {
+                // The values are as many, and are wanted when all scores are there.
+                for line in (0..BLOCK_TOKENS * size_of::<T>()).step_by(64) {
+                    V::prefetch_l2(values.wrapping_add(d * BLOCK_TOKENS * size_of::<T>() + line));
+                }
                 let q = V::splat(*q);
                 for (n, sum) in sums.iter_mut().enumerate() {
                     *sum = V::fma(T::load::<V>(keys.add(d * BLOCK_TOKENS + n * V::LANES)), q, *sum);

@@ -54,6 +54,13 @@ pub(crate) struct Tile<'a> {
     pub(super) sums: &'a [i32],
 }
 
+impl Tile<'_> {
+    /// Bytes that a product reads of it, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(self.words).max(1)
+    }
+}
+
 impl Activations {
     pub(crate) fn rows(&self) -> usize {
         self.rows

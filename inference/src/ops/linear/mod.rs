@@ -8,6 +8,7 @@
 
 mod activations;
 pub(crate) mod bands;
+mod beside;
 mod pack;
 #[cfg(test)]
 mod reference;
@@ -15,7 +16,8 @@ pub(crate) mod simd;
 
 use std::ops::Range;
 
-use simd::{Ahead, Part};
+use beside::simd::Lines;
+use simd::Part;
 
 pub(crate) use activations::{Activations, Tile, pack_strip, pack_tile};
 pub(crate) use bands::{Bands, Columns};
@@ -37,9 +39,9 @@ const PAIR_BYTES: usize = 2 * (512 + 64 + 32);
 /// The longest sum of bytes that fits an i32: cols · 255 · 127 < 2³¹.
 const COLS_MAX: usize = 66_000;
 
-/// Bytes of a block of weights: with it the numbers it is multiplied by and their sums fit the first cache. (Tests have small matrices and
-/// want several blocks.)
-const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 32 << 10 };
+/// Bytes of a block of weights: two of them, one that is multiplied and the one behind it that is taken out of its band meanwhile, and the
+/// numbers they are multiplied by fit the first cache. (Tests have small matrices and want several blocks.)
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 16 << 10 };
 
 /// How the weights of a matrix are held, and how it is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,11 @@ impl Format {
             Format::F16 | Format::Bf16Wide => 64 * STEPS,
             Format::Int4 => PAIR_BYTES,
         }
+    }
+
+    /// Steps of a kernel that share what is done beside them.
+    fn unit_steps(self) -> usize {
+        if self == Format::Int4 { GROUP / self.activation().step_cols() } else { 1 }
     }
 
     /// Bytes of a matrix.
@@ -209,15 +216,19 @@ impl<'a> Panels<'a> {
         &self.bytes[number * size..][..size]
     }
 
-    /// A block of panel `number`, to be multiplied by `turn` = (tile, of how many).
-    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, turn: (usize, usize)) -> Part<'b>
+    /// A block of panel `number`, for `tiles` tiles.
+    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, tiles: usize) -> Part<'b>
     where
         'a: 'b,
     {
         let panel = self.panel(number);
         let (weights, tail) = panel.split_at(if self.format == Format::Int8 { panel.len() - 256 } else { panel.len() });
         let weights = &weights[Block::bytes_before(self.format, block.steps.start)..][..block.bytes(self.format)];
-        Part { weights, tail, block, ahead: Ahead::behind(weights, turn) }
+        // The next panel.
+        let unit = self.format.unit_steps();
+        let stride = self.format.steps_bytes() * unit / STEPS;
+        let lines = Lines { at: weights.as_ptr_range().end, units: block.steps.len() / unit, stride, lines: (stride.div_ceil(64), 64) };
+        Part::new(self.format, (weights, tail), block, tiles, lines, None)
     }
 }
 
@@ -306,11 +317,11 @@ pub(super) mod tests {
             let mut out = vec![f32::NAN; packed.rows() * stride];
             let mut raw = vec![i32::MAX; 2 * out.len()];
             for block in Block::all(w.format, w.cols, tiles) {
-                let mut first = 0;
-                for (turn, tile) in packed.tiles().enumerate() {
+                let (mut first, mut part) = (0, w.part(panel, &block, tiles));
+                for tile in packed.tiles() {
                     let at = first * stride + PANEL_ROWS;
                     let mut sums = simd::Sums { out: &mut out[at..], stride, raw: &mut raw[2 * at..] };
-                    simd::multiply(tier, w.format, &w.part(panel, &block, (turn, tiles)), &tile, &mut sums);
+                    simd::multiply(tier, &mut part, &tile, &mut sums);
                     first += tile.rows;
                 }
             }

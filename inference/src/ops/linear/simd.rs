@@ -2,14 +2,15 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop, reason = "sums are told by number, so that the compiler gives each a register")]
 
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use super::beside::simd::{Beside, Bfloats, Group, Halves, Lines, Next, Pairs, Quads, Singles, Taken};
 use super::{Activation, Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
-
-/// How far ahead weights are asked for: longer than the memory's latency at its speed.
-const PREFETCH_BYTES: usize = 4096;
 
 /// The most rows of activations a kernel of this tier takes at once: as many as leave all sums in registers.
 pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
@@ -22,14 +23,32 @@ pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
     }
 }
 
-/// A block of a panel, and what is asked for while a tile is multiplied by it.
-#[derive(Debug, Clone, Copy)]
+/// A block of a panel, and what is done about the next while tiles are multiplied by it.
+#[derive(Debug)]
 pub(crate) struct Part<'a> {
-    pub(super) weights: &'a [u8],
+    format: Format,
+    weights: &'a [u8],
     /// At eight bits the panel's 32 scales, then its 32 sums of a row.
     pub(super) tail: &'a [u8],
-    pub(super) block: &'a Block,
-    pub(super) ahead: Ahead,
+    block: &'a Block,
+    beside: Beside,
+    /// What is taken is written there.
+    out: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> Part<'a> {
+    /// For `tiles` tiles.
+    pub(super) fn new(
+        format: Format,
+        (weights, tail): (&'a [u8], &'a [u8]),
+        block: &'a Block,
+        tiles: usize,
+        lines: Lines,
+        next: Option<Next<'a>>,
+    ) -> Self {
+        let beside = Beside::new(format, block.steps.len() * tiles, tiles, lines, next);
+        Self { format, weights, tail, block, beside, out: PhantomData }
+    }
 }
 
 /// Where sums go, of one panel for the rows of a tile: each row's 32 `stride` numbers behind those of the row before. Blocks of a panel
@@ -42,9 +61,11 @@ pub(crate) struct Sums<'a> {
     pub(crate) raw: &'a mut [i32],
 }
 
-/// Adds the tile by one block of a panel in this format to the sums, without bias; with the panel's last block they are what they should be.
+/// Adds the tile by one block of a panel to the sums, without bias; with the panel's last block they are what they should be.
 /// The tier must come from [`Tier::available`], the tile from activations packed for it. Rows of the panel past the matrix give 0.
-pub(crate) fn multiply(tier: Tier, format: Format, part: &Part<'_>, x: &Tile<'_>, sums: &mut Sums<'_>) {
+/// Does some of what is to be done beside, the same with every tile.
+pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut Sums<'_>) {
+    let format = part.format;
     assert_eq!(x.kind, format.activation(), "activations packed for this format");
     let (block, words) = (part.block, x.rows * x.kind.step_words());
     assert_eq!(part.weights.len(), block.bytes(format), "weights of {block:?}");
@@ -55,13 +76,14 @@ pub(crate) fn multiply(tier: Tier, format: Format, part: &Part<'_>, x: &Tile<'_>
     assert!(block.steps.start.is_multiple_of(STEPS) && block.steps.end <= block.all, "{block:?}");
     let goes_on = format == Format::Int8 && !(block.begins() && block.ends());
     assert!(!goes_on || sums.raw.len() >= 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS), "two numbers for each of out");
+    let beside = Cell::new(part.beside);
     let job = Job {
         weights: part.weights.as_ptr(),
         tail: part.tail.as_ptr(),
         block,
         x,
         words: &x.words[block.steps.start * words..],
-        ahead: part.ahead,
+        beside: &beside,
         out: sums.out.as_mut_ptr(),
         raw: sums.raw.as_mut_ptr(),
         stride: sums.stride,
@@ -81,6 +103,7 @@ pub(crate) fn multiply(tier: Tier, format: Format, part: &Part<'_>, x: &Tile<'_>
             Tier::Avx2 | Tier::Avx512 | Tier::Avx512Bf16Vnni => unreachable!("a tier is only made where its instructions were seen"),
         }
     }
+    part.beside = beside.get();
 }
 
 /// What a kernel works on.
@@ -91,57 +114,15 @@ struct Job<'a> {
     x: &'a Tile<'a>,
     /// From the block's first step on.
     words: &'a [u32],
-    ahead: Ahead,
+    beside: &'a Cell<Beside>,
     out: *mut f32,
     raw: *mut i32,
     stride: usize,
 }
 
-/// What is asked for ahead while a block is multiplied.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ahead {
-    at: *const u8,
-    /// From one cache line to the next.
-    stride: usize,
-    /// In 256 parts: bytes to ask for while that many are multiplied.
-    share: usize,
-    /// It is wanted later, and the first cache is full of what is wanted now.
-    into_l2: bool,
-}
-
-impl Ahead {
-    /// For weights that lie one behind the other, multiplied by `turn` = (tile, of how many). With one tile, what lies a little ahead. With
-    /// several, only the first would wait for memory and only the others be held up by the arithmetic, so each asks for a part of the
-    /// next block.
-    pub(super) fn behind(weights: &[u8], (tile, tiles): (usize, usize)) -> Self {
-        if tiles == 1 {
-            return Self { at: weights.as_ptr().wrapping_add(PREFETCH_BYTES), stride: 64, share: 256, into_l2: false };
-        }
-        let at = weights.as_ptr().wrapping_add(weights.len() + weights.len() * tile / tiles);
-        Self { at, stride: 64, share: 256_usize.div_ceil(tiles), into_l2: true }
-    }
-
-    /// For blocks taken out of a band: of `cols` cache lines, the first at `at` and `stride` bytes from one to the next, those of this turn.
-    /// `panels` share these lines, and are each multiplied once in every turn.
-    pub(super) fn lines((at, stride): (*const u8, usize), cols: usize, panels: usize, (turn, turns): (usize, usize)) -> Self {
-        let at = at.wrapping_add(cols * turn / turns * stride);
-        Self { at, stride, share: (256 * panels).div_ceil(turns), into_l2: true }
-    }
-
-    /// Asks for its share beside a step of `bytes` bytes that begins at `done`.
-    #[inline(always)]
-    unsafe fn ask<V: Vector>(self, done: usize, bytes: usize) {
-        for line in 0..bytes / 64 {
-            let at = self.at.wrapping_add(((done + 64 * line) * self.share / (256 * 64)) * self.stride);
-            // SAFETY: the tier's instructions, passed on to the caller.
-            unsafe { if self.into_l2 { V::prefetch_l2(at) } else { V::prefetch(at) } };
-        }
-    }
-}
-
 /// One step of a kernel that sums in f32.
-trait Step {
-    /// Bytes of one lane.
+trait Step: Taken {
+    /// Bytes of a panel's weights.
     const BYTES: usize;
     type Weight<V: Vector>: Copy;
     unsafe fn load<V: Vector>(at: *const u8) -> Self::Weight<V>;
@@ -150,7 +131,6 @@ trait Step {
 
 macro_rules! widened {
     ($name:ident, $bytes:literal, $load:ident) => {
-        struct $name;
         impl Step for $name {
             const BYTES: usize = $bytes;
             type Weight<V: Vector> = V::F;
@@ -165,14 +145,12 @@ macro_rules! widened {
         }
     };
 }
-widened!(Singles, 4, load_f32);
-widened!(Halves, 2, load_f16);
-widened!(Bfloats, 2, load_bf16);
+widened!(Singles, 128, load_f32);
+widened!(Halves, 64, load_f16);
+widened!(Bfloats, 64, load_bf16);
 
-/// Two bfloats at once.
-struct Pairs;
 impl Step for Pairs {
-    const BYTES: usize = 4;
+    const BYTES: usize = 128;
     type Weight<V: Vector> = V::I;
     #[inline(always)]
     unsafe fn load<V: Vector>(at: *const u8) -> V::I {
@@ -197,7 +175,7 @@ fn words<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (*const u32, u
 unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_>) {
     // SAFETY: the block has 32 weights for every step, the tile M words, and out M × 32 numbers.
     unsafe {
-        let mut weights = job.weights;
+        let (mut weights, mut beside) = (job.weights, job.beside.get());
         let mut sums = [[V::zero(); N]; M];
         if !job.block.begins() {
             for m in 0..M {
@@ -208,10 +186,10 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
         }
         for (x, steps) in words(job, M * STEPS) {
             for step in 0..steps {
-                job.ahead.ask::<V>(weights.offset_from_unsigned(job.weights), PANEL_ROWS * S::BYTES);
+                beside.step::<V, S>(weights, S::BYTES);
                 let mut lanes = [S::load::<V>(weights); N];
                 for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
-                    *lanes = S::load::<V>(weights.add(n * V::LANES * S::BYTES));
+                    *lanes = S::load::<V>(weights.add(n * V::LANES * S::BYTES / PANEL_ROWS));
                 }
                 for (m, sums) in sums.iter_mut().enumerate() {
                     let x = *x.add(m * STEPS + step);
@@ -219,9 +197,10 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
                         *sum = S::add::<V>(*sum, *lanes, x);
                     }
                 }
-                weights = weights.add(PANEL_ROWS * S::BYTES);
+                weights = weights.add(S::BYTES);
             }
         }
+        job.beside.set(beside);
         for (m, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
                 V::store(job.out.add(m * job.stride + n * V::LANES), *sum);
@@ -234,7 +213,7 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
 unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
     // SAFETY: as in `float`; the tail has 32 scales and 32 sums, raw two numbers for each of out.
     unsafe {
-        let mut weights = job.weights;
+        let (mut weights, mut beside) = (job.weights, job.beside.get());
         let raw = |m: usize, n: usize, half: usize| job.raw.wrapping_add(2 * (m * job.stride + n * V::LANES) + half * V::LANES);
         let mut sums = [[[V::zero_i(); 2]; N]; M];
         if !job.block.begins() {
@@ -246,7 +225,7 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
         }
         for (x, steps) in words(job, M * 2 * STEPS) {
             for step in 0..steps {
-                job.ahead.ask::<V>(weights.offset_from_unsigned(job.weights), PANEL_ROWS * 4);
+                beside.step::<V, Quads>(weights, PANEL_ROWS * 4);
                 let mut lanes = [V::load_i(weights); N];
                 for (n, lanes) in lanes.iter_mut().enumerate().skip(1) {
                     *lanes = V::load_i(weights.add(n * V::LANES * 4));
@@ -262,6 +241,7 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                 weights = weights.add(PANEL_ROWS * 4);
             }
         }
+        job.beside.set(beside);
         if !job.block.ends() {
             for m in 0..M {
                 for n in 0..N {
@@ -289,7 +269,7 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
 unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
     // SAFETY: as in `float`; the block has a pair of groups for every 16 steps, and the tile two sums for each of M rows there.
     unsafe {
-        let mut pair = job.weights;
+        let (mut pair, mut beside) = (job.weights, job.beside.get());
         let mut group_sums = job.x.sums.as_ptr().add(job.block.steps.start / STEPS * 2 * M);
         let mut totals = [[V::zero(); N]; M];
         if !job.block.begins() {
@@ -300,8 +280,8 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
             }
         }
         for (x, _) in words(job, M * 2 * STEPS) {
-            job.ahead.ask::<V>(pair.offset_from_unsigned(job.weights), PAIR_BYTES);
             for group in 0..2 {
+                beside.step::<V, Group>(pair.add(PAIR_BYTES / 2 * group), PAIR_BYTES / 2);
                 let x = x.add(group * GROUP / 4);
                 let mut sums = [[[V::zero_i(); 2]; N]; M];
                 for eight in 0..GROUP / 8 {
@@ -334,6 +314,7 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
             pair = pair.add(PAIR_BYTES);
             group_sums = group_sums.add(2 * M);
         }
+        job.beside.set(beside);
         for (m, totals) in totals.iter().enumerate() {
             let scale = V::splat(if job.block.ends() { job.x.scales[m] } else { 1.0 });
             for (n, total) in totals.iter().enumerate() {

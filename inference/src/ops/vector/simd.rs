@@ -35,6 +35,8 @@ pub(in crate::ops) trait Vector {
     /// a · 65,536 + b.
     unsafe fn upper_and_lower(a: Self::I, b: Self::I) -> Self::I;
     unsafe fn store(at: *mut f32, lanes: Self::F);
+    /// Rounded to the nearest halves, ties to even; of what is finite, what is beyond the largest becomes that.
+    unsafe fn store_f16(at: *mut f16, lanes: Self::F);
     unsafe fn store_i(at: *mut i32, lanes: Self::I);
     /// a · b + c, rounded once.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
@@ -165,6 +167,14 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn store(at: *mut f32, lanes: [f32; 8]) {
         unsafe { at.cast::<[f32; 8]>().write_unaligned(lanes) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(at: *mut f16, lanes: [f32; 8]) {
+        let rounded = lanes.map(|lane| {
+            let half = f16::from_f32(lane);
+            if lane.is_finite() { half.clamp(f16::MIN, f16::MAX) } else { half }
+        });
+        unsafe { at.cast::<[f16; 8]>().write_unaligned(rounded) }
     }
     #[inline(always)]
     unsafe fn store_i(at: *mut i32, lanes: [i32; 8]) {

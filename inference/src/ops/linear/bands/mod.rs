@@ -13,7 +13,8 @@ pub(crate) mod simd;
 
 pub(crate) use columns::Columns;
 
-use super::simd::{Ahead, Part};
+use super::beside::simd::{Lines, Next};
+use super::simd::Part;
 use super::{Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Source, pack_panel};
 use crate::ops::Tier;
 use crate::ops::simd::every_tier;
@@ -42,7 +43,7 @@ impl Format {
     }
 
     /// Where column `col` begins in a band of one panel; in a band of more, so many times as far.
-    fn column_at(self, col: usize) -> usize {
+    pub(super) fn column_at(self, col: usize) -> usize {
         match self {
             Format::Int4 => col / GROUP * GROUP_BYTES + col % GROUP * 16,
             format => col * format.column_bytes(),
@@ -98,25 +99,36 @@ impl<'a> Bands<'a> {
         take(tier, self.format, (number % self.panels(), panels), block.cols(self.format).start, bytes, out);
     }
 
-    /// What was taken of the last of `panels` panels that share cache lines, each multiplied by `turn` = (tile, of how many).
+    /// Block `at` of all `blocks` of panel `number`, which has been taken into `weights`, for `tiles` tiles. While it is multiplied, the one
+    /// behind it is taken into `next`, as long as it is, and the one behind that is asked for. The panel is panel `place` of those `of` that
+    /// share cache lines.
     pub(crate) fn part<'b>(
         &self,
         number: usize,
-        block: &'b Block,
+        (blocks, at): (&'b [Block], usize),
         weights: &'b [u8],
+        next: &'b mut [u8],
         (place, of): (usize, usize),
-        turn: (usize, usize),
+        tiles: usize,
     ) -> Part<'b>
     where
         'a: 'b,
     {
-        let Band { panels, bytes } = self.band(number / self.panels());
+        let (Band { panels, bytes }, inside) = (self.band(number / self.panels()), number % self.panels());
         let tails = if self.format == Format::Int8 { panels * 256 } else { 0 };
-        let tail = bytes[bytes.len() - tails..].chunks_exact(256).nth(number % self.panels()).unwrap_or_default();
-        // While all panels are multiplied in every turn, the lines of their next block are asked for, or of the next panels' first.
-        let (next, first) = if block.ends() { (number - place + of, 0) } else { (number - place, block.cols(self.format).end) };
-        let turn = (place * turn.1 + turn.0, of * turn.1);
-        Part { weights, tail, block, ahead: Ahead::lines(self.lines(next, first), block.cols(self.format).len(), of, turn) }
+        let tail = bytes[bytes.len() - tails..].chunks_exact(256).nth(inside).unwrap_or_default();
+        // Behind the last block come those of the next panels.
+        let (ahead, target) = ((at + 2) / blocks.len(), (at + 2) % blocks.len());
+        let (line, stride) = self.lines(number - place + ahead * of, blocks[target].cols(self.format).start);
+        let units = blocks[target].steps.len() / self.format.unit_steps();
+        let cols = self.format.unit_steps() * self.format.activation().step_cols();
+        // Panels that share lines see to every so many-th column each.
+        let lines = match self.format {
+            Format::F32 => Lines { at: line, units, stride, lines: (2, 64) },
+            _ => Lines { at: line.wrapping_add(place * stride), units, stride: cols * stride, lines: (cols.div_ceil(of), of * stride) },
+        };
+        let next = blocks.get(at + 1).map(|block| Next { band: bytes, panel: (inside, panels), block, out: next });
+        Part::new(self.format, (weights, tail), &blocks[at], tiles, lines, next)
     }
 
     /// The cache line of panel `number`'s column `col`, and how far it is to that of the next. To ask memory for, no more.
@@ -277,7 +289,7 @@ pub(super) fn pack_rows(format: Format, w: &[f32], rows: usize, cols: usize, out
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Case, FORMATS, any_case};
-    use super::super::{Activations, pack, pack_tile, reference};
+    use super::super::{Activations, TILE_ROWS_MAX, pack, pack_tile, reference, simd as panel_simd};
     use super::*;
     use proptest::prelude::*;
 
@@ -322,23 +334,39 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_panel_comes_out_of_its_band_as_it_was_packed(case in any_case(), tiles in 1usize..3) {
+        fn a_panel_comes_out_of_its_band_as_it_was_packed_at_once_and_while_the_block_before_is_multiplied(case in any_case()) {
             for format in FORMATS {
                 let bytes = packed(format, &case);
                 let bands = Bands::new(format, case.rows, case.cols, &bytes);
                 let mut panels = vec![0; format.bytes(case.rows, case.cols)];
                 pack::pack_rows(format, &case.w, case.rows, case.cols, &mut panels);
+                let blocks: Vec<Block> = Block::all(format, case.cols, 2).collect();
                 for tier in Tier::available() {
+                    let (mut activations, kind) = (Activations::default(), format.activation());
+                    let (memory, tile, rows) =
+                        activations.room(kind, case.x.len() / case.cols, case.cols, panel_simd::tile_rows_max(tier, kind));
+                    for (tile, x) in memory.chunks_mut(tile).zip(case.x.chunks(rows * case.cols)) {
+                        pack_tile(tier, kind, x, case.cols, tile);
+                    }
+                    let tiles: Vec<_> = activations.tiles().collect();
                     for (number, expected) in panels.chunks(format.panel_bytes(case.cols)).enumerate() {
-                        let mut found = Vec::new();
-                        for block in Block::all(format, case.cols, tiles) {
-                            let mut weights = vec![0xa5; block.bytes(format)];
-                            bands.take(tier, number, &block, &mut weights);
-                            found.extend(weights);
-                            let part = bands.part(number, &block, &[], (0, 1), (0, tiles));
+                        let mut before = 0;
+                        for (at, block) in blocks.iter().enumerate() {
+                            let (weights, behind) = expected[before..].split_at(block.bytes(format));
+                            let mut taken = vec![0xa5; weights.len()];
+                            bands.take(tier, number, block, &mut taken);
+                            prop_assert_eq!(weights, &taken, "{:?} {:?}", format, tier);
+                            let mut next = vec![0xa5; blocks.get(at + 1).map_or(0, |block| block.bytes(format))];
+                            let mut part = bands.part(number, (&blocks, at), weights, &mut next, (0, 1), tiles.len());
                             prop_assert_eq!(part.tail, &expected[expected.len() - part.tail.len()..]);
+                            let (mut out, mut raw) = (vec![0.0; TILE_ROWS_MAX * PANEL_ROWS], vec![0; 2 * TILE_ROWS_MAX * PANEL_ROWS]);
+                            for tile in &tiles {
+                                let mut sums = panel_simd::Sums { out: &mut out, stride: PANEL_ROWS, raw: &mut raw };
+                                panel_simd::multiply(tier, &mut part, tile, &mut sums);
+                            }
+                            prop_assert_eq!(&behind[..next.len()], &next, "{:?} {:?}", format, tier);
+                            before += weights.len();
                         }
-                        prop_assert_eq!(&found, &expected[..found.len()], "{:?} {:?}", format, tier);
                     }
                 }
             }

@@ -12,6 +12,9 @@ pub(in crate::ops) struct Avx512;
 /// Sixteen lanes with dot products.
 pub(in crate::ops) struct Avx512Bf16Vnni;
 
+/// The largest number that a half can be.
+const LARGEST_HALF: f32 = 65_504.0;
+
 /// R halves, widened. As in the bodies below, the instructions (here F16C) and the memory are the caller's promise.
 #[inline(always)]
 unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
@@ -92,6 +95,16 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn store(at: *mut f32, lanes: __m256) {
         unsafe { _mm256_storeu_ps(at, lanes) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(at: *mut f16, lanes: __m256) {
+        unsafe {
+            let largest = _mm256_set1_ps(LARGEST_HALF);
+            let within = _mm256_min_ps(_mm256_max_ps(lanes, _mm256_sub_ps(_mm256_setzero_ps(), largest)), largest);
+            let is_finite = _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_andnot_ps(_mm256_set1_ps(-0.0), lanes), _mm256_set1_ps(f32::INFINITY));
+            let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_blendv_ps(lanes, within, is_finite));
+            _mm_storeu_si128(at.cast(), rounded);
+        }
     }
     #[inline(always)]
     unsafe fn store_i(at: *mut i32, lanes: __m256i) {
@@ -244,6 +257,16 @@ macro_rules! sixteen_lanes {
             #[inline(always)]
             unsafe fn store(at: *mut f32, lanes: __m512) {
                 unsafe { _mm512_storeu_ps(at, lanes) }
+            }
+            #[inline(always)]
+            unsafe fn store_f16(at: *mut f16, lanes: __m512) {
+                unsafe {
+                    let largest = _mm512_set1_ps(LARGEST_HALF);
+                    let is_finite = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(lanes), _mm512_set1_ps(f32::INFINITY));
+                    let within = _mm512_mask_max_ps(lanes, is_finite, lanes, _mm512_sub_ps(_mm512_setzero_ps(), largest));
+                    let within = _mm512_mask_min_ps(within, is_finite, within, largest);
+                    _mm256_storeu_si256(at.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(within));
+                }
             }
             #[inline(always)]
             unsafe fn quads<const N: usize>(columns: [*const u8; 4], at: usize) -> [__m512i; N] {
