@@ -89,7 +89,8 @@ fn copy_bandwidth(card: &Card) -> Result<f64, Error> {
 }
 
 /// Multiplications and additions per second of this precision's products on `threads` threads (0: one for each core), if they had nothing
-/// to wait for: the best of a few measurements. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if threads cannot be had.
+/// to wait for: the best of a few measurements. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if
+/// threads cannot be had.
 pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Error> {
     /// Some milliseconds: what waking a thread takes must not count.
     const ROUNDS: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };

@@ -244,8 +244,8 @@ impl Cpu {
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             while let Some(strip) = strips.next(thread) {
-                let group = Group::new(&tiles, strip.rows.start / tile_rows, at_once);
-                self.strip(w, strip.number, group, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
+                let group = Group::new(&tiles, strip.rows().start / tile_rows, at_once);
+                self.strip(w, strip.number(), group, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
             }
         });
     }
@@ -268,7 +268,7 @@ impl Cpu {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             let mut finished = [0.0; TILE_ROWS_MAX * 2 * PANEL_ROWS];
             while let Some(column) = pieces.next(thread) {
-                let (number, group) = (column.number, Group::new(&tiles, column.rows.start, at_once));
+                let (number, group) = (column.number(), Group::new(&tiles, column.rows().start, at_once));
                 let bias = if bias.is_empty() { bias } else { &bias[number * width..((number + 1) * width).min(rows)] };
                 let cols = width.min(rows - number * width);
                 let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0), finished: &mut finished };
@@ -360,7 +360,7 @@ impl Cpu {
             let mut sums = vec![0.0; tokens * unit * PANEL_ROWS];
             let mut is_first = true;
             while let Some(strip) = strips.next(thread) {
-                let begin = strip.number * unit;
+                let begin = strip.number() * unit;
                 let panels = begin..(begin + unit).min(panels);
                 let sums = &mut sums[..tokens * panels.len() * PANEL_ROWS];
                 let width = panels.len() * PANEL_ROWS;
@@ -407,10 +407,10 @@ impl Cpu {
             let mut scratch = self.scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
             let mut attended = vec![0.0; QUERIES_MAX * head_dim];
             while let Some(mut patch) = patches.next(thread) {
-                let ((seen, kv), count) = (tiles[patch.tile], patch.rows());
-                let q = &q[patch.first_row() * hidden + patch.strip * head_dim..];
+                let ((seen, kv), count) = (tiles[patch.tile()], patch.rows());
+                let q = &q[patch.first_row() * hidden + patch.strip() * head_dim..];
                 let attended = &mut attended[..count * head_dim];
-                let queries = Queries { q, stride: hidden, count, seen, kv, head: patch.strip };
+                let queries = Queries { q, stride: hidden, count, seen, kv, head: patch.strip() };
                 attention::simd::attention(self.tier, &queries, &mut scratch, attended);
                 for (row, attended) in attended.chunks_exact(head_dim).enumerate() {
                     patch.row(row).copy_from_slice(attended);

@@ -143,7 +143,7 @@ fn put<T: Pod + Send + Sync>(
     cpu.share(8 * numbers, &|thread| {
         let mut rounded = vec![T::zeroed(); head_dim];
         while let Some(mut column) = pieces.next(thread) {
-            let Arrival { place, k, v, .. } = arrivals[column.number];
+            let Arrival { place, k, v, .. } = arrivals[column.number()];
             let piece = column.piece(0);
             let (keys, values) = piece.split_at_mut(piece.len() / 2);
             let hidden = keys.len() / BLOCK_TOKENS;

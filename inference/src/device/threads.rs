@@ -299,11 +299,19 @@ impl<'a> Strips<'a> {
 #[derive(Debug)]
 pub(crate) struct Strip<'a> {
     strips: &'a Strips<'a>,
-    pub(crate) rows: Range<usize>,
-    pub(crate) number: usize,
+    rows: Range<usize>,
+    number: usize,
 }
 
 impl Strip<'_> {
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
     /// Its first column, counted through all tables.
     pub(crate) fn first_col(&self) -> usize {
         self.number * self.strips.width
@@ -371,11 +379,19 @@ impl<'a, T> Pieces<'a, T> {
 #[derive(Debug)]
 pub(crate) struct Column<'a, T> {
     pieces: &'a Pieces<'a, T>,
-    pub(crate) rows: Range<usize>,
-    pub(crate) number: usize,
+    rows: Range<usize>,
+    number: usize,
 }
 
 impl<T> Column<'_, T> {
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
     /// Its piece of one of its rows, counted through all.
     pub(crate) fn piece(&mut self, row: usize) -> &mut [T] {
         assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);
@@ -436,11 +452,19 @@ impl<'a> Patches<'a> {
 #[derive(Debug)]
 pub(crate) struct Patch<'a> {
     patches: &'a Patches<'a>,
-    pub(crate) tile: usize,
-    pub(crate) strip: usize,
+    tile: usize,
+    strip: usize,
 }
 
 impl Patch<'_> {
+    pub(crate) fn tile(&self) -> usize {
+        self.tile
+    }
+
+    pub(crate) fn strip(&self) -> usize {
+        self.strip
+    }
+
     pub(crate) fn first_row(&self) -> usize {
         self.patches.bounds[self.tile]
     }

@@ -163,7 +163,11 @@ impl Block {
     /// The blocks of a matrix of `cols` columns for so many tiles, in order.
     pub(crate) fn all(format: Format, cols: usize, tiles: usize) -> impl Iterator<Item = Self> {
         let all = format.activation().steps(cols);
-        let each = if tiles > 1 { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) };
+        Self::of_steps(all, if tiles > 1 { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) })
+    }
+
+    /// Of so many steps each, for `all` steps.
+    fn of_steps(all: usize, each: usize) -> impl Iterator<Item = Self> {
         (0..all).step_by(each).map(move |first| Self { steps: first..(first + each).min(all), all })
     }
 
@@ -227,8 +231,9 @@ impl<'a> Panels<'a> {
         // The next panel.
         let unit = self.format.unit_steps();
         let stride = self.format.steps_bytes() * unit / STEPS;
-        let lines = Lines { at: weights.as_ptr_range().end, units: block.steps.len() / unit, stride, lines: (stride.div_ceil(64), 64) };
-        Part::new(self.format, (weights, tail), block, tiles, lines, None)
+        let (units, lines) = (block.steps.len() / unit, (stride.div_ceil(64), 64));
+        let lines = Lines { at: weights.as_ptr_range().end, units, stride, lines, ..Lines::NONE };
+        Part::new(self.format, (weights, tail), block, tiles, (tiles > 1).then_some(lines), None)
     }
 }
 

@@ -43,10 +43,10 @@ impl<'a> Part<'a> {
         (weights, tail): (&'a [u8], &'a [u8]),
         block: &'a Block,
         tiles: usize,
-        lines: Lines,
+        lines: Option<Lines>,
         next: Option<Next<'a>>,
     ) -> Self {
-        let beside = Beside::new(format, block.steps.len() * tiles, tiles, lines, next);
+        let beside = Beside::new(format, block.steps.len() * tiles, lines, next);
         Self { format, weights, tail, block, beside, out: PhantomData }
     }
 }

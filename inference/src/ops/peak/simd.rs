@@ -9,33 +9,30 @@ use crate::ops::Tier;
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
 
-/// Sums that do not wait for each other: more than an instruction's latency times how many begin in a cycle.
-const SUMS: usize = 16;
-
 /// Does so many rounds. Gives the multiplications and additions done. The tier must come from [`Tier::available`].
 pub(crate) fn spin(tier: Tier, arithmetic: Arithmetic, rounds: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn avx2(arithmetic: Arithmetic, rounds: usize) -> usize {
         // SAFETY: passed on to the caller.
-        unsafe { rounds_of::<Avx2>(arithmetic, rounds) }
+        unsafe { rounds_of::<Avx2, 12>(arithmetic, rounds) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
     unsafe fn avx512(arithmetic: Arithmetic, rounds: usize) -> usize {
         // SAFETY: passed on to the caller.
-        unsafe { rounds_of::<Avx512>(arithmetic, rounds) }
+        unsafe { rounds_of::<Avx512, 16>(arithmetic, rounds) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]
     unsafe fn avx512_bf16_vnni(arithmetic: Arithmetic, rounds: usize) -> usize {
         // SAFETY: passed on to the caller.
-        unsafe { rounds_of::<Avx512Bf16Vnni>(arithmetic, rounds) }
+        unsafe { rounds_of::<Avx512Bf16Vnni, 16>(arithmetic, rounds) }
     }
     // SAFETY: a tier is only made where this CPU was seen to have its instructions.
     unsafe {
         match tier {
-            Tier::Plain => rounds_of::<Portable>(arithmetic, rounds),
+            Tier::Plain => rounds_of::<Portable, 12>(arithmetic, rounds),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => avx2(arithmetic, rounds),
             #[cfg(target_arch = "x86_64")]
@@ -48,8 +45,10 @@ pub(crate) fn spin(tier: Tier, arithmetic: Arithmetic, rounds: usize) -> usize {
     }
 }
 
+/// So many sums that do not wait for each other: more than an instruction's latency times how many begin in a cycle, and no more than there
+/// are registers for.
 #[inline(always)]
-unsafe fn rounds_of<V: Vector>(arithmetic: Arithmetic, rounds: usize) -> usize {
+unsafe fn rounds_of<V: Vector, const SUMS: usize>(arithmetic: Arithmetic, rounds: usize) -> usize {
     // SAFETY: passed on to the caller; what is written has room for the lanes of every tier.
     unsafe {
         let mut out = [0_f32; 16];

@@ -119,31 +119,42 @@ impl<'a> Bands<'a> {
         let tail = bytes[bytes.len() - tails..].chunks_exact(256).nth(inside).unwrap_or_default();
         // Behind the last block come those of the next panels.
         let (ahead, target) = ((at + 2) / blocks.len(), (at + 2) % blocks.len());
-        let (line, stride) = self.lines(number - place + ahead * of, blocks[target].cols(self.format).start);
-        let units = blocks[target].steps.len() / self.format.unit_steps();
-        let cols = self.format.unit_steps() * self.format.activation().step_cols();
-        // Panels that share lines see to every so many-th column each.
-        let lines = match self.format {
-            Format::F32 => Lines { at: line, units, stride, lines: (2, 64) },
-            _ => Lines { at: line.wrapping_add(place * stride), units, stride: cols * stride, lines: (cols.div_ceil(of), of * stride) },
-        };
+        let lines = self.wanted(number - place + ahead * of, &blocks[target], (place, of));
         let next = blocks.get(at + 1).map(|block| Next { band: bytes, panel: (inside, panels), block, out: next });
-        Part::new(self.format, (weights, tail), &blocks[at], tiles, lines, next)
+        Part::new(self.format, (weights, tail), &blocks[at], tiles, Some(lines), next)
     }
 
-    /// The cache line of panel `number`'s column `col`, and how far it is to that of the next. To ask memory for, no more.
-    fn lines(&self, number: usize, col: usize) -> (*const u8, usize) {
-        if number >= self.rows.div_ceil(PANEL_ROWS) {
-            return (self.bytes.as_ptr_range().end, 64);
+    /// The lines of a block of the panels from `first` on, of which there are `of` that share them. Each asks for every so many-th column.
+    fn wanted(&self, first: usize, block: &Block, (place, of): (usize, usize)) -> Lines {
+        if first >= self.rows.div_ceil(PANEL_ROWS) {
+            return Lines::NONE;
         }
-        let Band { panels, bytes } = self.band(number / self.panels());
-        let at = bytes[number % self.panels() * self.format.column_bytes()..].as_ptr();
-        (at.wrapping_add(panels * self.format.column_at(col)), panels * self.format.column_at(GROUP) / GROUP)
+        let (Band { panels, bytes }, inside) = (self.band(first / self.panels()), first % self.panels());
+        let (units, cols) = (block.steps.len() / self.format.unit_steps(), self.format.unit_steps() * self.format.activation().step_cols());
+        let column = panels * self.format.column_bytes();
+        let begin = bytes[inside * self.format.column_bytes()..]
+            .as_ptr()
+            .wrapping_add(panels * self.format.column_at(block.cols(self.format).start));
+        let at = begin.wrapping_add(place * column);
+        let lines = (cols.div_ceil(of), of * column);
+        match self.format {
+            Format::F32 => Lines { at: begin, units, stride: column, lines: (2, 64), ..Lines::NONE },
+            Format::Int4 => {
+                // Behind a group's columns the panel's scales and zero points.
+                let scales = panels * 512 + (inside + place) * 64 - inside * 16;
+                let apart = (scales.wrapping_sub(place * column), (2, (panels * 64).wrapping_sub((inside + place) * 32)));
+                Lines { at, units, stride: panels * GROUP_BYTES, lines, apart }
+            }
+            _ => Lines { at, units, stride: cols * column, lines, ..Lines::NONE },
+        }
     }
 
     /// The first cache line of panel `number`, to ask memory for.
     fn first_line(&self, number: usize) -> *const u8 {
-        self.lines(number, 0).0
+        if number >= self.rows.div_ceil(PANEL_ROWS) {
+            return self.bytes.as_ptr_range().end;
+        }
+        self.band(number / self.panels()).bytes[number % self.panels() * self.format.column_bytes()..].as_ptr()
     }
 }
 
@@ -289,7 +300,7 @@ pub(super) fn pack_rows(format: Format, w: &[f32], rows: usize, cols: usize, out
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Case, FORMATS, any_case};
-    use super::super::{Activations, TILE_ROWS_MAX, pack, pack_tile, reference, simd as panel_simd};
+    use super::super::{Activations, STEPS, TILE_ROWS_MAX, pack, pack_tile, reference, simd as panel_simd};
     use super::*;
     use proptest::prelude::*;
 
@@ -334,13 +345,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_panel_comes_out_of_its_band_as_it_was_packed_at_once_and_while_the_block_before_is_multiplied(case in any_case()) {
+        fn a_panel_comes_out_of_its_band_as_it_was_packed_at_once_and_while_the_block_before_is_multiplied(case in any_case(), pairs in 1usize..4) {
             for format in FORMATS {
                 let bytes = packed(format, &case);
                 let bands = Bands::new(format, case.rows, case.cols, &bytes);
                 let mut panels = vec![0; format.bytes(case.rows, case.cols)];
                 pack::pack_rows(format, &case.w, case.rows, case.cols, &mut panels);
-                let blocks: Vec<Block> = Block::all(format, case.cols, 2).collect();
+                let blocks: Vec<Block> = Block::of_steps(format.activation().steps(case.cols), pairs * STEPS).collect();
                 for tier in Tier::available() {
                     let (mut activations, kind) = (Activations::default(), format.activation());
                     let (memory, tile, rows) =

@@ -1,7 +1,7 @@
 //! See the room above. Written once over `Vector`, and inlined into the kernels of every tier.
 #![allow(unsafe_code)]
 
-use super::super::{Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS};
+use super::super::{Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS};
 use crate::ops::vector::simd::Vector;
 
 /// How far ahead weights are asked for: longer than the memory's latency at its speed.
@@ -16,6 +16,12 @@ pub(crate) struct Lines {
     pub(in crate::ops::linear) stride: usize,
     /// Cache lines of a unit, and from one to the next.
     pub(in crate::ops::linear) lines: (usize, usize),
+    /// The same of lines that lie apart from these, so far behind the unit's first.
+    pub(in crate::ops::linear) apart: (usize, (usize, usize)),
+}
+
+impl Lines {
+    pub(in crate::ops::linear) const NONE: Self = Self { at: std::ptr::null(), units: 0, stride: 0, lines: (0, 0), apart: (0, (0, 0)) };
 }
 
 /// A block of a panel that is taken out of its band into `out`, as long as the block is.
@@ -38,6 +44,7 @@ pub(in crate::ops::linear) struct Beside {
     at: *const u8,
     stride: usize,
     lines: (usize, usize),
+    apart: (usize, (usize, usize)),
     /// Which unit is next, and which no more.
     next: usize,
     end: usize,
@@ -53,18 +60,34 @@ pub(in crate::ops::linear) struct Beside {
 }
 
 impl Beside {
-    /// For a block that is multiplied by `tiles` tiles in `steps` steps in all. With one tile, what lies a little ahead is asked for. With
-    /// several, only the first would wait for memory and only the others be held up by the arithmetic, so each sees to its share of what comes
-    /// next.
-    pub(in crate::ops::linear) fn new(format: Format, steps: usize, tiles: usize, lines: Lines, next: Option<Next<'_>>) -> Self {
-        let Lines { at, units, stride, lines } = lines;
-        let (unit, is_near) = (format.unit_steps(), tiles == 1 && next.is_none());
+    /// For a block that is multiplied in `steps` steps in all. Without `lines`, what lies a little ahead is asked for, as is right for one tile.
+    /// With several, only the first would wait for memory and only the others be held up by the arithmetic, so each sees to its share of what
+    /// comes next.
+    pub(in crate::ops::linear) fn new(format: Format, steps: usize, lines: Option<Lines>, next: Option<Next<'_>>) -> Self {
+        let (unit, is_near) = (format.unit_steps(), lines.is_none());
+        let Lines { at, units, stride, lines, apart } = lines.unwrap_or(Lines::NONE);
         let (band, out) = (std::ptr::null(), std::ptr::null_mut());
-        let mut beside =
-            Self { is_near, at, stride, lines, next: 0, end: units, taken: 0, due: 0, share: 0, band, panel: (0, 0), before: 0, out };
+        let mut beside = Self {
+            is_near,
+            at,
+            stride,
+            lines,
+            apart,
+            next: 0,
+            end: units,
+            taken: 0,
+            due: 0,
+            share: 0,
+            band,
+            panel: (0, 0),
+            before: 0,
+            out,
+        };
         if let Some(Next { band, panel: (number, of), block, out }) = next {
             assert_eq!(out.len(), block.bytes(format), "room for {block:?}");
             assert!(number < of && of * format.column_at(block.cols(format).end) <= band.len(), "{block:?} must lie in the band");
+            let whole = if format == Format::Int4 { STEPS } else { 1 };
+            assert!(block.steps.start.is_multiple_of(whole) && block.steps.end.is_multiple_of(whole), "{block:?} must be whole pairs");
             (beside.taken, beside.before) = (block.steps.len() / unit, block.steps.start / unit);
             (beside.band, beside.panel, beside.out) = (band.as_ptr(), (number, of), out.as_mut_ptr());
             beside.end = units.max(beside.taken);
@@ -86,8 +109,12 @@ impl Beside {
             }
             self.due += self.share;
             if self.next < self.end && 256 * self.next < self.due {
+                let (first, (apart, (lines, stride))) = (self.at.wrapping_add(self.next * self.stride), self.apart);
                 for line in 0..self.lines.0 {
-                    V::prefetch_l2(self.at.wrapping_add(self.next * self.stride + line * self.lines.1));
+                    V::prefetch_l2(first.wrapping_add(line * self.lines.1));
+                }
+                for line in 0..lines {
+                    V::prefetch_l2(first.wrapping_add(apart + line * stride));
                 }
                 if self.next < self.taken {
                     T::take::<V>(self.band, self.panel, (self.before, self.next), self.out);
