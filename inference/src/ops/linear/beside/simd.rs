@@ -138,6 +138,20 @@ unsafe fn column(band: *const u8, col: usize, (number, of): (usize, usize), byte
     unsafe { band.add((col * of + number) * bytes) }
 }
 
+/// The same of four columns, the first of them `col`.
+#[inline(always)]
+unsafe fn four_columns(band: *const u8, col: usize, panel: (usize, usize), bytes: usize) -> [*const u8; 4] {
+    // SAFETY: the caller's: the columns lie in the band.
+    unsafe {
+        [
+            column(band, col, panel, bytes),
+            column(band, col + 1, panel, bytes),
+            column(band, col + 2, panel, bytes),
+            column(band, col + 3, panel, bytes),
+        ]
+    }
+}
+
 macro_rules! copied {
     ($name:ident, $bytes:literal) => {
         pub(in crate::ops::linear) struct $name;
@@ -184,12 +198,7 @@ impl Taken for Quads {
         // SAFETY: passed on to the caller.
         unsafe {
             let (out, col) = (out.add(128 * next), 4 * (before + next));
-            let columns = [
-                column(band, col, panel, 32),
-                column(band, col + 1, panel, 32),
-                column(band, col + 2, panel, 32),
-                column(band, col + 3, panel, 32),
-            ];
+            let columns = four_columns(band, col, panel, 32);
             for lane in (0..PANEL_ROWS).step_by(V::LANES) {
                 let [quads] = V::quads::<1>(columns, lane);
                 V::store_i(out.add(4 * lane).cast(), quads);
@@ -211,18 +220,7 @@ impl Taken for Group {
             let (pair, half) = (out.add(next / 2 * PAIR_BYTES), next % 2);
             for eight in 0..GROUP / 8 {
                 let col = 8 * eight;
-                let below = [
-                    column(group, col, panel, 16),
-                    column(group, col + 1, panel, 16),
-                    column(group, col + 2, panel, 16),
-                    column(group, col + 3, panel, 16),
-                ];
-                let above = [
-                    column(group, col + 4, panel, 16),
-                    column(group, col + 5, panel, 16),
-                    column(group, col + 6, panel, 16),
-                    column(group, col + 7, panel, 16),
-                ];
+                let (below, above) = (four_columns(group, col, panel, 16), four_columns(group, col + 4, panel, 16));
                 for lane in (0..16).step_by(V::LANES) {
                     let ([below], [above]) = (V::quads::<1>(below, lane), V::quads::<1>(above, lane));
                     let to: *mut i32 = pair.add(512 * half + 128 * eight + 4 * lane).cast();
