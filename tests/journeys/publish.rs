@@ -9,7 +9,7 @@ use server::error::Error;
 use server::storage::PART_BYTES;
 use sha2::Digest;
 use sqlx::PgPool;
-use tests::{Installation, TestPortal, Weights};
+use tests::{Installation, Puller, TestPortal, Weights};
 
 fn published(outcome: Outcome) -> catalog::Published {
     match outcome {
@@ -121,13 +121,47 @@ async fn every_fault_of_a_folder_is_named_and_nothing_is_kept(db: PgPool) {
     };
 
     assert!(about("bad name.txt").contains("' '"), "{faults:?}");
-    assert!(about("readme.md").contains("case"), "{faults:?}");
+    assert!(about("readme.md").contains("capitals"), "{faults:?}");
     assert!(about("hostname.txt").contains("/etc/hostname"), "{faults:?}");
     assert!(about("fc1.weight").contains("999"), "{faults:?}");
     assert!(faults.values().any(|problem| problem.contains("NaN")), "{faults:?}");
     assert_eq!(portal.objects().await, [""; 0]);
     let mut db = portal.portal.db.acquire().await.unwrap();
     assert!(catalog::find_model(&mut db, "acme", "unfit").await.unwrap().is_none());
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn under_whatever_name_a_file_is_published_it_is_pulled(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let (longest, long) = (format!("{}.md", "a".repeat(240)), format!("{}.md", "a".repeat(241)));
+    let weights = Weights::of("postln-proj-fp16-bin");
+    for path in [&longest, "sub/a+b=c@d,(e)_.txt", "console.log", "com10.txt", "sub/Sub/a.txt", "sluice-part.txt"] {
+        weights.write(path, path);
+    }
+    let release = portal.publishes("acme/names", Gate::Open, &weights).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls("acme/names", &[]).await.well();
+    let stored = portal.stored("acme/names", "main").await;
+    assert_eq!(stored.len(), release.files);
+    assert!(stored.iter().all(|(path, bytes)| ada.read(path) == *bytes));
+
+    let beside = Weights::of("postln-proj-fp32").read("model.safetensors");
+    // The last is alone until `model.safetensors` is made from the pickle.
+    for (path, place) in [
+        ("Sub/b.txt", "sub"),
+        ("con.json", "con.json"),
+        (&long, &long),
+        ("x.sluice-part", "x.sluice-part"),
+        ("nul/a.txt", "nul"),
+        ("Model.safetensors", "model.safetensors"),
+    ] {
+        weights.write(path, &beside);
+        let faults = portal.finds_fault_with(&weights).await;
+        let told = faults.get(place).is_some_and(|problem| problem.contains("rename"));
+        assert!(told && faults.len() == 1, "{path}: {faults:?}");
+        let top = weights.path().join(path.split('/').next().unwrap());
+        if path.contains('/') { fs::remove_dir_all(top).unwrap() } else { fs::remove_file(top).unwrap() }
+    }
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

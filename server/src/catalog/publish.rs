@@ -15,7 +15,7 @@ use super::model::{Draft, Gate, Model, ReleaseFile};
 use super::model_name::ModelName;
 use super::offer::{Face, Terms, put_on_offer};
 use super::report::{self, FirstWords};
-use super::survey::survey;
+use super::survey::{clashes, survey};
 use super::{prove, store};
 use crate::audit::{self, Event};
 use crate::clock::Timestamp;
@@ -104,10 +104,15 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
 
     let mut told = derived.as_ref().map(|derived| derived.notes.clone()).unwrap_or_default();
     let tensors = derived.as_ref().and_then(|derived| derived.tensors.clone()).unwrap_or_else(|| fit.tensors.clone());
+    let incoming = incoming(&fit, derived);
+    // Beside what was made here a name that was alone may be so no longer.
+    let clashes = clashes(incoming.iter().map(|file| &file.path));
+    if !clashes.is_empty() {
+        return Ok(Outcome::Unfit(clashes));
+    }
     // Meanwhile the rest is brought into the store.
     let (given, memory_bytes) = (fit.clone(), portal.config.engine.memory_bytes);
     let words = tokio::task::spawn_blocking(move || report::first_words(&given.checkpoint, &given.tensors, memory_bytes));
-    let incoming = incoming(&fit, derived);
     meter.begin(Phase::Storing, incoming.iter().map(|file| file.found.size_bytes).sum());
     let kept = keep_all(portal, meter, ahead, incoming).await?;
     let words = words.await.map_err(Error::internal)?;

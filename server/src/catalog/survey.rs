@@ -1,12 +1,13 @@
 //! What lies in a folder that somebody wants to publish: files under sane names, nothing that leads out of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::check::Fault;
+use crate::integrity::{Clashes, RELEASE_NAME_BYTES_MAX, check_release_name};
 
 /// How large one file of a release may be: 5 GB. Clients refuse far larger ones, and a broken download of one costs too much.
 pub(super) const FILE_BYTES_MAX: u64 = 5_000_000_000;
@@ -48,7 +49,7 @@ pub(super) struct Survey {
 pub(super) fn survey(dir: &Path) -> io::Result<Survey> {
     let mut survey = Survey::default();
     survey.walk(dir, "", 0)?;
-    survey.find_clashes();
+    survey.faults.extend(clashes(survey.files.keys()));
     if survey.files.len() > FILES_MAX {
         survey.fault("the folder", format!("holds {} files; a release has at most {FILES_MAX}", survey.files.len()));
     }
@@ -122,23 +123,16 @@ impl Survey {
         Ok(())
     }
 
-    /// Two names that differ by case alone are one file on many people's disks.
-    fn find_clashes(&mut self) {
-        let mut spelt: HashMap<String, String> = HashMap::new();
-        let mut clashes = Vec::new();
-        for path in self.files.keys() {
-            if let Some(other) = spelt.insert(path.to_ascii_lowercase(), path.clone()) {
-                clashes.push((path.clone(), format!("differs from {other} by case alone; on many disks they are one file")));
-            }
-        }
-        for (path, problem) in clashes {
-            self.fault(path, problem);
-        }
-    }
-
     fn fault(&mut self, place: impl Into<String>, problem: impl Into<String>) {
         self.faults.push(Fault { place: place.into(), problem: problem.into() });
     }
+}
+
+/// Names that are one file, or one folder, on many people's disks: each is told once.
+pub(super) fn clashes<'a>(paths: impl Iterator<Item = &'a String>) -> Vec<Fault> {
+    let (mut names, mut told) = (Clashes::default(), HashSet::new());
+    let found = paths.filter_map(|path| names.add(path).err()).filter(|clash| told.insert(clash.clone()));
+    found.map(|clash| Fault { place: clash.path.clone(), problem: format!("{clash}; rename one of them") }).collect()
 }
 
 /// Whether the ending says that it holds a pickle or another framework's weights.
@@ -146,15 +140,17 @@ pub(super) fn is_foreign(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, ending)| FOREIGN_WEIGHTS.contains(&ending.to_ascii_lowercase().as_str()))
 }
 
-/// Names that every client and every disk can keep: some refuse spaces, '#' and non-ASCII, others cut at odd characters.
+/// Names that every client and every disk can keep: some refuse spaces, '#' and non-ASCII, others cut at odd characters. What `sluice pull`
+/// would refuse is refused here.
 fn check_path(path: &str) -> Result<(), String> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if let Some(odd) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.+=@,()".contains(*c)) {
         return Err(format!("has {odd:?} in its name; some clients cannot fetch that: rename it with letters, digits, '-', '_' and '.'"));
     }
-    if name.ends_with('.') {
-        return Err("ends with a dot, which some disks drop; rename it".into());
+    if name.len() > RELEASE_NAME_BYTES_MAX {
+        return Err(format!("has a name of {} characters; at most {RELEASE_NAME_BYTES_MAX} are allowed: rename it", name.len()));
     }
+    check_release_name(name).map_err(|why| format!("{why}; rename it"))?;
     if path.len() > PATH_BYTES_MAX {
         return Err(format!("has a path of {} characters; at most {PATH_BYTES_MAX} are allowed", path.len()));
     }
@@ -207,6 +203,22 @@ mod tests {
         let dir = folder(&[("a b.txt", b""), ("c#.txt", b""), ("ö.txt", b""), ("Readme.md", b""), ("README.md", b""), ("sub/x\\y", b"")]);
         let survey = survey(dir.path()).unwrap();
         assert_eq!(places(&survey), ["a b.txt", "c#.txt", "sub/x\\y", "ö.txt", "Readme.md"]);
+    }
+
+    #[test]
+    fn what_no_pull_would_write_is_not_published() {
+        let long = format!("{}.json", "a".repeat(244));
+        for (files, place) in [
+            (&["Sub/a.txt", "sub/b.txt", "sub/c.txt"][..], "sub"),
+            (&["A", "a/b.txt"], "a"),
+            (&["con.json"], "con.json"),
+            (&["lpt1/a.txt", "lpt1/b.txt"], "lpt1"),
+            (&[long.as_str()], long.as_str()),
+            (&["x.sluice-part"], "x.sluice-part"),
+        ] {
+            let dir = folder(&files.iter().map(|path| (*path, &b"{}"[..])).collect::<Vec<_>>());
+            assert_eq!(places(&survey(dir.path()).unwrap()), [place], "{files:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,20 @@
-//! Paths that may be written below somebody's folder: none leads out of it, and no two are one file on any disk.
+//! Paths that may be written below somebody's folder: none leads out of it, and no two are one file on any disk. And the names that a
+//! release may have, for who publishes and for who pulls: also none that `sluice pull` needs for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 
 /// How long a path may be, in bytes: what every file system takes.
 const PATH_BYTES_MAX: usize = 1024;
 /// How long one name of it may be, in bytes.
 const NAME_BYTES_MAX: usize = 255;
+/// What the files of `sluice pull` in somebody's folder lie in.
+pub const OURS: &str = ".sluice";
+/// What a file is called while `sluice pull` has not all of it.
+pub const PARTIAL: &str = ".sluice-part";
+/// How long a name in a release may be, in bytes: it grows by [`PARTIAL`] for a while.
+pub const RELEASE_NAME_BYTES_MAX: usize = NAME_BYTES_MAX - PARTIAL.len();
 /// Names that are devices on Windows, whatever ending they have.
 const DEVICES: &[&str] = &["con", "prn", "aux", "nul"];
 
@@ -25,6 +33,26 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
     path.split('/').try_for_each(check_name)
 }
 
+/// Says what is wrong with `path` as that of a file in a release, if anything is.
+pub fn check_release_path(path: &str) -> Result<(), &'static str> {
+    check_path(path)?;
+    path.split('/').try_for_each(check_release_name)
+}
+
+/// Says what is wrong with one name in such a path.
+pub fn check_release_name(name: &str) -> Result<(), &'static str> {
+    check_name(name)?;
+    let lower = name.to_lowercase();
+    if lower == OURS || lower.ends_with(PARTIAL) {
+        return Err("has a name that sluice pull needs for itself");
+    }
+    // Whichever is longer: there are letters that grow.
+    if name.len().max(lower.len()) > RELEASE_NAME_BYTES_MAX {
+        return Err("has a name that is too long");
+    }
+    Ok(())
+}
+
 fn check_name(name: &str) -> Result<(), &'static str> {
     let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
     let numbered = |device: &str| stem.len() == 4 && stem.starts_with(device) && stem.as_bytes()[3].is_ascii_digit();
@@ -40,6 +68,21 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Two paths that are one on some disks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Clash {
+    /// The later one: a file, or a folder of one.
+    pub path: String,
+    /// The earlier one, as it is spelt.
+    pub with: String,
+}
+
+impl fmt::Display for Clash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "is one with {:?} on disks that do not tell capitals apart", self.with)
+    }
+}
+
 /// Looks for paths that some disks take for one: by letters' case, or because one is a folder of another.
 #[derive(Debug, Default)]
 pub struct Clashes {
@@ -49,14 +92,14 @@ pub struct Clashes {
 
 impl Clashes {
     /// Takes the next file; says with which it clashes.
-    pub fn add(&mut self, path: &str) -> Result<(), String> {
+    pub fn add(&mut self, path: &str) -> Result<(), Clash> {
         for (end, _) in path.match_indices('/') {
             self.take(&path[..end], false)?;
         }
         self.take(path, true)
     }
 
-    fn take(&mut self, path: &str, is_file: bool) -> Result<(), String> {
+    fn take(&mut self, path: &str, is_file: bool) -> Result<(), Clash> {
         match self.seen.entry(path.to_lowercase()) {
             Entry::Vacant(place) => {
                 place.insert((path.to_owned(), is_file));
@@ -65,7 +108,7 @@ impl Clashes {
             Entry::Occupied(place) => {
                 let (spelt, was_file) = place.get();
                 let is_the_same_folder = spelt == path && !is_file && !was_file;
-                if is_the_same_folder { Ok(()) } else { Err(spelt.clone()) }
+                if is_the_same_folder { Ok(()) } else { Err(Clash { path: path.to_owned(), with: spelt.clone() }) }
             }
         }
     }
@@ -127,7 +170,7 @@ mod tests {
         ] {
             let mut clashes = Clashes::default();
             let found = files.iter().find_map(|file| clashes.add(file).err());
-            assert_eq!(found.as_deref(), with, "{files:?}");
+            assert_eq!(found.as_ref().map(|clash| clash.with.as_str()), with, "{files:?}");
         }
     }
 }

@@ -155,7 +155,7 @@ fn check_together(resources: &[Resource], method: Method) -> Result<(), Signatur
         let goes_on = before.filter(|before| before.path == resource.path && resource.range.is_some());
         if goes_on.is_none() {
             check_path(&resource.path).map_err(|problem| unsafe_path(&resource.path, problem.to_owned()))?;
-            clashes.add(&resource.path).map_err(|other| unsafe_path(&resource.path, format!("is one with {other} on some disks")))?;
+            clashes.add(&resource.path).map_err(|clash| unsafe_path(&resource.path, clash.to_string()))?;
         }
         if let (Some(range), Method::Shards { shard_bytes }) = (&resource.range, method) {
             let start = goes_on.and_then(|before| before.range.as_ref()).map_or(0, |range| range.end);
