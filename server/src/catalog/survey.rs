@@ -11,7 +11,7 @@ use crate::integrity::{Clashes, RELEASE_NAME_BYTES_MAX, check_release_name};
 
 /// How large one file of a release may be: 5 GB. Clients refuse far larger ones, and a broken download of one costs too much.
 pub(super) const FILE_BYTES_MAX: u64 = 5_000_000_000;
-/// How many files a release may have.
+/// How many files a release may have; those that are set aside count as well, so that looking has an end.
 const FILES_MAX: usize = 10_000;
 /// How deep folders may lie in each other.
 const DEPTH_MAX: usize = 16;
@@ -50,8 +50,11 @@ pub(super) fn survey(dir: &Path) -> io::Result<Survey> {
     let mut survey = Survey::default();
     survey.walk(dir, "", 0)?;
     survey.faults.extend(clashes(survey.files.keys()));
-    if survey.files.len() > FILES_MAX {
-        survey.fault("the folder", format!("holds {} files; a release has at most {FILES_MAX}", survey.files.len()));
+    if survey.holds_too_many() {
+        let problem = format!(
+            "holds more than {FILES_MAX} files, and at most so many are looked at, set aside or not; take out what is no part of the release"
+        );
+        survey.fault("the folder", problem);
     }
     Ok(survey)
 }
@@ -71,7 +74,7 @@ impl Survey {
                 continue;
             }
             let kind = entry.file_type()?;
-            if self.files.len() + self.foreign.len() > FILES_MAX {
+            if self.holds_too_many() {
                 return Ok(());
             }
             self.take(&entry.path(), path, kind, depth)?;
@@ -121,6 +124,11 @@ impl Survey {
         }
         self.files.insert(path, found);
         Ok(())
+    }
+
+    /// Then looking ends, and the folder is refused.
+    fn holds_too_many(&self) -> bool {
+        self.files.len() + self.foreign.len() > FILES_MAX
     }
 
     fn fault(&mut self, place: impl Into<String>, problem: impl Into<String>) {
@@ -219,6 +227,23 @@ mod tests {
             let dir = folder(&files.iter().map(|path| (*path, &b"{}"[..])).collect::<Vec<_>>());
             assert_eq!(places(&survey(dir.path()).unwrap()), [place], "{files:?}");
         }
+    }
+
+    #[test]
+    fn of_too_many_files_none_is_left_out_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..FILES_MAX - 10 {
+            File::create(dir.path().join(format!("{number}.npz"))).unwrap();
+        }
+        for number in 0..10 {
+            File::create(dir.path().join(format!("text-{number}.txt"))).unwrap();
+        }
+        let full = survey(dir.path()).unwrap();
+        assert_eq!((places(&full), full.files.len()), (vec![], 10));
+        for number in 10..30 {
+            File::create(dir.path().join(format!("text-{number}.txt"))).unwrap();
+        }
+        assert_eq!(places(&survey(dir.path()).unwrap()), ["the folder"]);
     }
 
     #[test]
