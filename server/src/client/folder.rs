@@ -21,8 +21,10 @@ pub(super) struct Folder {
     pub(super) journal: Journal,
 }
 
-/// What the folder holds, for those who come later. Not signed: it only says where to look.
+/// What the folder holds, for those who come later. Not signed: it only says where to look, and the signatures have to say the same of
+/// model and revision.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Origin {
     pub(super) endpoint: String,
     pub(super) model: String,

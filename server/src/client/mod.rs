@@ -12,6 +12,7 @@ mod journal;
 mod keys;
 mod lanes;
 mod login;
+mod manifest;
 mod meter;
 mod names;
 mod plan;

@@ -1,4 +1,5 @@
-//! What is signed of a release: three bundles, fetched once, kept beside the files for whoever verifies them later.
+//! What is signed of a release: three bundles, fetched once, kept beside the files for whoever verifies them later. Each is signed for one
+//! manifest, too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,17 +7,43 @@ use std::path::Path;
 use super::endpoint::ModelRef;
 use super::fault::Fault;
 use super::folder;
+use super::manifest::Listed;
 use super::meter::Meter;
-use super::release::{CHUNK_BYTES, Digest, Page, Pages, Release, ReleaseFile};
+use super::release::{CHUNK_BYTES, Digest, Release, ReleaseFile};
 use super::wire::Wire;
 use crate::integrity::{Method, PublicKey, SignatureFault, Signed, signature};
 
-/// A page of the list is at most 200 kB; this is far more.
-const PAGE_BYTES_MAX: usize = 2 << 20;
 /// A bundle of 100,000 files or a million chunks is shorter.
 const BUNDLE_BYTES_MAX: usize = 256 << 20;
 /// The bundles: weights by file, documents by file, everything by chunk.
 const NAMES: [&str; 3] = ["model.sig", "documents.sig", "chunks.sig"];
+
+/// What the bundles prove together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proven {
+    /// The model's name, as its publisher has signed it.
+    pub(super) model: String,
+    /// Every file with its digest and chunks.
+    pub(super) release: Release,
+    manifest_sha256: Digest,
+}
+
+impl Proven {
+    /// Refuses a list that is not the one that was signed, in what the bundles list too or in what they do not.
+    pub(super) fn check(&self, listed: &Listed) -> Result<(), Fault> {
+        let wrong = |what: String| Err(Fault::Mismatch(format!("manifest.json is not what was signed: {what}")));
+        if listed.release != self.release {
+            return wrong("it lists other chunks".into());
+        }
+        if listed.model != self.model {
+            return wrong(format!("it lists {}, and the signatures are of {}", listed.model, self.model));
+        }
+        if listed.sha256 != self.manifest_sha256 {
+            return wrong(format!("its digest is {}, and {} was signed", listed.sha256, self.manifest_sha256));
+        }
+        Ok(())
+    }
+}
 
 /// The three bundles as they came.
 #[derive(Debug)]
@@ -47,12 +74,15 @@ impl Bundles {
         NAMES.iter().zip(&self.0).try_for_each(|(name, bundle)| folder::replace(&ours.join(name), bundle))
     }
 
-    /// The release that they prove together: every file with its digest and chunks, signed by one of these keys.
-    pub(super) fn prove(&self, revision: &str, trusted: &[PublicKey]) -> Result<Release, Fault> {
-        let [model, documents, chunks] = &self.0;
+    /// What they prove together, all three signed by one of these keys for one manifest of this revision.
+    pub(super) fn prove(&self, revision: &str, trusted: &[PublicKey]) -> Result<Proven, Fault> {
+        let mut signed = Vec::with_capacity(NAMES.len());
+        for (name, bundle) in NAMES.iter().zip(&self.0) {
+            signed.push(open(name, bundle, revision, trusted)?);
+        }
+        let [model, documents, chunks] = <[(Signed, Digest); 3]>::try_from(signed).expect("there are as many as names");
         let mut whole: BTreeMap<String, Digest> = BTreeMap::new();
-        for (name, bundle) in [(NAMES[0], model), (NAMES[1], documents)] {
-            let signed = open(name, bundle, revision, trusted)?;
+        for (name, (signed, _)) in NAMES.iter().zip([&model, &documents]) {
             if signed.method != Method::Files {
                 return Err(wrong(name, "it does not speak of files"));
             }
@@ -62,51 +92,47 @@ impl Bundles {
                 }
             }
         }
-        let name = NAMES[2];
-        let signed = open(name, chunks, revision, trusted)?;
-        if signed.method != (Method::Shards { shard_bytes: CHUNK_BYTES }) {
-            return Err(wrong(name, "it does not speak of chunks of 16 MiB"));
+        let (name, (signed, manifest_sha256)) = (NAMES[2], chunks);
+        for (other, of_other) in [&model, &documents] {
+            if (&signed.subject, manifest_sha256) != (&other.subject, *of_other) {
+                return Err(wrong(name, "it was signed for another model or another manifest than the other two"));
+            }
         }
-        let mut files = Vec::with_capacity(whole.len());
-        for (path, ranges) in signed.by_path() {
-            let sha256 = whole.remove(path).ok_or_else(|| wrong(name, "it speaks of a file that no other speaks of"))?;
-            let size_bytes = ranges.iter().filter_map(|chunk| Some(chunk.range.as_ref()?.end)).max().unwrap_or_default();
-            let chunks = ranges.iter().map(|chunk| digest(name, &chunk.sha256)).collect::<Result<_, _>>()?;
-            files.push(ReleaseFile { path: path.to_owned(), size_bytes, sha256, chunks });
-        }
-        // What has no chunk is empty, and `Release::new` sees to it that its digest says so.
-        files.extend(whole.into_iter().map(|(path, sha256)| ReleaseFile { path, size_bytes: 0, sha256, chunks: Vec::new() }));
-        Release::new(revision, files)
+        let files = files(&signed, whole)?;
+        Ok(Proven { release: Release::new(revision, files)?, model: signed.subject, manifest_sha256 })
     }
 }
 
-/// The list of a release as the portal gives it, page by page.
-pub(super) async fn list(wire: &Wire, model: &ModelRef, revision: &str, meter: &Meter) -> Result<Release, Fault> {
-    let path = model.proof_at(revision, "manifest.json");
-    let mut pages = Pages::default();
-    let mut query: Option<String> = None;
-    loop {
-        let page: Page = wire.json(&path, query.as_deref(), PAGE_BYTES_MAX, meter).await?;
-        let next = page.next.clone();
-        pages.add(revision, page)?;
-        match next {
-            None => return pages.finish(revision),
-            Some(cursor) => query = Some(format!("cursor={}", super::endpoint::escape(&cursor).replace('/', "%2F"))),
-        }
+/// The files whose chunks were signed, each with the digest that was signed of the whole.
+fn files(chunks: &Signed, mut whole: BTreeMap<String, Digest>) -> Result<Vec<ReleaseFile>, Fault> {
+    let name = NAMES[2];
+    if chunks.method != (Method::Shards { shard_bytes: CHUNK_BYTES }) {
+        return Err(wrong(name, "it does not speak of chunks of 16 MiB"));
     }
+    let mut files = Vec::with_capacity(whole.len());
+    for (path, ranges) in chunks.by_path() {
+        let sha256 = whole.remove(path).ok_or_else(|| wrong(name, "it speaks of a file that no other speaks of"))?;
+        let size_bytes = ranges.iter().filter_map(|chunk| Some(chunk.range.as_ref()?.end)).max().unwrap_or_default();
+        let chunks = ranges.iter().map(|chunk| digest(name, &chunk.sha256)).collect::<Result<_, _>>()?;
+        files.push(ReleaseFile { path: path.to_owned(), size_bytes, sha256, chunks });
+    }
+    // What has no chunk is empty, and `Release::new` sees to it that its digest says so.
+    files.extend(whole.into_iter().map(|(path, sha256)| ReleaseFile { path, size_bytes: 0, sha256, chunks: Vec::new() }));
+    Ok(files)
 }
 
-fn open(name: &str, bundle: &[u8], revision: &str, trusted: &[PublicKey]) -> Result<Signed, Fault> {
+/// What a bundle says, and the digest of the manifest that it was signed for.
+fn open(name: &str, bundle: &[u8], revision: &str, trusted: &[PublicKey]) -> Result<(Signed, Digest), Fault> {
     let signed = signature::verify(bundle, trusted).map_err(|fault| match fault {
         SignatureFault::UnsafePath { .. } => Fault::Failed(format!("{name}: {fault}; nothing of it was fetched")),
         other => wrong(name, &other.to_string()),
     })?;
-    match &signed.release {
-        Some(other) if other.revision != revision => {
-            Err(wrong(name, &format!("it is the signature of {}, not of {revision}", other.revision)))
-        }
-        _ => Ok(signed),
+    let release = signed.release.as_ref().ok_or_else(|| wrong(name, "it does not say which release and which manifest it is of"))?;
+    if release.revision != revision {
+        return Err(wrong(name, &format!("it is the signature of {}, not of {revision}", release.revision)));
     }
+    let manifest_sha256 = digest(name, &release.manifest_sha256)?;
+    Ok((signed, manifest_sha256))
 }
 
 fn digest(name: &str, hex: &str) -> Result<Digest, Fault> {

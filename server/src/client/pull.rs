@@ -9,9 +9,10 @@ use super::fault::Fault;
 use super::fetch::Work;
 use super::folder::{self, Folder, Origin};
 use super::journal::Journal;
+use super::manifest::Listed;
 use super::meter::Meter;
 use super::plan;
-use super::proof::{self, Bundles};
+use super::proof::{Bundles, Proven};
 use super::release::Release;
 use super::source::Sources;
 use super::wire::Wire;
@@ -83,21 +84,21 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
         // Better told now than by the first chunk.
         wire.whole(&format!("/api/models/{}/auth-check", order.model), ANSWER_BYTES_MAX, meter).await?;
     }
-    let listed = proof::list(&wire, &order.model, &revision, meter).await?;
+    let listed = Listed::fetch(&wire, &order.model, &revision, meter).await?;
     let shown = keys::Listing::fetch(&wire, meter).await?;
     let trusted = match &order.key {
         Some(file) => shown.followed_from(vec![keys::from_file(file)?]),
         None => keys::of_portal(&shown, &order.endpoint, &order.config_dir, meter)?,
     };
     let bundles = Bundles::fetch(&wire, &order.model, &revision, meter).await?;
-    let release = bundles.prove(&revision, &trusted)?;
-    if release != listed {
-        return Err(Fault::Mismatch("the portal lists other chunks than it has signed; nothing was fetched".into()));
-    }
+    let proven = bundles.prove(&revision, &trusted)?;
+    check_name(&proven, &order.model)?;
+    proven.check(&listed)?;
+    let Proven { model, release, .. } = proven;
     let wanted = choose(&release, &order.include)?;
     let total_bytes = wanted.iter().map(|at| release.files[*at].size_bytes).sum();
     let mut pulled = Pulled {
-        model: order.model.to_string(),
+        model: model.clone(),
         revision: revision.clone(),
         folder: order.dest.clone(),
         files: wanted.len(),
@@ -116,9 +117,10 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
 
     let folder = Folder::open(&order.dest)?;
     bundles.keep(&folder.ours())?;
+    listed.keep(&folder.ours())?;
     shown.keep(&folder.ours())?;
-    Origin { endpoint: order.endpoint.to_string(), model: order.model.to_string(), revision, include: order.include.clone() }
-        .keep(&folder.ours())?;
+    Origin { endpoint: order.endpoint.to_string(), model, revision, include: order.include.clone() }.keep(&folder.ours())?;
+    drop((bundles, listed));
     meter.begin(total_bytes, 0);
     let (release, folder, plan) = prepare(release, wanted, folder, order.repair, meter).await?;
     (pulled.files_to_fetch, pulled.bytes_to_fetch) = (plan.jobs.len(), plan.missing_bytes);
@@ -144,6 +146,14 @@ async fn resolve(wire: &Wire, order: &Order, meter: &Meter) -> Result<String, Fa
         return Err(Fault::Mismatch(format!("{} was asked for {} and answered with {}", wire.endpoint(), order.revision, answer.sha)));
     }
     Ok(answer.sha)
+}
+
+/// A portal takes capitals for small letters; the name is as its publisher writes it.
+fn check_name(proven: &Proven, asked: &ModelRef) -> Result<(), Fault> {
+    match proven.model.eq_ignore_ascii_case(&asked.to_string()) {
+        true => Ok(()),
+        false => Err(Fault::Mismatch(format!("the signatures are of {}, not of {asked}; nothing was fetched", proven.model))),
+    }
 }
 
 /// Which files are wanted, the large ones last so that what is small is complete early.

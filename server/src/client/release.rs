@@ -1,4 +1,4 @@
-//! What a release consists of, as the portal lists it page by page and as its signatures say it.
+//! What a release consists of: its files, their chunks, and the revision that follows from them.
 
 use std::fmt;
 
@@ -11,12 +11,6 @@ use crate::integrity::{Entry, Manifest};
 
 /// A chunk is this part of a file; the last one is shorter. An empty file has none.
 pub(super) const CHUNK_BYTES: u64 = 16 << 20;
-/// How many files, chunks and pages we take: far more than any release of weights has, and little enough to hold in memory.
-const FILES_MAX: usize = 100_000;
-const CHUNKS_MAX: usize = 4_000_000;
-const PAGES_MAX: usize = 50_000;
-/// The format of the pages.
-const FORMAT: &str = "sluice-manifest-1";
 
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,81 +99,6 @@ impl Release {
     }
 }
 
-/// One page of `proof/{revision}/manifest.json`.
-#[derive(Debug, serde::Deserialize)]
-pub(super) struct Page {
-    format: String,
-    revision: String,
-    chunk_bytes: u64,
-    files: Vec<PageFile>,
-    pub(super) next: Option<String>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct PageFile {
-    path: String,
-    size: u64,
-    sha256: String,
-    #[serde(default)]
-    chunks: Vec<PageChunk>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct PageChunk {
-    sha256: String,
-}
-
-/// Pages on their way to a release.
-#[derive(Debug, Default)]
-pub(super) struct Pages {
-    files: Vec<ReleaseFile>,
-    pages: usize,
-    chunks: usize,
-}
-
-impl Pages {
-    /// Takes the next page of `revision`. Refuses what is too much before memory is gone.
-    pub(super) fn add(&mut self, revision: &str, page: Page) -> Result<(), Fault> {
-        if page.format != FORMAT || page.chunk_bytes != CHUNK_BYTES {
-            return Err(Fault::Failed(format!(
-                "the portal lists this release as {:?} in chunks of {} bytes, which this version of sluice does not know; install a newer one",
-                page.format, page.chunk_bytes
-            )));
-        }
-        if page.revision != revision {
-            return Err(Fault::Mismatch(format!("the portal listed the release {} instead of {revision}", page.revision)));
-        }
-        self.pages += 1;
-        if page.next.is_some() && page.files.is_empty() || self.pages > PAGES_MAX {
-            return Err(Fault::Failed("the portal's list of files does not come to an end".into()));
-        }
-        page.files.into_iter().try_for_each(|file| self.add_file(file))
-    }
-
-    fn add_file(&mut self, file: PageFile) -> Result<(), Fault> {
-        let unreadable = || Fault::Failed(format!("what the portal says of {} is no digest", file.path));
-        let chunks = file.chunks.iter().map(|chunk| Digest::parse(&chunk.sha256).ok_or_else(unreadable)).collect::<Result<Vec<_>, _>>()?;
-        let sha256 = Digest::parse(&file.sha256).ok_or_else(unreadable)?;
-        self.chunks += chunks.len();
-        if self.files.len() >= FILES_MAX || self.chunks > CHUNKS_MAX {
-            return Err(Fault::Failed(format!(
-                "the release has more than {FILES_MAX} files, or {CHUNKS_MAX} chunks of 16 MiB, which is more than sluice pull takes; nothing was fetched"
-            )));
-        }
-        // A file whose chunks did not fit on one page goes on on the next.
-        match self.files.last_mut() {
-            Some(last) if last.path == file.path && last.sha256 == sha256 && last.size_bytes == file.size => last.chunks.extend(chunks),
-            _ => self.files.push(ReleaseFile { path: file.path, size_bytes: file.size, sha256, chunks }),
-        }
-        Ok(())
-    }
-
-    /// The release that the pages make together.
-    pub(super) fn finish(self, revision: &str) -> Result<Release, Fault> {
-        Release::new(revision, self.files)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
@@ -195,33 +114,6 @@ mod tests {
         Manifest::new(files.iter().map(|file| (file.path.clone(), entry(file)))).revision()
     }
 
-    fn page(revision: &str, files: &[ReleaseFile], next: Option<&str>) -> Page {
-        let files: Vec<_> = files
-            .iter()
-            .map(|file| {
-                let chunks: Vec<_> = file.chunks.iter().map(|chunk| serde_json::json!({ "sha256": chunk.to_string(), "blake3": "" })).collect();
-                serde_json::json!({ "path": file.path, "size": file.size_bytes, "sha256": file.sha256.to_string(), "kind": "weights", "chunks": chunks })
-            })
-            .collect();
-        let page = serde_json::json!({
-            "format": "sluice-manifest-1", "model": "acme/tiny", "revision": revision, "chunk_bytes": 16_777_216, "files": files, "next": next
-        });
-        serde_json::from_value(page).unwrap()
-    }
-
-    #[test]
-    fn pages_make_the_release_whose_revision_they_have() {
-        let files = [file("empty.txt", b""), file("weights", &vec![1; CHUNK_BYTES as usize + 1])];
-        let revision = revision(&files);
-        let mut pages = Pages::default();
-        // The second file's chunks are told on two pages.
-        let mut first = files[1].clone();
-        let rest = ReleaseFile { chunks: first.chunks.split_off(1), ..first.clone() };
-        pages.add(&revision, page(&revision, &[first], Some("2"))).unwrap();
-        pages.add(&revision, page(&revision, &[rest, files[0].clone()], None)).unwrap();
-        assert_eq!(pages.finish(&revision).unwrap().files, files);
-    }
-
     #[test]
     fn any_other_file_size_or_digest_is_another_release() {
         let files = vec![file("a", b"a"), file("b", b"b")];
@@ -233,16 +125,5 @@ mod tests {
         let mut torn = files;
         torn[0].chunks.clear();
         assert!(matches!(Release::new(&revision, torn), Err(Fault::Mismatch(_))));
-    }
-
-    #[test]
-    fn a_list_without_an_end_and_one_of_another_release_are_refused() {
-        let mut pages = Pages::default();
-        assert!(matches!(pages.add("r", page("r", &[], Some("r"))), Err(Fault::Failed(_))));
-        assert!(matches!(pages.add("r", page("s", &[], None)), Err(Fault::Mismatch(_))));
-        let mut pages = Pages::default();
-        let many: Vec<_> = (0..1_000).map(|number| file(&format!("f{number}"), b"")).collect();
-        let refused = (0..1_000).find_map(|_| pages.add("r", page("r", &many, Some("on"))).err()).expect("a million files are too many");
-        assert!(matches!(refused, Fault::Failed(why) if why.contains("more than 100000 files")));
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::fault::Fault;
 use super::folder::{Origin, target_of};
 use super::hash::{self, Suspect};
+use super::manifest::Listed;
 use super::meter::Meter;
 use super::names::{OURS, PARTIAL};
 use super::proof::Bundles;
@@ -96,8 +97,19 @@ pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) 
         )));
     }
     let trusted = keys::Listing::kept(&dir.join(OURS)).followed_from(trusted);
-    let release = Bundles::read(&dir.join(OURS))?.prove(&origin.revision, &trusted)?;
-    compare(dir, &origin, &release, meter)
+    let proven = Bundles::read(&dir.join(OURS))?.prove(&origin.revision, &trusted)?;
+    if proven.model != origin.model {
+        return Err(Fault::Mismatch(format!(
+            "{} says that it holds {}, and the signatures in it are of {}; pull again",
+            dir.display(),
+            origin.model,
+            proven.model
+        )));
+    }
+    if let Some(listed) = Listed::kept(&dir.join(OURS), &origin.revision)? {
+        proven.check(&listed)?;
+    }
+    compare(dir, &origin, &proven.release, meter)
 }
 
 fn compare(dir: &Path, origin: &Origin, release: &Release, meter: &Meter) -> Result<Findings, Fault> {

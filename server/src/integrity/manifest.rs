@@ -106,12 +106,26 @@ impl FileProof {
 /// The pages of a manifest taken together, whatever they were cut into: SHA-256 over every file's JSON, without spaces, in the order of
 /// paths, a line feed after each. It stands in the signature of the chunks, so that what only the manifest says (BLAKE3) is signed, too.
 pub fn manifest_sha256(files: &[FileProof]) -> String {
-    let mut hasher = Sha256::new();
-    for file in files {
-        hasher.update(file.to_json().to_string());
-        hasher.update("\n");
+    let mut hasher = ManifestHasher::default();
+    files.iter().for_each(|file| hasher.update(&file.to_json().to_string()));
+    HEXLOWER.encode(&hasher.finish())
+}
+
+/// Computes [`manifest_sha256`] of files as somebody lists them.
+#[derive(Debug, Clone, Default)]
+pub struct ManifestHasher(Sha256);
+
+impl ManifestHasher {
+    /// The next file's JSON, without spaces and with its keys in the order listed.
+    pub fn update(&mut self, file_json: &str) {
+        self.0.update(file_json);
+        self.0.update("\n");
     }
-    HEXLOWER.encode(&hasher.finalize())
+
+    /// The digest.
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
 }
 
 /// One page of `manifest.json`: as many of the files as fit, and at least one. `next`: what to ask for the page after it.

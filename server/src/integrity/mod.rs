@@ -15,7 +15,7 @@ pub use address_key::AddressKey;
 pub use digest::{CHUNK_BYTES, ChunkDigests, Digests, GIT_BYTES_MAX, Hasher, digest, sha256_hex};
 pub use key::{ALGORITHM, KeyFault, PublicKey, SigningKey};
 pub use keyring::{KeyRecord, Keyring};
-pub use manifest::{Entry, FileProof, Kind, Manifest, manifest_page, manifest_sha256};
+pub use manifest::{Entry, FileProof, Kind, Manifest, ManifestHasher, manifest_page, manifest_sha256};
 pub use safe_path::{Clash, Clashes, OURS, PARTIAL, RELEASE_NAME_BYTES_MAX, check_path, check_release_name, check_release_path};
 pub use signature::{SignatureFault, Signed};
 pub use statement::{Method, Release as SignedRelease, Resource, Statement};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use server::integrity::{Entry, Manifest, Method, Resource, SigningKey, Statement, sha256_hex, signature};
+use server::integrity::{Entry, Manifest, Method, Resource, SignedRelease, SigningKey, Statement, sha256_hex, signature};
 use tests::{Puller, Trouble, Weather};
 
 /// A portal that says what it is told to say of one model.
@@ -15,8 +15,8 @@ fn key() -> SigningKey {
     SigningKey::from_pem(&SigningKey::generate_pem().unwrap()).unwrap()
 }
 
-fn signed(method: Method, resources: Vec<Resource>, key: &SigningKey) -> Vec<u8> {
-    let statement = Statement { subject: "acme/evil".into(), method, resources, ignored: Vec::new(), release: None };
+fn signed(method: Method, resources: Vec<Resource>, release: &SignedRelease, key: &SigningKey) -> Vec<u8> {
+    let statement = Statement { subject: "acme/evil".into(), method, resources, ignored: Vec::new(), release: Some(release.clone()) };
     signature::sign(&statement, key).unwrap().into_bytes()
 }
 
@@ -44,15 +44,17 @@ impl Hostile {
                 json!({ "path": path, "size": content.len(), "sha256": sha256, "blake3": "", "kind": "weights", "chunks": [{ "sha256": sha256, "blake3": "" }] })
             })
             .collect();
+        let lines: String = listed.iter().map(|file| format!("{file}\n")).collect();
         let page = json!({ "format": "sluice-manifest-1", "model": "acme/evil", "revision": revision, "chunk_bytes": 16_777_216, "files": listed, "next": null });
+        let release = SignedRelease { revision: revision.clone(), manifest_sha256: sha256_hex(lines.as_bytes()) };
         let whole = files.iter().map(|(path, content)| Resource::file(*path, sha256_hex(content.as_bytes()))).collect();
         let shards =
             files.iter().map(|(path, content)| Resource::shard(*path, 0..content.len() as u64, sha256_hex(content.as_bytes()))).collect();
         let bundles = [
             ("manifest.json", page.to_string().into_bytes()),
-            ("model.sig", signed(Method::Files, whole, key)),
-            ("documents.sig", signed(Method::Files, Vec::new(), key)),
-            ("chunks.sig", signed(Method::Shards { shard_bytes: 16 << 20 }, shards, key)),
+            ("model.sig", signed(Method::Files, whole, &release, key)),
+            ("documents.sig", signed(Method::Files, Vec::new(), &release, key)),
+            ("chunks.sig", signed(Method::Shards { shard_bytes: 16 << 20 }, shards, &release, key)),
         ];
         let files: Vec<(String, String)> = files.iter().map(|(path, content)| ((*path).to_owned(), (*content).to_owned())).collect();
         let answer = move |target: &str| -> Vec<u8> {

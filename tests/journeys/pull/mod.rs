@@ -6,6 +6,7 @@ mod hostile;
 mod keys;
 mod killed;
 mod large;
+mod manifest;
 mod place;
 mod quota;
 mod verify;
