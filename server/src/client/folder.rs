@@ -138,24 +138,58 @@ impl Origin {
     }
 }
 
-/// Refuses a file whose folders, or itself, are links, which may lead anywhere; and what is no file: a pipe is read for ever.
-pub(super) fn refuse_links(root: &Path, path: &str) -> Result<(), Fault> {
+/// What lies where a file, or a folder that it lies in, should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A symbolic link. It may lead anywhere.
+    Link,
+    /// A folder, a pipe, a device; or a file where a folder should be. A pipe is read for ever.
+    Other,
+}
+
+/// Something that is in the way of a file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct InTheWay {
+    /// Its path: the file's, or that of a folder above it.
+    pub path: String,
+    /// What it is.
+    pub what: What,
+}
+
+/// The first thing on the way to a file that is neither a folder on the way nor the file; none where all is as it should be, or nothing.
+pub(super) fn in_the_way(root: &Path, path: &str) -> Result<Option<InTheWay>, Fault> {
     for end in path.match_indices('/').map(|(end, _)| end).chain([path.len()]) {
         let at = root.join(&path[..end]);
+        let found = |what| Ok(Some(InTheWay { path: path[..end].to_owned(), what }));
         match fs::symlink_metadata(&at) {
-            Ok(metadata) if metadata.is_symlink() => {
-                return Err(Fault::Failed(format!(
-                    "{} is a link; sluice writes only into its own folder: remove the link, or choose another folder",
-                    at.display()
-                )));
-            }
-            Ok(metadata) if !(if end < path.len() { metadata.is_dir() } else { metadata.is_file() }) => {
-                return Err(Fault::Failed(format!("{} is in the way of the release's {path}", at.display())));
-            }
+            Ok(metadata) if metadata.is_symlink() => return found(What::Link),
+            Ok(metadata) if !(if end < path.len() { metadata.is_dir() } else { metadata.is_file() }) => return found(What::Other),
             Ok(_) => {}
-            Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
             Err(cause) => return Err(Fault::io("look at", &at, &cause)),
         }
+    }
+    Ok(None)
+}
+
+/// Refuses a file with something in its way.
+pub(super) fn refuse_links(root: &Path, path: &str) -> Result<(), Fault> {
+    let Some(InTheWay { path: found, what }) = in_the_way(root, path)? else { return Ok(()) };
+    let at = root.join(found);
+    Err(Fault::Failed(match what {
+        What::Link => {
+            format!("{} is a link; sluice writes only into its own folder: remove the link, or choose another folder", at.display())
+        }
+        What::Other => format!("{} is in the way of the release's {path}", at.display()),
+    }))
+}
+
+/// Removes the links in a file's way, and nothing that they lead to.
+pub(super) fn remove_links(root: &Path, path: &str) -> Result<(), Fault> {
+    while let Some(InTheWay { path: link, what: What::Link }) = in_the_way(root, path)? {
+        let link = root.join(link);
+        fs::remove_file(&link).map_err(|cause| Fault::io("remove the link", &link, &cause))?;
     }
     Ok(())
 }
@@ -177,8 +211,7 @@ pub(super) fn journal_of(root: &Path) -> PathBuf {
 
 /// Reads a small file that others may have put there: no link, no pipe, nothing without an end.
 pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(only_files()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > bytes_max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or longer than it can be"));
@@ -227,4 +260,9 @@ pub(super) fn fresh(path: &Path, mode: u32) -> io::Result<File> {
 /// For opening what must not be a link.
 pub(super) fn nofollow() -> i32 {
     OFlags::NOFOLLOW.bits().cast_signed()
+}
+
+/// For opening what must not be a link, and may be a pipe: no waiting for its other end.
+pub(super) fn only_files() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }

@@ -1,12 +1,14 @@
 //! Reading what lies on the disk and comparing it chunk by chunk, on every core.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
+use super::folder::only_files;
 use super::meter::Meter;
 use super::release::{Digest, ReleaseFile};
 
@@ -34,7 +36,7 @@ pub(super) fn check(suspects: &[Suspect<'_>], meter: &Meter) -> Vec<Vec<bool>> {
                     let task = next.fetch_add(1, Ordering::Relaxed);
                     let Some((at, chunk)) = tasks.get(task) else { break };
                     if open.as_ref().is_none_or(|(which, _)| which != at) {
-                        open = File::open(&suspects[*at].at).ok().map(|file| (*at, file));
+                        open = open_file(&suspects[*at].at).ok().map(|file| (*at, file));
                     }
                     let Some((_, file)) = &open else { continue };
                     if is_right(file, suspects[*at].file, *chunk) {
@@ -50,6 +52,11 @@ pub(super) fn check(suspects: &[Suspect<'_>], meter: &Meter) -> Vec<Vec<bool>> {
         found[*at].push(right.into_inner());
     }
     found
+}
+
+/// Opens what was a file when it was looked at, and may be a link or a pipe by now.
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(only_files()).open(path)
 }
 
 /// Whether this chunk of an open file is what it should be.

@@ -25,6 +25,7 @@ mod wire;
 
 pub use endpoint::{Endpoint, ModelRef};
 pub use fault::Fault;
+pub use folder::{InTheWay, What};
 pub use login::{Fate, Invitation, kept_endpoint, kept_token, login, logout};
 pub use meter::Meter;
 pub use pull::{Order, Pulled, pull};

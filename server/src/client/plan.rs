@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::fault::Fault;
-use super::folder::{Folder, partial_of, refuse_links, target_of};
+use super::folder::{Folder, InTheWay, What, in_the_way, partial_of, refuse_links, remove_links, target_of};
 use super::hash::{self, Suspect};
 use super::journal::{Entry, Fingerprint, Id, Known};
 use super::meter::Meter;
@@ -47,11 +47,15 @@ enum Seen {
     StrangePartial,
 }
 
-/// What would be done, without reading or changing anything.
-pub(super) fn foresee(release: &Release, wanted: &[usize], root: &Path, known: &HashMap<Id, Known>) -> Result<Plan, Fault> {
+/// What would be done, without reading or changing anything. With `repair` a link would make room for the whole file.
+pub(super) fn foresee(release: &Release, wanted: &[usize], root: &Path, known: &HashMap<Id, Known>, repair: bool) -> Result<Plan, Fault> {
     let mut plan = Plan::default();
     for &at in wanted {
         let file = &release.files[at];
+        if repair && is_behind_a_link(root, &file.path)? {
+            plan.add(file, at, |_| false);
+            continue;
+        }
         match look(root, file, known)? {
             Seen::Whole => {}
             Seen::Partial(there) => plan.add(file, at, |chunk| there[chunk]),
@@ -62,9 +66,12 @@ pub(super) fn foresee(release: &Release, wanted: &[usize], root: &Path, known: &
 }
 
 /// Looks at every wanted file, reads what only reading can tell, and says what remains. With `repair` every file is read, and of a
-/// file that differs the good chunks are kept; without it, such a file is a fault: it may be somebody's own.
+/// file that differs the good chunks are kept, and links make room for files; without it, such a file is a fault: it may be somebody's own.
 pub(super) fn prepare(release: &Release, wanted: &[usize], folder: &Folder, repair: bool, meter: &Meter) -> Result<Plan, Fault> {
     let root = folder.root();
+    if repair {
+        make_room(release, wanted, root)?;
+    }
     let mut plan = Plan::default();
     let mut suspects = Vec::new();
     for &at in wanted {
@@ -146,6 +153,21 @@ fn adopt(folder: &Folder, file: &ReleaseFile, right: &[bool]) -> Result<(), Faul
 
 fn record(folder: &Folder, entry: Entry) -> Result<(), Fault> {
     folder.journal.append(entry).map_err(|cause| Fault::io("keep the journal in", &folder.ours(), &cause))
+}
+
+/// Removes links where files are wanted; before the first, sees to it that nothing else is in the way.
+fn make_room(release: &Release, wanted: &[usize], root: &Path) -> Result<(), Fault> {
+    let paths = || wanted.iter().map(|at| &release.files[*at].path).flat_map(|path| [path.clone(), format!("{path}{PARTIAL}")]);
+    for path in paths() {
+        if !is_behind_a_link(root, &path)? {
+            refuse_links(root, &path)?;
+        }
+    }
+    paths().try_for_each(|path| remove_links(root, &path))
+}
+
+fn is_behind_a_link(root: &Path, path: &str) -> Result<bool, Fault> {
+    Ok(matches!(in_the_way(root, path)?, Some(InTheWay { what: What::Link, .. })))
 }
 
 fn look(root: &Path, file: &ReleaseFile, known: &HashMap<Id, Known>) -> Result<Seen, Fault> {
@@ -242,6 +264,7 @@ mod tests {
             &wanted,
             place.path(),
             &super::super::journal::Journal::peek(&super::super::folder::journal_of(place.path())),
+            false,
         );
         assert_eq!(seen.unwrap(), plan, "a dry run foresees what is done");
     }

@@ -109,7 +109,7 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
         bytes_fetched: 0,
     };
     if order.dry_run {
-        let foreseen = plan::foresee(&release, &wanted, &order.dest, &Journal::peek(&folder::journal_of(&order.dest)))?;
+        let foreseen = plan::foresee(&release, &wanted, &order.dest, &Journal::peek(&folder::journal_of(&order.dest)), order.repair)?;
         (pulled.files_to_fetch, pulled.bytes_to_fetch) = (foreseen.jobs.len(), foreseen.missing_bytes);
         pulled.files_to_read = foreseen.unread_files;
         return Ok(pulled);

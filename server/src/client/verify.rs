@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
-use super::folder::{Origin, target_of};
+use super::folder::{InTheWay, Origin, What, in_the_way, target_of};
 use super::hash::{self, Suspect};
 use super::manifest::Listed;
 use super::meter::Meter;
@@ -53,6 +53,27 @@ pub struct Differing {
     pub expected_bytes: u64,
     /// The numbers of the chunks of 16 MiB that differ.
     pub chunks: Vec<usize>,
+    /// What is no file and lies where it, or a folder above it, should be. Nothing is read through it.
+    pub in_the_way: Option<InTheWay>,
+}
+
+impl Differing {
+    fn line(&self) -> String {
+        match &self.in_the_way {
+            Some(InTheWay { path, what: What::Link }) => return format!("differs  {}: {path} is a link, which is not followed", self.path),
+            Some(InTheWay { path, what: What::Other }) if *path == self.path => return format!("differs  {path}: {path} is no file"),
+            Some(InTheWay { path, what: What::Other }) => return format!("differs  {}: {path} is no folder", self.path),
+            None => {}
+        }
+        let sizes = match self.size_bytes == self.expected_bytes {
+            true => String::new(),
+            false => format!(" ({} bytes instead of {})", self.size_bytes, self.expected_bytes),
+        };
+        let shown = self.chunks.iter().take(PLACES_MAX).map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let more = if self.chunks.len() > PLACES_MAX { format!(" and {} more", self.chunks.len() - PLACES_MAX) } else { String::new() };
+        let chunks = if self.chunks.is_empty() { String::new() } else { format!(": chunk {shown}{more}") };
+        format!("differs  {}{sizes}{chunks}", self.path)
+    }
 }
 
 impl Findings {
@@ -63,16 +84,7 @@ impl Findings {
 
     /// A line for everything that is not as it should be.
     pub fn lines(&self) -> Vec<String> {
-        let differing = self.differing.iter().map(|file| {
-            let sizes = match file.size_bytes == file.expected_bytes {
-                true => String::new(),
-                false => format!(" ({} bytes instead of {})", file.size_bytes, file.expected_bytes),
-            };
-            let shown = file.chunks.iter().take(PLACES_MAX).map(usize::to_string).collect::<Vec<_>>().join(", ");
-            let more = if file.chunks.len() > PLACES_MAX { format!(" and {} more", file.chunks.len() - PLACES_MAX) } else { String::new() };
-            let chunks = if file.chunks.is_empty() { String::new() } else { format!(": chunk {shown}{more}") };
-            format!("differs  {}{sizes}{chunks}", file.path)
-        });
+        let differing = self.differing.iter().map(Differing::line);
         let named = |what: &'static str, paths: &[String]| paths.iter().map(|path| format!("{what}{path}")).collect::<Vec<_>>();
         differing
             .chain(named("missing  ", &self.missing))
@@ -127,7 +139,17 @@ fn compare(dir: &Path, origin: &Origin, release: &Release, meter: &Meter) -> Res
     let is_wanted = |path: &str| origin.include.is_empty() || origin.include.iter().any(|pattern| glob::matches(pattern, path));
     let mut there: Vec<(&ReleaseFile, u64)> = Vec::new();
     for file in &release.files {
-        match fs::metadata(target_of(dir, &file.path)) {
+        if let Some(found) = in_the_way(dir, &file.path)? {
+            findings.differing.push(Differing {
+                path: file.path.clone(),
+                size_bytes: 0,
+                expected_bytes: file.size_bytes,
+                chunks: Vec::new(),
+                in_the_way: Some(found),
+            });
+            continue;
+        }
+        match fs::symlink_metadata(target_of(dir, &file.path)) {
             Ok(metadata) if metadata.is_file() => there.push((file, metadata.len())),
             _ if is_wanted(&file.path) => findings.missing.push(file.path.clone()),
             _ => findings.left_out += 1,
@@ -146,6 +168,7 @@ fn compare(dir: &Path, origin: &Origin, release: &Release, meter: &Meter) -> Res
                 size_bytes: *size_bytes,
                 expected_bytes: file.size_bytes,
                 chunks,
+                in_the_way: None,
             });
         }
     }

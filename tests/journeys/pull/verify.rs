@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
 use server::catalog::Gate;
@@ -70,6 +70,52 @@ async fn verifying_needs_a_key_that_did_not_come_with_the_files(db: PgPool) {
     bob.runs(&["verify", folder, "--key", "other.pem"]).await.with(3, "another key");
     bob.runs(&["verify", folder, "--key", "nowhere.pem"]).await.with(2, "cannot be read");
     bob.runs(&["verify", bob.home().to_str().unwrap()]).await.with(2, "was not pulled by sluice");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_link_in_the_place_of_a_file_is_no_file_whatever_it_leads_to(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let ada = Puller::new(&portal.base);
+    ada.pulls(&release.name, &[]).await.well();
+    // Away with a file and with a folder, and links to where they are now: whoever follows them reads the right bytes.
+    let at = |path: &str| ada.folder().join(path);
+    let elsewhere = ada.home().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    for path in ["config.json", "deep"] {
+        fs::rename(at(path), elsewhere.join(path)).unwrap();
+        symlink(elsewhere.join(path), at(path)).unwrap();
+    }
+    fs::remove_file(at("empty.txt")).unwrap();
+    fs::create_dir(at("empty.txt")).unwrap();
+    let found = ada.verifies().await;
+    found.with(3, "3 files differ, 0 are missing");
+    for line in [
+        "differs  config.json: config.json is a link, which is not followed",
+        "differs  deep/er/noise-2.dat: deep is a link, which is not followed",
+        "differs  empty.txt: empty.txt is no file",
+    ] {
+        assert!(found.out.lines().any(|said| said == line), "{line:?} is not in {}", found.out);
+    }
+    let json = ada.runs(&["verify", at("").to_str().unwrap(), "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["differing"][0]["in_the_way"], serde_json::json!({ "path": "config.json", "what": "link" }));
+
+    ada.pulls(&release.name, &[]).await.with(1, "is a link");
+    ada.pulls(&release.name, &["--repair"]).await.with(1, "is in the way");
+    fs::remove_dir(at("empty.txt")).unwrap();
+    ada.pulls(&release.name, &["--repair", "--dry-run"]).await.well().with(0, "");
+    assert!(at("config.json").is_symlink(), "a dry run changes nothing");
+    // Half a file on its way is one of the names that could lead elsewhere, too.
+    fs::write(ada.home().join("mine"), "mine").unwrap();
+    symlink(ada.home().join("mine"), at("config.json.sluice-part")).unwrap();
+    ada.pulls(&release.name, &["--repair"]).await.well();
+    release.is_whole_at(&ada);
+    assert!(!at("config.json").is_symlink() && !at("deep").is_symlink());
+    assert!(fs::read(elsewhere.join("config.json")).unwrap() == release.files["config.json"], "what it led to is as it was");
+    assert!(fs::read(elsewhere.join("deep/er/noise-2.dat")).unwrap() == release.files["deep/er/noise-2.dat"]);
+    assert_eq!(fs::read(ada.home().join("mine")).unwrap(), b"mine");
+    ada.verifies().await.well();
 }
 
 /// What a flipped bit is counted under.
