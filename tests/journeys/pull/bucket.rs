@@ -15,17 +15,17 @@ use super::access::{grants, takes_back};
 use super::{CHUNK, Release, publish};
 
 /// A portal with a bucket, and what stands between a client and each of them. The store's host has another name than the portal's.
-struct Place {
-    portal: TestPortal,
-    release: Release,
-    token: String,
-    bucket: Weather,
+pub(super) struct Place {
+    pub(super) portal: TestPortal,
+    pub(super) release: Release,
+    pub(super) token: String,
+    pub(super) bucket: Weather,
     store: ObjectStore,
 }
 
 impl Place {
     /// Publishes a gated release that ada may have; from then on `rule` says what goes wrong with parts on their way from the bucket.
-    async fn with(db: PgPool, rule: impl Fn(&Asked) -> Option<Trouble> + Send + Sync + 'static) -> Self {
+    pub(super) async fn with(db: PgPool, rule: impl Fn(&Asked) -> Option<Trouble> + Send + Sync + 'static) -> Self {
         let store = ObjectStore::start().await;
         let is_published = Arc::new(AtomicBool::new(false));
         let begins = is_published.clone();
@@ -65,7 +65,7 @@ async fn addresses_that_expire_midway_are_asked_for_anew_and_the_bucket_never_se
     let shown = Shown { media_type: "application/octet-stream", disposition: "inline".into(), caching: "no-store" };
     let mut expired = HashMap::new();
     for path in place.release.files.keys() {
-        let address = place.s3().signed_get(&place.key_of(path), &shown, Duration::from_secs(1)).await.unwrap();
+        let address = place.s3().signed_get(&place.key_of(path), &shown, None, Duration::from_secs(1)).await.unwrap();
         expired.insert(path.clone(), address);
     }
     let probe = &expired["noise-1.dat"];

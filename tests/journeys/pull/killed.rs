@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{Puller, TestPortal, Trouble, Weather};
+use tests::{Asked, Puller, TestPortal, Trouble, Weather};
 
+use super::bucket::Place;
 use super::verify::soak;
-use super::{CHUNK, noise, publish};
+use super::{CHUNK, Release, noise, publish};
 
-/// In the short form; `make soak` kills a hundred times.
-#[sqlx::test(migrator = "server::MIGRATOR")]
-async fn a_pull_that_is_killed_goes_on_where_it_was(db: PgPool) {
-    let kills: usize = soak("SLUICE_SOAK_KILLS", 6);
-    let portal = TestPortal::start(db).await;
-    let release = publish(&portal, "acme/open", Gate::Open).await;
+/// Slowed down, so that there is a middle to be killed in.
+fn slow(asked: &Asked) -> Option<Trouble> {
+    asked.is_chunk().then_some(Trouble::Delay(Duration::from_millis(150)))
+}
+
+/// Pulls a release again and again, each time onto a new machine, until so many pulls were killed; every one goes on to its end. `came`:
+/// bytes of files that were sent so far. Says what was counted.
+async fn kills_pulls(kills: usize, release: &Release, machine: impl Fn() -> Puller, came: impl Fn() -> u64) -> String {
     let random = noise(3, 8 * 64 * kills);
     let mut delays = random.chunks_exact(8).map(|eight| u64::from_le_bytes(eight.try_into().unwrap()) % 900);
-    let mut killed = 0;
+    let (mut killed, mut whole, mut again) = (0, 0, 0);
     while killed < kills {
-        // Slowed down, so that there is a middle to be killed in.
-        let slow = |asked: &tests::Asked| asked.is_chunk().then_some(Trouble::Delay(Duration::from_millis(150)));
-        let weather = Weather::before(&portal.base, slow).await;
-        let ada = Puller::new(&weather.base);
+        let (ada, before) = (machine(), came());
         let jobs = [1, 2, 8][killed % 3];
         let mut here = 0;
         loop {
@@ -46,10 +46,33 @@ async fn a_pull_that_is_killed_goes_on_where_it_was(db: PgPool) {
         }
         release.is_whole_at(&ada);
         ada.verifies().await.well();
-        let most = release.bytes() + (here * jobs * CHUNK) as u64;
-        assert!(weather.chunk_bytes() <= most, "{} bytes came, {most} would be right after {here} kills", weather.chunk_bytes());
+        let (fetched, most) = (came() - before, release.bytes() + (here * jobs * CHUNK) as u64);
+        assert!(fetched <= most, "{fetched} bytes came, {most} would be right after {here} kills");
+        again += fetched.saturating_sub(release.bytes());
+        whole += 1;
         killed += here;
     }
+    format!("{killed} kills over {whole} pulls of {} bytes each: whole every time, {again} bytes fetched again", release.bytes())
+}
+
+/// In the short form; `make soak` kills a hundred times.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_pull_that_is_killed_goes_on_where_it_was(db: PgPool) {
+    let portal = TestPortal::start(db).await;
+    let release = publish(&portal, "acme/open", Gate::Open).await;
+    let weather = Weather::before(&portal.base, slow).await;
+    let machine = || Puller::new(&weather.base);
+    let told = kills_pulls(soak("SLUICE_SOAK_KILLS", 6), &release, machine, || weather.chunk_bytes()).await;
+    println!("from the portal's folder: {told}");
+}
+
+/// In the short form; `make soak` kills a hundred times.
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_pull_from_a_bucket_that_is_killed_goes_on_where_it_was(db: PgPool) {
+    let place = Place::with(db, slow).await;
+    let machine = || Puller::new(&place.portal.base).with_token(&place.token);
+    let told = kills_pulls(soak("SLUICE_SOAK_KILLS", 3), &place.release, machine, || place.bucket.chunk_bytes()).await;
+    println!("by signed addresses from the bucket: {told}");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
