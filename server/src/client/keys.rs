@@ -96,6 +96,21 @@ impl Listing {
         self.keys.iter().filter(is_in_use).filter_map(Listed::public).collect()
     }
 
+    /// Why a release that the keys in use do not prove is refused, if a listed key does that has retired: then a clock that is wrong may be
+    /// all that is wrong.
+    pub(super) fn retired_key_that(&self, proves: impl Fn(&PublicKey) -> bool) -> Option<Fault> {
+        let now = Clock::System.now();
+        let in_use = self.in_use(now);
+        let retired = self.keys.iter().filter_map(|listed| Some((listed.public()?, listed.retires_at.as_deref()?)));
+        let (key, at) = retired.filter(|(key, _)| !in_use.contains(key)).find(|(key, _)| proves(key))?;
+        Some(Fault::Mismatch(format!(
+            "the release is signed with the key {}, which retired on {at}; this machine's clock says {}. Set the clock if it is wrong; \
+             if it is right, the portal has not signed the release anew: ask its publisher",
+            key.id(),
+            now.date()
+        )))
+    }
+
     fn all(&self) -> Vec<PublicKey> {
         self.keys.iter().filter_map(Listed::public).collect()
     }

@@ -90,7 +90,7 @@ async fn a_grant_that_is_revoked_or_a_token_that_expires_midway_ends_it_and_it_c
 }
 
 /// Signs a machine in by a code that ada confirms in her browser.
-async fn signs_in(machine: &Puller, ada: &Person) {
+pub(super) async fn signs_in(machine: &Puller, ada: &Person) {
     let mut login = machine.sluice(&["login"]).spawn().unwrap();
     let stderr = login.stderr.take().unwrap();
     let (line, rest) = tokio::task::spawn_blocking(|| {

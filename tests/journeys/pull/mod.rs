@@ -2,6 +2,7 @@
 
 mod access;
 mod bucket;
+mod clock;
 mod hostile;
 mod keys;
 mod killed;
