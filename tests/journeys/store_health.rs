@@ -34,6 +34,7 @@ of_both_stores! {
     nothing_is_removed_while_a_publication_runs_and_none_is_broken_by_it
     an_object_that_spoils_is_found_and_told
     publishing_a_good_copy_again_mends_what_spoilt
+    what_spoilt_in_silence_is_written_anew_before_a_release_that_reuses_it_is_seen
     an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace
 }
 
@@ -173,6 +174,36 @@ async fn publishing_a_good_copy_again_mends_what_spoilt(portal: &TestPortal) {
     assert_eq!(portal.stored("lab/tiny", &release.revision).await, good);
     portal.wait(Duration::days(1));
     assert_eq!(scrubs(portal).await.1, 0);
+}
+
+async fn what_spoilt_in_silence_is_written_anew_before_a_release_that_reuses_it_is_seen(portal: &TestPortal) {
+    let weights = Weights::of("preln-fp32");
+    portal.publishes("lab/tiny", Gate::Open, &weights).await;
+    let good = weights.read("model.safetensors");
+    let mut flipped = good.clone();
+    flipped[good.len() - 1] ^= 1;
+    let sha256 = server::integrity::sha256_hex(&good);
+    portal.wait(Duration::days(8));
+    portal.lays(&sha256, &flipped).await;
+
+    weights.write("README.md", "# Another release");
+    let reused = portal.publishes("lab/tiny", Gate::Open, &weights).await;
+    assert!(reused.is_new && reused.written_bytes >= good.len() as u64, "{} bytes were written", reused.written_bytes);
+    let told = reused.notes.iter().find(|note| note.starts_with("model.safetensors: ")).unwrap();
+    assert!(told.contains("has the SHA-256") && told.contains("written anew"), "{told}");
+    assert_eq!(portal.stored("lab/tiny", &reused.revision).await["model.safetensors"], good);
+
+    // Who has written or read it lately need not read it again; afterwards it is read, and that counts as well.
+    let read = async || {
+        let asked = sqlx::query_scalar::<_, Option<time::OffsetDateTime>>("select checked_at from object where sha256 = $1");
+        asked.bind(&sha256).fetch_one(&portal.portal.db).await.unwrap()
+    };
+    for (days, is_read) in [(6, false), (2, true), (6, false), (2, true)] {
+        portal.wait(Duration::days(days));
+        let again = portal.publishes("lab/tiny", Gate::Open, &weights).await;
+        assert_eq!((again.is_new, again.written_bytes), (false, 0));
+        assert_eq!(read().await == Some(portal.portal.clock.now()), is_read);
+    }
 }
 
 async fn an_interrupted_scrub_goes_on_where_it_stood_and_keeps_its_pace(portal: &TestPortal) {

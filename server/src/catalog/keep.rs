@@ -10,12 +10,16 @@ use std::time::UNIX_EPOCH;
 use super::ahead::Ahead;
 use super::copy::copy;
 use super::meter::Meter;
-use super::store;
+use super::scrub::read_back;
+use super::store::{self, Stored};
 use super::survey::Found;
 use crate::error::Error;
 use crate::integrity::{self, Digests, sha256_hex};
 use crate::portal::Portal;
 use crate::storage::{Folder, ObjectKey, Objects, Problem, S3, Staged, StagedFolder, Staging, Whole};
+
+/// For how long an object counts as what it was after it was written or read back: a release that names it later waits until it is read.
+const VERIFIED_FOR: time::Duration = time::Duration::days(7);
 
 /// A file on its way into the store.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub(super) struct Kept {
     pub(super) digests: Digests,
     /// How many bytes had to be written for it: 0 if the store had them.
     pub(super) written_bytes: u64,
+    /// What was wrong with the object that the store had, and is no longer.
+    pub(super) mended: Option<String>,
 }
 
 /// A file that is known by its content, and may lie beside the store.
@@ -87,11 +93,22 @@ pub(super) async fn keep_all(portal: &Portal, meter: &Meter, mut ahead: Ahead, i
 async fn keep(portal: &Portal, meter: &Meter, file: Incoming, prepared: Prepared) -> Result<Kept, Error> {
     let Prepared { digests, copy } = prepared;
     let key = ObjectKey::file(&digests.sha256);
-    let recorded = store::object_is_known(&mut *portal.db.acquire().await?, &digests.sha256).await?;
-    if recorded && portal.objects.size(&key).await.map_err(Problem::for_operator)? == Some(digests.size_bytes) {
-        meter.advance(digests.size_bytes);
-        return Ok(Kept { path: file.path, digests, written_bytes: 0 });
-    }
+    let mended = match look_up(portal, &key, &digests).await? {
+        Standing::Whole => {
+            meter.advance(digests.size_bytes);
+            return Ok(Kept { path: file.path, digests, written_bytes: 0, mended: None });
+        }
+        Standing::Spoilt(fault) => {
+            tracing::error!(
+                object = digests.sha256,
+                path = file.path,
+                fault,
+                "an object of the store is not what it was; it is written anew"
+            );
+            Some(fault)
+        }
+        Standing::Unknown => None,
+    };
     let written_bytes = match &portal.objects {
         Objects::S3(s3) => upload(s3, meter, &file, &key, &digests).await?,
         Objects::Folder(folder) => {
@@ -100,7 +117,34 @@ async fn keep(portal: &Portal, meter: &Meter, file: Incoming, prepared: Prepared
         }
     };
     store::insert_object(&mut *portal.db.acquire().await?, &digests, portal.clock.now()).await?;
-    Ok(Kept { path: file.path, written_bytes, digests })
+    Ok(Kept { path: file.path, written_bytes, digests, mended })
+}
+
+/// How the store has an object.
+enum Standing {
+    /// It is not there, not on record, or known to be spoilt.
+    Unknown,
+    /// As it should be.
+    Whole,
+    /// Otherwise than it should be, and nobody knew: what is wrong with it.
+    Spoilt(String),
+}
+
+/// What was not read for long is read back first: what spoilt since must not be in a release that is new. What is wrong is on record before
+/// it is mended, as that may fail.
+async fn look_up(portal: &Portal, key: &ObjectKey, digests: &Digests) -> Result<Standing, Error> {
+    let verified_at = store::object_verified_at(&mut *portal.db.acquire().await?, &digests.sha256).await?;
+    let Some(verified_at) = verified_at else { return Ok(Standing::Unknown) };
+    if portal.objects.size(key).await.map_err(Problem::for_operator)? != Some(digests.size_bytes) {
+        return Ok(Standing::Unknown);
+    }
+    let now = portal.clock.now();
+    if now - verified_at < VERIFIED_FOR {
+        return Ok(Standing::Whole);
+    }
+    let fault = read_back(portal, &Stored { sha256: digests.sha256.clone(), size_bytes: digests.size_bytes }).await?;
+    store::note_object_read(&mut *portal.db.acquire().await?, &digests.sha256, fault.as_deref(), now).await?;
+    Ok(fault.map_or(Standing::Whole, Standing::Spoilt))
 }
 
 async fn upload(s3: &S3, meter: &Meter, file: &Incoming, key: &ObjectKey, digests: &Digests) -> Result<u64, Error> {

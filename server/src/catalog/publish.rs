@@ -119,6 +119,8 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
     if let Err(why) = &words {
         told.push(format!("the model was not asked to speak: {why}"));
     }
+    let mended = kept.iter().filter_map(|file| Some((&file.path, file.mended.as_ref()?)));
+    told.extend(mended.map(|(path, fault)| format!("{path}: the store had it already, but its copy {fault}; it was written anew")));
     let mut published = offer(portal, order, &fit, &kept, &Said { tensors, words }).await?;
     published.notes.extend(told);
     Ok(Outcome::Published(published))

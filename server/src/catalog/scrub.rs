@@ -59,6 +59,11 @@ fn checked_at(portal: &Portal, round: &Round) -> Timestamp {
     portal.clock.now().max(round.started_at)
 }
 
+/// Reads one object back, as fast as it goes; says what is wrong with it. Errors are of the store as a whole.
+pub(super) async fn read_back(portal: &Portal, object: &Stored) -> Result<Option<String>, Error> {
+    check(portal, object, &mut Pace::new(0)).await
+}
+
 /// What is wrong with the object; nothing if it is what it was. Errors are of the store as a whole.
 async fn check(portal: &Portal, object: &Stored, pace: &mut Pace) -> Result<Option<String>, Error> {
     let key = ObjectKey::file(&object.sha256);

@@ -13,7 +13,7 @@ pub use model::{
     all_models_after, find_any_model, find_model, find_model_by_id, find_models, licence, list_all_models, list_models, models_after,
 };
 pub(super) use model::{await_publication, insert_licence, insert_model, lock_publication, only_these_models, save_model, set_gate};
-pub(super) use object::{any_object_of_size, insert_object, object_is_known};
+pub(super) use object::{any_object_of_size, insert_object, note_object_read, object_verified_at};
 pub use proof::{Bundle, bundle, file_proofs, report};
 pub(super) use proof::{Bundles, Undigested, Unproven, insert_chunks, insert_report, save_bundles, signed_by, undigested, unproven};
 pub use release::{

@@ -17,19 +17,29 @@ pub async fn any_object_of_size(db: &mut PgConnection, size_bytes: u64) -> Resul
     Ok(any)
 }
 
-/// Whether the object with this content is on record, and was what it should be when it was read back last.
-pub async fn object_is_known(db: &mut PgConnection, sha256: &str) -> Result<bool, Error> {
-    let known = sqlx::query_scalar!(r#"select exists (select 1 from object where sha256 = $1 and fault is null) as "known!""#, sha256)
-        .fetch_one(db)
-        .await?;
-    Ok(known)
+/// When the object with this content was last written or read back; nothing if it is not on record, or was not what it should be then.
+pub async fn object_verified_at(db: &mut PgConnection, sha256: &str) -> Result<Option<Timestamp>, Error> {
+    let row = sqlx::query!(
+        r#"select greatest(created_at, checked_at) as "verified_at!" from object where sha256 = $1 and fault is null"#,
+        sha256
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| row.verified_at))
+}
+
+/// Notes that an object was read back outside of any round, and what was wrong with it.
+pub async fn note_object_read(db: &mut PgConnection, sha256: &str, fault: Option<&str>, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!("update object set checked_at = $2, fault = $3 where sha256 = $1", sha256, now, fault).execute(db).await?;
+    Ok(())
 }
 
 /// Puts an object on record that is complete in the store. One that is on record was written anew: what was wrong with it is mended.
 pub async fn insert_object(db: &mut PgConnection, digests: &Digests, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into object (sha256, blake3, git_sha1, size_bytes, created_at)
-         values ($1, $2, $3, $4, $5) on conflict (sha256) do update set fault = null, checked_at = null",
+         values ($1, $2, $3, $4, $5) on conflict (sha256)
+         do update set fault = null, checked_at = null, created_at = greatest(object.created_at, excluded.created_at)",
         digests.sha256,
         digests.blake3,
         digests.git_sha1,
