@@ -3,15 +3,20 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::App;
+use actix_web::body::MessageBody;
+use actix_web::dev::{AppConfig, Server, ServiceRequest, ServiceResponse, fn_service};
 use actix_web::error::QueryPayloadError;
 use actix_web::http::KeepAlive;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use tokio::net::TcpStream;
 
 use crate::downloads::Ledger;
 use crate::error::{Error, FieldError};
+use crate::http::wire::Wire;
 use crate::portal::Portal;
 use crate::{accounts, http, routes};
 
@@ -36,34 +41,62 @@ fn unreadable(cause: &QueryPayloadError) -> Error {
 }
 
 /// The server on `listener`, not yet polled. `workers`: threads that answer requests.
+///
+/// Put together by hand where `HttpServer` would do it, because that has no place for a socket of our own: [`Wire`].
 pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener, workers: usize) -> std::io::Result<Server> {
-    let server = HttpServer::new(move || {
-        let https = portal.config.is_https();
-        App::new()
-            .app_data(portal.clone())
-            .app_data(ledger.clone())
-            .app_data(web::FormConfig::default().limit(http::csrf::FORM_BYTES_MAX))
-            .app_data(web::JsonConfig::default().limit(JSON_BYTES_MAX))
-            .app_data(web::PathConfig::default().error_handler(|_, _| Error::NotFound("page").into()))
-            .app_data(web::QueryConfig::default().error_handler(|cause, _| unreadable(&cause).into()))
-            .configure(routes::configure)
-            // The last named is the first to see a request.
-            .wrap(from_fn(http::signed_out::keep_what_was_sent))
-            .wrap(from_fn(accounts::identify))
-            .wrap(from_fn(http::problem::pages_for_people))
-            .wrap(from_fn(http::page::head_like_get))
-            .wrap(from_fn(http::compress::compress))
-            .wrap(headers(https))
-    })
-    .workers(workers)
-    .keep_alive(KeepAlive::Timeout(Duration::from_secs(60)))
-    .client_request_timeout(HEADERS_WAIT)
-    // A client that closes its side has left: what it asked for stops, a generation included.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(SHUTDOWN_S)
-    .disable_signals()
-    .listen(listener)?;
-    Ok(server.run())
+    let builder = Server::build().workers(workers).shutdown_timeout(SHUTDOWN_S).disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let address = listener.local_addr()?;
+    let builder = builder.listen("http", listener, move || {
+        let stopping = stopping.clone();
+        let app = application(portal.clone(), ledger.clone()).into_factory().map_err(|error| error.error_response());
+        let http = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(Duration::from_secs(60)))
+            .client_request_timeout(HEADERS_WAIT)
+            // A client that closes its side has left: what it asked for stops, a generation included.
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            // So that idle connections do not hold up the end.
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|wire: &Wire, connection| {
+                connection.insert(wire.line());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        let accept = fn_service(|stream: TcpStream| async move {
+            let peer = stream.peer_addr().ok();
+            Ok((Wire::new(stream), peer))
+        });
+        accept.and_then(http)
+    })?;
+    Ok(builder.run())
+}
+
+/// Routes and middleware, as every worker has them.
+fn application(
+    portal: Data<Portal>,
+    ledger: Data<Ledger>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = actix_web::Error, InitError = ()>,
+> {
+    let https = portal.config.is_https();
+    App::new()
+        .app_data(portal)
+        .app_data(ledger)
+        .app_data(web::FormConfig::default().limit(http::csrf::FORM_BYTES_MAX))
+        .app_data(web::JsonConfig::default().limit(JSON_BYTES_MAX))
+        .app_data(web::PathConfig::default().error_handler(|_, _| Error::NotFound("page").into()))
+        .app_data(web::QueryConfig::default().error_handler(|cause, _| unreadable(&cause).into()))
+        .configure(routes::configure)
+        // The last named is the first to see a request.
+        .wrap(from_fn(http::signed_out::keep_what_was_sent))
+        .wrap(from_fn(accounts::identify))
+        .wrap(from_fn(http::problem::pages_for_people))
+        .wrap(from_fn(http::page::head_like_get))
+        .wrap(from_fn(http::compress::compress))
+        .wrap(headers(https))
 }
 
 fn headers(https: bool) -> DefaultHeaders {

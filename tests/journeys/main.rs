@@ -66,4 +66,5 @@ mod told_truly;
 mod ways_around;
 mod ways_in;
 mod who_may;
+mod wire;
 mod yank;

@@ -337,6 +337,11 @@ impl Meter {
         Measured { bytes: Box::pin(bytes), leaving: 0, meter: self }
     }
 
+    /// For who tells how much has left.
+    pub(super) fn listen(mut self) -> impl FnMut(u64) + use<> {
+        move |sent| self.count(sent)
+    }
+
     /// The store itself sends so many bytes, or fewer: we do not hear how many arrive, and count what was handed over.
     pub(super) fn hand_over(mut self, bytes: u64) {
         self.count(bytes);

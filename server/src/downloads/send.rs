@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::body::{None as NoBody, SizedStream};
+use actix_web::body::{BoxBody, None as NoBody, SizedStream};
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::config::Delivery;
 use crate::error::Error;
+use crate::http::wire::{FileBody, Line};
 use crate::portal::Portal;
 use crate::storage::ObjectKey;
 
@@ -115,12 +116,20 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
         return Ok(told(portal, response.finish(), &found));
     }
     headers::describe(&mut response, file, &shown);
-    let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
-    let measured = meter.measure(bytes);
+    let body = match (portal.objects.open_file(&key, size).await.map_err(Error::from)?, Line::of(request)) {
+        (Some(file), Some(line)) => {
+            response.no_chunking(len);
+            BoxBody::new(FileBody::new(line, file, start, len, meter.listen()))
+        }
+        _ => {
+            let bytes = portal.objects.slice(&key, size, start, len).await.map_err(Error::from)?;
+            BoxBody::new(SizedStream::new(len, meter.measure(bytes)))
+        }
+    };
     let response = if lookup::is_readable_by_all(&file.path) {
-        response.body(SizedStream::new(len, measured))
+        response.body(body)
     } else {
-        response.body(SizedStream::new(len, ledger.watch().guard(&visitor, release.id, measured)))
+        response.body(BoxBody::new(ledger.watch().guard(&visitor, release.id, body)))
     };
     Ok(told(portal, response, &found))
 }

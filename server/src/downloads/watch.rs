@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
-use futures_util::Stream;
 use tokio::sync::watch;
 
 use crate::access::{self, Action, Verdict};
@@ -52,8 +52,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// `bytes`, for as long as this visitor may have them of this release.
-    pub(super) fn guard<S>(&self, visitor: &Visitor, release: ReleaseId, bytes: S) -> Guarded<S> {
+    /// `body`, for as long as this visitor may have it of this release.
+    pub(super) fn guard(&self, visitor: &Visitor, release: ReleaseId, body: BoxBody) -> Guarded {
         let via = match visitor {
             Visitor::Anonymous | Visitor::BadToken => Shown::Nothing,
             Visitor::Known { via: Via::Session(session), .. } => Shown::Session(*session),
@@ -69,7 +69,7 @@ impl Watch {
                 std::future::pending::<()>().await;
             }
         };
-        Guarded { bytes: Box::pin(bytes), ended: Box::pin(ended), is_over: false }
+        Guarded { body, ended: Box::pin(ended), is_over: false }
     }
 
     /// Asks about everybody, and ends what may not go on. What cannot be asked is asked the next time.
@@ -110,24 +110,29 @@ async fn may_go_on(portal: &Portal, visitor: &Visitor, release: ReleaseId) -> Re
     Ok(matches!(verdict, Verdict::Allowed(_)))
 }
 
-/// A stream that ends with an error when it may not go on, so that the client sees a broken transfer and not a short file.
-pub(super) struct Guarded<S> {
-    bytes: Pin<Box<S>>,
+/// A body that ends with an error when it may not go on, so that the client sees a broken transfer and not a short file.
+pub(super) struct Guarded {
+    body: BoxBody,
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_over: bool,
 }
 
-impl<S: Stream<Item = io::Result<Bytes>>> Stream for Guarded<S> {
-    type Item = io::Result<Bytes>;
+impl MessageBody for Guarded {
+    type Error = Box<dyn std::error::Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         if self.is_over {
             return Poll::Ready(None);
         }
         if self.ended.as_mut().poll(cx).is_ready() {
             self.is_over = true;
-            return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::PermissionDenied, "access was taken back"))));
+            let cause = io::Error::new(io::ErrorKind::PermissionDenied, "access was taken back");
+            return Poll::Ready(Some(Err(cause.into())));
         }
-        self.bytes.as_mut().poll_next(cx)
+        Pin::new(&mut self.body).poll_next(cx)
     }
 }

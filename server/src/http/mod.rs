@@ -20,6 +20,7 @@ pub mod sse;
 pub mod table;
 pub mod unseen;
 pub mod when;
+pub mod wire;
 
 pub use csrf::Form;
 pub use page::{Frame, Viewer, see_other};

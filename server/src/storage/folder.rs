@@ -44,7 +44,7 @@ impl Folder {
     }
 
     /// The object, open, if it has this size.
-    pub(super) async fn find(&self, key: &ObjectKey, size_bytes: u64) -> Result<read::StoredFile, Problem> {
+    pub(super) async fn find(&self, key: &ObjectKey, size_bytes: u64) -> Result<File, Problem> {
         read::open(self.path(key), size_bytes).await.map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => Problem::Missing(cause.to_string()),
             io::ErrorKind::InvalidData => Problem::Spoilt(cause.to_string()),
