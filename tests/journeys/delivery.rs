@@ -53,6 +53,17 @@ async fn a_bucket_sends_its_bytes_itself_to_who_may_have_them(db: PgPool) {
     let part = fetch(address, &[("range", "bytes=16777210-16777229")]).await;
     assert!(part.status == 206 && part.bytes[..] == weights[16_777_210..16_777_230]);
 
+    // Of which a part was asked for, that part alone can be fetched, as it alone is counted.
+    let two = asks(&ada, Method::GET, &path, &[("range", "bytes=7-8")]).await;
+    assert_eq!(two.status, 302);
+    for (headers, status) in [(&[("range", "bytes=7-8")][..], 206), (&[("range", "bytes=7-9")], 403), (&[], 403)] {
+        let page = fetch(two.location(), headers).await;
+        assert_eq!(page.status, status, "{headers:?}: {}", page.text);
+        assert!(status != 206 || page.bytes[..] == weights[7..9]);
+    }
+    let stale = asks(&ada, Method::GET, &path, &[("range", "bytes=7-8"), ("if-range", "\"another\"")]).await;
+    assert!(fetch(stale.location(), &[]).await.bytes == weights, "which is all of it");
+
     // What needs no bytes is answered by the portal.
     assert_eq!(asks(&ada, Method::GET, &path, &[("range", "bytes=20000000-")]).await.status, 416);
     assert_eq!(asks(&ada, Method::GET, &path, &[("if-none-match", told.header("etag"))]).await.status, 304);
@@ -69,7 +80,7 @@ async fn a_bucket_sends_its_bytes_itself_to_who_may_have_them(db: PgPool) {
     portal.ledger.write(&db).await.unwrap();
     let rows = server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 10).await.unwrap();
     let row = rows.iter().find(|row| row.path == "sub/model.safetensors").unwrap();
-    assert_eq!((row.requests, row.sent_bytes), (3, 20_000_010), "one row, of what was handed over");
+    assert_eq!((row.requests, row.sent_bytes), (5, 40_000_012), "one row, of what was handed over");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -92,7 +103,7 @@ async fn an_address_works_for_one_object_and_a_short_time(db: PgPool) {
     let Objects::S3(s3) = &portal.portal.objects else { panic!("a bucket") };
     let shown = Shown { media_type: "text/plain", disposition: "inline".into(), caching: "no-store" };
     let key = ObjectKey::file(&data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(b"one")));
-    let brief = s3.signed_get(&key, &shown, Duration::from_secs(1)).await.unwrap();
+    let brief = s3.signed_get(&key, &shown, None, Duration::from_secs(1)).await.unwrap();
     let asked = Instant::now();
     while fetch(&brief, &[]).await.status == 200 {
         assert!(asked.elapsed() < Duration::from_secs(10), "it still works");

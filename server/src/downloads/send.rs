@@ -71,6 +71,8 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     let key = ObjectKey::file(&file.sha256);
     let is_head = request.method() == Method::HEAD;
     let part = if is_head { range::of_head } else { range::of_get }(asked(request), headers::etag(file), size);
+    // What is counted is what was asked for: an address for that, and not for the rest.
+    let range = asked(request).range.filter(|_| matches!(part, Part::Slice { .. }));
     let (mut response, start, len) = match part {
         Part::NotModified => {
             let mut response = HttpResponse::NotModified();
@@ -107,7 +109,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     let meter = ledger.begin(&portal.db, &visitor, (model, release, file), client).await?.holding(pass);
     if portal.config.delivery == Delivery::Redirect
         && !carries_its_token_along(request, client)
-        && let Some(address) = portal.objects.signed_get(&key, &shown, ADDRESS_LIFE).await.map_err(Error::from)?
+        && let Some(address) = portal.objects.signed_get(&key, &shown, range, ADDRESS_LIFE).await.map_err(Error::from)?
     {
         meter.hand_over(len);
         let mut response = HttpResponse::Found();

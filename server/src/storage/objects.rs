@@ -106,11 +106,11 @@ impl Objects {
         }
     }
 
-    /// An address of the store at which the object can be read for `life`; nothing where only we can read it.
-    pub async fn signed_get(&self, key: &ObjectKey, shown: &Shown, life: Duration) -> Result<Option<String>, Problem> {
+    /// An address of the store at which the object, or this range of it, can be read for `life`; nothing where only we can read it.
+    pub async fn signed_get(&self, key: &ObjectKey, shown: &Shown, range: Option<&str>, life: Duration) -> Result<Option<String>, Problem> {
         match self {
             Objects::Folder(_) => Ok(None),
-            Objects::S3(s3) => s3.signed_get(key, shown, life).await.map(Some),
+            Objects::S3(s3) => s3.signed_get(key, shown, range, life).await.map(Some),
         }
     }
 

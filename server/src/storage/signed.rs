@@ -18,14 +18,16 @@ pub struct Shown {
 }
 
 impl S3 {
-    /// An address at which the object can be read for `life`, in whatever ranges. Nobody is asked for it: it is computed here.
-    pub async fn signed_get(&self, key: &ObjectKey, shown: &Shown, life: Duration) -> Result<String, Problem> {
+    /// An address at which the object can be read for `life`: the range that was asked for (a `Range` header's text, which has to be sent along
+    /// just so), or all of it. Nobody is asked for it: it is computed here.
+    pub async fn signed_get(&self, key: &ObjectKey, shown: &Shown, range: Option<&str>, life: Duration) -> Result<String, Problem> {
         let life = PresigningConfig::expires_in(life).map_err(|cause| Problem::Other(cause.to_string()))?;
         let asked = self
             .client
             .get_object()
             .bucket(&self.bucket)
             .key(self.name(key))
+            .set_range(range.map(str::to_owned))
             .response_content_type(shown.media_type)
             .response_content_disposition(&shown.disposition)
             .response_cache_control(shown.caching);
