@@ -1,5 +1,7 @@
 //! Where the weights lie: what a folder does a bucket does, and what is wrong with a bucket is told so that it can be mended.
 
+use std::io::{Read, Write};
+
 use futures_util::TryStreamExt;
 use reqwest::Method;
 use server::catalog::{self, Gate};
@@ -136,11 +138,19 @@ async fn what_is_wrong_with_a_bucket_is_told(db: PgPool) {
     let mut store = ObjectStore::start().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nowhere = format!("http://localhost:{nobody}");
+    let date =
+        (time::OffsetDateTime::now_utc() - time::Duration::minutes(10)).format(&time::format_description::well_known::Rfc2822).unwrap();
+    let date = date.replace("+0000", "GMT");
+    let refused = "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>";
+    let yesterday = pretended_store("403 Forbidden", &date, refused);
+    let slow = pretended_store("200 OK", &date, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
     for (changed, words, advice) in [
         ([("AWS_SECRET_ACCESS_KEY", "wrong")], "refuses our credentials", "AWS_SECRET_ACCESS_KEY"),
         ([("AWS_ACCESS_KEY_ID", "stranger")], "refuses our credentials", "AWS_ACCESS_KEY_ID"),
         ([("SLUICE_OBJECTS", "s3://other-bucket")], "has no such bucket", "no bucket other-bucket"),
         ([("AWS_ENDPOINT_URL", nowhere.as_str())], "does not answer", "AWS_ENDPOINT_URL"),
+        ([("AWS_ENDPOINT_URL", yesterday.as_str())], "has another time than this machine", "timedatectl"),
+        ([("AWS_ENDPOINT_URL", slow.as_str())], "has another time than this machine", "behind this machine's"),
     ] {
         let portal = TestPortal::start_with(db.clone(), &store.settings_but(&changed)).await;
         let problem = portal.portal.objects.check().await.unwrap_err();
@@ -160,6 +170,22 @@ async fn what_is_wrong_with_a_bucket_is_told(db: PgPool) {
     assert_eq!(readiness(&portal).await, (503, "does not answer".to_owned()));
     store.starts_again().await;
     assert_eq!(readiness(&portal).await, (200, "ok".to_owned()));
+}
+
+/// What answers everything alike, as a store whose clock is off does.
+fn pretended_store(status: &str, date: &str, body: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heads = format!("Date: {date}\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: {}", body.len());
+    let answer = format!("HTTP/1.1 {status}\r\n{heads}\r\n\r\n{body}");
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let _ = client.read(&mut [0; 8192]);
+            let _ = client.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://localhost:{}", address.port())
 }
 
 async fn readiness(portal: &TestPortal) -> (u16, String) {

@@ -10,6 +10,7 @@ mod read;
 mod s3;
 mod signed;
 mod staging;
+mod store_time;
 mod upload;
 
 pub use folder::Folder;

@@ -18,6 +18,11 @@ pub enum Problem {
         "the object store refuses AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({0}): check both, and that they may list, read, write and delete in the bucket"
     )]
     Refused(String),
+    /// The store takes what we sign for outdated, or for not yet true, or soon will.
+    #[error(
+        "the object store's clock and this machine's are too far apart ({0}): set this machine's clock (`timedatectl set-ntp true`), or the store's"
+    )]
+    Clock(String),
     /// There is no such bucket.
     #[error("the object store has no bucket {0}: make it, or name another in SLUICE_OBJECTS")]
     NoBucket(String),
@@ -37,6 +42,7 @@ impl Problem {
     pub fn words(&self) -> &'static str {
         match self {
             Problem::Refused(_) => "refuses our credentials",
+            Problem::Clock(_) => "has another time than this machine",
             Problem::NoBucket(_) => "has no such bucket",
             Problem::Unreachable(_) => "does not answer",
             Problem::Missing(_) | Problem::Spoilt(_) | Problem::Other(_) => "does not work",
@@ -63,9 +69,12 @@ impl From<Problem> for Error {
                 Error::Unavailable("the object store does not answer; try again in a moment".into())
             }
             Problem::Disk(cause) => cause.into(),
-            Problem::Missing(_) | Problem::Spoilt(_) | Problem::Refused(_) | Problem::NoBucket(_) | Problem::Other(_) => {
-                Error::internal(problem)
-            }
+            Problem::Missing(_)
+            | Problem::Spoilt(_)
+            | Problem::Refused(_)
+            | Problem::Clock(_)
+            | Problem::NoBucket(_)
+            | Problem::Other(_) => Error::internal(problem),
         }
     }
 }

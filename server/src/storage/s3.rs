@@ -16,6 +16,7 @@ use futures_util::stream;
 
 use super::copies::Copies;
 use super::staging::Staging;
+use super::store_time::StoreTime;
 use super::{Bytestream, ObjectKey, Problem};
 use crate::config::S3Config;
 
@@ -77,12 +78,16 @@ impl S3 {
         self.copies.path(self, &self.staging, key, size_bytes).await
     }
 
-    /// Whether the bucket is there and lets us in.
+    /// Whether the bucket is there and lets us in, and has our time.
     pub async fn check(&self) -> Result<(), Problem> {
-        let once = aws_sdk_s3::config::Config::builder().retry_config(RetryConfig::disabled());
+        let time = StoreTime::default();
+        let once = aws_sdk_s3::config::Config::builder().retry_config(RetryConfig::disabled()).interceptor(time.clone());
         let asked = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).max_keys(1);
         match tokio::time::timeout(PROBE_WAIT, asked.customize().config_override(once).send()).await {
-            Ok(answer) => answer.map(|_| ()).map_err(|error| self.problem(&error)),
+            Ok(answer) => {
+                answer.map_err(|error| self.problem(&error))?;
+                time.apart().map_or(Ok(()), |apart| Err(Problem::Clock(apart)))
+            }
             Err(_) => Err(Problem::Unreachable(format!("no answer within {} s", PROBE_WAIT.as_secs()))),
         }
     }
@@ -174,6 +179,7 @@ impl S3 {
             (Some("NoSuchBucket"), _) => Problem::NoBucket(self.bucket.clone()),
             (Some("NoSuchKey" | "NotFound" | "NoSuchUpload"), _) | (None, Some(404)) => Problem::Missing(told),
             (Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest"), _) => Problem::Spoilt(told),
+            (Some("RequestTimeTooSkewed"), _) => Problem::Clock(told),
             (_, Some(401 | 403)) | (Some("ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed"), _) => Problem::Refused(told),
             (Some("SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable"), _) | (_, Some(500..) | None) => {
                 Problem::Unreachable(told)

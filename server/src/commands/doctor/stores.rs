@@ -29,6 +29,7 @@ pub(super) async fn objects(config: &Config) -> Finding {
             format!("make {folder} writable for this user and see that its disk has room, or name another place in SLUICE_OBJECTS")
         }
         Problem::Refused(_) => "give this key the right to list, read, write and delete in the bucket, or use another".to_owned(),
+        Problem::Clock(_) => "set this machine's clock, or the store's: `timedatectl` tells whether it follows a time server".to_owned(),
         Problem::NoBucket(_) => "make the bucket, or name another in SLUICE_OBJECTS".to_owned(),
         Problem::Unreachable(_) => "start the store, or correct AWS_ENDPOINT_URL and AWS_REGION".to_owned(),
         Problem::Missing(_) | Problem::Spoilt(_) | Problem::Other(_) => {
