@@ -8,6 +8,7 @@ mod keys;
 mod killed;
 mod large;
 mod manifest;
+mod mirrors;
 mod place;
 mod quota;
 mod verify;
