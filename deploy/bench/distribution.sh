@@ -44,15 +44,28 @@ serve() {
 }
 end() { kill -9 "$1" && wait "$1" 2>/dev/null || true; }
 
-# row NAME COMMAND…: how long it takes, in a row of the table.
+# own_mib PID: memory that is its own or its children's, and no mapped file's.
+own_mib() {
+    local pid kib=0
+    for pid in "$1" $(pgrep -P "$1"); do kib=$((kib + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0))); done
+    echo $((kib / 1024))
+}
+# row NAME COMMAND…: how long it takes and what memory it has at most, in a row of the table.
 row() {
-    local name=$1 begun took
+    local name=$1 begun took command most=0 now
     shift
     sync
     begun=$(now_ms)
-    "$@" >/dev/null 2>"$WORK/err" || fail "$name: $(cat "$WORK/err")"
+    "$@" >/dev/null 2>"$WORK/err" &
+    command=$!
+    while kill -0 "$command" 2>/dev/null; do
+        now=$(own_mib "$command")
+        [ "${now:-0}" -le "$most" ] || most=$now
+        sleep 0.05
+    done
+    wait "$command" || fail "$name: $(cat "$WORK/err")"
     took=$(($(now_ms) - begun))
-    printf '| %s | %s.%03d s | %s MB/s |\n' "$name" $((took / 1000)) $((took % 1000)) "$((SIZE / 1000 / took))"
+    printf '| %s | %s.%03d s | %s MB/s | %s MiB |\n' "$name" $((took / 1000)) $((took % 1000)) "$((SIZE / 1000 / took))" "$most"
 }
 
 make_model() {
@@ -66,14 +79,25 @@ make_model() {
 }
 
 plain_copy() { cp --sparse=never "$WEIGHTS" "$WORK/copy" && sync "$WORK/copy" && rm "$WORK/copy"; }
-plain_upload() { curl -fsS -T "$WEIGHTS" "http://127.0.0.1:$((S3_PORT + 3))/buckets/weights/plain/model.safetensors?maxMB=16"; }
+# Four ways into the same store: through its S3 door, as we go; and past it, to the filer and to the volumes themselves.
+by_aws() { AWS_CONFIG_FILE=$WORK/aws.ini "$TOOLS/bench/bin/aws" s3 cp --only-show-errors "$WEIGHTS" s3://weights/plain/model.safetensors; }
+by_curl() { curl -fsS -T "$WEIGHTS" "http://127.0.0.1:$((S3_PORT + 3))/buckets/weights/plain/model.safetensors?maxMB=16"; }
+by_weed_upload() { weed upload -master="127.0.0.1:$((S3_PORT + 1)).$((S3_PORT + 5))" -maxMB=16 "$WEIGHTS"; }
+by_weed_copy() { weed filer.copy -maxMB=16 "$WEIGHTS" "http://127.0.0.1:$((S3_PORT + 3)).$((S3_PORT + 7))/buckets/weights/copied/"; }
+# fresh_bucket NAME: a store with nothing in it, so that none pays for what another left.
+fresh_bucket() {
+    [ -z "${BUCKET:-}" ] || { kill -9 "$BUCKET" && wait "$BUCKET" 2>/dev/null || true; }
+    rm -rf "${STORE:-$WORK/none}"
+    STORE=$WORK/store-$1
+    need_bucket "$STORE" "$S3_PORT"
+}
 
 publish() {
     make_model
     # Less than the weights have: what is measured is bringing them into the store, not loading them for the short generation.
     export SLUICE_ENGINE_MEMORY_BYTES=1000000000
-    echo '| what | takes | |'
-    echo '|---|---|---|'
+    echo '| what | takes | | memory of its own, at most |'
+    echo '|---|---|---|---|'
     if "$SLUICE_BIN" digest --help >/dev/null 2>&1; then row 'the digests alone (sluice digest)' "$SLUICE_BIN" digest "$WEIGHTS"; fi
     row 'cp, and the disk waited for' plain_copy
     serve folder
@@ -81,12 +105,25 @@ publish() {
     row 'the same again, nothing to do' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
     end "$PORTAL"
     S3_PORT=11500
-    need_bucket "$WORK/published" "$S3_PORT"
-    row 'curl to its filer, parts of 16 MiB, one stream' plain_upload
-    serve bucket
-    row 'sluice publish into SeaweedFS' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
-    end "$PORTAL"
+    need_venv bench deploy/bench/requirements.txt >&2
+    printf '[default]\nregion = us-east-1\ns3 =\n  multipart_chunksize = 16MB\n' >"$WORK/aws.ini"
+    local turn
+    for turn in 1 2; do
+        fresh_bucket "aws-$turn"
+        row 'aws s3 cp into SeaweedFS, 10 parts at once' by_aws
+        fresh_bucket "sluice-$turn"
+        serve "bucket-$turn"
+        row 'sluice publish into SeaweedFS, verified' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
+        end "$PORTAL"
+    done
+    fresh_bucket weed
+    row 'weed upload, to its volumes' by_weed_upload
+    fresh_bucket curl
+    row 'curl to its filer, one stream' by_curl
+    fresh_bucket copy
+    row 'weed filer.copy, to its volumes, 8 at once' by_weed_copy
     end "$BUCKET"
+    BUCKET=
     unset SLUICE_OBJECTS SLUICE_ENGINE_MEMORY_BYTES
     echo
 }
