@@ -10,9 +10,10 @@ use super::bucket::Place;
 use super::verify::soak;
 use super::{CHUNK, Release, noise, publish};
 
-/// Slowed down, so that there is a middle to be killed in.
+/// Slowed down, so that there is a beginning and a middle to be killed in: now and then a part stands still when some of it has come.
 fn slow(asked: &Asked) -> Option<Trouble> {
-    asked.is_chunk().then_some(Trouble::Delay(Duration::from_millis(150)))
+    let stands_still = asked.before % 4 == 3;
+    asked.is_chunk().then_some(if stands_still { Trouble::Stall(3_000_000) } else { Trouble::Delay(Duration::from_millis(150)) })
 }
 
 /// Pulls a release again and again, each time onto a new machine, until so many pulls were killed; every one goes on to its end. `came`:
@@ -23,9 +24,9 @@ async fn kills_pulls(kills: usize, release: &Release, machine: impl Fn() -> Pull
     let (mut killed, mut whole, mut again) = (0, 0, 0);
     while killed < kills {
         let (ada, before) = (machine(), came());
-        let jobs = [1, 2, 8][killed % 3];
-        let mut here = 0;
+        let (mut here, mut most) = (0, release.bytes());
         loop {
+            let jobs = [1, 2, 8][(killed + here) % 3];
             let mut pull = ada.begins(&release.name, &["--jobs", &jobs.to_string()]);
             if killed + here < kills {
                 tokio::time::sleep(Duration::from_millis(delays.next().unwrap())).await;
@@ -33,6 +34,7 @@ async fn kills_pulls(kills: usize, release: &Release, machine: impl Fn() -> Pull
                     pull.kill().unwrap();
                     pull.wait().unwrap();
                     here += 1;
+                    most += (jobs * CHUNK) as u64;
                     // Nothing has its name before it is what was published.
                     for (path, bytes) in &release.files {
                         let at = ada.folder().join(path);
@@ -46,7 +48,7 @@ async fn kills_pulls(kills: usize, release: &Release, machine: impl Fn() -> Pull
         }
         release.is_whole_at(&ada);
         ada.verifies().await.well();
-        let (fetched, most) = (came() - before, release.bytes() + (here * jobs * CHUNK) as u64);
+        let fetched = came() - before;
         assert!(fetched <= most, "{fetched} bytes came, {most} would be right after {here} kills");
         again += fetched.saturating_sub(release.bytes());
         whole += 1;
