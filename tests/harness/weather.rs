@@ -1,4 +1,4 @@
-//! Bad weather between a client and a portal: a proxy that delays, drops, cuts, spoils, refuses and lies, as the test tells it to.
+//! Bad weather between a client and a portal, or a portal and its bucket: a proxy that delays, drops, cuts, spoils, refuses and lies, as the test tells it to.
 //! It speaks just enough HTTP/1.1 for that: one request a connection.
 
 use std::collections::HashMap;
@@ -37,6 +37,12 @@ pub enum Trouble {
     Answer(u16, &'static str, Arc<Vec<u8>>),
     /// Elsewhere.
     Redirect(String),
+    /// Of what is sent only so many bytes arrive.
+    SentCut(u64),
+    /// This bit of what is sent arrives as another.
+    SentFlip(u64),
+    /// It arrives and is done, and nobody hears the answer.
+    Unheard,
 }
 
 /// A request as the proxy sees it.
@@ -48,6 +54,10 @@ pub struct Asked {
     pub again: u64,
     /// How many parts of files are on their way beside it.
     pub beside: u64,
+    /// `GET`, say.
+    pub method: String,
+    /// How many bytes are sent with it.
+    pub body_bytes: u64,
     /// Path and query.
     pub target: String,
     /// The first and last byte that are asked for.
@@ -81,6 +91,7 @@ struct State {
     asked: Mutex<Vec<Asked>>,
     counts: Mutex<HashMap<(String, Part), u64>>,
     chunk_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
     /// Held by every request for a part that is on its way.
     under_way: Arc<()>,
 }
@@ -96,6 +107,7 @@ impl Weather {
             asked: Mutex::default(),
             counts: Mutex::default(),
             chunk_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             under_way: Arc::default(),
         });
         let shared = state.clone();
@@ -118,6 +130,11 @@ impl Weather {
     pub fn chunk_bytes(&self) -> u64 {
         self.state.chunk_bytes.load(Ordering::SeqCst)
     }
+
+    /// Bytes that clients sent so far, and that were handed on.
+    pub fn sent_bytes(&self) -> u64 {
+        self.state.sent_bytes.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Weather {
@@ -134,7 +151,9 @@ impl State {
         let headers: Vec<(String, String)> =
             lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
         let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut words = first.split(' ').map(str::to_owned);
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let body_bytes: u64 = value("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
         let range = value("range").and_then(|range| {
             let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
             Some((start.parse().ok()?, end.parse().ok()?))
@@ -145,7 +164,8 @@ impl State {
             let beside = Arc::strong_count(&self.under_way) as u64 - 1 - u64::from(under_way.is_some());
             let mut counts = self.counts.lock().unwrap();
             let count = counts.entry((target.clone(), range)).or_default();
-            let this = Asked { before: asked.len() as u64, again: *count, beside, target, range, authorization: value("authorization") };
+            let (before, again, authorization) = (asked.len() as u64, *count, value("authorization"));
+            let this = Asked { before, again, beside, method, body_bytes, target, range, authorization };
             *count += 1;
             asked.push(this.clone());
             this
@@ -165,7 +185,9 @@ impl State {
             Some(Trouble::Redirect(to)) => return answer(&mut client, 302, &format!("location: {to}\r\n"), b"").await,
             Some(Trouble::WrongRange | Trouble::Stale) => asks = range.map(|(start, end)| (start.saturating_sub(1), end - 1)),
             Some(Trouble::Whole) => asks = None,
-            Some(Trouble::Cut(_) | Trouble::Stall(_) | Trouble::Trickle | Trouble::Flip(_)) | None => {}
+            Some(Trouble::Cut(_) | Trouble::Stall(_) | Trouble::Trickle | Trouble::Flip(_))
+            | Some(Trouble::SentCut(_) | Trouble::SentFlip(_) | Trouble::Unheard)
+            | None => {}
         }
 
         let mut portal = TcpStream::connect(&self.upstream).await?;
@@ -178,11 +200,14 @@ impl State {
             forwarded += &format!("range: bytes={start}-{end}\r\n");
         }
         portal.write_all(format!("{forwarded}\r\n").as_bytes()).await?;
-        portal.write_all(&body).await?;
-        let length: usize = value("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
-        tokio::io::copy(&mut (&mut client).take((length - body.len().min(length)) as u64), &mut portal).await?;
+        if !self.send(&mut client, &mut portal, (body, body_bytes), &trouble).await? {
+            return Ok(());
+        }
 
         let (mut head, first_bytes) = read_head(&mut portal).await?;
+        if matches!(trouble, Some(Trouble::Unheard)) {
+            return Ok(());
+        }
         if let (Some(Trouble::Stale), Some((start, end)), Some(at)) = (&trouble, range, head.to_lowercase().find("content-range: bytes ")) {
             let line = head[at..].split("\r\n").next().unwrap_or_default().to_owned();
             let size = line.rsplit('/').next().unwrap_or_default();
@@ -191,6 +216,43 @@ impl State {
         let head = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:")).collect::<Vec<_>>().join("\r\n");
         client.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
         self.relay(client, portal, first_bytes, &trouble, asked.is_chunk()).await
+    }
+
+    /// Hands on what the client sends, of which the first bytes are here; says whether all of it was.
+    async fn send(
+        &self,
+        client: &mut TcpStream,
+        portal: &mut TcpStream,
+        (first, length): (Vec<u8>, u64),
+        trouble: &Option<Trouble>,
+    ) -> std::io::Result<bool> {
+        let (mut sent, mut piece) = (0u64, first);
+        loop {
+            piece.truncate(usize::try_from(length - sent).unwrap());
+            match trouble {
+                Some(Trouble::SentFlip(bit)) if (sent..sent + piece.len() as u64).contains(&(bit / 8)) => {
+                    piece[usize::try_from(bit / 8 - sent).unwrap()] ^= 1 << (bit % 8);
+                }
+                Some(Trouble::SentCut(after)) if sent + piece.len() as u64 > *after => {
+                    piece.truncate(usize::try_from(after - sent).unwrap());
+                    portal.write_all(&piece).await?;
+                    return Ok(false);
+                }
+                _ => {}
+            }
+            portal.write_all(&piece).await?;
+            sent += piece.len() as u64;
+            self.sent_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            if sent == length {
+                return Ok(true);
+            }
+            piece.resize(64 << 10, 0);
+            let read = client.read(&mut piece).await?;
+            if read == 0 {
+                return Ok(false);
+            }
+            piece.truncate(read);
+        }
     }
 
     async fn relay(
