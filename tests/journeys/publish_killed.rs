@@ -1,60 +1,85 @@
 //! `kill -9` of a publication at random points: nothing of it is visible, it goes on where it stood, and what arrives is what was given.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use server::storage::PART_BYTES;
-use tests::{Installation, ObjectStore, Weights, noise};
+use tests::{Installation, ObjectStore, Weather, Weights, noise};
 
 /// How often, in the short form. `make soak` sets SLUICE_SOAK_KILLS.
 const KILLS: u64 = 4;
 /// How far it goes on at most between two kills that wait for progress: half of that on average, so that a publication takes some ten kills.
 const SPREAD_BYTES: u64 = 2 * PART_BYTES;
-/// Parts of an object that are on their way at once (`storage/upload.rs`), and the piece that a copy is at (`catalog/copy.rs`).
+/// Parts of an object that are on their way into a bucket at once (`storage/upload.rs`).
 const PARTS_IN_FLIGHT: u64 = 4;
+/// Into a folder it is the one piece that a copy is at, as long as a part (`catalog/copy.rs`).
+const PIECES_IN_FLIGHT: u64 = 1;
+/// What a try writes beside the large files, at most: the small files of the model again, and what it tells the database.
+const BESIDE_BYTES: u64 = 2 << 20;
 
 #[tokio::test]
 async fn into_a_folder() {
-    survives_kills(&Installation::fresh(), &[]).await;
+    let told = survives_kills(&Installation::fresh(), &[], None).await;
+    println!("into a folder: {told}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn into_a_bucket() {
     let store = ObjectStore::start().await;
-    survives_kills(&Installation::fresh(), &store.settings()).await;
+    // Good weather: it stands there to count.
+    let way = Weather::before(&store.endpoint(), |_| None).await;
+    let address = way.base.replace("127.0.0.1", "localhost");
+    let settings = store.settings_but(&[("AWS_ENDPOINT_URL", &address)]);
+    let told = survives_kills(&Installation::fresh(), &settings, Some(&way)).await;
+    println!("into a bucket: {told}");
 }
 
 /// So many kills that hit, in as many publications as that takes. Half of them come when some bytes more are in the store, so that they are
-/// spread over the files; the others at any time, so that what happens before and after the bytes is hit as well.
-async fn survives_kills(place: &Installation, settings: &[(&'static str, String)]) {
+/// spread over the files; the others at any time, so that what happens before and after the bytes is hit as well. Says what was counted.
+async fn survives_kills(place: &Installation, settings: &[(&'static str, String)], way: Option<&Weather>) -> String {
     let kills = kills();
+    let in_flight = if way.is_some() { PARTS_IN_FLIGHT } else { PIECES_IN_FLIGHT } * PART_BYTES;
+    // The database is made here: what that writes would count as the first publication's.
+    place.run(&["key", "list"]);
     let mut luck = noise(kills ^ 0x5eed, 4 * usize::try_from(kills).unwrap()).into_iter().map(|byte| f64::from(byte) / 256.0).cycle();
-    let (mut hit, mut tries, mut round) = (0, 0, 0);
+    let (mut hit, mut tries, mut round, mut again_bytes) = (0, 0, 0, 0);
     while hit < kills {
         round += 1;
         let publication = Publication { place, settings, weights: several_parts(kills + round), model: format!("acme/tiny-{round}") };
         let (time, revision) = publication.without_a_kill();
+        let mut sent = Sent { way, before: way.map_or(0, Weather::sent_bytes), written: 0 };
+        let (there, mut kills_here) = (publication.stored_bytes().await, 0);
         loop {
-            let mut child = publication.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let mut child = publication.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
             let chance = luck.next().unwrap();
             tries += 1;
             if tries % 2 == 1 {
                 let goal = publication.stored_bytes().await + (SPREAD_BYTES as f64 * chance) as u64;
-                while child.try_wait().unwrap().is_none() && publication.stored_bytes().await < goal {
+                while has_not_ended(&child) && publication.stored_bytes().await < goal {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             } else {
                 tokio::time::sleep(time.mul_f64(chance)).await;
             }
-            if child.try_wait().unwrap().is_none() {
-                child.kill().unwrap();
+            child.kill().unwrap();
+            // Until it is waited for, its numbers can be read.
+            while has_not_ended(&child) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            let written = written_by(&child);
+            let ended = child.wait_with_output().unwrap();
             // Too late: it was done.
-            if child.wait().unwrap().success() {
+            if ended.status.success() {
+                sent.written += stored_bytes(&ended.stdout);
                 break;
             }
+            sent.written += written;
             hit += 1;
+            kills_here += 1;
+            let (sent, safe) = (sent.bytes(), publication.stored_bytes().await - there);
+            let most = safe + kills_here * (in_flight + BESIDE_BYTES);
+            assert!(sent <= most, "{sent} bytes were sent in {kills_here} kills, and {safe} are there");
             // Killed between its commit and its end, all of it is there; before, nothing.
             if publication.is_visible() {
                 publication.arrived(&revision).await;
@@ -66,9 +91,50 @@ async fn survives_kills(place: &Installation, settings: &[(&'static str, String)
         }
         let last = publication.command().output().unwrap();
         assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
-        assert_eq!(String::from_utf8(last.stdout).unwrap().trim(), revision, "the same bytes as without a kill");
+        let told: serde_json::Value = serde_json::from_slice(&last.stdout).unwrap();
+        assert_eq!(told["revision"], revision, "the same bytes as without a kill");
+        sent.written += stored_bytes(&last.stdout);
+        let (sent, size) = (sent.bytes(), told["size_bytes"].as_u64().unwrap());
+        let most = size + kills_here * in_flight + (kills_here + 2) * BESIDE_BYTES;
+        assert!(sent <= most, "{sent} bytes were sent for {size}, {most} would be right after {kills_here} kills");
+        again_bytes += sent.saturating_sub(size);
         publication.arrived(&revision).await;
     }
+    format!("{hit} kills over {round} publications: whole every time, {again_bytes} bytes sent again")
+}
+
+/// What the tries of one publication have sent to the store.
+struct Sent<'a> {
+    /// What stands before a bucket and counts.
+    way: Option<&'a Weather>,
+    /// What it had counted before.
+    before: u64,
+    /// Into a folder: what the processes wrote, as the system counts it of one that is killed, and one that is not says it.
+    written: u64,
+}
+
+impl Sent<'_> {
+    fn bytes(&self) -> u64 {
+        self.way.map_or(self.written, |way| way.sent_bytes() - self.before)
+    }
+}
+
+/// What a process wrote, which has ended and was not waited for. (What its children wrote is added only when it waits for them.)
+fn written_by(child: &Child) -> u64 {
+    let numbers = std::fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap();
+    numbers.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+/// What a publication says that it wrote.
+fn stored_bytes(stdout: &[u8]) -> u64 {
+    let told: serde_json::Value = serde_json::from_slice(stdout).unwrap();
+    told["stored_bytes"].as_u64().unwrap()
+}
+
+/// Whether it still runs; one that has ended stays to be waited for.
+fn has_not_ended(child: &Child) -> bool {
+    let told = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    !told.rsplit(')').next().unwrap().trim_start().starts_with(['Z', 'X'])
 }
 
 /// A model, with two files beside it that have several parts.
@@ -89,7 +155,7 @@ struct Publication<'a> {
 
 impl Publication<'_> {
     fn command(&self) -> Command {
-        let mut command = self.place.sluice(&["publish", self.weights.path().to_str().unwrap(), &self.model, "--gate", "open"]);
+        let mut command = self.place.sluice(&["publish", self.weights.path().to_str().unwrap(), &self.model, "--gate", "open", "--json"]);
         command.envs(self.settings.iter().cloned());
         command
     }
