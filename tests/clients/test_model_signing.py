@@ -91,6 +91,36 @@ def test_ours_verifies_the_reference_tools(model, keys, tmp_path):
     assert len(lines) == 5, "an empty file has no ranges"
 
 
+@pytest.mark.parametrize(("name", "place"), [("model.sig", ""), ("chunks.sig", ": chunk 2")])
+def test_sluice_verify_checks_a_folder_that_the_reference_tool_has_signed(model, keys, tmp_path, name, place):
+    private, public = keys
+    bundle = tmp_path / name
+    if name == "model.sig":
+        run(TOOLS / "model_signing", "sign", "key", "--private_key", private, "--signature", bundle, model)
+    else:
+        run(TOOLS / "python", "-c", SHARDED, private, model, bundle, str(SHARD_BYTES))
+
+    def verify(status=0):
+        return run(BINARY, "verify", model, "--key", public, "--signature", bundle, status=status)
+
+    assert "are what was signed" in verify()
+    (model / "extra.bin").write_text("more")
+    assert "extra    extra.bin" in verify(3)
+    (model / "extra.bin").unlink()
+    change_a_bit(model / "original/part-0.bin", 2 * SHARD_BYTES + 1)
+    assert f"differs  original/part-0.bin{place}\n" in verify(3)
+    change_a_bit(model / "original/part-0.bin", 2 * SHARD_BYTES + 1)
+    (model / "one.bin").rename(tmp_path / "elsewhere.bin")
+    assert "missing  one.bin" in verify(3)
+    (model / "one.bin").symlink_to(tmp_path / "elsewhere.bin")
+    assert "is a link" in verify(3)
+    (model / "one.bin").unlink()
+    (tmp_path / "elsewhere.bin").rename(model / "one.bin")
+    assert "are what was signed" in verify()
+    change_a_bit(bundle, len(bundle.read_bytes()) // 2)
+    verify(3)
+
+
 def test_ours_verifies_the_reference_tools_over_p384(model, tmp_path):
     private, public = tmp_path / "private.pem", tmp_path / "public.pem"
     run("openssl", "ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", private)

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from conftest import GATED, OPEN, tool
+from portal import BINARY
 
 MODEL_SIGNING = Path(__file__).parents[2] / ".tools/model-signing/bin/model_signing"
 
@@ -89,6 +90,25 @@ def test_the_reference_tool_verifies_a_release(portal, folder):
     assert "README.md" in verify("documents.sig", status=1)
     change_a_bit(folder / "model.safetensors")
     assert "model.safetensors" in verify("model.sig", status=1)
+
+
+def test_sluice_verify_checks_what_another_tool_has_fetched(portal, folder):
+    with urllib.request.urlopen(f"{portal.url}/.well-known/sluice-key.pem") as answer:
+        (folder.parent / "publisher.pem").write_bytes(answer.read())
+    command = [BINARY, "verify", ".", "--key", folder.parent / "publisher.pem"]
+    assert "model.sig" in run(*command, cwd=folder, status=2), "it says what is missing"
+    for bundle in ("model.sig", "documents.sig"):
+        (folder / bundle).write_bytes(proof(portal, OPEN, bundle))
+    assert f"{OPEN} at {revision(portal, OPEN)}: " in run(*command, cwd=folder)
+    change_a_bit(folder / "README.md")
+    (folder / "extra.bin").write_text("more")
+    said = run(*command, cwd=folder, status=3)
+    assert "differs  README.md" in said and "extra    extra.bin" in said
+    weights_alone = [*command, "--signature", "model.sig"]
+    (folder / "extra.bin").unlink()
+    run(*weights_alone, cwd=folder)
+    change_a_bit(folder / "model.safetensors")
+    assert "differs  model.safetensors" in run(*weights_alone, cwd=folder, status=3)
 
 
 def test_a_rotated_key_verifies_at_once_and_the_portal_need_not_restart(portal, folder):

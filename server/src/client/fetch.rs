@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::backoff::Tries;
 use super::fault::Fault;
 use super::folder::{Folder, partial_of, target_of};
-use super::hash;
+use super::hash::{self, Part};
 use super::journal::{Entry, Fingerprint, Id};
 use super::meter::Meter;
 use super::plan::Job;
@@ -205,7 +205,7 @@ impl Work {
         let file = &self.release.files[running.file];
         let opened = self.open(job)?;
         let inherited = std::mem::take(&mut *lock(&running.inherited));
-        let bad: Vec<u32> = inherited.into_iter().filter(|chunk| !hash::is_right(&opened, file, *chunk as usize)).collect();
+        let bad: Vec<u32> = inherited.into_iter().filter(|chunk| !hash::is_right(&opened, &Part::of(file, *chunk as usize))).collect();
         if !bad.is_empty() {
             return Ok(bad);
         }

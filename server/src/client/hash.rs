@@ -15,16 +15,48 @@ use super::release::{Digest, ReleaseFile};
 /// Read at a time: small enough to stay in the processor's cache between reading and hashing.
 const READ_BYTES: usize = 256 << 10;
 
-/// A file to be read: where it lies, and what it should be.
-pub(super) struct Suspect<'a> {
-    pub(super) at: PathBuf,
-    pub(super) file: &'a ReleaseFile,
+/// A part of a file, and what it should be.
+pub(super) struct Part {
+    start: u64,
+    length: u64,
+    sha256: Digest,
 }
 
-/// For every suspect, which of its chunks are right. What cannot be read is not right. Right bytes are counted as found.
-pub(super) fn check(suspects: &[Suspect<'_>], meter: &Meter) -> Vec<Vec<bool>> {
+impl Part {
+    /// So many bytes from `start`.
+    pub(super) fn new(start: u64, length: u64, sha256: Digest) -> Self {
+        Self { start, length, sha256 }
+    }
+
+    /// This chunk of the file.
+    pub(super) fn of(file: &ReleaseFile, chunk: usize) -> Self {
+        let (start, length) = file.range(chunk);
+        Self { start, length, sha256: file.chunks[chunk] }
+    }
+}
+
+/// A file to be read: where it lies, and what it should be.
+pub(super) struct Suspect {
+    at: PathBuf,
+    parts: Vec<Part>,
+}
+
+impl Suspect {
+    /// A file that should consist of these parts.
+    pub(super) fn new(at: PathBuf, parts: Vec<Part>) -> Self {
+        Self { at, parts }
+    }
+
+    /// What should be this file of a release.
+    pub(super) fn of(at: PathBuf, file: &ReleaseFile) -> Self {
+        Self { at, parts: (0..file.chunks.len()).map(|chunk| Part::of(file, chunk)).collect() }
+    }
+}
+
+/// For every suspect, which of its parts are right. What cannot be read is not right. Right bytes are counted as found.
+pub(super) fn check(suspects: &[Suspect], meter: &Meter) -> Vec<Vec<bool>> {
     let tasks: Vec<(usize, usize)> =
-        suspects.iter().enumerate().flat_map(|(at, suspect)| (0..suspect.file.chunks.len()).map(move |chunk| (at, chunk))).collect();
+        suspects.iter().enumerate().flat_map(|(at, suspect)| (0..suspect.parts.len()).map(move |part| (at, part))).collect();
     let right: Vec<AtomicBool> = tasks.iter().map(|_| AtomicBool::new(false)).collect();
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(tasks.len());
@@ -34,20 +66,21 @@ pub(super) fn check(suspects: &[Suspect<'_>], meter: &Meter) -> Vec<Vec<bool>> {
                 let mut open: Option<(usize, File)> = None;
                 loop {
                     let task = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((at, chunk)) = tasks.get(task) else { break };
+                    let Some((at, part)) = tasks.get(task) else { break };
                     if open.as_ref().is_none_or(|(which, _)| which != at) {
                         open = open_file(&suspects[*at].at).ok().map(|file| (*at, file));
                     }
                     let Some((_, file)) = &open else { continue };
-                    if is_right(file, suspects[*at].file, *chunk) {
+                    let part = &suspects[*at].parts[*part];
+                    if is_right(file, part) {
                         right[task].store(true, Ordering::Relaxed);
-                        meter.found(suspects[*at].file.range(*chunk).1);
+                        meter.found(part.length);
                     }
                 }
             });
         }
     });
-    let mut found = suspects.iter().map(|suspect| Vec::with_capacity(suspect.file.chunks.len())).collect::<Vec<_>>();
+    let mut found = suspects.iter().map(|suspect| Vec::with_capacity(suspect.parts.len())).collect::<Vec<_>>();
     for ((at, _), right) in tasks.iter().zip(right) {
         found[*at].push(right.into_inner());
     }
@@ -59,19 +92,18 @@ fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(only_files()).open(path)
 }
 
-/// Whether this chunk of an open file is what it should be.
-pub(super) fn is_right(file: &File, should: &ReleaseFile, chunk: usize) -> bool {
-    let (start, length) = should.range(chunk);
+/// Whether this part of an open file is what it should be.
+pub(super) fn is_right(file: &File, part: &Part) -> bool {
     let mut buffer = vec![0; READ_BYTES];
     let mut sha256 = Sha256::new();
     let mut done = 0;
-    while done < length {
-        let wanted = READ_BYTES.min(usize::try_from(length - done).unwrap_or(READ_BYTES));
-        if file.read_exact_at(&mut buffer[..wanted], start + done).is_err() {
+    while done < part.length {
+        let wanted = READ_BYTES.min(usize::try_from(part.length - done).unwrap_or(READ_BYTES));
+        if file.read_exact_at(&mut buffer[..wanted], part.start + done).is_err() {
             return false;
         }
         sha256.update(&buffer[..wanted]);
         done += wanted as u64;
     }
-    Digest(sha256.finalize().into()) == should.chunks[chunk]
+    Digest(sha256.finalize().into()) == part.sha256
 }

@@ -86,17 +86,16 @@ pub(super) fn prepare(release: &Release, wanted: &[usize], folder: &Folder, repa
                 plan.add(file, at, |chunk| there[chunk]);
                 meter.found((0..there.len()).filter(|chunk| there[*chunk]).map(|chunk| file.range(chunk).1).sum());
             }
-            Seen::Strange(as_it_is) => suspects.push((at, Suspect { at: target_of(root, &file.path), file }, Some(as_it_is))),
-            Seen::StrangePartial => suspects.push((at, Suspect { at: partial_of(root, &file.path), file }, None)),
+            Seen::Strange(as_it_is) => suspects.push((at, file, target_of(root, &file.path), Some(as_it_is))),
+            Seen::StrangePartial => suspects.push((at, file, partial_of(root, &file.path), None)),
         }
     }
-    let reading: Vec<Suspect<'_>> = suspects.iter().map(|(_, suspect, _)| Suspect { at: suspect.at.clone(), file: suspect.file }).collect();
+    let reading: Vec<Suspect> = suspects.iter().map(|(_, file, lies, _)| Suspect::of(lies.clone(), file)).collect();
     let found = hash::check(&reading, meter);
     let mut differing = Vec::new();
-    for ((at, suspect, complete), right) in suspects.into_iter().zip(found) {
-        let file = suspect.file;
+    for ((at, file, lies, complete), right) in suspects.into_iter().zip(found) {
         let bad = right.iter().filter(|right| !**right).count();
-        let size = fs::symlink_metadata(&suspect.at).map(|metadata| metadata.len()).unwrap_or_default();
+        let size = fs::symlink_metadata(&lies).map(|metadata| metadata.len()).unwrap_or_default();
         match complete {
             Some(as_it_is) if bad == 0 && size == file.size_bytes => {
                 record(folder, Entry::Done { path: Id::of_path(&file.path), digest: Id::of(&file.sha256), as_it_is })?;
@@ -107,7 +106,7 @@ pub(super) fn prepare(release: &Release, wanted: &[usize], folder: &Folder, repa
                 continue;
             }
             // Out of its place: nobody should take a broken file for a whole one while it is mended.
-            Some(_) => fs::rename(&suspect.at, partial_of(root, &file.path)).map_err(|cause| Fault::io("mend", &suspect.at, &cause))?,
+            Some(_) => fs::rename(&lies, partial_of(root, &file.path)).map_err(|cause| Fault::io("mend", &lies, &cause))?,
             None => {}
         }
         adopt(folder, file, &right)?;

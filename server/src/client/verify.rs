@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
 use super::folder::{InTheWay, Origin, What, in_the_way, target_of};
-use super::hash::{self, Suspect};
+use super::hash::{self, Part, Suspect};
 use super::manifest::Listed;
 use super::meter::Meter;
 use super::names::{OURS, PARTIAL};
 use super::proof::Bundles;
-use super::release::{Release, ReleaseFile};
+use super::release::{Digest, ReleaseFile};
 use super::{glob, keys};
 
 /// Of one file, so many places are told apart.
@@ -24,8 +24,8 @@ const DEPTH_MAX: usize = 64;
 pub struct Findings {
     /// The model and the commit that the folder is to hold.
     pub model: String,
-    /// The commit.
-    pub revision: String,
+    /// The commit; nothing where the signatures name none.
+    pub revision: Option<String>,
     /// Files that are right, and their bytes.
     pub files: usize,
     /// Bytes of the files that are right.
@@ -47,9 +47,9 @@ pub struct Findings {
 pub struct Differing {
     /// Its path.
     pub path: String,
-    /// How long it is, and how long it should be.
+    /// How long it is.
     pub size_bytes: u64,
-    /// How long it should be.
+    /// How long it should be; as it is, where only its digest was signed.
     pub expected_bytes: u64,
     /// The numbers of the chunks of 16 MiB that differ.
     pub chunks: Vec<usize>,
@@ -77,6 +77,21 @@ impl Differing {
 }
 
 impl Findings {
+    /// With nothing looked at.
+    pub(super) fn none_yet(model: String, revision: Option<String>) -> Self {
+        Self {
+            model,
+            revision,
+            files: 0,
+            bytes: 0,
+            differing: Vec::new(),
+            missing: Vec::new(),
+            extra: Vec::new(),
+            partial: Vec::new(),
+            left_out: 0,
+        }
+    }
+
     /// Whether the folder is what was signed, file for file, with nothing beside.
     pub fn is_clean(&self) -> bool {
         self.differing.is_empty() && self.missing.is_empty() && self.extra.is_empty() && self.partial.is_empty()
@@ -121,73 +136,113 @@ pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) 
     if let Some(listed) = Listed::kept(&dir.join(OURS), &origin.revision)? {
         proven.check(&listed)?;
     }
-    compare(dir, &origin, &proven.release, meter)
+    let files: Vec<Expected<'_>> =
+        proven.release.files.iter().map(|file| Expected { path: &file.path, content: Content::Chunks(file) }).collect();
+    let is_wanted = |path: &str| origin.include.is_empty() || origin.include.iter().any(|pattern| glob::matches(pattern, path));
+    let findings = Findings::none_yet(origin.model.clone(), Some(origin.revision.clone()));
+    compare(dir, findings, &files, is_wanted, &|_| false, meter)
 }
 
-fn compare(dir: &Path, origin: &Origin, release: &Release, meter: &Meter) -> Result<Findings, Fault> {
-    let mut findings = Findings {
-        model: origin.model.clone(),
-        revision: origin.revision.clone(),
-        files: 0,
-        bytes: 0,
-        differing: Vec::new(),
-        missing: Vec::new(),
-        extra: Vec::new(),
-        partial: Vec::new(),
-        left_out: 0,
-    };
-    let is_wanted = |path: &str| origin.include.is_empty() || origin.include.iter().any(|pattern| glob::matches(pattern, path));
-    let mut there: Vec<(&ReleaseFile, u64)> = Vec::new();
-    for file in &release.files {
-        if let Some(found) = in_the_way(dir, &file.path)? {
-            findings.differing.push(Differing {
-                path: file.path.clone(),
-                size_bytes: 0,
-                expected_bytes: file.size_bytes,
-                chunks: Vec::new(),
-                in_the_way: Some(found),
-            });
+/// A file that should be in a folder, and what it should be.
+pub(super) struct Expected<'a> {
+    pub(super) path: &'a str,
+    pub(super) content: Content<'a>,
+}
+
+/// What a file should be.
+pub(super) enum Content<'a> {
+    /// As a release has it, chunk by chunk.
+    Chunks(&'a ReleaseFile),
+    /// These ranges, one behind the other: start, length and digest of each.
+    Ranges(Vec<(u64, u64, Digest)>),
+    /// Of this digest, however long.
+    Whole(Digest),
+}
+
+impl Content<'_> {
+    /// How long it is, if that is known.
+    fn size_bytes(&self) -> Option<u64> {
+        match self {
+            Content::Chunks(file) => Some(file.size_bytes),
+            Content::Ranges(ranges) => Some(ranges.last().map_or(0, |(start, length, _)| start + length)),
+            Content::Whole(_) => None,
+        }
+    }
+
+    /// What has to be read of the file that lies there.
+    fn suspect(&self, at: PathBuf, found_bytes: u64) -> Suspect {
+        match self {
+            Content::Chunks(file) => Suspect::of(at, file),
+            Content::Ranges(ranges) => {
+                Suspect::new(at, ranges.iter().map(|(start, length, sha256)| Part::new(*start, *length, *sha256)).collect())
+            }
+            Content::Whole(sha256) => Suspect::new(at, vec![Part::new(0, found_bytes, *sha256)]),
+        }
+    }
+}
+
+/// Compares what lies in `dir`. `findings`: of what, with nothing found yet. Files that are not `is_wanted` may be absent, and what is
+/// `ignored` may lie there beside them.
+pub(super) fn compare(
+    dir: &Path,
+    mut findings: Findings,
+    files: &[Expected<'_>],
+    is_wanted: impl Fn(&str) -> bool,
+    ignored: &dyn Fn(&str) -> bool,
+    meter: &Meter,
+) -> Result<Findings, Fault> {
+    let mut there: Vec<(&Expected<'_>, u64)> = Vec::new();
+    for file in files {
+        let path = file.path.to_owned();
+        if let Some(found) = in_the_way(dir, file.path)? {
+            let expected_bytes = file.content.size_bytes().unwrap_or_default();
+            findings.differing.push(Differing { path, size_bytes: 0, expected_bytes, chunks: Vec::new(), in_the_way: Some(found) });
             continue;
         }
-        match fs::symlink_metadata(target_of(dir, &file.path)) {
+        match fs::symlink_metadata(target_of(dir, file.path)) {
             Ok(metadata) if metadata.is_file() => there.push((file, metadata.len())),
-            _ if is_wanted(&file.path) => findings.missing.push(file.path.clone()),
+            _ if is_wanted(file.path) => findings.missing.push(path),
             _ => findings.left_out += 1,
         }
     }
-    meter.begin(there.iter().map(|(file, _)| file.size_bytes).sum(), 0);
-    let suspects: Vec<Suspect<'_>> = there.iter().map(|(file, _)| Suspect { at: target_of(dir, &file.path), file }).collect();
-    for ((file, size_bytes), right) in there.iter().zip(hash::check(&suspects, meter)) {
-        let chunks: Vec<usize> = (0..right.len()).filter(|chunk| !right[*chunk]).collect();
-        if chunks.is_empty() && *size_bytes == file.size_bytes {
+    meter.begin(there.iter().map(|(file, found)| file.content.size_bytes().unwrap_or(*found)).sum(), 0);
+    let suspects: Vec<Suspect> = there.iter().map(|(file, found)| file.content.suspect(target_of(dir, file.path), *found)).collect();
+    for ((file, found), right) in there.iter().zip(hash::check(&suspects, meter)) {
+        let expected = file.content.size_bytes().unwrap_or(*found);
+        if right.iter().all(|right| *right) && *found == expected {
             findings.files += 1;
-            findings.bytes += file.size_bytes;
-        } else {
-            findings.differing.push(Differing {
-                path: file.path.clone(),
-                size_bytes: *size_bytes,
-                expected_bytes: file.size_bytes,
-                chunks,
-                in_the_way: None,
-            });
+            findings.bytes += expected;
+            continue;
         }
+        // Of a whole file, no place is known.
+        let is_whole = matches!(file.content, Content::Whole(_));
+        let chunks = (0..right.len()).filter(|chunk| !right[*chunk] && !is_whole).collect();
+        let path = file.path.to_owned();
+        findings.differing.push(Differing { path, size_bytes: *found, expected_bytes: expected, chunks, in_the_way: None });
     }
-    let signed: HashSet<PathBuf> = release.files.iter().map(|file| target_of(dir, &file.path)).collect();
-    look_for_more(dir, dir, &signed, 0, &mut findings)?;
+    let signed: HashSet<PathBuf> = files.iter().map(|file| target_of(dir, file.path)).collect();
+    look_for_more(dir, dir, &signed, ignored, 0, &mut findings)?;
     findings.extra.sort();
     findings.partial.sort();
     Ok(findings)
 }
 
-fn look_for_more(root: &Path, folder: &Path, signed: &HashSet<PathBuf>, depth: usize, findings: &mut Findings) -> Result<(), Fault> {
+fn look_for_more(
+    root: &Path,
+    folder: &Path,
+    signed: &HashSet<PathBuf>,
+    ignored: &dyn Fn(&str) -> bool,
+    depth: usize,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
     for entry in fs::read_dir(folder).map_err(|cause| Fault::io("look into", folder, &cause))? {
         let path = entry.map_err(|cause| Fault::io("look into", folder, &cause))?.path();
         let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        if name == OURS || signed.contains(&path) {
+        if name == OURS || signed.contains(&path) || ignored(&name) {
             continue;
         } else if is_folder && depth < DEPTH_MAX {
-            look_for_more(root, &path, signed, depth + 1, findings)?;
+            look_for_more(root, &path, signed, ignored, depth + 1, findings)?;
         } else if let Some(partial) = name.strip_suffix(PARTIAL).filter(|whole| signed.contains(&root.join(whole))) {
             findings.partial.push(partial.to_owned());
         } else {

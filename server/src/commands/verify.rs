@@ -14,8 +14,12 @@ use crate::config::ClientConfig;
 /// `sluice verify DIR`
 #[derive(Args)]
 pub struct Verify {
-    /// A folder that `sluice pull` has made
+    /// A folder that `sluice pull` has made, or any other with a signature and a key
     dir: PathBuf,
+    /// An OpenSSF model signature to check the folder against, with --key; may be given again for more files [default: model.sig and
+    /// documents.sig in a folder that `sluice pull` has not made]
+    #[arg(long, value_name = "FILE", requires = "key")]
+    signature: Vec<PathBuf>,
     /// The publisher's public key (PEM), or one that has vouched for it [default: the keys remembered for the portal]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -29,7 +33,12 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
     let meter = Arc::new(Meter::default());
     let found = {
         let (meter, dir, key) = (meter.clone(), verify.dir.clone(), verify.key.clone());
-        tokio::task::spawn_blocking(move || client::verify(&dir, key.as_deref(), &config.config_dir, &meter))
+        let named = verify.signature.clone();
+        tokio::task::spawn_blocking(move || match (&key, named) {
+            (Some(key), named) if !named.is_empty() => client::verify_signed(&dir, &named, key, &meter),
+            (Some(key), _) if client::is_of_others(&dir) => client::verify_signed(&dir, &client::signatures_in(&dir), key, &meter),
+            _ => client::verify(&dir, key.as_deref(), &config.config_dir, &meter),
+        })
     };
     let found = watched(&meter, found).await.map_err(|cause| Fault::Failed(cause.to_string()))??;
     if verify.json {
@@ -39,16 +48,20 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
     }
     let Findings { model, revision, files, bytes, left_out, .. } = &found;
     let left = if *left_out == 0 { String::new() } else { format!("; {left_out} files were never wanted (--include)") };
-    let right = format!("{model} at {revision}: {files} files, {}, are what was signed{left}", human_bytes(*bytes));
+    let at = revision.as_ref().map(|revision| format!(" at {revision}")).unwrap_or_default();
+    let right = format!("{model}{at}: {files} files, {}, are what was signed{left}", human_bytes(*bytes));
     if found.is_clean() {
         say(&format!("{right}."));
         return Ok(());
     }
     let dir = verify.dir.display();
     let count = [found.differing.len(), found.missing.len() + found.partial.len(), found.extra.len()];
+    let mend = match revision {
+        Some(revision) if model.contains('/') => format!("\nMend it: sluice pull {model} {dir} --revision {revision} --repair"),
+        _ => String::new(),
+    };
     Err(Fault::Mismatch(format!(
-        "{dir} is not what was published: {} files differ, {} are missing, {} are extra; {right}.\n\
-         Mend it: sluice pull {model} {dir} --revision {revision} --repair",
+        "{dir} is not what was published: {} files differ, {} are missing, {} are extra; {right}.{mend}",
         count[0], count[1], count[2]
     )))
 }
