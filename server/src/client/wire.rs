@@ -17,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::fault::Fault;
 use super::lanes::Lanes;
 use super::meter::Meter;
+use crate::clock::Clock;
 
 /// How long a connection may take to come about.
 const CONNECT_WAIT: Duration = Duration::from_secs(15);
@@ -119,8 +120,10 @@ impl Wire {
 
     /// Sends a form to the portal; gives the status and the body, whatever they are.
     pub(super) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Result<(u16, Vec<u8>), Trouble> {
-        let request = self.client.post(self.endpoint.url(path)).form(fields);
-        let response = timeout(self.patience, request.send()).await.map_err(|_| self.silent())?.map_err(|cause| self.broken(&cause))?;
+        let url = self.endpoint.url(path);
+        let request = self.client.post(url.clone()).form(fields);
+        let response =
+            timeout(self.patience, request.send()).await.map_err(|_| self.silent())?.map_err(|cause| Self::broken(true, &url, &cause))?;
         let status = response.status().as_u16();
         Ok((status, self.body(response, REFUSAL_BYTES_MAX).await?))
     }
@@ -200,7 +203,10 @@ impl Wire {
             if let Some(range) = &range {
                 request = request.header(RANGE, range);
             }
-            let response = timeout(self.patience, request.send()).await.map_err(|_| self.silent())?.map_err(|cause| self.broken(&cause))?;
+            let response = timeout(self.patience, request.send())
+                .await
+                .map_err(|_| self.silent())?
+                .map_err(|cause| Self::broken(home, &url, &cause))?;
             if home {
                 self.lanes.heed(response.headers());
             }
@@ -300,8 +306,18 @@ impl Wire {
         Trouble::Again(format!("nothing came for {}", words(self.patience)))
     }
 
-    fn broken(&self, cause: &reqwest::Error) -> Trouble {
-        Trouble::Again(chain(cause))
+    /// A request to `url` that failed on its way. `home`: to the portal, so that asking again cannot help where its certificate is out of date.
+    fn broken(home: bool, url: &Url, cause: &reqwest::Error) -> Trouble {
+        if !is_out_of_date(cause) {
+            return Trouble::Again(chain(cause));
+        }
+        let why = format!(
+            "{}\nThe certificate of {} is good at another time: this machine's clock says {}. Set the clock if it is wrong",
+            chain(cause),
+            host(url),
+            Clock::System.now().date()
+        );
+        if home { Trouble::Final(Fault::Failed(why)) } else { Trouble::Again(why) }
     }
 }
 
@@ -379,6 +395,21 @@ fn chain(cause: &dyn std::error::Error) -> String {
         below = cause.source();
     }
     text
+}
+
+/// Whether it is a certificate that is good at another time than our clock shows.
+fn is_out_of_date(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    let mut below = Some(cause);
+    while let Some(cause) = below {
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
+            return matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. });
+        }
+        // An error of reading or writing hides what it was made of from those who ask for its source.
+        let within = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        below = within.map(|within| within as &(dyn std::error::Error + 'static)).or_else(|| cause.source());
+    }
+    false
 }
 
 /// "20 s", "5 min", "13 h"
