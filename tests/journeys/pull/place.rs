@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use server::catalog::Gate;
 use sqlx::PgPool;
-use tests::{Puller, TestPortal, Trouble, Weather, journal_says_done};
+use tests::{Puller, TestPortal, Trouble, Weather, journal_says_done, on_small_disk, quoted};
 
 use super::publish;
 
@@ -106,9 +106,7 @@ async fn in_world(ada: &Puller, world: &str, release: &str) -> tests::Ended {
     let mut shell = Command::new("sh");
     ada.settle(&mut shell);
     let pull = ada.sluice(&["pull", release, ada.folder().to_str().unwrap(), "--jobs", "2"]);
-    let words: Vec<_> =
-        [pull.get_program()].into_iter().chain(pull.get_args()).map(|word| format!("'{}'", word.to_str().unwrap())).collect();
-    shell.args(["-c", &format!("{world} {}", words.join(" "))]);
+    shell.args(["-c", &format!("{world} {}", quoted(&pull))]);
     Puller::ends(shell.spawn().unwrap()).await
 }
 
@@ -128,25 +126,17 @@ async fn a_limit_reached_midway_says_so_and_what_has_arrived_is_kept(db: PgPool)
 async fn a_full_disk_is_told_beforehand_and_midway(db: PgPool) {
     let portal = TestPortal::start(db).await;
     let release = publish(&portal, "acme/open", Gate::Open).await;
-    // A small file system of one's own; where the system allows none, there is nothing to see.
-    let probe = Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs -o size=1m none /tmp"]).output();
-    if !probe.is_ok_and(|probe| probe.status.success()) {
-        return;
-    }
     let mut ada = Puller::new(&portal.base);
     fs::create_dir_all(ada.folder()).unwrap();
     let folder = ada.folder();
-    let world = |size: &str, then: &str| {
-        let inner = format!("mount -t tmpfs -o size={size} none '{}'; {then}", folder.display());
-        format!("exec unshare -rm sh -c \"{inner} \\\"\\$@\\\"\" sh")
-    };
-    in_world(&ada, &world("20m", "exec"), &release.name).await.with(1, "are still to come; free ");
+    let Some(small) = on_small_disk(&folder, "20m", "exec") else { return };
+    in_world(&ada, &small, &release.name).await.with(1, "are still to come; free ");
     // Somebody else fills it while we pull: enough is free at first.
     let filled = format!("(sleep 0.3; head -c 60M /dev/zero > '{}/other') & exec", folder.display());
     let slow = Weather::before(&portal.base, |asked| asked.is_chunk().then_some(Trouble::Delay(Duration::from_millis(900)))).await;
     ada.ask(&slow.base);
-    in_world(&ada, &world("64m", &filled), &release.name).await.with(1, "free some space and run the same command again");
+    in_world(&ada, &on_small_disk(&folder, "64m", &filled).unwrap(), &release.name).await.with(1, "free some space and run the same command again");
     // A folder that may only be read.
     let readonly = format!("mount -o remount,ro '{}'; exec", folder.display());
-    in_world(&ada, &world("64m", &readonly), &release.name).await.with(1, "choose a folder that you may write to");
+    in_world(&ada, &on_small_disk(&folder, "64m", &readonly).unwrap(), &release.name).await.with(1, "choose a folder that you may write to");
 }
