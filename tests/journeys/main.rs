@@ -47,6 +47,7 @@ mod pretended_card;
 mod privacy;
 mod proofs;
 mod publish;
+mod publish_full_disk;
 mod publish_killed;
 mod pull;
 mod quota;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use inference::checkpoint::TensorFacts;
-use inference::{Checkpoint, checkpoint};
+use inference::{Checkpoint, Error, checkpoint};
 
 use super::check::{Fault, Fit};
 use super::meter::{Meter, Phase};
@@ -52,6 +52,10 @@ pub(super) fn derive(staging: &Staging, fit: &Fit, meter: &Meter) -> Result<Resu
                 let there = converted.iter().filter(|file| file.was_there).map(|file| file.name.as_str());
                 notes.extend(there.map(|name| format!("{name}: was rewritten by a publication that was interrupted, and is used")));
                 names.extend(converted.iter().map(|file| file.name.clone()));
+            }
+            // What cannot be written is no fault of what was given: the disk is full, say.
+            Err(Error::Io { path, source }) if path.starts_with(staged.path()) => {
+                return Err(io::Error::new(source.kind(), format!("{}: {source}", path.display())));
             }
             Err(error) => return Ok(Err(vec![checkpoint::Fault::from(error).into()])),
         }
