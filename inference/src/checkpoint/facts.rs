@@ -12,8 +12,11 @@ use super::tensor::{Dtype, PIECE_BYTES, Tensor};
 use super::{index, safetensors, torch};
 use crate::error::Error;
 
-/// Bytes that are digested and then counted while they are in the nearest cache.
-const TURN_BYTES: usize = 16 << 10;
+/// Bytes that are digested and then looked at while they are in the second cache. BLAKE3 takes many chunks (1 KiB) side by side, but only those
+/// that make a whole subtree, so turns end where the digested bytes are a multiple of this: else it goes several times slower.
+const TURN_BYTES: usize = 128 << 10;
+/// Numbers that are widened at once, in the nearest cache.
+const NUMBERS_AT_ONCE: usize = 8 << 10;
 /// Sums run side by side, so that the processor adds several numbers at once.
 const LANES: usize = 8;
 
@@ -71,13 +74,20 @@ pub(super) fn of_all(tensors: &[Tensor], advance: Advance<'_>) -> Vec<TensorFact
 
 fn of(tensor: &Tensor, advance: Advance<'_>) -> TensorFacts {
     let dimensions: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+    let head = format!("{}\n[{}]\n", tensor.dtype.name(), dimensions.join(","));
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{}\n[{}]\n", tensor.dtype.name(), dimensions.join(",")).as_bytes());
+    hasher.update(head.as_bytes());
     let mut sums = Sums::default();
-    let mut numbers = vec![0.0; TURN_BYTES / tensor.dtype.bytes()];
-    for piece in tensor.bytes().chunks(PIECE_BYTES) {
-        for turn in piece.chunks(TURN_BYTES) {
-            hasher.update(turn);
+    let mut numbers = vec![0.0; NUMBERS_AT_ONCE];
+    let bytes = tensor.bytes();
+    let (mut digested, mut seen, mut told) = (0, 0, 0);
+    while digested < bytes.len() {
+        let end = bytes.len().min(digested + TURN_BYTES - (head.len() + digested) % TURN_BYTES);
+        hasher.update(&bytes[digested..end]);
+        digested = end;
+        // A turn may end within a number.
+        let whole = digested - digested % tensor.dtype.bytes();
+        for turn in bytes[seen..whole].chunks(NUMBERS_AT_ONCE * tensor.dtype.bytes()) {
             let numbers = &mut numbers[..turn.len() / tensor.dtype.bytes()];
             if tensor.not_finite_among(turn).is_none() {
                 tensor.dtype.widen(turn, numbers);
@@ -86,7 +96,11 @@ fn of(tensor: &Tensor, advance: Advance<'_>) -> TensorFacts {
                 sums.add(&finite_among(tensor.dtype, turn));
             }
         }
-        advance(piece.len() as u64);
+        seen = whole;
+        if digested - told >= PIECE_BYTES || digested == bytes.len() {
+            advance((digested - told) as u64);
+            told = digested;
+        }
     }
     let (finite, absmax, mean, std) = sums.finish();
     TensorFacts {
@@ -150,5 +164,60 @@ impl Sums {
         let mean = self.sum.iter().sum::<f64>() / count;
         let variance = self.squares.iter().sum::<f64>() / count - mean * mean;
         (self.count, self.absmax.iter().copied().fold(0.0, f32::max).into(), mean, variance.max(0.0).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+
+    /// A file with one tensor, as safetensors has it.
+    fn file_of(dtype: Dtype, bytes: &[u8]) -> tempfile::NamedTempFile {
+        let count = bytes.len() / dtype.bytes();
+        let header = format!(r#"{{"t":{{"dtype":"{}","shape":[{count}],"data_offsets":[0,{}]}}}}"#, dtype.name(), bytes.len());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), bytes].concat()).unwrap();
+        file
+    }
+
+    #[test]
+    fn facts_are_those_of_all_numbers_wherever_turns_end() {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
+            for count in [1, 7, NUMBERS_AT_ONCE - 1, NUMBERS_AT_ONCE + 1, TURN_BYTES / 4, TURN_BYTES, PIECE_BYTES / 2 + 3] {
+                let numbers: Vec<f32> =
+                    (0..count).map(|n| ((n * 7919) % 1021) as f32 / 256.0 - 2.0).map(|n| bf16::from_f32(n).to_f32()).collect();
+                let bytes: Vec<u8> = match dtype {
+                    Dtype::F32 => numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+                    Dtype::F16 => numbers.iter().flat_map(|n| f16::from_f32(*n).to_le_bytes()).collect(),
+                    Dtype::Bf16 => numbers.iter().flat_map(|n| bf16::from_f32(*n).to_le_bytes()).collect(),
+                };
+                let told = std::sync::atomic::AtomicU64::new(0);
+                let advance = |bytes| {
+                    told.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+                };
+                let file = file_of(dtype, &bytes);
+                let [facts] = &file_facts("t.safetensors", file.path(), &advance).unwrap()[..] else { panic!("one tensor") };
+                let digest = blake3::hash(&[format!("{}\n[{count}]\n", dtype.name()).as_bytes(), &bytes].concat());
+                assert_eq!(facts.digest, digest.to_hex().to_string(), "{dtype:?} {count}");
+                assert_eq!((facts.count, facts.finite, told.into_inner()), (count as u64, count as u64, bytes.len() as u64));
+                let mean = numbers.iter().map(|n| f64::from(*n)).sum::<f64>() / count as f64;
+                let absmax = numbers.iter().fold(0.0, |most: f32, n| most.max(n.abs()));
+                assert!((facts.mean - mean).abs() < 1e-9 && facts.absmax == f64::from(absmax), "{dtype:?} {count}: {facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted_and_left_out() {
+        let mut numbers = vec![1.0f32; TURN_BYTES];
+        for place in [0, NUMBERS_AT_ONCE, TURN_BYTES - 1] {
+            numbers[place] = f32::NAN;
+        }
+        numbers[5] = f32::INFINITY;
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let file = file_of(Dtype::F32, &bytes);
+        let facts = file_facts("t.safetensors", file.path(), &|_| ()).unwrap();
+        assert_eq!((facts[0].finite, facts[0].absmax, facts[0].mean, facts[0].std), (TURN_BYTES as u64 - 4, 1.0, 1.0, 0.0));
     }
 }
