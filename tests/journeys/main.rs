@@ -49,6 +49,7 @@ mod proofs;
 mod publish;
 mod publish_full_disk;
 mod publish_killed;
+mod publish_weather;
 mod pull;
 mod quota;
 mod races;

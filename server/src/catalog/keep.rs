@@ -151,10 +151,19 @@ async fn upload(s3: &S3, meter: &Meter, file: &Incoming, key: &ObjectKey, digest
     let parts = digests.chunks.iter().map(|chunk| chunk.sha256).collect();
     let whole = Whole { path: file.found.source.clone(), size_bytes: digests.size_bytes, parts };
     s3.upload(key, &whole, &|bytes| meter.advance(bytes)).await.map_err(|problem| match problem {
-        // What the store does not take because it is not what was hashed has changed since.
+        // What the store does not take is not what was hashed: it has changed since, or on its way.
         Problem::Spoilt(why) => {
             tracing::warn!(path = file.path, why, "an upload was refused");
-            Error::Conflict(format!("{}: was changed while it was being published; publish again", file.path).into())
+            match unchanged(&file.path, &file.found) {
+                Ok(()) => Error::Unavailable(
+                    format!(
+                        "{}: what arrived in the object store is not what was sent; it was spoilt on its way: publish again",
+                        file.path
+                    )
+                    .into(),
+                ),
+                Err(cause) => failed(cause),
+            }
         }
         problem => problem.for_operator(),
     })
