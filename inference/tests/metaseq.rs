@@ -3,106 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use inference::Checkpoint;
-use inference::checkpoint::{TensorFacts, convert, digest_of_all, examine, facts, file_facts, tensors};
-use zip::write::SimpleFileOptions;
+use inference::checkpoint::{TensorFacts, convert, digest_of_all, examine, facts, file_facts, is_part, tensors};
+
+use saved::{Half, cut, fused, save};
+
+mod saved;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/opt").join(name)
 }
 
-/// A tensor of halves: name, shape, bytes.
-type Half = (String, Vec<usize>, Vec<u8>);
-
 /// What Meta's training would call the fixture's weights, whole.
 fn weights() -> Vec<Half> {
-    let index = tensors(&Checkpoint::open_dir(&fixture("preln-fp16-sharded")).unwrap()).unwrap();
-    let named = |name: &str| {
-        let plain = name.strip_prefix("model.").unwrap_or(name);
-        plain.replace("decoder.final_layer_norm.", "decoder.layer_norm.")
-    };
-    let kept = index.tensors().iter().filter(|tensor| tensor.name() != "lm_head.weight");
-    kept.map(|tensor| (named(tensor.name()), tensor.shape().to_vec(), tensor.bytes().to_vec())).collect()
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
-}
-
-fn int(number: usize) -> Vec<u8> {
-    [b"J".as_slice(), &(number as u32).to_le_bytes()].concat()
-}
-
-fn tuple(items: &[usize]) -> Vec<u8> {
-    [b"(".to_vec(), items.iter().flat_map(|item| int(*item)).collect(), b"t".to_vec()].concat()
-}
-
-/// `torch.save({"args": Namespace(…), "model": OrderedDict(…), "optimizer_history": […]}, path)`, in protocol 2.
-fn save(path: &Path, tensors: &[Half]) {
-    let mut pickle = b"\x80\x02}(".to_vec();
-    pickle.extend([text("args"), b"cargparse\nNamespace\n)\x81}(".to_vec(), text("arch"), text("transformer_lm"), b"ub".to_vec()].concat());
-    pickle.extend([text("cfg"), b"ccollections\ndefaultdict\ncbuiltins\ndict\n\x85R(".to_vec(), text("x"), b"NuX".to_vec()].concat());
-    pickle.extend([&2000u32.to_le_bytes()[..], &[b'k'; 2000], b"N"].concat());
-    pickle.extend([text("model"), b"ccollections\nOrderedDict\n)R(".to_vec()].concat());
-    for (number, (name, shape, bytes)) in tensors.iter().enumerate() {
-        let strides: Vec<usize> = (0..shape.len()).map(|place| shape[place + 1..].iter().product()).collect();
-        pickle.extend(
-            [text(name), b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(), text("storage"), b"ctorch\nHalfStorage\n".to_vec()].concat(),
-        );
-        pickle.extend([text(&number.to_string()), text("cpu"), int(bytes.len() / 2), b"tQ".to_vec(), int(0)].concat());
-        pickle.extend([tuple(shape), tuple(&strides), b"\x89ccollections\nOrderedDict\n)RtR".to_vec()].concat());
-    }
-    pickle.extend([b"u".to_vec(), text("optimizer_history"), b"](G\x3f\xf0\x00\x00\x00\x00\x00\x00\x88eu.".to_vec()].concat());
-
-    let mut archive = zip::ZipWriter::new(fs::File::create(path).unwrap());
-    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    archive.start_file("archive/data.pkl", stored).unwrap();
-    archive.write_all(&pickle).unwrap();
-    for (number, (_, _, bytes)) in tensors.iter().enumerate() {
-        archive.start_file(format!("archive/data/{number}"), stored).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap();
-}
-
-/// The rows or columns of part `part` of `parts`.
-fn slice((name, shape, bytes): &Half, along: usize, part: usize, parts: usize) -> Half {
-    let (rows, row_bytes) = (shape[0], bytes.len() / shape[0]);
-    let (taken, mut shape) = (shape[along] / parts, shape.clone());
-    assert_eq!(taken * parts, shape[along], "{name} cannot be cut in {parts}");
-    shape[along] = taken;
-    let bytes = match along {
-        0 => bytes[part * taken * row_bytes..(part + 1) * taken * row_bytes].to_vec(),
-        _ => (0..rows).flat_map(|row| bytes[row * row_bytes + part * taken * 2..][..taken * 2].to_vec()).collect(),
-    };
-    (name.clone(), shape, bytes)
-}
-
-/// The part's weights as Megatron cuts them.
-fn cut(whole: &[Half], part: usize, parts: usize) -> Vec<Half> {
-    let along = |name: &str| match name {
-        name if name.contains("_proj.") && !name.contains("out_proj") || name.contains("fc1") || name.contains("embed_tokens") => Some(0),
-        name if name.ends_with("out_proj.weight") || name.ends_with("fc2.weight") => Some(1),
-        _ => None,
-    };
-    whole.iter().map(|tensor| along(&tensor.0).map_or_else(|| tensor.clone(), |along| slice(tensor, along, part, parts))).collect()
-}
-
-/// Keys, values and queries in one, in this order.
-fn fused(tensors: &[Half]) -> Vec<Half> {
-    let by_name: BTreeMap<&str, &Half> = tensors.iter().map(|tensor| (tensor.0.as_str(), tensor)).collect();
-    let mut fused: Vec<Half> =
-        tensors.iter().filter(|tensor| !["q_proj", "k_proj", "v_proj"].iter().any(|kind| tensor.0.contains(kind))).cloned().collect();
-    for (name, shape, keys) in tensors.iter().filter(|tensor| tensor.0.contains("k_proj")) {
-        let bytes = |kind: &str| by_name[name.replace("k_proj", kind).as_str()].2.clone();
-        let mut shape = shape.clone();
-        shape[0] *= 3;
-        fused.push((name.replace("k_proj", "qkv_proj"), shape, [keys.clone(), bytes("v_proj"), bytes("q_proj")].concat()));
-    }
-    fused
+    saved::weights(&fixture("preln-fp16-sharded"))
 }
 
 fn folder(parts: &[(&str, Vec<Half>)]) -> tempfile::TempDir {
@@ -147,6 +63,25 @@ fn one_file_and_parts_are_the_same_model_in_the_usual_layout() {
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), parts.len() + 1, "nothing is left beside the parts: {left:?}");
     }
+}
+
+#[test]
+fn one_file_by_itself_has_the_tensors_of_the_usual_layout() {
+    let (whole, nothing) = (weights(), &|_| {});
+    let mut expected = digests(&facts(&Checkpoint::open_dir(&fixture("preln-fp16-sharded")).unwrap(), nothing).unwrap());
+    expected.remove("lm_head.weight");
+    let folder = folder(&[("a.pt", whole.clone()), ("b.pt", fused(&whole)), ("c-model_part-1.pt", fused(&cut(&whole, 1, 2)))]);
+    let of = |name: &str| file_facts(name, &folder.path().join(name), nothing).unwrap();
+    assert_eq!(digests(&of("a.pt")), expected);
+    assert_eq!(digests(&of("b.pt")), expected, "keys, values and queries are tensors of their own");
+    assert!(is_part("c-model_part-1.pt") && !is_part("b.pt"));
+    let share = of("c-model_part-1.pt");
+    assert_eq!(digests(&share).keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    let table = share.iter().find(|tensor| tensor.name.ends_with("embed_tokens.weight")).unwrap();
+    assert_eq!(table.shape[0] * 2, whole.iter().find(|tensor| tensor.0.ends_with("embed_tokens.weight")).unwrap().1[0]);
+    // Flattened weights are told as they are: what is in them only metaseq knows.
+    save(&folder.path().join("flat.pt"), &[("decoder.flat_param_0".to_owned(), vec![4], vec![0; 8])]);
+    assert_eq!(of("flat.pt")[0].name, "decoder.flat_param_0");
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod cluster;
 mod consent;
 mod delivery;
 mod device;
+mod digest;
 mod doctor;
 mod download;
 mod drafts;

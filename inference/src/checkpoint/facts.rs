@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::files::Checkpoint;
 use super::progress::Advance;
 use super::tensor::{Dtype, PIECE_BYTES, Tensor};
-use super::{index, safetensors, torch};
+use super::{index, metaseq, safetensors, torch};
 use crate::error::Error;
 
 /// Bytes that are digested and then looked at while they are in the second cache. BLAKE3 takes many chunks (1 KiB) side by side, but only those
@@ -23,7 +23,7 @@ const LANES: usize = 8;
 /// One tensor, looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorFacts {
-    /// Its name, as the file gives it.
+    /// Its name, as the file gives it; what Meta's training called otherwise, as transformers calls it.
     pub name: String,
     /// The file it is in.
     pub file: String,
@@ -51,11 +51,12 @@ pub fn facts(checkpoint: &Checkpoint, advance: Advance<'_>) -> Result<Vec<Tensor
     Ok(of_all(index::tensors_watched(checkpoint, advance)?.tensors(), advance))
 }
 
-/// The facts of every tensor of one file, a `.safetensors` or what torch saved.
+/// The facts of every tensor of one file, a `.safetensors` or what torch saved: of a `.pt` those that a folder with it alone has. Of one that is
+/// a part of several (see [`super::is_part`]) they are of its share of each tensor.
 pub fn file_facts(name: &str, path: &Path, advance: Advance<'_>) -> Result<Vec<TensorFacts>, Error> {
     let tensors = match name.rsplit_once('.') {
         Some((_, "safetensors")) => safetensors::read(name, path)?,
-        Some((_, "pt")) => torch::read(name, path, torch::Holds::Model, Some(advance))?,
+        Some((_, "pt")) => metaseq::read_one(name, path, Some(advance))?,
         _ => torch::read(name, path, torch::Holds::StateDict, Some(advance))?,
     };
     Ok(of_all(&tensors, advance))

@@ -50,29 +50,59 @@ fn numbered(all: &[&String]) -> Result<Vec<String>, Error> {
     Ok(wanted)
 }
 
+/// Whether a file is by its name one of several parts: its tensors are then shares of the model's.
+pub fn is_part(file: &str) -> bool {
+    file.contains(PART) && file.ends_with(".pt")
+}
+
+/// The tensors of one file, under the names that transformers gives them: the model's, or a part's share of each. Flattened weights are left as
+/// they are, since what is in them cannot be told.
+pub(super) fn read_one(file: &str, path: &Path, checksums: Option<Advance<'_>>) -> Result<Vec<Tensor>, Error> {
+    let tensors = torch::read(file, path, torch::Holds::Model, checksums)?;
+    if tensors.iter().any(is_flat) {
+        return Ok(tensors);
+    }
+    whole(&[file.to_owned()], &[weights_of(tensors)], path)
+}
+
 /// The model's tensors under the names that transformers gives them.
 pub(super) fn read(checkpoint: &Checkpoint, files: &[String], checksums: Option<Advance<'_>>) -> Result<Vec<Tensor>, Error> {
     let mut parts = Vec::with_capacity(files.len());
     for file in files {
         let path = checkpoint.path(file).ok_or_else(|| Error::missing(file))?;
-        let mut tensors = torch::read(file, path, torch::Holds::Model, checksums)?;
-        if let Some(flat) = tensors.iter().find(|tensor| tensor.name.contains("flat_param")) {
+        let tensors = torch::read(file, path, torch::Holds::Model, checksums)?;
+        if let Some(flat) = tensors.iter().find(|tensor| is_flat(tensor)) {
             let how = "holds flattened weights; unflatten them first, with metaseq's reshard_fsdp and --unflatten-weights True";
             return Err(Error::unsupported(format!("{file}: {}", flat.name), how));
         }
-        tensors.retain(|tensor| !is_remark(&tensor.name));
-        tensors.sort_by(|one, other| one.name.cmp(&other.name));
-        parts.push(tensors);
+        parts.push(weights_of(tensors));
     }
+    let first = files.first().and_then(|file| checkpoint.path(file)).unwrap_or(Path::new(""));
+    whole(files, &parts, first)
+}
+
+fn is_flat(tensor: &Tensor) -> bool {
+    tensor.name.contains("flat_param")
+}
+
+/// By name, without what is no weight.
+fn weights_of(mut tensors: Vec<Tensor>) -> Vec<Tensor> {
+    tensors.retain(|tensor| !is_remark(&tensor.name));
+    tensors.sort_by(|one, other| one.name.cmp(&other.name));
+    tensors
+}
+
+/// What the parts are together. `first` is where the first of them lies.
+fn whole(files: &[String], parts: &[Vec<Tensor>], first: &Path) -> Result<Vec<Tensor>, Error> {
     let mut pieces = Vec::new();
-    for parts in same_names(files, &parts)? {
+    for parts in same_names(files, parts)? {
         if parts[0].name.contains(".qkv_proj.") {
             pieces.extend(thirds(&parts)?);
         } else {
             pieces.push((renamed(&parts[0].name), parts.into_iter().cloned().collect()));
         }
     }
-    let mut tensors = join(checkpoint, pieces)?;
+    let mut tensors = join(first, pieces)?;
     drop_tied_head(&mut tensors);
     Ok(tensors)
 }
@@ -149,7 +179,7 @@ fn cut(name: &str) -> Cut {
 }
 
 /// Joins what was cut. What was not is taken from the first part, once all of them are seen to have the same.
-fn join(checkpoint: &Checkpoint, pieces: Vec<(String, Vec<Tensor>)>) -> Result<Vec<Tensor>, Error> {
+fn join(first: &Path, pieces: Vec<(String, Vec<Tensor>)>) -> Result<Vec<Tensor>, Error> {
     let (mut whole, mut cuts) = (Vec::new(), Vec::new());
     for (name, mut parts) in pieces {
         let first = &parts[0];
@@ -169,15 +199,15 @@ fn join(checkpoint: &Checkpoint, pieces: Vec<(String, Vec<Tensor>)>) -> Result<V
         }
     }
     if !cuts.is_empty() {
-        whole.extend(write_joined(checkpoint, cuts)?);
+        whole.extend(write_joined(first, cuts)?);
     }
     whole.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(whole)
 }
 
-fn write_joined(checkpoint: &Checkpoint, cuts: Vec<(String, Cut, Vec<Tensor>)>) -> Result<Vec<Tensor>, Error> {
-    let beside = checkpoint.path(&cuts[0].2[0].file).and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-    let (file, path) = nameless(&beside).or_else(|_| nameless(&std::env::temp_dir())).map_err(|source| Error::io(&beside, source))?;
+fn write_joined(first: &Path, cuts: Vec<(String, Cut, Vec<Tensor>)>) -> Result<Vec<Tensor>, Error> {
+    let beside = first.parent().unwrap_or(Path::new(""));
+    let (file, path) = nameless(beside).or_else(|_| nameless(&std::env::temp_dir())).map_err(|source| Error::io(beside, source))?;
     let failed = |source| Error::io(&path, source);
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let (mut begin, mut places) = (0, Vec::with_capacity(cuts.len()));

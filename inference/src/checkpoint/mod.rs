@@ -22,6 +22,7 @@ pub use facts::{TensorFacts, digest_of_all, facts, file_facts};
 pub use files::Checkpoint;
 pub(crate) use index::tensors_unread;
 pub use index::{TensorIndex, tensors, weight_files};
+pub use metaseq::is_part;
 pub use progress::{Advance, convert_bytes, verify_bytes};
 pub use tensor::{Dtype, Tensor};
 pub use tokenizer_json::build_tokenizer_json;

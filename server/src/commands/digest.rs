@@ -33,6 +33,14 @@ pub async fn run(command: Digest) -> Result<(), Error> {
         let done = tokio::task::spawn_blocking(move || look(&from, &worker)).await;
         shown.stop().await;
         tell(&path, done.map_err(Error::internal)??, command.json);
+        if path.is_file() && checkpoint::is_part(&name_of(&path)) {
+            say(&format!(
+                "{} is by its name one part of a model: these are its shares of the tensors, not the tensors themselves. \
+                 For those give the folder, which joins the parts: sluice digest {}",
+                path.display(),
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).display()
+            ));
+        }
     }
     Ok(())
 }
@@ -44,13 +52,17 @@ fn look(path: &Path, meter: &Meter) -> Result<Vec<TensorFacts>, Error> {
         meter.begin(Phase::Checking, checkpoint::verify_bytes(&checkpoint));
         return Ok(checkpoint::facts(&checkpoint, &advance).map_err(Fault::from)?);
     }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name_of(path);
     let size_bytes = std::fs::metadata(path).map_err(|cause| FieldError::new("FILE", format!("{}: {cause}", path.display())))?.len();
     meter.begin(Phase::Checking, size_bytes);
-    checkpoint::file_facts(name, path, &advance).map_err(|error| match error {
+    checkpoint::file_facts(&name, path, &advance).map_err(|error| match error {
         EngineError::Io { .. } => Error::from(Fault::from(error)),
         other => Error::Conflict(other.to_string().into()),
     })
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
 }
 
 fn tell(path: &Path, mut tensors: Vec<TensorFacts>, json: bool) {
