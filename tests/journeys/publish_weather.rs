@@ -117,7 +117,6 @@ async fn comes_through(db: PgPool, when: When) {
         portal.publishes(&model, Gate::Open, &weights).await;
         is_whole(&portal, &model, &weights, &spoken_of).await;
     }
-    println!("{when:?}: {} of {} kinds of weather were come through at once", complete.len(), troubles().len());
 }
 
 /// What whoever asks again does not meet a second time.
