@@ -24,6 +24,8 @@ use crate::{accounts, http, routes};
 pub const SHUTDOWN_S: u64 = 10;
 /// A client that has not sent its headers by then is let go.
 const HEADERS_WAIT: Duration = Duration::from_secs(15);
+/// Who is refused while they still send is listened to so long, or the refusal would be lost with the connection.
+const LINGER: Duration = Duration::from_secs(1);
 /// JSON bodies: the longest is a prompt of token ids.
 const JSON_BYTES_MAX: usize = 1024 * 1024;
 
@@ -53,6 +55,7 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
         let http = HttpService::build()
             .keep_alive(KeepAlive::Timeout(Duration::from_secs(60)))
             .client_request_timeout(HEADERS_WAIT)
+            .client_disconnect_timeout(LINGER)
             // A client that closes its side has left: what it asked for stops, a generation included.
             .h1_allow_half_closed(false)
             .local_addr(address)
@@ -66,6 +69,8 @@ pub fn server(portal: Data<Portal>, ledger: Data<Ledger>, listener: TcpListener,
             })
             .h1(map_config(app, |()| AppConfig::default()));
         let accept = fn_service(|stream: TcpStream| async move {
+            // Head and file are two writes: the second must not wait until the client has told of the first.
+            stream.set_nodelay(true)?;
             let peer = stream.peer_addr().ok();
             Ok((Wire::new(stream), peer))
         });

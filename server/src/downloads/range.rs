@@ -64,6 +64,13 @@ pub(super) fn of_head(asked: Asked<'_>, etag: &str, size: u64) -> Part {
     of_get(Asked { range: None, ..asked }, etag, size)
 }
 
+/// Whether every server takes this text for the same range: written as RFC 9110 has it, with numbers that all can hold.
+pub(super) fn is_plain(range: &str) -> bool {
+    let number = |text: &str| text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
+    let bounds = range.strip_prefix("bytes=").and_then(|set| set.split_once('-'));
+    bounds.is_some_and(|(first, last)| number(first) && number(last) && !(first.is_empty() && last.is_empty()))
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Spec {
     From { first: u64, last: Option<u64> },
@@ -108,6 +115,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn plain_ranges_are_those_that_nobody_reads_otherwise() {
+        for plain in ["bytes=0-0", "bytes=5-", "bytes=-7", "bytes=16777216-33554431"] {
+            assert!(is_plain(plain) && spec(plain).is_some(), "{plain}");
+        }
+        for odd in
+            ["Bytes=0-0", "bytes =0-0", "bytes= 0-0", "bytes=0-0 ", "bytes=0-9999999999999999999", "bytes=-", "bytes=0-1,3-4", "lines=0-1"]
+        {
+            assert!(!is_plain(odd), "{odd}");
+        }
+    }
 
     const ETAG: &str = "03dd6cb7";
 

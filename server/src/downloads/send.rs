@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, None as NoBody, SizedStream};
-use actix_web::http::{Method, header};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
@@ -19,6 +19,7 @@ use crate::accounts::Visitor;
 use crate::catalog::{Model, Release, ReleaseFile};
 use crate::config::Delivery;
 use crate::error::Error;
+use crate::http::page::is_head;
 use crate::http::wire::{FileBody, Line};
 use crate::portal::Portal;
 use crate::storage::ObjectKey;
@@ -69,10 +70,13 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
 
     let size = u64::try_from(file.size_bytes).expect("object_size_ck allows no negative size");
     let key = ObjectKey::file(&file.sha256);
-    let is_head = request.method() == Method::HEAD;
-    let part = if is_head { range::of_head } else { range::of_get }(asked(request), headers::etag(file), size);
+    let is_head = is_head(request);
+    let asked = asked(request);
+    let part = if is_head { range::of_head } else { range::of_get }(asked, headers::etag(file), size);
     // What is counted is what was asked for: an address for that, and not for the rest.
-    let range = asked(request).range.filter(|_| matches!(part, Part::Slice { .. }));
+    let range = asked.range.filter(|_| matches!(part, Part::Slice { .. }));
+    // And the store has to read it as we do. Of `If-Range` it knows nothing: its tags are others.
+    let is_for_a_store = asked.if_range.is_none() && range.is_none_or(range::is_plain);
     let (mut response, start, len) = match part {
         Part::NotModified => {
             let mut response = HttpResponse::NotModified();
@@ -108,6 +112,7 @@ pub(super) async fn send(portal: &Portal, ledger: &Ledger, request: &HttpRequest
     };
     let meter = ledger.begin(&portal.db, &visitor, (model, release, file), client).await?.holding(pass);
     if portal.config.delivery == Delivery::Redirect
+        && is_for_a_store
         && !carries_its_token_along(request, client)
         && let Some(address) = portal.objects.signed_get(&key, &shown, range, ADDRESS_LIFE).await.map_err(Error::from)?
     {

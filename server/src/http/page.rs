@@ -148,6 +148,14 @@ pub fn see_other(path: &str, flash: Option<&str>) -> HttpResponse {
     response
 }
 
+/// That a request which is answered as `GET` came as `HEAD`.
+struct CameAsHead;
+
+/// Whether nothing may follow the head of the answer, whatever the request is answered as.
+pub fn is_head(request: &HttpRequest) -> bool {
+    request.method() == Method::HEAD || request.extensions().contains::<CameAsHead>()
+}
+
 /// Lets `HEAD` of a page do what `GET` does; the protocol layer leaves the body out. Files answer `HEAD` themselves, without opening anything.
 pub async fn head_like_get(
     mut request: ServiceRequest,
@@ -157,6 +165,7 @@ pub async fn head_like_get(
     let answers_itself = path.starts_with("/static/") || path.starts_with("/api/") || path.contains("/resolve/") || path.contains("/raw/");
     if request.method() == Method::HEAD && !answers_itself {
         request.head_mut().method = Method::GET;
+        request.extensions_mut().insert(CameAsHead);
     }
     next.call(request).await
 }

@@ -11,7 +11,7 @@ use futures_util::{Stream, TryStreamExt};
 
 use super::{Folder, ObjectKey, Problem, S3, Shown, Staging, read};
 use crate::clock::Timestamp;
-use crate::config::{Config, ObjectsConfig};
+use crate::config::{Config, Delivery, ObjectsConfig};
 
 /// Copies of a bucket's objects for the engine take at most so many times its memory: weights published in 32 bits are held in 4.
 const COPIES_OF_MEMORY: u64 = 8;
@@ -34,7 +34,9 @@ impl Objects {
         let copies_bytes_max = config.engine.memory_bytes.saturating_mul(COPIES_OF_MEMORY);
         match &config.objects {
             ObjectsConfig::Folder(root) => Ok(Objects::Folder(Folder::open(root)?)),
-            ObjectsConfig::S3(s3) => Ok(Objects::S3(S3::open(s3, &config.data_dir, copies_bytes_max)?)),
+            ObjectsConfig::S3(s3) => {
+                Ok(Objects::S3(S3::open(s3, &config.data_dir, copies_bytes_max)?.signing(config.delivery == Delivery::Redirect)))
+            }
         }
     }
 

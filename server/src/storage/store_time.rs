@@ -39,7 +39,12 @@ impl Intercept for StoreTime {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let told = context.response().headers().get("date").and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+        let headers = context.response().headers();
+        // A cache's answer tells the time when it was made.
+        let told = headers
+            .get("date")
+            .filter(|_| headers.get("age").is_none())
+            .and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         if let (Some(told), Ok(now)) = (told, SystemTime::now().duration_since(UNIX_EPOCH)) {
             let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             self.ahead_s.store(told.secs().saturating_sub(now_s), Ordering::Relaxed);

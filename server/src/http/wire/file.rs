@@ -19,7 +19,7 @@ use super::Line;
 /// What is sent in one go, with other connections' turns between.
 const PIECE_BYTES: u64 = 1024 * 1024;
 /// What is read from a disk at once into the page cache, for the pieces that come.
-const AHEAD_BYTES: NonZeroU64 = NonZeroU64::new(8 * PIECE_BYTES).expect("some");
+const AHEAD_BYTES: u64 = 8 * PIECE_BYTES;
 /// One byte of so many tells whether a piece is in the page cache: the kernel reads files by more.
 const PROBE_BYTES: u64 = 128 * 1024;
 
@@ -77,12 +77,16 @@ impl<T: FnMut(u64) + Unpin> MessageBody for FileBody<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let body = self.get_mut();
         loop {
+            if body.line.is_over() {
+                // The connection ends by itself.
+                return Poll::Pending;
+            }
             match body.stage {
                 Stage::Between if body.left == 0 => return Poll::Ready(None),
                 Stage::Between if is_cached(&body.file, body.at, body.piece_bytes()) => body.lay(),
                 Stage::Between => {
-                    let (file, at, length) = (body.file.clone(), body.at, body.piece_bytes());
-                    body.stage = Stage::Warming(spawn_blocking(move || warm(&file, at, length)));
+                    let (file, at, length, left) = (body.file.clone(), body.at, body.piece_bytes(), body.left);
+                    body.stage = Stage::Warming(spawn_blocking(move || warm(&file, at, length, left)));
                 }
                 Stage::Warming(ref mut reading) => {
                     ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)??;
@@ -121,10 +125,10 @@ fn is_cached(file: &File, at: u64, length: u64) -> bool {
     (at..last).step_by(PROBE_BYTES as usize).all(probe) && probe(last)
 }
 
-/// Brings a piece into the page cache, and has the kernel begin with what follows.
-fn warm(file: &File, at: u64, length: u64) -> io::Result<()> {
+/// Brings a piece into the page cache, and has the kernel begin with what follows of the `left` bytes that are wanted.
+fn warm(file: &File, at: u64, length: u64, left: u64) -> io::Result<()> {
     // Only a hint.
-    let _ = fadvise(file, at, Some(AHEAD_BYTES), Advice::WillNeed);
+    let _ = fadvise(file, at, NonZeroU64::new(left.min(AHEAD_BYTES)), Advice::WillNeed);
     let mut bytes = vec![0; PROBE_BYTES as usize];
     let end = at + length;
     let mut at = at;

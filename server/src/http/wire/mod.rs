@@ -16,7 +16,6 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::HttpRequest;
 use rustix::fs::sendfile;
-use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -51,6 +50,8 @@ struct Standing {
     sent_bytes: u64,
     /// Why the file could not be read.
     fault: Option<io::Error>,
+    /// Whether the client has closed its side.
+    is_over: bool,
 }
 
 struct Piece {
@@ -83,6 +84,16 @@ impl Line {
         std::mem::take(&mut self.0.borrow_mut().sent_bytes)
     }
 
+    /// The client has left: nothing more goes out.
+    fn hang_up(&self) {
+        let mut standing = self.0.borrow_mut();
+        (standing.piece, standing.is_over) = (None, true);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.borrow().is_over
+    }
+
     fn take_fault(&self) -> Option<io::Error> {
         self.0.borrow_mut().fault.take()
     }
@@ -104,8 +115,8 @@ impl Standing {
                     }
                 }
                 Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => continue,
-                Err(cause) if Errno::from_io_error(&cause) == Some(Errno::IO) => self.fault = Some(cause),
-                Err(cause) => return Poll::Ready(Err(cause)),
+                Err(cause) if is_of_the_socket(&cause) => return Poll::Ready(Err(cause)),
+                Err(cause) => self.fault = Some(cause),
             }
             self.piece = None;
             // The body shall go on.
@@ -115,9 +126,26 @@ impl Standing {
     }
 }
 
+/// Whether the client is the cause, or the way to it. All else is the file's.
+fn is_of_the_socket(cause: &io::Error) -> bool {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable, NotConnected, TimedOut,
+    };
+    matches!(
+        cause.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkDown | NetworkUnreachable | NotConnected | TimedOut
+    )
+}
+
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            // From here on bodies are asked for nothing, so what they have laid here would wait for a client that may never read it.
+            self.line.hang_up();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
