@@ -139,7 +139,7 @@ async fn what_is_wrong_with_a_bucket_is_told(db: PgPool) {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nowhere = format!("http://localhost:{nobody}");
     let date =
-        (time::OffsetDateTime::now_utc() - time::Duration::minutes(10)).format(&time::format_description::well_known::Rfc2822).unwrap();
+        (server::clock::Clock::System.now() - time::Duration::minutes(10)).format(&time::format_description::well_known::Rfc2822).unwrap();
     let date = date.replace("+0000", "GMT");
     let refused = "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>";
     let yesterday = pretended_store("403 Forbidden", &date, refused);

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+
+use crate::clock::Clock;
 
 /// Further apart, clocks take most of an address's life (300 s).
 const APART_MAX_S: u64 = 200;
@@ -45,8 +46,9 @@ impl Intercept for StoreTime {
             .get("date")
             .filter(|_| headers.get("age").is_none())
             .and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        if let (Some(told), Ok(now)) = (told, SystemTime::now().duration_since(UNIX_EPOCH)) {
-            let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if let Some(told) = told {
+            // What signs asks the machine, too.
+            let now_s = Clock::System.now().unix_timestamp();
             self.ahead_s.store(told.secs().saturating_sub(now_s), Ordering::Relaxed);
         }
         Ok(())
