@@ -11,7 +11,7 @@ run: ## build and start the portal on http://127.0.0.1:8080
 test: ## every check and every test, the browser's among them
 	@exec bash deploy/dev/test.sh
 
-soak: ## the long form of the hardest tests: 100 kills of a pull and of a publication, 10,000 flipped bits, 10,000 races and 1,000 sequences at the desk
+soak: ## the long form of the hardest tests: 100 kills of a pull and of a publication with either store, 10,000 flipped bits, 10,000 races and 1,000 sequences at the desk
 	@exec bash deploy/dev/soak.sh
 
 lint: ## format, clippy, licences, shell scripts

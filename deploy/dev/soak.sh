@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long form of what `make test` runs short: a hundred kills of a pull, as many of a publication into each store, ten thousand flipped bits, ten thousand races at the desk, as many between two reviewers, and a thousand sequences of commands. KILLS, FLIPS, RACES, REVIEWER_RACES and SEQUENCES change the counts.
+# The long form of what `make test` runs short: a hundred kills of a pull from each store, as many of a publication into each, ten thousand flipped bits, ten thousand races at the desk, as many between two reviewers, and a thousand sequences of commands. KILLS, FLIPS, RACES, REVIEWER_RACES and SEQUENCES change the counts.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/steps.sh"
 . deploy/dev/install.sh
