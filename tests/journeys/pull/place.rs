@@ -135,8 +135,12 @@ async fn a_full_disk_is_told_beforehand_and_midway(db: PgPool) {
     let filled = format!("(sleep 0.3; head -c 60M /dev/zero > '{}/other') & exec", folder.display());
     let slow = Weather::before(&portal.base, |asked| asked.is_chunk().then_some(Trouble::Delay(Duration::from_millis(900)))).await;
     ada.ask(&slow.base);
-    in_world(&ada, &on_small_disk(&folder, "64m", &filled).unwrap(), &release.name).await.with(1, "free some space and run the same command again");
+    in_world(&ada, &on_small_disk(&folder, "64m", &filled).unwrap(), &release.name)
+        .await
+        .with(1, "free some space and run the same command again");
     // A folder that may only be read.
     let readonly = format!("mount -o remount,ro '{}'; exec", folder.display());
-    in_world(&ada, &on_small_disk(&folder, "64m", &readonly).unwrap(), &release.name).await.with(1, "choose a folder that you may write to");
+    in_world(&ada, &on_small_disk(&folder, "64m", &readonly).unwrap(), &release.name)
+        .await
+        .with(1, "choose a folder that you may write to");
 }
