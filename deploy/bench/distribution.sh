@@ -47,7 +47,7 @@ end() { kill -9 "$1" && wait "$1" 2>/dev/null || true; }
 # own_mib PID: memory that is its own or its children's, and no mapped file's.
 own_mib() {
     local pid kib=0
-    for pid in "$1" $(pgrep -P "$1"); do kib=$((kib + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0))); done
+    for pid in "$1" $(pgrep -P "$1" || true); do kib=$((kib + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0))); done
     echo $((kib / 1024))
 }
 # row NAME COMMAND…: how long it takes and what memory it has at most, in a row of the table.
@@ -104,6 +104,7 @@ publish() {
     row 'sluice publish into a folder' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
     row 'the same again, nothing to do' "$SLUICE_BIN" publish "$WORK/model" bench/large --gate open
     end "$PORTAL"
+    rm -rf "$WORK/folder"
     S3_PORT=11500
     need_venv bench deploy/bench/requirements.txt >&2
     printf '[default]\nregion = us-east-1\ns3 =\n  multipart_chunksize = 16MB\n' >"$WORK/aws.ini"
