@@ -46,8 +46,12 @@ end() { kill -9 "$1" && wait "$1" 2>/dev/null || true; }
 
 # own_mib PID: memory that is its own or its children's, and no mapped file's.
 own_mib() {
-    local pid kib=0
-    for pid in "$1" $(pgrep -P "$1" || true); do kib=$((kib + $(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0))); done
+    local pid found kib=0
+    for pid in "$1" $(pgrep -P "$1" || true); do
+        # It may be gone by now.
+        found=$(awk '/^RssAnon/ { print $2 }' "/proc/$pid/status" 2>/dev/null || true)
+        kib=$((kib + ${found:-0}))
+    done
     echo $((kib / 1024))
 }
 # row NAME COMMAND…: how long it takes and what memory it has at most, in a row of the table.
