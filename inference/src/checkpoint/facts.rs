@@ -11,6 +11,8 @@ use super::progress::Advance;
 use super::tensor::{Dtype, PIECE_BYTES, Tensor};
 use super::{index, metaseq, safetensors, torch};
 use crate::error::Error;
+use crate::ops::Tier;
+use crate::ops::simd::every_tier;
 
 /// Bytes that are digested and then looked at while they are in the second cache. BLAKE3 takes many chunks (1 KiB) side by side, but only those
 /// that make a whole subtree, so turns end where the digested bytes are a multiple of this: else it goes several times slower.
@@ -78,7 +80,7 @@ fn of(tensor: &Tensor, advance: Advance<'_>) -> TensorFacts {
     let head = format!("{}\n[{}]\n", tensor.dtype.name(), dimensions.join(","));
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.as_bytes());
-    let mut sums = Sums::default();
+    let (mut sums, tier) = (Sums::default(), Tier::fastest());
     let mut numbers = vec![0.0; NUMBERS_AT_ONCE];
     let bytes = tensor.bytes();
     let (mut digested, mut seen, mut told) = (0, 0, 0);
@@ -91,8 +93,7 @@ fn of(tensor: &Tensor, advance: Advance<'_>) -> TensorFacts {
         for turn in bytes[seen..whole].chunks(NUMBERS_AT_ONCE * tensor.dtype.bytes()) {
             let numbers = &mut numbers[..turn.len() / tensor.dtype.bytes()];
             if tensor.not_finite_among(turn).is_none() {
-                tensor.dtype.widen(turn, numbers);
-                sums.add(numbers);
+                widen_and_add(tier, tensor.dtype, turn, numbers, &mut sums);
             } else {
                 sums.add(&finite_among(tensor.dtype, turn));
             }
@@ -128,8 +129,19 @@ fn finite_among(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     all.into_iter().filter(|number| number.is_finite()).collect()
 }
 
-#[derive(Default)]
-struct Sums {
+every_tier!(
+    /// Adds the numbers stored so, with room for as many widened ones. All tiers give the same to the last bit.
+    fn widen_and_add(dtype: Dtype, bytes: &[u8], numbers: &mut [f32], sums: &mut Sums) = plain_widen_and_add
+);
+
+#[inline(always)]
+fn plain_widen_and_add(dtype: Dtype, bytes: &[u8], numbers: &mut [f32], sums: &mut Sums) {
+    dtype.widen(bytes, numbers);
+    sums.add(numbers);
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Sums {
     count: u64,
     sum: [f64; LANES],
     squares: [f64; LANES],
@@ -137,24 +149,29 @@ struct Sums {
 }
 
 impl Sums {
+    #[inline(always)]
     fn add(&mut self, numbers: &[f32]) {
-        self.count += numbers.len() as u64;
+        // In registers: the compiler would not take them from behind the reference.
+        let mut sums = self.clone();
+        sums.count += numbers.len() as u64;
         let (rows, rest) = numbers.as_chunks::<LANES>();
         for row in rows {
             for (lane, number) in row.iter().enumerate() {
-                self.take(lane, *number);
+                sums.take(lane, *number);
             }
         }
         for (lane, number) in rest.iter().enumerate() {
-            self.take(lane, *number);
+            sums.take(lane, *number);
         }
+        *self = sums;
     }
 
+    #[inline(always)]
     fn take(&mut self, lane: usize, number: f32) {
-        let wide = f64::from(number);
+        let (wide, size) = (f64::from(number), number.abs());
         self.sum[lane] += wide;
         self.squares[lane] += wide * wide;
-        self.absmax[lane] = self.absmax[lane].max(number.abs());
+        self.absmax[lane] = if size > self.absmax[lane] { size } else { self.absmax[lane] };
     }
 
     fn finish(self) -> (u64, f64, f64, f64) {
@@ -206,6 +223,21 @@ mod tests {
                 let absmax = numbers.iter().fold(0.0, |most: f32, n| most.max(n.abs()));
                 assert!((facts.mean - mean).abs() < 1e-9 && facts.absmax == f64::from(absmax), "{dtype:?} {count}: {facts:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_tier_adds_alike() {
+        let bytes: Vec<u8> = (0..2 * 1003u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x7b).collect();
+        for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F32] {
+            let bytes = &bytes[..bytes.len() / 4 * 4];
+            let of = |tier| {
+                let mut sums = Sums::default();
+                widen_and_add(tier, dtype, bytes, &mut vec![0.0; bytes.len() / dtype.bytes()], &mut sums);
+                sums.finish()
+            };
+            let plain = of(Tier::Plain);
+            assert!(Tier::available().into_iter().all(|tier| of(tier) == plain), "{dtype:?}");
         }
     }
 

@@ -34,6 +34,7 @@ impl Dtype {
     }
 
     /// Numbers stored so (little-endian), widened to f32 without loss. Numbers that are not finite come out as some other number.
+    #[inline(always)] // into what was compiled for a tier's instructions
     pub(crate) fn widen(self, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(bytes.len(), out.len() * self.bytes(), "as many numbers as there is room for");
         // A half's exponent is moved to that of a single by a multiplication, which treats the smallest alike.

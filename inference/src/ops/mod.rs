@@ -6,7 +6,7 @@ pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod peak;
 pub(crate) mod pointwise;
-mod simd;
+pub(crate) mod simd;
 mod tier;
 mod vector;
 

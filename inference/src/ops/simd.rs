@@ -33,7 +33,7 @@ macro_rules! every_tier {
     };
 }
 
-pub(in crate::ops) use every_tier;
+pub(crate) use every_tier;
 
 /// Asks for memory that will soon be written.
 #[inline]
