@@ -100,13 +100,17 @@ def test_sluice_verify_checks_what_another_tool_has_fetched(portal, folder):
     for bundle in ("model.sig", "documents.sig"):
         (folder / bundle).write_bytes(proof(portal, OPEN, bundle))
     assert f"{OPEN} at {revision(portal, OPEN)}: " in run(*command, cwd=folder)
+    # Whoever took a signature away could change what it speaks of.
+    (folder / "documents.sig").rename(folder.parent / "documents.sig")
+    assert "do not speak of" in run(*command, cwd=folder, status=3)
+    (folder.parent / "documents.sig").rename(folder / "documents.sig")
     change_a_bit(folder / "README.md")
     (folder / "extra.bin").write_text("more")
     said = run(*command, cwd=folder, status=3)
     assert "differs  README.md" in said and "extra    extra.bin" in said
     weights_alone = [*command, "--signature", "model.sig"]
     (folder / "extra.bin").unlink()
-    run(*weights_alone, cwd=folder)
+    assert "do not speak of" in run(*weights_alone, cwd=folder) and (folder / "README.md").exists()
     change_a_bit(folder / "model.safetensors")
     assert "differs  model.safetensors" in run(*weights_alone, cwd=folder, status=3)
 

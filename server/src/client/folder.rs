@@ -126,7 +126,7 @@ impl Origin {
     pub(super) fn read(root: &Path) -> Result<Self, Fault> {
         let path = root.join(OURS).join("release.json");
         let bytes = read_small(&path, ORIGIN_BYTES_MAX).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => Fault::Usage(format!("{0} was not pulled by sluice: it has no {OURS}/release.json. For a folder that another tool has fetched, name key and signature: sluice verify {0} --key publisher.pem --signature model.sig", root.display())),
+            io::ErrorKind::NotFound => Fault::Usage(format!("{0} was not pulled by sluice: it has no {OURS}/release.json. For a folder that another tool has fetched, name key and signature: sluice verify {0} --key publisher.pem --signature model.sig --signature documents.sig", root.display())),
             _ => Fault::io("read", &path, &cause),
         })?;
         serde_json::from_slice(&bytes).map_err(|cause| Fault::Failed(format!("{} cannot be read: {cause}; pull again", path.display())))

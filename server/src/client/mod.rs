@@ -30,5 +30,5 @@ pub use folder::{InTheWay, What};
 pub use login::{Fate, Invitation, kept_endpoint, kept_token, login, logout};
 pub use meter::Meter;
 pub use pull::{Order, Pulled, pull};
-pub use signed::{is_of_others, signatures_in, verify_signed};
+pub use signed::{is_of_others, verify_by_what_lies_there, verify_signed};
 pub use verify::{Differing, Findings, verify};

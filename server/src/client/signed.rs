@@ -1,6 +1,7 @@
 //! `sluice verify --signature`: is a folder what an OpenSSF model signature says? Whoever fetched it, and whoever signed it: what `hf download`
 //! brought from a portal, or another publisher's weights signed with the reference tool.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,19 +13,33 @@ use super::meter::Meter;
 use super::names::OURS;
 use super::release::Digest;
 use super::verify::{Content, Expected, Findings, compare};
-use crate::integrity::{BUNDLE_BYTES_MAX, Method, PublicKey, Resource, Signed, signature};
+use crate::integrity::{BUNDLE_BYTES_MAX, Method, NEVER_SIGNED, PublicKey, Resource, Signed, signature};
 
 /// What a portal calls the signatures of a release: weights and documents by file.
 const NAMES: [&str; 2] = ["model.sig", "documents.sig"];
 
 /// The signatures that lie in the folder, as a portal calls them.
-pub fn signatures_in(dir: &Path) -> Vec<PathBuf> {
+fn signatures_in(dir: &Path) -> Vec<PathBuf> {
     NAMES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()).collect()
 }
 
 /// Whether no pull has made the folder, and there are signatures in it.
 pub fn is_of_others(dir: &Path) -> bool {
     !dir.join(OURS).join("release.json").exists() && !signatures_in(dir).is_empty()
+}
+
+/// Compares `dir` with all the signatures of a release that should lie in it.
+pub fn verify_by_what_lies_there(dir: &Path, key: &Path, meter: &Meter) -> Result<Findings, Fault> {
+    let findings = verify_signed(dir, &signatures_in(dir), key, meter)?;
+    if findings.unsigned.is_empty() {
+        return Ok(findings);
+    }
+    Err(Fault::Mismatch(format!(
+        "the signatures in {0} do not speak of {1}: fetch {2} both, or check what one speaks of with --signature",
+        dir.display(),
+        findings.unsigned.join(", "),
+        NAMES.join(" and ")
+    )))
 }
 
 /// Compares `dir` with what these signatures say together, all made with the key in the file `key`.
@@ -44,18 +59,26 @@ pub fn verify_signed(dir: &Path, signatures: &[PathBuf], key: &Path, meter: &Met
         }
     }
     let files = files.into_iter().map(expected).collect::<Result<Vec<_>, _>>()?;
+    let unspoken = RefCell::new(Vec::new());
     let beside: Vec<PathBuf> = signatures.iter().filter_map(|path| path.canonicalize().ok()).collect();
     // Ranges do not speak of what has no byte.
     let has_ranges = signed.iter().any(|signed| matches!(signed.method, Method::Shards { .. }));
     let is_empty = |path: &str| fs::symlink_metadata(dir.join(path)).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0);
     let ignored = |path: &str| {
         let is_named = |ignored: &String| path == ignored || path.strip_prefix(ignored.as_str()).is_some_and(|rest| rest.starts_with('/'));
-        signed.iter().flat_map(|signed| &signed.ignored).any(is_named)
-            || has_ranges && is_empty(path)
-            || dir.join(path).canonicalize().is_ok_and(|path| beside.contains(&path))
+        if signed.iter().flat_map(|signed| &signed.ignored).any(is_named) {
+            if !NEVER_SIGNED.contains(&path) {
+                unspoken.borrow_mut().push(path.to_owned());
+            }
+            return true;
+        }
+        has_ranges && is_empty(path) || dir.join(path).canonicalize().is_ok_and(|path| beside.contains(&path))
     };
     let revision = first.release.as_ref().map(|release| release.revision.clone());
-    compare(dir, Findings::none_yet(first.subject.clone(), revision), &files, |_| true, &ignored, meter)
+    let findings = compare(dir, Findings::none_yet(first.subject.clone(), revision), &files, |_| true, &ignored, meter)?;
+    let mut unsigned = unspoken.into_inner();
+    unsigned.sort();
+    Ok(Findings { unsigned, ..findings })
 }
 
 fn read(path: &Path, trusted: &[PublicKey]) -> Result<Signed, Fault> {

@@ -40,6 +40,8 @@ pub struct Findings {
     pub partial: Vec<String>,
     /// Files that are not there because the pull did not want them.
     pub left_out: usize,
+    /// Files that lie there and that the signatures which were named know, and do not speak of.
+    pub unsigned: Vec<String>,
 }
 
 /// A file that is not what was signed, and where.
@@ -89,6 +91,7 @@ impl Findings {
             extra: Vec::new(),
             partial: Vec::new(),
             left_out: 0,
+            unsigned: Vec::new(),
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Verify {
     /// documents.sig in a folder that `sluice pull` has not made]
     #[arg(long, value_name = "FILE", requires = "key")]
     signature: Vec<PathBuf>,
-    /// The publisher's public key (PEM), or one that has vouched for it [default: the keys remembered for the portal]
+    /// The publisher's public key (PEM), or, for what `sluice pull` has made, one that has vouched for it [default: the keys remembered for the portal]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Print what was found as JSON
@@ -36,7 +36,7 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
         let named = verify.signature.clone();
         tokio::task::spawn_blocking(move || match (&key, named) {
             (Some(key), named) if !named.is_empty() => client::verify_signed(&dir, &named, key, &meter),
-            (Some(key), _) if client::is_of_others(&dir) => client::verify_signed(&dir, &client::signatures_in(&dir), key, &meter),
+            (Some(key), _) if client::is_of_others(&dir) => client::verify_by_what_lies_there(&dir, key, &meter),
             _ => client::verify(&dir, key.as_deref(), &config.config_dir, &meter),
         })
     };
@@ -46,9 +46,13 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
     } else {
         found.lines().iter().for_each(|line| result(&plain(line)));
     }
-    let Findings { model, revision, files, bytes, left_out, .. } = &found;
+    let Findings { model, revision, files, bytes, left_out, unsigned, .. } = &found;
     let left = if *left_out == 0 { String::new() } else { format!("; {left_out} files were never wanted (--include)") };
     let at = revision.as_ref().map(|revision| format!(" at {revision}")).unwrap_or_default();
+    let left = match unsigned.as_slice() {
+        [] => left,
+        unsigned => format!("{left}; these signatures do not speak of {}", unsigned.join(", ")),
+    };
     let right = format!("{model}{at}: {files} files, {}, are what was signed{left}", human_bytes(*bytes));
     if found.is_clean() {
         say(&format!("{right}."));

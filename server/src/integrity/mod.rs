@@ -18,6 +18,6 @@ pub use keyring::{KeyRecord, Keyring};
 pub use manifest::{Entry, FileProof, Kind, Manifest, ManifestHasher, manifest_page, manifest_sha256};
 pub use safe_path::{Clash, Clashes, OURS, PARTIAL, RELEASE_NAME_BYTES_MAX, check_path, check_release_name, check_release_path};
 pub use signature::{BUNDLE_BYTES_MAX, SignatureFault, Signed};
-pub use statement::{Method, Release as SignedRelease, Resource, Statement};
+pub use statement::{Method, NEVER_SIGNED, Release as SignedRelease, Resource, Statement};
 pub use succession::vouched_for;
 pub use sums::{blake3_sums, metalink, sha256_sums};

@@ -14,7 +14,7 @@ use super::signature::SignatureFault;
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// Whoever verifies with other tools has these beside the files: what versions are kept with, what clients keep, and the proofs.
-const NEVER_SIGNED: &[&str] = &[
+pub const NEVER_SIGNED: &[&str] = &[
     ".git",
     ".gitattributes",
     ".github",
