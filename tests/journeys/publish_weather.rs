@@ -1,6 +1,7 @@
 //! Bad weather between a portal and its bucket while it publishes: it ends with a release that is whole, or with clear words and nothing that
 //! anybody sees; and once the weather is good, publishing again completes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -117,6 +118,41 @@ async fn comes_through(db: PgPool, when: When) {
         portal.publishes(&model, Gate::Open, &weights).await;
         is_whole(&portal, &model, &weights, &spoken_of).await;
     }
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn a_line_that_breaks_spoils_nothing_that_a_release_reuses(db: PgPool) {
+    let store = ObjectStore::start().await;
+    let is_bad = Arc::new(AtomicBool::new(false));
+    let weather = {
+        let is_bad = is_bad.clone();
+        Weather::before(&store.endpoint(), move |asked| {
+            let reads = asked.method == "GET" && asked.target.contains("sha256/");
+            (reads && is_bad.load(Ordering::SeqCst)).then_some(Trouble::Cut(1_000))
+        })
+        .await
+    };
+    let address = weather.base.replace("127.0.0.1", "localhost");
+    let portal = TestPortal::start_with(db, &store.settings_but(&[("AWS_ENDPOINT_URL", &address)])).await;
+    let weights = Weights::of("preln-fp32");
+    weights.write("long.dat", noise(1, PART_BYTES as usize + 4_321));
+    let first = portal.publishes("acme/tiny", Gate::Open, &weights).await;
+    portal.wait(time::Duration::days(8));
+    weights.write("README.md", "# Another release");
+    is_bad.store(true, Ordering::SeqCst);
+    let refused = portal.tries_to_publish("acme/tiny", Some(Gate::Open), None, &weights).await.unwrap_err();
+    assert!(matches!(&refused, Error::Unavailable(why) if why.contains("is read back")), "{refused}");
+    is_bad.store(false, Ordering::SeqCst);
+    let faults: i64 = sqlx::query_scalar("select count(*) from object where fault is not null").fetch_one(&portal.portal.db).await.unwrap();
+    assert_eq!(faults, 0, "nothing is known to be wrong");
+    let second = portal.publishes("acme/tiny", Gate::Open, &weights).await;
+    assert!(
+        second.is_new && second.written_bytes < 10_000 && second.notes == first.notes,
+        "{} bytes: {:?}",
+        second.written_bytes,
+        second.notes
+    );
+    is_whole(&portal, "acme/tiny", &weights, "a line that broke").await;
 }
 
 /// What whoever asks again does not meet a second time.

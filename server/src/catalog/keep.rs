@@ -139,7 +139,7 @@ async fn look_up(portal: &Portal, key: &ObjectKey, digests: &Digests) -> Result<
         return Ok(Standing::Unknown);
     }
     let now = portal.clock.now();
-    if now - verified_at < VERIFIED_FOR {
+    if (now - verified_at).abs() < VERIFIED_FOR {
         return Ok(Standing::Whole);
     }
     let fault = read_back(portal, &Stored { sha256: digests.sha256.clone(), size_bytes: digests.size_bytes }).await?;
@@ -202,9 +202,9 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Resul
 fn failed(cause: io::Error) -> Error {
     match cause.kind() {
         io::ErrorKind::InvalidData => Error::Conflict(cause.to_string().into()),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::Unavailable("the disk of the object store is full; nothing was published, free some space and publish again".into())
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Unavailable(
+            "the disk is full (the store's, or the data folder's); nothing was published, free some space and publish again".into(),
+        ),
         _ => Error::internal(cause),
     }
 }

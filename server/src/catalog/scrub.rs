@@ -13,10 +13,12 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::ScrubId;
 use crate::portal::Portal;
-use crate::storage::{ObjectKey, Problem};
+use crate::storage::{ObjectKey, Objects, Problem};
 
 /// How fast the store is read unless somebody says otherwise: 50 MB/s, which leaves most of a disk to downloads.
 pub const RATE_DEFAULT: u64 = 50_000_000;
+/// How often an object is read back that a release waits for, where the reading breaks off.
+const READ_BACK_TRIES: usize = 3;
 
 /// Checks every object that this round has not checked yet, and tells each. Errors: `Conflict` while another does, `Unavailable` if the
 /// store does not answer; the next call goes on from there.
@@ -44,7 +46,7 @@ async fn scrub_alone(
     };
     let mut pace = Pace::new(bytes_a_second);
     while let Some(object) = store::next_to_check(db, round.started_at).await? {
-        let fault = check(portal, &object, &mut pace).await?;
+        let fault = check(portal, &object, &mut pace).await?.fault();
         if let Some(fault) = &fault {
             tracing::error!(object = object.sha256, fault, "an object of the store is not what it was");
         }
@@ -59,18 +61,50 @@ fn checked_at(portal: &Portal, round: &Round) -> Timestamp {
     portal.clock.now().max(round.started_at)
 }
 
-/// Reads one object back, as fast as it goes; says what is wrong with it. Errors are of the store as a whole.
+/// Reads one object back, as fast as it goes; says what is wrong with it. Errors are of the store as a whole, or of the way to it.
 pub(super) async fn read_back(portal: &Portal, object: &Stored) -> Result<Option<String>, Error> {
-    check(portal, object, &mut Pace::new(0)).await
+    let mut why = String::new();
+    for _ in 0..READ_BACK_TRIES {
+        match check(portal, object, &mut Pace::new(0)).await? {
+            Seen::BrokeOff(cause) => why = cause,
+            seen => return Ok(seen.fault()),
+        }
+    }
+    match portal.objects {
+        Objects::Folder(_) => Ok(Seen::BrokeOff(why).fault()),
+        Objects::S3(_) => Err(Error::Unavailable(
+            format!("the object store breaks off while {} is read back ({why}); nothing was published: publish again", object.sha256)
+                .into(),
+        )),
+    }
 }
 
-/// What is wrong with the object; nothing if it is what it was. Errors are of the store as a whole.
-async fn check(portal: &Portal, object: &Stored, pace: &mut Pace) -> Result<Option<String>, Error> {
+/// What reading an object back has shown.
+enum Seen {
+    Right,
+    Wrong(String),
+    /// It came to no end: a disk that cannot read a sector says so, and so does a line that breaks.
+    BrokeOff(String),
+}
+
+impl Seen {
+    /// What is wrong with the object, as far as is known.
+    fn fault(self) -> Option<String> {
+        match self {
+            Seen::Right => None,
+            Seen::Wrong(what) => Some(what),
+            Seen::BrokeOff(cause) => Some(format!("cannot be read: {cause}")),
+        }
+    }
+}
+
+/// Whether the object is what it was. Errors are of the store as a whole.
+async fn check(portal: &Portal, object: &Stored, pace: &mut Pace) -> Result<Seen, Error> {
     let key = ObjectKey::file(&object.sha256);
     let mut pieces = match portal.objects.slice(&key, object.size_bytes, 0, object.size_bytes).await {
         Ok(pieces) => pieces,
-        Err(Problem::Missing(_)) => return Ok(Some("is missing".into())),
-        Err(Problem::Spoilt(why)) => return Ok(Some(format!("has another size: {why}"))),
+        Err(Problem::Missing(_)) => return Ok(Seen::Wrong("is missing".into())),
+        Err(Problem::Spoilt(why)) => return Ok(Seen::Wrong(format!("has another size: {why}"))),
         Err(problem) => return Err(problem.for_operator()),
     };
     let mut hasher = Sha256::new();
@@ -81,12 +115,12 @@ async fn check(portal: &Portal, object: &Stored, pace: &mut Pace) -> Result<Opti
                 hasher.update(&piece);
                 pace.keep(piece.len() as u64).await;
             }
-            // A disk that cannot read a sector says so here, and so does a line that breaks: the next round will tell them apart.
-            Err(cause) => return Ok(Some(format!("cannot be read: {cause}"))),
+            // Of a scrub, the next round will tell which it was.
+            Err(cause) => return Ok(Seen::BrokeOff(cause.to_string())),
         }
     }
     let found = HEXLOWER.encode(&hasher.finalize());
-    Ok((found != object.sha256).then(|| format!("has the SHA-256 {found}")))
+    Ok(if found == object.sha256 { Seen::Right } else { Seen::Wrong(format!("has the SHA-256 {found}")) })
 }
 
 /// Holds reading back to so many bytes a second, over the whole.

@@ -53,6 +53,8 @@ impl S3 {
         if whole.parts.len() <= 1 {
             return self.put(key, whole, progress).await;
         }
+        // What others need of it may be read while it is written anew; nobody needs what was not there before.
+        let was_there = self.size(key).await?.is_some();
         let mut told = Ok(0);
         for _ in 0..ROUNDS {
             told = self.in_parts(key, whole, progress).await;
@@ -63,7 +65,9 @@ impl S3 {
                 Ok(_) if self.holds(key, whole).await? => return told,
                 // The parts of an earlier upload were not what they seemed to be.
                 Ok(_) => {
-                    self.remove(key).await?;
+                    if !was_there {
+                        self.remove(key).await?;
+                    }
                     told = Err(Problem::Spoilt(format!("{}: the store does not hold what was sent", key.path())));
                 }
                 Err(_) => return told,
