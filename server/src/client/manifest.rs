@@ -167,6 +167,9 @@ impl Pages {
             self.files_json.push(',');
         }
         self.files_json += &text;
+        if self.files_json.len() as u64 > KEPT_BYTES_MAX {
+            return Err(Fault::Failed("the portal's list of files is longer than any that sluice pull keeps; nothing was fetched".into()));
+        }
         self.files.push(ReleaseFile { path: file.path, size_bytes: file.size, sha256, chunks });
         Ok(())
     }
@@ -231,6 +234,12 @@ mod tests {
         let mut pages = Pages::default();
         let many: Vec<_> = (0..1_000).map(|number| file(&format!("f{number}"), b"")).collect();
         let next = |_| pages.add("r", Page { next: Some("on".into()), ..page("r", &many) }).err();
+        let mut wordy = Pages::default();
+        let mut page_of_one = page("r", &[file("f", b"")]);
+        page_of_one.files[0]["more"] = "x".repeat(16 << 20).into();
+        let json = page_of_one.files[0].clone();
+        let refused = (0..20).find_map(|_| wordy.add_file(json.clone()).err()).expect("memory is not for strangers to fill");
+        assert!(matches!(refused, Fault::Failed(why) if why.contains("longer than any")));
         let refused = (0..1_000).find_map(next).expect("a million files are too many");
         assert!(matches!(refused, Fault::Failed(why) if why.contains("more than 100000 files")));
     }

@@ -52,7 +52,7 @@ pub(super) fn foresee(release: &Release, wanted: &[usize], root: &Path, known: &
     let mut plan = Plan::default();
     for &at in wanted {
         let file = &release.files[at];
-        if repair && is_behind_a_link(root, &file.path)? {
+        if repair && (is_behind_a_link(root, &file.path)? || is_behind_a_link(root, &format!("{}{PARTIAL}", file.path))?) {
             plan.add(file, at, |_| false);
             continue;
         }
