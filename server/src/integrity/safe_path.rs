@@ -79,6 +79,9 @@ pub struct Clash {
 
 impl fmt::Display for Clash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path == self.with {
+            return write!(out, "is there twice, or is a file and a folder at once");
+        }
         write!(out, "is one with {:?} on disks that do not tell capitals apart", self.with)
     }
 }
