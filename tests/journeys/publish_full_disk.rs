@@ -52,7 +52,7 @@ async fn completes_once_there_is_room(db: PgPool, weights: &Weights, size: &str)
     let mut shell = Shell(shell.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
 
     let (status, said) = shell.told(&at("first")).await;
-    assert!(status == "1" && said.contains("the disk of the object store is full"), "{status}: {said}");
+    assert!(status == "1" && said.contains("the disk is full (the store's, or the data folder's)"), "{status}: {said}");
     assert!(said.contains("free some space and publish again"), "{said}");
     let mut reader = db.acquire().await.unwrap();
     assert!(catalog::find_any_model(&mut reader, "acme", "tiny").await.unwrap().is_none(), "something of it is there");
