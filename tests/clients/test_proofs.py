@@ -102,7 +102,10 @@ def test_sluice_verify_checks_what_another_tool_has_fetched(portal, folder):
     assert f"{OPEN} at {revision(portal, OPEN)}: " in run(*command, cwd=folder)
     # Whoever took a signature away could change what it speaks of.
     (folder / "documents.sig").rename(folder.parent / "documents.sig")
-    assert "do not speak of" in run(*command, cwd=folder, status=3)
+    assert "fetch model.sig and documents.sig both" in run(*command, cwd=folder, status=3)
+    (folder / "config.json").rename(folder.parent / "config.json")
+    assert "fetch model.sig and documents.sig both" in run(*command, cwd=folder, status=3), "nor may it be taken"
+    (folder.parent / "config.json").rename(folder / "config.json")
     (folder.parent / "documents.sig").rename(folder / "documents.sig")
     change_a_bit(folder / "README.md")
     (folder / "extra.bin").write_text("more")
