@@ -1,5 +1,5 @@
 //! The socket under a connection. It can send a piece of a file by itself, so that weights go from the page cache to the socket and never
-//! pass through this process (`sendfile(2)`): half of the processor time, and no memory for a client however slow.
+//! pass through this process (`sendfile(2)`): a third of the processor time, and no memory for a client however slow.
 //!
 //! The HTTP server writes what it has and then flushes; what a body has laid on the [`Line`] by then goes out behind it. So a body that
 //! sends a file lays a piece there, has nothing to say until it is gone, and lays down the next.
