@@ -2,6 +2,7 @@
 //! Never decides who may have it; that is `access`.
 
 mod ahead;
+mod background;
 mod card;
 mod check;
 mod copy;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use inference::checkpoint::TensorFacts;
 use sqlx::PgConnection;
 
+use super::background::in_background;
 use super::check::{Checked, Fault, Fit, check};
 use super::derive::{Derived, derive};
 use super::keep::{self, Incoming, Kept, blocking, keep_all};
@@ -92,7 +93,7 @@ async fn publish_held(portal: &Portal, order: &Order<'_>, meter: &Arc<Meter>) ->
     let dir = order.dir.to_owned();
     let ahead = keep::begin(portal, blocking(move || survey(&dir)).await?.files).await?;
     let (dir, counted) = (order.dir.to_owned(), meter.clone());
-    let fit: Arc<Fit> = match blocking(move || check(&dir, &counted)).await? {
+    let fit: Arc<Fit> = match blocking(move || in_background(|| check(&dir, &counted))?).await? {
         Checked::Fit(fit) => Arc::from(fit),
         Checked::Unfit(faults) => return Ok(Outcome::Unfit(faults)),
     };
