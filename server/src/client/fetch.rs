@@ -7,18 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::backoff::Tries;
 use super::fault::Fault;
 use super::folder::{Folder, partial_of, target_of};
-use super::hash::{self, Part};
+use super::hash::{self, Part, Prover};
 use super::journal::{Entry, Fingerprint, Id};
 use super::meter::Meter;
 use super::plan::Job;
-use super::release::{Digest, Release, ReleaseFile};
+use super::release::{Release, ReleaseFile};
 use super::source::{Source, Sources};
 use super::wire::{Trouble, Wire};
 
@@ -68,7 +67,7 @@ struct Chunk<'a> {
     number: u32,
     start: u64,
     length: u64,
-    sha256: Sha256,
+    prover: Prover,
     came: u64,
     /// Whose bytes these are, as long as they are one's alone.
     from: Option<Source>,
@@ -121,13 +120,13 @@ impl Work {
         let file = &self.release.files[self.jobs[job].file];
         let target = self.open(job)?;
         let (start, length) = file.range(number as usize);
-        let mut chunk = Chunk { file, number, start, length, sha256: Sha256::new(), came: 0, from: None };
+        let mut chunk = Chunk { file, number, start, length, prover: Prover::new(file.proof(number as usize)), came: 0, from: None };
         let (mut tries, mut mismatches) = (Tries::default(), 0);
         loop {
             let source = self.sources.pick(tries.count());
             let before = chunk.came;
             let trouble = match self.stream(&mut chunk, source, &target).await {
-                Ok(()) if chunk.is_right() => break,
+                Ok(()) if chunk.prover.is_right() => break,
                 Ok(()) => {
                     self.meter.lost(chunk.came);
                     let why = format!("chunk {number} of {} came with other bytes than were signed", file.path);
@@ -170,7 +169,7 @@ impl Work {
         while let Some(piece) = body.next().await? {
             let written = target.write_all_at(&piece, chunk.start + chunk.came);
             written.map_err(|cause| Trouble::Final(Fault::io("write", &partial_of(self.folder.root(), &chunk.file.path), &cause)))?;
-            chunk.sha256.update(&piece);
+            chunk.prover.update(&piece);
             chunk.came += piece.len() as u64;
             self.meter.came(piece.len() as u64);
             if matches!(source, Source::Mirror(_)) && chunk.came < chunk.length && Instant::now() > ends {
@@ -236,12 +235,8 @@ impl Work {
 }
 
 impl Chunk<'_> {
-    fn is_right(&self) -> bool {
-        Digest(self.sha256.clone().finalize().into()) == self.file.chunks[self.number as usize]
-    }
-
     fn restart(&mut self) {
-        (self.sha256, self.came, self.from) = (Sha256::new(), 0, None);
+        (self.prover, self.came, self.from) = (Prover::new(self.file.proof(self.number as usize)), 0, None);
     }
 }
 

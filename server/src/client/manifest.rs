@@ -114,6 +114,7 @@ struct PageFile {
 #[derive(Debug, serde::Deserialize)]
 struct PageChunk {
     sha256: String,
+    blake3: String,
 }
 
 /// Pages on their way to a release.
@@ -154,8 +155,10 @@ impl Pages {
         let file: PageFile = serde_json::from_value(file)
             .map_err(|cause| Fault::Failed(format!("the portal's manifest.json does not list files as it should: {cause}")))?;
         let unreadable = || Fault::Failed(format!("what the portal says of {} is no digest", file.path));
-        let chunks = file.chunks.iter().map(|chunk| Digest::parse(&chunk.sha256).ok_or_else(unreadable)).collect::<Result<Vec<_>, _>>()?;
-        let sha256 = Digest::parse(&file.sha256).ok_or_else(unreadable)?;
+        let digest = |hex: &str| Digest::parse(hex).ok_or_else(unreadable);
+        let chunks = file.chunks.iter().map(|chunk| digest(&chunk.sha256)).collect::<Result<Vec<_>, _>>()?;
+        let blake3 = file.chunks.iter().map(|chunk| digest(&chunk.blake3)).collect::<Result<Vec<_>, _>>()?;
+        let sha256 = digest(&file.sha256)?;
         self.chunks += chunks.len();
         if self.files.len() >= FILES_MAX || self.chunks > CHUNKS_MAX {
             return Err(Fault::Failed(format!(
@@ -170,7 +173,7 @@ impl Pages {
         if self.files_json.len() as u64 > KEPT_BYTES_MAX {
             return Err(Fault::Failed("the portal's list of files is longer than any that sluice pull keeps; nothing was fetched".into()));
         }
-        self.files.push(ReleaseFile { path: file.path, size_bytes: file.size, sha256, chunks });
+        self.files.push(ReleaseFile { path: file.path, size_bytes: file.size, sha256, chunks, blake3 });
         Ok(())
     }
 

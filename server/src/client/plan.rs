@@ -225,7 +225,7 @@ mod tests {
         let file = |number: usize| {
             let path = format!("model-{number:05}-of-01000.safetensors");
             let chunks = (0..size_bytes.div_ceil(CHUNK_BYTES)).map(|chunk| Digest::of(format!("{number} {chunk}").as_bytes())).collect();
-            ReleaseFile { sha256: Digest::of(path.as_bytes()), path, size_bytes, chunks }
+            ReleaseFile { sha256: Digest::of(path.as_bytes()), path, size_bytes, chunks, blake3: Vec::new() }
         };
         let release = Release { revision: "0".repeat(40), files: (0..shards).map(file).collect() };
         let wanted: Vec<usize> = (0..shards).collect();

@@ -32,7 +32,7 @@ impl Proven {
     /// Refuses a list that is not the one that was signed, in what the bundles list too or in what they do not.
     pub(super) fn check(&self, listed: &Listed) -> Result<(), Fault> {
         let wrong = |what: String| Err(Fault::Mismatch(format!("manifest.json is not what was signed: {what}")));
-        if listed.release != self.release {
+        if !listed.release.is_same(&self.release) {
             return wrong("it lists other chunks".into());
         }
         if listed.model != self.model {
@@ -114,10 +114,16 @@ fn files(chunks: &Signed, mut whole: BTreeMap<String, Digest>) -> Result<Vec<Rel
         let sha256 = whole.remove(path).ok_or_else(|| wrong(name, "it speaks of a file that no other speaks of"))?;
         let size_bytes = ranges.iter().filter_map(|chunk| Some(chunk.range.as_ref()?.end)).max().unwrap_or_default();
         let chunks = ranges.iter().map(|chunk| digest(name, &chunk.sha256)).collect::<Result<_, _>>()?;
-        files.push(ReleaseFile { path: path.to_owned(), size_bytes, sha256, chunks });
+        files.push(ReleaseFile { path: path.to_owned(), size_bytes, sha256, chunks, blake3: Vec::new() });
     }
     // What has no chunk is empty, and `Release::new` sees to it that its digest says so.
-    files.extend(whole.into_iter().map(|(path, sha256)| ReleaseFile { path, size_bytes: 0, sha256, chunks: Vec::new() }));
+    files.extend(whole.into_iter().map(|(path, sha256)| ReleaseFile {
+        path,
+        size_bytes: 0,
+        sha256,
+        chunks: Vec::new(),
+        blake3: Vec::new(),
+    }));
     Ok(files)
 }
 

@@ -98,7 +98,7 @@ pub async fn pull(order: &Order, meter: &Arc<Meter>) -> Result<Pulled, Fault> {
     })?;
     check_name(&proven, &order.model)?;
     proven.check(&listed)?;
-    let Proven { model, release, .. } = proven;
+    let (model, release) = (proven.model, listed.release.clone());
     let wanted = choose(&release, &order.include)?;
     let total_bytes = wanted.iter().map(|at| release.files[*at].size_bytes).sum();
     let mut pulled = Pulled {

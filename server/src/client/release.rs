@@ -6,13 +6,14 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::fault::Fault;
+use super::hash::Proof;
 use super::names;
 use crate::integrity::{Entry, Manifest};
 
 /// A chunk is this part of a file; the last one is shorter. An empty file has none.
 pub(super) const CHUNK_BYTES: u64 = 16 << 20;
 
-/// A SHA-256.
+/// A digest of 32 bytes: a SHA-256, where nothing else is said.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Digest(pub(super) [u8; 32]);
 
@@ -46,7 +47,10 @@ pub(super) struct ReleaseFile {
     pub(super) path: String,
     pub(super) size_bytes: u64,
     pub(super) sha256: Digest,
+    /// SHA-256 of each chunk.
     pub(super) chunks: Vec<Digest>,
+    /// BLAKE3 of each chunk, which takes a fraction of the time; none where nobody lists them.
+    pub(super) blake3: Vec<Digest>,
 }
 
 impl ReleaseFile {
@@ -56,11 +60,24 @@ impl ReleaseFile {
         (start, CHUNK_BYTES.min(self.size_bytes - start))
     }
 
+    /// What proves the chunk, the quickest way there is.
+    pub(super) fn proof(&self, chunk: usize) -> Proof {
+        self.blake3.get(chunk).map_or(Proof::Sha256(self.chunks[chunk]), |blake3| Proof::Blake3(*blake3))
+    }
+
+    /// Whether both speak of the same chunks, in what the signatures list.
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.path, self.size_bytes, self.sha256, &self.chunks) == (&other.path, other.size_bytes, other.sha256, &other.chunks)
+    }
+
     /// Refuses what contradicts itself: a count of chunks that the size does not have, one chunk that is not the file.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let wrong = |what: &str| Fault::Mismatch(format!("what the portal says of {} contradicts itself: {what}", self.path));
         if self.size_bytes.div_ceil(CHUNK_BYTES) != self.chunks.len() as u64 {
             return Err(wrong(&format!("{} bytes in {} chunks", self.size_bytes, self.chunks.len())));
+        }
+        if !self.blake3.is_empty() && self.blake3.len() != self.chunks.len() {
+            return Err(wrong(&format!("{} digests of {} chunks", self.blake3.len(), self.chunks.len())));
         }
         let whole = match self.chunks.as_slice() {
             [] => Some(Digest::of(b"")),
@@ -97,6 +114,12 @@ impl Release {
         }
         Ok(Self { revision: revision.to_owned(), files })
     }
+
+    /// Whether both are the same release, chunk for chunk, in what the signatures list.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let files = || self.files.iter().zip(&other.files);
+        self.revision == other.revision && self.files.len() == other.files.len() && files().all(|(one, other)| one.is_same(other))
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +129,7 @@ mod tests {
 
     fn file(path: &str, content: &[u8]) -> ReleaseFile {
         let chunks = content.chunks(CHUNK_BYTES as usize).map(Digest::of).collect();
-        ReleaseFile { path: path.into(), size_bytes: content.len() as u64, sha256: Digest::of(content), chunks }
+        ReleaseFile { path: path.into(), size_bytes: content.len() as u64, sha256: Digest::of(content), chunks, blake3: vec![] }
     }
 
     fn revision(files: &[ReleaseFile]) -> String {
@@ -122,8 +145,32 @@ mod tests {
         assert!(matches!(Release::new(&revision, files[..1].to_vec()), Err(Fault::Mismatch(_))));
         assert!(matches!(Release::new(&revision, vec![file("a", b"a"), file("b", b"c")]), Err(Fault::Mismatch(_))));
         assert!(matches!(Release::new(&revision, vec![file("a", b"a"), file("c", b"b")]), Err(Fault::Mismatch(_))));
-        let mut torn = files;
+        let mut torn = files.clone();
         torn[0].chunks.clear();
         assert!(matches!(Release::new(&revision, torn), Err(Fault::Mismatch(_))));
+        let mut doubled = files;
+        doubled[0].blake3 = vec![Digest::of(b"a"); 2];
+        assert!(matches!(Release::new(&revision, doubled), Err(Fault::Mismatch(_))));
+    }
+
+    #[test]
+    fn the_same_release_may_be_listed_with_more_digests_but_not_with_other_ones() {
+        let files = vec![file("a", b"a"), file("b", b"b")];
+        let release = Release::new(&revision(&files), files).unwrap();
+        let mut listed = release.clone();
+        listed.files[1].blake3 = vec![Digest(blake3::hash(b"b").into())];
+        assert!(release.is_same(&listed));
+        let changes: [fn(&mut Release); 5] = [
+            |other| drop(other.files.pop()),
+            |other| other.files[0].path = "c".into(),
+            |other| other.files[0].size_bytes += 1,
+            |other| other.files[0].chunks[0] = Digest::of(b"c"),
+            |other| other.revision = "0".repeat(40),
+        ];
+        for change in changes {
+            let mut other = listed.clone();
+            change(&mut other);
+            assert!(!release.is_same(&other));
+        }
     }
 }

@@ -136,11 +136,14 @@ pub fn verify(dir: &Path, key: Option<&Path>, config_dir: &Path, meter: &Meter) 
             proven.model
         )));
     }
-    if let Some(listed) = Listed::kept(&dir.join(OURS), &origin.revision)? {
-        proven.check(&listed)?;
-    }
-    let files: Vec<Expected<'_>> =
-        proven.release.files.iter().map(|file| Expected { path: &file.path, content: Content::Chunks(file) }).collect();
+    let release = match Listed::kept(&dir.join(OURS), &origin.revision)? {
+        Some(listed) => {
+            proven.check(&listed)?;
+            listed.release
+        }
+        None => proven.release,
+    };
+    let files: Vec<Expected<'_>> = release.files.iter().map(|file| Expected { path: &file.path, content: Content::Chunks(file) }).collect();
     let is_wanted = |path: &str| origin.include.is_empty() || origin.include.iter().any(|pattern| glob::matches(pattern, path));
     let findings = Findings::none_yet(origin.model.clone(), Some(origin.revision.clone()));
     compare(dir, findings, &files, is_wanted, &|_| false, meter)
