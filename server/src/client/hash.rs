@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn bytes_are_proven_by_either_digest_and_by_no_other() {
-        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n * n >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let proofs = |bytes: &[u8]| [Proof::Sha256(Digest::of(bytes)), Proof::Blake3(Digest(blake3::hash(bytes).into()))];
         for (proof, other) in proofs(&bytes).into_iter().zip(proofs(b"other")) {
             let (mut prover, mut wrong) = (Prover::new(proof), Prover::new(other));

@@ -40,8 +40,9 @@ impl Hostile {
         let listed: Vec<_> = files
             .iter()
             .map(|(path, content)| {
-                let sha256 = sha256_hex(content.as_bytes());
-                json!({ "path": path, "size": content.len(), "sha256": sha256, "blake3": "", "kind": "weights", "chunks": [{ "sha256": sha256, "blake3": "" }] })
+                let (sha256, blake3) = (sha256_hex(content.as_bytes()), blake3::hash(content.as_bytes()).to_hex().to_string());
+                let chunks = [json!({ "sha256": sha256, "blake3": blake3 })];
+                json!({ "path": path, "size": content.len(), "sha256": sha256, "blake3": blake3, "kind": "weights", "chunks": chunks })
             })
             .collect();
         let lines: String = listed.iter().map(|file| format!("{file}\n")).collect();
@@ -139,7 +140,10 @@ async fn a_list_of_a_million_files_is_refused_before_memory_is_gone() {
     let weather = Weather::before("127.0.0.1:1", move |asked| {
         let page = |from: u64| {
             let files: Vec<_> = (from..from + 640)
-                .map(|number| json!({ "path": format!("f/{number:07}"), "size": 1, "sha256": "0".repeat(64), "blake3": "", "kind": "document", "chunks": [{ "sha256": "0".repeat(64), "blake3": "" }] }))
+                .map(|number| {
+                    let digests = json!({ "sha256": "0".repeat(64), "blake3": "0".repeat(64) });
+                    json!({ "path": format!("f/{number:07}"), "size": 1, "sha256": "0".repeat(64), "blake3": "0".repeat(64), "kind": "document", "chunks": [digests] })
+                })
                 .collect();
             json!({ "format": "sluice-manifest-1", "model": "acme/evil", "revision": "0".repeat(40), "chunk_bytes": 16_777_216, "files": files, "next": (from + 640).to_string() })
         };
