@@ -39,7 +39,7 @@ pub use prove::{prove_next, rotate_key, waiting_for_proof};
 pub use publish::{Order, Outcome, Published, publish};
 pub use report::tensors_json;
 pub use scrub::{RATE_DEFAULT as SCRUB_RATE_DEFAULT, scrub};
-pub use size::human_bytes;
+pub use size::{human_bytes, human_files};
 pub use store::{
     Bundle, Faulty, Holdings, Round, all_models_after, bundle, claim_news, draft, draft_of, drafts, faulty, file, file_proofs, files,
     find_any_model, find_model, find_model_by_id, find_models, holdings, licence, list_all_models, list_models, main_releases,

@@ -16,6 +16,11 @@ pub fn human_bytes(bytes: u64) -> String {
     if size < 9.95 { format!("{size:.1} {}", UNITS[unit]) } else { format!("{size:.0} {}", UNITS[unit]) }
 }
 
+/// How many files, for people: "1 file", "12 files".
+pub fn human_files(files: usize) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::human_bytes;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::progress::Shown;
 use super::{result, say};
-use crate::catalog::{self, Fault, Gate, Meter, ModelName, Order, Outcome, Published, Terms, human_bytes};
+use crate::catalog::{self, Fault, Gate, Meter, ModelName, Order, Outcome, Published, Terms, human_bytes, human_files};
 use crate::error::{Error, FieldError};
 use crate::portal::Portal;
 
@@ -82,16 +82,16 @@ fn tell(portal: &Portal, name: &ModelName, published: &Published, json: bool) {
     if published.is_draft {
         let stored = if published.is_new { "Stored" } else { "Nothing new:" };
         say(&format!(
-            "{stored} a draft of {name}: {} files, {}; {} newly stored. Admins alone see it. To put it on offer: sluice release publish {name} {}",
-            published.files,
+            "{stored} a draft of {name}: {}, {}; {} newly stored. Admins alone see it. To put it on offer: sluice release publish {name} {}",
+            human_files(published.files),
             human_bytes(published.size_bytes),
             human_bytes(published.written_bytes),
             published.revision,
         ));
     } else if published.is_new {
         say(&format!(
-            "Published {name}: {} files, {}; {} newly stored. Gate: {}. Page: {page}",
-            published.files,
+            "Published {name}: {}, {}; {} newly stored. Gate: {}. Page: {page}",
+            human_files(published.files),
             human_bytes(published.size_bytes),
             human_bytes(published.written_bytes),
             published.gate.as_str(),

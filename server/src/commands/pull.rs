@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::progress::{draw, progress};
 use super::{result, say};
-use crate::catalog::human_bytes;
+use crate::catalog::{human_bytes, human_files};
 use crate::client::{self, Endpoint, Fault, Meter, ModelRef, Order, Pulled};
 use crate::config::ClientConfig;
 
@@ -149,12 +149,12 @@ impl Pace {
 fn told(pulled: &Pulled, dry_run: bool, took: Duration) -> String {
     let Pulled { model, revision, files, bytes, .. } = pulled;
     let folder = pulled.folder.display();
-    let of = format!("{model} at {revision}: {files} files, {}", human_bytes(*bytes));
-    let to_fetch = format!("{} files, {}", pulled.files_to_fetch, human_bytes(pulled.bytes_to_fetch));
+    let of = format!("{model} at {revision}: {}, {}", human_files(*files), human_bytes(*bytes));
+    let to_fetch = format!("{}, {}", human_files(pulled.files_to_fetch), human_bytes(pulled.bytes_to_fetch));
     if dry_run {
         let to_read = match pulled.files_to_read {
             0 => String::new(),
-            files => format!("; {files} files lie there that would be read first"),
+            files => format!("; to read first, as it lies there already: {}", human_files(files)),
         };
         return format!("{of}. To fetch into {folder}: {to_fetch}{to_read}.");
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::pull::watched;
 use super::{plain, result, say};
-use crate::catalog::human_bytes;
+use crate::catalog::{human_bytes, human_files};
 use crate::client::{self, Fault, Findings, Meter};
 use crate::config::ClientConfig;
 
@@ -47,13 +47,13 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
         found.lines().iter().for_each(|line| result(&plain(line)));
     }
     let Findings { model, revision, files, bytes, left_out, unsigned, .. } = &found;
-    let left = if *left_out == 0 { String::new() } else { format!("; {left_out} files were never wanted (--include)") };
+    let left = if *left_out == 0 { String::new() } else { format!("; {} never wanted (--include)", human_files(*left_out)) };
     let at = revision.as_ref().map(|revision| format!(" at {revision}")).unwrap_or_default();
     let left = match unsigned.as_slice() {
         [] => left,
         unsigned => format!("{left}; these signatures do not speak of {}", unsigned.join(", ")),
     };
-    let right = format!("{model}{at}: {files} files, {}, are what was signed{left}", human_bytes(*bytes));
+    let right = format!("{model}{at}: {}, {}, as signed{left}", human_files(*files), human_bytes(*bytes));
     if found.is_clean() {
         say(&format!("{right}."));
         return Ok(());
@@ -65,7 +65,9 @@ pub async fn run(config: ClientConfig, verify: Verify) -> Result<(), Fault> {
         _ => String::new(),
     };
     Err(Fault::Mismatch(format!(
-        "{dir} is not what was published: {} files differ, {} are missing, {} are extra; {right}.{mend}",
-        count[0], count[1], count[2]
+        "{dir} is not what was published: {}, {} missing, {} extra; {right}.{mend}",
+        if count[0] == 1 { "1 file differs".to_owned() } else { format!("{} files differ", count[0]) },
+        count[1],
+        count[2]
     )))
 }

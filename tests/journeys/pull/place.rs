@@ -89,7 +89,7 @@ async fn a_folder_that_others_have_prepared_leads_nowhere_and_vouches_for_nothin
     fs::write(at("config.json"), vec![b' '; release.files["config.json"].len()]).unwrap();
     journal_says_done(&ada.folder(), "config.json", &config).unwrap();
     fs::set_permissions(at(".sluice/journal"), PermissionsExt::from_mode(0o666)).unwrap();
-    ada.pulls(&release.name, &["--dry-run"]).await.with(0, "would be read first");
+    ada.pulls(&release.name, &["--dry-run"]).await.with(0, "to read first");
     ada.pulls(&release.name, &[]).await.with(3, "config.json: 1 of 1 chunks differ");
     assert_eq!(fs::metadata(at(".sluice/journal")).unwrap().permissions().mode() & 0o777, 0o600);
     ada.pulls(&release.name, &["--repair"]).await.well();

@@ -28,7 +28,7 @@ async fn every_difference_is_named_and_one_bad_chunk_costs_one_chunk(db: PgPool)
     fs::write(at("deep/er/extra.bin"), b"mine").unwrap();
     fs::remove_file(at("config.json")).unwrap();
     let found = ada.verifies().await;
-    found.with(3, "1 files differ, 1 are missing, 1 are extra");
+    found.with(3, "1 file differs, 1 missing, 1 extra");
     let lines: Vec<&str> = found.out.lines().collect();
     assert_eq!(lines, ["differs  noise-1.dat: chunk 1", "missing  config.json", "extra    deep/er/extra.bin"]);
 
@@ -46,7 +46,7 @@ async fn every_difference_is_named_and_one_bad_chunk_costs_one_chunk(db: PgPool)
     for length in [CHUNK as u64 + 3, 3 * CHUNK as u64, 0] {
         fs::File::options().write(true).open(at("noise-1.dat")).unwrap().set_len(length).unwrap();
         let found = ada.verifies().await;
-        found.with(3, "1 files differ");
+        found.with(3, "1 file differs");
         assert!(found.out.contains(&format!("noise-1.dat ({length} bytes instead of")), "{}", found.out);
         ada.pulls(&release.name, &["--repair"]).await.well();
         release.is_whole_at(&ada);
@@ -91,7 +91,7 @@ async fn a_link_in_the_place_of_a_file_is_no_file_whatever_it_leads_to(db: PgPoo
     fs::remove_file(at("empty.txt")).unwrap();
     fs::create_dir(at("empty.txt")).unwrap();
     let found = ada.verifies().await;
-    found.with(3, "3 files differ, 0 are missing");
+    found.with(3, "3 files differ, 0 missing");
     for line in [
         "differs  config.json: config.json is a link, which is not followed",
         "differs  deep/er/noise-2.dat: deep is a link, which is not followed",
