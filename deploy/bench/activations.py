@@ -1,8 +1,11 @@
-"""What one pass over bytes would cost in quality: python activations.py FOLDER TEXT [--tokens N]
+"""What rounding activations costs in quality: python activations.py FOLDER TEXT [--tokens N] [--times T]
 
 Perplexity of a text with int8 weights (a scale for each row) and activations rounded in several ways before every product of the
 layers, by PyTorch in f32, so that nothing but the rounding differs. Prints a table for BENCHMARKS.md. Wants torch and transformers, as the
 peers' environments have them.
+
+With --times every hundredth column of what a layer norm gives becomes T times as large, and its weights so many times smaller: the same
+model, with the columns that stand out in large ones. Weights are then left as they are, because a scale for each row does not suit such.
 """
 
 import argparse
@@ -32,6 +35,15 @@ def token_8(x):
     return rounded(x, 127, -1)
 
 
+def ordinary_8(x):
+    """127 is the highest number of a token, or six times the mean if that is less; what is beyond has more bits."""
+    highest = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
+    parts = (x.abs() * (32767 / highest)).round()
+    mean = parts.sum(dim=-1, keepdim=True) / (parts > 0).sum(dim=-1, keepdim=True).clamp_min(1)
+    scale = highest * (6 * mean).clamp(128, 32767) / 32767 / 127
+    return (x / scale).round() * scale
+
+
 def groups_8(size):
     def of(x):
         grouped = x.unflatten(-1, (-1, size))
@@ -52,13 +64,26 @@ def apart(share):
 
 
 WAYS = {
-    "16 bits, a scale for each token (what the engine does)": token_16,
+    "16 bits, a scale for each token (int8 in the engine)": token_16,
+    "8 bits, and 16 for what is beyond 6 means of a token (int4 in the engine)": ordinary_8,
     "8 bits, a scale for each token": token_8,
     "8 bits, a scale for 128 columns of a token": groups_8(128),
     "8 bits, a scale for 32 columns of a token": groups_8(32),
     "1 % of the columns in 16 bits, the rest in 8": apart(0.01),
     "5 % of the columns in 16 bits, the rest in 8": apart(0.05),
 }
+
+
+def stand_out(layer, times):
+    attention = layer.self_attn
+    for norm, linears in (
+        (layer.self_attn_layer_norm, (attention.q_proj, attention.k_proj, attention.v_proj)),
+        (layer.final_layer_norm, (layer.fc1,)),
+    ):
+        norm.weight[50::100] *= times
+        norm.bias[50::100] *= times
+        for linear in linears:
+            linear.weight[:, 50::100] /= times
 
 
 def perplexity(model, ids, context):
@@ -77,18 +102,22 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("text", type=Path)
     parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--times", type=float)
     asked = parser.parse_args()
     model = AutoModelForCausalLM.from_pretrained(asked.folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(asked.folder)
     ids = tokenizer(asked.text.read_text(), return_tensors="pt").input_ids[0, : asked.tokens]
     context = model.config.max_position_embeddings
     exact = perplexity(model, ids, context)
-    print(f"| activations, with weights of 8 bits | perplexity | to exact ({exact:.3f}) |\n| --- | --- | --- |")
+    print(f"| activations{'' if asked.times else ', with weights of 8 bits'} | perplexity | to exact ({exact:.3f}) |\n| --- | --- | --- |")
     way = [None]
     for layer in model.model.decoder.layers:
         attention = layer.self_attn
+        if asked.times:
+            stand_out(layer, asked.times)
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, layer.fc1, layer.fc2):
-            linear.weight.copy_(weights_of_bytes(linear.weight))
+            if not asked.times:
+                linear.weight.copy_(weights_of_bytes(linear.weight))
             linear.register_forward_pre_hook(lambda module, inputs: (way[0](inputs[0]),))
     for name, way[0] in WAYS.items():
         found = perplexity(model, ids, context)

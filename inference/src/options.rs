@@ -57,7 +57,9 @@ pub enum Precision {
     Bf16,
     /// Weights of eight bits with a scale for each row, multiplied by activations of sixteen bits.
     Int8,
-    /// Weights of four bits with scale and zero point for every 32, multiplied by activations of sixteen bits. The embedding keeps eight.
+    /// Weights of four bits with scale and zero point for every 32, multiplied by activations of eight bits with a scale for each token; of
+    /// those that stand out among the token's, sixteen bits count (as in LLM.int8(), arXiv 2208.07339, but for each token by itself). The
+    /// embedding keeps eight bits, and is multiplied as in `Int8`.
     Int4,
 }
 

@@ -97,7 +97,8 @@ pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Erro
     let (arithmetic, passes) = match precision {
         Precision::Exact => (Arithmetic::Singles, 1),
         Precision::Bf16 => (Arithmetic::Bfloats, 1),
-        Precision::Int8 | Precision::Int4 => (Arithmetic::Bytes, 2),
+        Precision::Int8 => (Arithmetic::Bytes, 2),
+        Precision::Int4 => (Arithmetic::Bytes, 1),
     };
     let threads = Threads::new(threads)?;
     let measure = || {

@@ -5,8 +5,12 @@ use std::ops::Range;
 use super::{Activation, GROUP, STEPS, TILE_ROWS_MAX};
 use crate::ops::simd::every_tier;
 
-/// The largest number of signed upper and lower bytes: 127 · 256 + 127.
-const SIGNED_MAX: f32 = 32_639.0;
+/// What is more than so many times the mean of a row (zeros aside, and signs) is no ordinary number of it. A normal distribution has none.
+const ORDINARY_MEANS: f32 = 6.0;
+/// How finely that mean is measured: the row's highest number in so many steps.
+const STEPS_OF_HIGHEST: f32 = 32_767.0;
+/// The least that counts as ordinary, in those steps: then the highest number still has a signed upper byte.
+const ORDINARY_MIN: f32 = 128.0;
 
 /// (rows, cols) f32, packed. Memory is kept from use to use.
 #[derive(Debug, Default)]
@@ -18,9 +22,10 @@ pub(crate) struct Activations {
     numbers: Vec<u32>,
 }
 
-/// What lies in a tile: words `[steps / STEPS][rows of the tile][words of a step][STEPS]`, then for each row what the whole numbers are to
-/// be multiplied by, then for each row what was added to the upper bytes, then at four bits the sums of each group,
-/// `[groups][rows of the tile]`.
+/// What lies in a tile: words `[blocks][rows of the tile][words of a step][STEPS]`, a block being [`STEPS`] steps; then for each row what the
+/// whole numbers are to be multiplied by; then for each row what was added to the upper bytes. At four bits the words are those of the
+/// lower bytes, and behind all this lie those of the upper bytes, in the same order; for each block a bit for each row that has an upper
+/// byte there; and the sums of each group, `[groups][rows of the tile]`.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     kind: Activation,
@@ -32,13 +37,24 @@ impl Shape {
         self.kind.steps(self.cols).next_multiple_of(STEPS) * self.kind.step_words()
     }
 
-    fn groups(self) -> usize {
-        if self.kind == Activation::Signed { 2 * self.cols.div_ceil(2 * GROUP) } else { 0 }
+    /// Blocks that are told apart by whether they have upper bytes, each of two groups.
+    fn blocks(self) -> usize {
+        if self.kind == Activation::Groups { self.words() / STEPS } else { 0 }
     }
 
-    /// Numbers that a row takes, in all.
+    /// Numbers that each row of a tile takes.
     fn row(self) -> usize {
-        self.words() + 2 + self.groups()
+        self.words() + 2 + self.blocks() * (STEPS + 2)
+    }
+
+    /// Numbers of a tile of so many rows.
+    fn tile(self, rows: usize) -> usize {
+        rows * self.row() + self.blocks()
+    }
+
+    /// Rows of a tile of so many numbers.
+    fn rows(self, numbers: usize) -> usize {
+        (numbers - self.blocks()) / self.row()
     }
 }
 
@@ -51,6 +67,9 @@ pub(crate) struct Tile<'a> {
     pub(super) words: &'a [u32],
     pub(super) scales: &'a [f32],
     pub(super) offsets: &'a [i32],
+    /// At four bits: the upper bytes, for each block the rows that have any, and for each group the rows' sums.
+    pub(super) uppers: &'a [u32],
+    pub(super) upper_rows: &'a [u32],
     pub(super) sums: &'a [i32],
 }
 
@@ -72,8 +91,8 @@ impl Activations {
         let tiles = rows.div_ceil(tile_rows_max).max(1);
         let shape = Shape { kind, cols };
         (self.shape, self.rows, self.tile_rows) = (Some(shape), rows, rows.div_ceil(tiles).max(1));
-        self.numbers.resize(rows * shape.row(), 0);
-        (&mut self.numbers, self.tile_rows * shape.row(), self.tile_rows)
+        self.numbers.resize(rows * shape.row() + rows.div_ceil(self.tile_rows) * shape.blocks(), 0);
+        (&mut self.numbers, shape.tile(self.tile_rows), self.tile_rows)
     }
 
     /// The same, to be filled by [`pack_strip`] with strips of `width` columns: gives the memory, and for each tile the pieces of it that
@@ -90,7 +109,7 @@ impl Activations {
         let shape = Shape { kind, cols };
         let (strip_words, mut pieces) = (width / kind.step_cols(), Vec::new());
         for (number, tile_memory) in memory.chunks_mut(tile).enumerate() {
-            let rows = tile_memory.len() / shape.row();
+            let rows = shape.rows(tile_memory.len());
             let words = shape.words() * rows;
             let (scales, offsets) = tile_memory[words..].split_at_mut(rows);
             scales.fill(1f32.to_bits());
@@ -105,13 +124,15 @@ impl Activations {
     pub(crate) fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
         self.shape.into_iter().flat_map(move |shape| {
             let Shape { kind, cols } = shape;
-            self.numbers.chunks(self.tile_rows * shape.row()).map(move |numbers| {
-                let rows = numbers.len() / shape.row();
+            self.numbers.chunks(shape.tile(self.tile_rows)).map(move |numbers| {
+                let rows = shape.rows(numbers.len());
                 let (words, rest) = numbers.split_at(rows * shape.words());
                 let (scales, rest) = rest.split_at(rows);
-                let (offsets, sums) = rest.split_at(rows);
+                let (offsets, rest) = rest.split_at(rows);
+                let (uppers, rest) = rest.split_at(rows * shape.blocks() * STEPS);
+                let (upper_rows, sums) = rest.split_at(shape.blocks());
                 let [offsets, sums] = [offsets, sums].map(bytemuck::cast_slice);
-                Tile { kind, cols, rows, words, scales: bytemuck::cast_slice(scales), offsets, sums }
+                Tile { kind, cols, rows, words, scales: bytemuck::cast_slice(scales), offsets, uppers, upper_rows, sums }
             })
         })
     }
@@ -125,11 +146,10 @@ every_tier!(
 #[inline(always)]
 fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     let (shape, width) = (Shape { kind, cols }, x.len() / cols);
-    assert_eq!(tile.len(), width * shape.row(), "a tile of {width} rows");
+    assert_eq!(tile.len(), shape.tile(width), "a tile of {width} rows");
     let (words, rest) = tile.split_at_mut(width * shape.words());
     let (scales, rest) = rest.split_at_mut(width);
-    let (offsets, sums) = rest.split_at_mut(width);
-    let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
+    let (offsets, rest) = rest.split_at_mut(width);
     let block_words = STEPS * kind.step_words();
     let mut wholes = [Whole::default(); TILE_ROWS_MAX];
     for (m, row) in x.chunks_exact(cols).enumerate() {
@@ -140,15 +160,47 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     for (number, block) in words.chunks_exact_mut(width * block_words).enumerate() {
         let first = number * STEPS * kind.step_cols();
         let end = (first + STEPS * kind.step_cols()).min(cols);
+        if kind == Activation::Groups {
+            let (uppers, rest) = rest.split_at_mut(width * shape.blocks() * STEPS);
+            let (upper_rows, sums) = rest.split_at_mut(shape.blocks());
+            let uppers = &mut uppers[number * block.len()..][..block.len()];
+            let sums = bytemuck::cast_slice_mut(&mut sums[2 * number * width..][..2 * width]);
+            upper_rows[number] = pack_groups(&x[first..], (cols, end - first), &wholes[..width], block, uppers, sums);
+            continue;
+        }
         for (m, words) in block.chunks_exact_mut(block_words).enumerate() {
-            let mut groups = sums.chunks_exact_mut(width).skip(number * 4 * STEPS / GROUP);
-            pack_block(kind, &x[m * cols + first..m * cols + end], wholes[m], words, |sum| {
-                if let Some(sums) = groups.next() {
-                    sums[m] = sum;
-                }
-            });
+            pack_block(kind, &x[m * cols + first..m * cols + end], wholes[m], words);
         }
     }
+}
+
+/// Packs a block of two groups, of so many columns of the `cols` that rows lie apart, for rows that become whole numbers so; gives the rows
+/// that have an upper byte there.
+#[inline(always)]
+fn pack_groups(
+    x: &[f32],
+    (cols, count): (usize, usize),
+    wholes: &[Whole],
+    lowers: &mut [u32],
+    uppers: &mut [u32],
+    sums: &mut [i32],
+) -> u32 {
+    let mut upper_rows = 0;
+    for (m, (lower, upper)) in lowers.chunks_exact_mut(STEPS).zip(uppers.chunks_exact_mut(STEPS)).enumerate() {
+        let numbers = each(&x[m * cols..][..count], |number| wholes[m].number(number), [0; 4 * STEPS]);
+        for (group, sums) in numbers.as_chunks::<GROUP>().0.iter().zip(sums.chunks_exact_mut(wholes.len())) {
+            // A row that is not finite has no numbers worth the name; its scale is NaN.
+            sums[m] = group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number));
+        }
+        let [lower, upper] = [lower, upper].map(bytemuck::cast_slice_mut::<_, u8>);
+        let mut any = 0;
+        for ((low, up), number) in lower.iter_mut().zip(upper).zip(numbers) {
+            (*low, *up) = (number as u8, (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8);
+            any |= *up;
+        }
+        upper_rows |= u32::from(any != 0) << m;
+    }
+    upper_rows
 }
 
 every_tier!(
@@ -164,14 +216,14 @@ fn plain_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &m
         let first = block * STEPS * kind.step_cols();
         let end = (first + STEPS * kind.step_cols()).min(cols);
         for (words, row) in words.chunks_exact_mut(STEPS).zip(x.chunks_exact(width)) {
-            pack_block(kind, &row[first..end], Whole::default(), words, |_| {});
+            pack_block(kind, &row[first..end], Whole::default(), words);
         }
     }
 }
 
-/// Packs what one row has for [`STEPS`] steps of a kernel; at four bits, tells the sum of each group.
+/// Packs what one row has for [`STEPS`] steps of a kernel, but not at four bits.
 #[inline(always)]
-fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32], mut group_sum: impl FnMut(i32)) {
+fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32]) {
     match kind {
         Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
         Activation::Bfloats => {
@@ -187,20 +239,18 @@ fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32]
         }
         Activation::Unsigned => {
             let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
-            write_bytes(&numbers, |number| (number >> 8) as u8, |number| number as u8, words);
-        }
-        Activation::Signed => {
-            let numbers = each(numbers, |number| whole.number(number), [0; 4 * STEPS]);
-            for group in numbers.as_chunks::<GROUP>().0 {
-                // A row that is not finite has no numbers worth the name; its scale is NaN.
-                group_sum(group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number)));
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
+            let (uppers, lowers) = bytes.split_at_mut(4 * STEPS);
+            for ((upper, lower), number) in uppers.iter_mut().zip(lowers).zip(numbers) {
+                (*upper, *lower) = ((number >> 8) as u8, number as u8);
             }
-            write_bytes(&numbers, |number| (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8, |number| number as u8, words);
         }
+        Activation::Groups => unreachable!("groups are packed with their sums"),
     }
 }
 
-/// How a row becomes whole numbers: x · inverse + offset, where x = number · scale.
+/// How a row becomes whole numbers: x · inverse + offset, where x = number · scale. At four bits, ordinary numbers have eight bits and those
+/// that stand out sixteen.
 #[derive(Debug, Clone, Copy, Default)]
 struct Whole {
     scale: f32,
@@ -213,7 +263,7 @@ impl Whole {
     fn of(kind: Activation, row: &[f32]) -> Self {
         let (steps, offset) = match kind {
             Activation::Single | Activation::Bfloats => return Self { scale: 1.0, inverse: 1.0, offset: 0 },
-            Activation::Signed => (SIGNED_MAX, 0),
+            Activation::Groups => (127.0, 0),
             Activation::Unsigned => {
                 // −0 is no negative number.
                 let negative = row.iter().fold(0u32, |signs, number| signs | u32::from(*number < 0.0));
@@ -226,8 +276,22 @@ impl Whole {
         match () {
             () if !highest.is_finite() => Self { scale: f32::NAN, inverse: 0.0, offset },
             () if highest < 1e-30 => Self { scale: 0.0, inverse: 0.0, offset },
-            () => Self { scale: highest / steps, inverse: steps / highest, offset },
+            () => {
+                let reach = if kind == Activation::Groups { Self::ordinary(row, highest) } else { highest };
+                Self { scale: reach / steps, inverse: steps / reach, offset }
+            }
         }
+    }
+
+    /// Up to where numbers of a row are ordinary. In whole numbers, whose sum is the same in any order and wherever zeros are left out.
+    #[inline(always)]
+    fn ordinary(row: &[f32], highest: f32) -> f32 {
+        let steps = STEPS_OF_HIGHEST / highest;
+        let (sum, count) = row.iter().fold((0u32, 0u32), |(sum, count), x| {
+            let part = whole(x.abs() * steps) as u32;
+            (sum + part, count + u32::from(part != 0))
+        });
+        highest * ((ORDINARY_MEANS * (sum as f32 / count as f32)).clamp(ORDINARY_MIN, STEPS_OF_HIGHEST) / STEPS_OF_HIGHEST)
     }
 
     #[inline(always)]
@@ -250,16 +314,6 @@ fn each<T, const N: usize>(numbers: &[f32], of: impl Fn(f32) -> T, none: [T; N])
     result
 }
 
-/// Upper bytes, then lower bytes, four to a word.
-#[inline(always)]
-fn write_bytes(numbers: &[i32; 4 * STEPS], upper: impl Fn(i32) -> u8, lower: impl Fn(i32) -> u8, words: &mut [u32]) {
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-    let (uppers, lowers) = bytes.split_at_mut(4 * STEPS);
-    for ((up, low), number) in uppers.iter_mut().zip(lowers).zip(numbers) {
-        (*up, *low) = (upper(*number), lower(*number));
-    }
-}
-
 /// The bits of a single, rounded to those of the nearest bfloat, ties to even; what lies below them is of no meaning.
 #[inline(always)]
 pub(super) fn bfloat(bits: u32) -> u32 {
@@ -278,6 +332,19 @@ mod tests {
     use super::*;
     use crate::ops::Tier;
     use proptest::prelude::*;
+
+    #[test]
+    fn there_is_as_much_room_as_the_tiles_of_any_number_of_rows_take() {
+        for kind in [Activation::Single, Activation::Bfloats, Activation::Unsigned, Activation::Groups] {
+            for (rows, tile_rows_max) in (0..40).flat_map(|rows| (1..=TILE_ROWS_MAX).map(move |most| (rows, most))) {
+                let mut activations = Activations::default();
+                let (memory, tile, tile_rows) = activations.room(kind, rows, 70, tile_rows_max);
+                assert_eq!(memory.chunks(tile).count(), rows.div_ceil(tile_rows), "{kind:?}, {rows} rows");
+                let tiles: Vec<usize> = activations.tiles().map(|tile| tile.rows).collect();
+                assert!(tiles.iter().sum::<usize>() == rows && tiles.iter().all(|rows| *rows <= tile_rows_max), "{kind:?}: {tiles:?}");
+            }
+        }
+    }
 
     proptest! {
         #[test]

@@ -63,24 +63,28 @@ fn int8_row(row: &[f32], x: &[f32]) -> f32 {
     (upper as f32).mul_add(256.0, lower as f32) * scale * (highest / steps)
 }
 
-/// y = Σ over groups of (scale of the group · Σ (nibble − zero)·x) · scale of x, with x a signed whole number of 16 bits. The sum in a
-/// group is exact and below 2²⁴; the groups are added in order.
-fn int4_row(row: &[f32], x: &[f32]) -> f32 {
+/// x as whole numbers and a scale: 127 is the highest |x|, or six times the mean of those that are not zero if that is less; what is
+/// beyond has more bits. (The mean is of |x| in 32,767ths of the highest, and counts as no less than 16.)
+fn whole_numbers(x: &[f32]) -> (Vec<i64>, f32) {
     let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
     if highest < 1e-30 {
-        return 0.0;
+        return (vec![0; x.len()], 0.0);
     }
+    let parts: Vec<u32> = x.iter().map(|x| (x.abs() * (32_767.0 / highest)).round_ties_even() as u32).filter(|part| *part > 0).collect();
+    let mean = parts.iter().sum::<u32>() as f32 / parts.len() as f32;
+    let reach = highest * ((6.0 * mean).clamp(128.0, 32_767.0) / 32_767.0);
+    (x.iter().map(|x| (x * (127.0 / reach)).round_ties_even() as i64).collect(), reach / 127.0)
+}
+
+/// y = Σ over groups of (scale of the group · Σ (nibble − zero)·x) · scale of x, with x whole numbers. The sum in a group is exact and
+/// below 2²⁴; the groups are added in order.
+fn int4_row(row: &[f32], x: &[f32]) -> f32 {
+    let (x, x_scale) = whole_numbers(x);
     let sum = row.chunks(GROUP).zip(x.chunks(GROUP)).fold(0f32, |sum, (group, x)| {
         let about = int4_group(group);
-        let whole: i32 = group
-            .iter()
-            .zip(x)
-            .map(|(w, x)| {
-                let x = (x * (32_639.0 / highest)).round_ties_even() as i32;
-                (i32::from(int4(*w, about.zero, about.inverse)) - i32::from(about.zero)) * x
-            })
-            .sum();
+        let nibble = |w: &f32| i64::from(int4(*w, about.zero, about.inverse)) - i64::from(about.zero);
+        let whole: i64 = group.iter().zip(x).map(|(w, x)| nibble(w) * x).sum();
         about.scale.to_f32().mul_add(whole as f32, sum)
     });
-    sum * (highest / 32_639.0)
+    sum * x_scale
 }

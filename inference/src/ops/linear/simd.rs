@@ -16,10 +16,10 @@ use crate::ops::vector::simd::{Portable, Vector};
 pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
     match (tier, kind) {
         (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Single | Activation::Bfloats) => TILE_ROWS_MAX,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Unsigned) => 6,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Signed) => 4,
+        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Unsigned) | (Tier::Avx512Bf16Vnni, Activation::Groups) => 6,
+        (Tier::Avx512, Activation::Groups) => 4,
         (Tier::Plain | Tier::Avx2, Activation::Single | Activation::Bfloats) => 2,
-        (Tier::Plain | Tier::Avx2, Activation::Unsigned | Activation::Signed) => 1,
+        (Tier::Plain | Tier::Avx2, Activation::Unsigned | Activation::Groups) => 1,
     }
 }
 
@@ -73,6 +73,8 @@ pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut
     assert!(x.rows > 0 && sums.out.len() >= (x.rows - 1) * sums.stride + PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
     assert_eq!(block.all, x.kind.steps(x.cols), "steps of a tile");
     assert_eq!(x.words.len(), block.all.next_multiple_of(STEPS) * words, "words of a tile");
+    let uppers = [x.uppers.len(), x.upper_rows.len() * STEPS * x.rows];
+    assert_eq!(uppers, if format == Format::Int4 { [x.words.len(); 2] } else { [0; 2] }, "upper bytes of a tile");
     assert!(block.steps.start.is_multiple_of(STEPS) && block.steps.end <= block.all, "{block:?}");
     let goes_on = format == Format::Int8 && !(block.begins() && block.ends());
     assert!(!goes_on || sums.raw.len() >= 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS), "two numbers for each of out");
@@ -279,11 +281,28 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                 }
             }
         }
-        for (x, _) in words(job, M * 2 * STEPS) {
+        for (number, (x, _)) in (job.block.steps.start / STEPS..).zip(words(job, M * STEPS)) {
             for group in 0..2 {
                 beside.step::<V, Group>(pair.add(PAIR_BYTES / 2 * group), PAIR_BYTES / 2);
                 let x = x.add(group * GROUP / 4);
-                let mut sums = [[[V::zero_i(); 2]; N]; M];
+                let mut sums = [[V::zero_i(); N]; M];
+                let upper_rows = *job.x.upper_rows.get_unchecked(number);
+                if upper_rows != 0 {
+                    let uppers = job.x.uppers.as_ptr().add(number * STEPS * M + group * GROUP / 4);
+                    for (m, sums) in sums.iter_mut().enumerate().filter(|(m, _)| upper_rows >> m & 1 != 0) {
+                        for step in 0..GROUP / 4 {
+                            let x = V::splat_i(*uppers.add(m * STEPS + step));
+                            for (n, sum) in sums.iter_mut().enumerate() {
+                                let both = V::load_i(pair.add(512 * group + step / 2 * 128 + n * V::LANES * 4));
+                                let weights = if step % 2 == 0 { V::low_nibbles(both) } else { V::high_nibbles(both) };
+                                *sum = V::dot_bytes(*sum, weights, x);
+                            }
+                        }
+                        for sum in sums {
+                            *sum = V::shift_byte(*sum);
+                        }
+                    }
+                }
                 for eight in 0..GROUP / 8 {
                     let mut weights = [[V::zero_i(); 2]; N];
                     for (n, weights) in weights.iter_mut().enumerate() {
@@ -292,11 +311,9 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                     }
                     for (m, sums) in sums.iter_mut().enumerate() {
                         for half in 0..2 {
-                            let x = x.add(m * 2 * STEPS + 2 * eight + half);
-                            let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
+                            let x = V::splat_i(*x.add(m * STEPS + 2 * eight + half));
                             for (sum, weights) in sums.iter_mut().zip(&weights) {
-                                sum[0] = V::dot_bytes(sum[0], weights[half], upper);
-                                sum[1] = V::dot_bytes(sum[1], weights[half], lower);
+                                *sum = V::dot_bytes(*sum, weights[half], x);
                             }
                         }
                     }
@@ -305,8 +322,8 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                     let scale = V::load_f16(pair.add(1024 + 64 * group + n * V::LANES * 2));
                     let zero = V::load_u8(pair.add(1024 + 128 + 32 * group + n * V::LANES));
                     for (m, sums) in sums.iter().enumerate() {
-                        let (x_sum, [upper, lower]) = (V::splat_i(*group_sums.add(group * M + m) as u32), sums[n]);
-                        let sum = V::sub_i(V::add_i(V::shift_byte(upper), lower), V::mul_i(zero, x_sum));
+                        let x_sum = V::splat_i(*group_sums.add(group * M + m) as u32);
+                        let sum = V::sub_i(sums[n], V::mul_i(zero, x_sum));
                         totals[m][n] = V::fma(scale, V::to_f(sum), totals[m][n]);
                     }
                 }
@@ -393,5 +410,5 @@ tier!(
 tier!(
     avx512_bf16_vnni, Avx512Bf16Vnni, 2,
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
-    [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], [1 2 3 4]
+    [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], [1 2 3 4 5 6]
 );

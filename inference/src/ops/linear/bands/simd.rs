@@ -71,6 +71,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
         for (turn, tile) in x.tiles().enumerate() {
             assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
             assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows * kind.step_words(), "words of a tile");
+            assert_eq!(tile.uppers.len(), if w.format == Format::Int4 { tile.words.len() } else { 0 }, "upper bytes of a tile");
             let length = tile.rows * panels * PANEL_ROWS;
             let job = Job {
                 band: band.bytes.as_ptr(),
@@ -430,17 +431,21 @@ unsafe fn int4<V: Vector, const N: usize>(job: &Job<'_>, panel: usize) {
             for _ in 0..*steps {
                 job.ask::<V>(&mut asking, lines, COLUMN_BYTES);
                 let columns = job.four_columns(step * 4, panel, COLUMN_BYTES);
-                let x = job.x.words.as_ptr().add(step / STEPS * 2 * STEPS + step % STEPS);
-                let (upper, lower, ones) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)), V::splat_i(ONES));
-                upper_x = V::dot_bytes(upper_x, ones, upper);
+                let (lower, ones) = (V::splat_i(*job.x.words.get_unchecked(step)), V::splat_i(ONES));
                 lower_x = V::dot_bytes(lower_x, ones, lower);
                 let both: [V::I; N] = V::quads(columns, 0);
                 for n in 0..N {
-                    let (below, above) = (V::low_nibbles(both[n]), V::high_nibbles(both[n]));
-                    upper_below[n] = V::dot_bytes(upper_below[n], below, upper);
-                    lower_below[n] = V::dot_bytes(lower_below[n], below, lower);
-                    upper_above[n] = V::dot_bytes(upper_above[n], above, upper);
-                    lower_above[n] = V::dot_bytes(lower_above[n], above, lower);
+                    lower_below[n] = V::dot_bytes(lower_below[n], V::low_nibbles(both[n]), lower);
+                    lower_above[n] = V::dot_bytes(lower_above[n], V::high_nibbles(both[n]), lower);
+                }
+                let upper = *job.x.uppers.get_unchecked(step);
+                if upper != 0 {
+                    let upper = V::splat_i(upper);
+                    upper_x = V::dot_bytes(upper_x, ones, upper);
+                    for n in 0..N {
+                        upper_below[n] = V::dot_bytes(upper_below[n], V::low_nibbles(both[n]), upper);
+                        upper_above[n] = V::dot_bytes(upper_above[n], V::high_nibbles(both[n]), upper);
+                    }
                 }
                 step += 1;
             }
