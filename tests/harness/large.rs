@@ -77,13 +77,10 @@ impl LargeRelease {
             file.set_len(self.shard_bytes)?;
             let (metadata, path) = (file.metadata()?, half(&Sha256::digest(&shard.path)));
             if is_complete {
-                journal.extend(record(
-                    3,
-                    0,
-                    path,
-                    half(&data_encoding::HEXLOWER.decode(shard.sha256.as_bytes()).unwrap()),
-                    times(&metadata),
-                ));
+                let sha256 = data_encoding::HEXLOWER.decode(shard.sha256.as_bytes()).unwrap();
+                // One digest is as made up as the other.
+                let listed = [sha256, shard.chunks.concat(), shard.chunks.concat()].concat();
+                journal.extend(record(3, 0, path, half(&Sha256::digest(listed)), times(&metadata)));
                 continue;
             }
             journal.extend(record(1, 0, path, [0; 16], [metadata.ino(), 0, 0]));
@@ -95,10 +92,11 @@ impl LargeRelease {
     }
 }
 
-/// A journal in `folder` that says of a file, as it is there, that a pull has left it so, with this content.
-pub fn journal_says_done(folder: &Path, path: &str, sha256: &str) -> std::io::Result<()> {
-    let sha256 = data_encoding::HEXLOWER.decode(sha256.as_bytes()).unwrap();
-    let done = record(3, 0, half(&Sha256::digest(path)), half(&sha256), times(&fs::metadata(folder.join(path))?));
+/// A journal in `folder` that says of a file, as it is there, that a pull has left it so, with this content of one chunk.
+pub fn journal_says_done(folder: &Path, path: &str, content: &[u8]) -> std::io::Result<()> {
+    let sha256 = Sha256::digest(content);
+    let listed = [&sha256[..], &sha256[..], blake3::hash(content).as_bytes()].concat();
+    let done = record(3, 0, half(&Sha256::digest(path)), half(&Sha256::digest(listed)), times(&fs::metadata(folder.join(path))?));
     fs::write(folder.join(".sluice/journal"), [b"sluice-journal-1".to_vec(), done].concat())
 }
 

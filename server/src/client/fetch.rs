@@ -212,7 +212,7 @@ impl Work {
         opened.sync_data().map_err(|cause| Fault::io("sync", &partial, &cause))?;
         fs::rename(&partial, &target).map_err(|cause| Fault::io("name", &target, &cause))?;
         let metadata = opened.metadata().map_err(|cause| Fault::io("look at", &target, &cause))?;
-        let digest = Id::of(&file.sha256);
+        let digest = Id::of(&file.listed());
         self.record(Entry::Done { path: Id::of_path(&file.path), digest, as_it_is: Fingerprint::from(&metadata) })?;
         *lock(&running.open) = None;
         Ok(bad)

@@ -42,9 +42,9 @@ impl From<&Metadata> for Fingerprint {
 pub(super) enum Entry {
     /// The partial file of `path` was begun: what was said of an earlier one is void.
     Begun { path: Id, inode: u64 },
-    /// A chunk lies in the partial file and had this digest.
+    /// A chunk lies in the partial file and was right by a list that gives it this SHA-256.
     Chunk { path: Id, chunk: u32, digest: Id },
-    /// The file has its name, this content and this fingerprint.
+    /// The file has its name and this fingerprint, and was right by what was listed of it: of which this is the digest.
     Done { path: Id, digest: Id, as_it_is: Fingerprint },
 }
 

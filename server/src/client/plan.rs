@@ -98,7 +98,7 @@ pub(super) fn prepare(release: &Release, wanted: &[usize], folder: &Folder, repa
         let size = fs::symlink_metadata(&lies).map(|metadata| metadata.len()).unwrap_or_default();
         match complete {
             Some(as_it_is) if bad == 0 && size == file.size_bytes => {
-                record(folder, Entry::Done { path: Id::of_path(&file.path), digest: Id::of(&file.sha256), as_it_is })?;
+                record(folder, Entry::Done { path: Id::of_path(&file.path), digest: Id::of(&file.listed()), as_it_is })?;
                 continue;
             }
             Some(_) if !repair => {
@@ -177,8 +177,12 @@ fn look(root: &Path, file: &ReleaseFile, known: &HashMap<Id, Known>) -> Result<S
         let as_it_is = Fingerprint::from(&metadata);
         match done {
             Some((digest, then)) if then == as_it_is => {
-                if digest == Id::of(&file.sha256) && metadata.len() == file.size_bytes {
+                if digest == Id::of(&file.listed()) && metadata.len() == file.size_bytes {
                     return Ok(Seen::Whole);
+                }
+                // As sluice noted it before its lists had BLAKE3: this may be it.
+                if digest == Id::of(&file.sha256) {
+                    return Ok(Seen::Strange(as_it_is));
                 }
                 // What an earlier release had under this name, as a pull has left it: it may be replaced.
             }
@@ -217,6 +221,26 @@ mod tests {
     use super::super::release::{CHUNK_BYTES, Digest};
     use super::*;
 
+    /// Two portals may sign different bytes under one revision, whose SHA-256 nobody compares: what one has brought is not the other's.
+    #[test]
+    fn a_file_that_was_right_by_another_list_is_fetched_anew() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        let mut file =
+            ReleaseFile { path: "a".into(), size_bytes: 1, sha256: Digest::of(b"a"), chunks: vec![Digest::of(b"a")], blake3: vec![] };
+        fs::write(place.path().join("a"), b"a").unwrap();
+        let as_it_is = fingerprint(&place.path().join("a")).unwrap();
+        let seen = |file: &ReleaseFile, digest: &Digest| {
+            let done = Known { done: Some((Id::of(digest), as_it_is)), ..Known::default() };
+            look(folder.root(), file, &HashMap::from([(Id::of_path("a"), done)])).unwrap()
+        };
+        let here = file.listed();
+        assert!(matches!(seen(&file, &here), Seen::Whole));
+        assert!(matches!(seen(&file, &file.sha256), Seen::Strange(_)), "noted by an older sluice");
+        file.blake3 = vec![Digest::of(b"other")];
+        assert!(matches!(seen(&file, &here), Seen::Partial(there) if there == [false]));
+    }
+
     /// A thousand shards of 350 MB: 900 complete, 100 half there. Sparse, so that the test needs no disk.
     #[test]
     fn what_remains_of_a_very_large_release_is_known_within_a_second() {
@@ -239,7 +263,7 @@ mod tests {
                 let metadata = made.metadata().unwrap();
                 if complete {
                     let as_it_is = Fingerprint::from(&metadata);
-                    folder.journal.append(Entry::Done { path, digest: Id::of(&file.sha256), as_it_is }).unwrap();
+                    folder.journal.append(Entry::Done { path, digest: Id::of(&file.listed()), as_it_is }).unwrap();
                     continue;
                 }
                 folder.journal.append(Entry::Begun { path, inode: metadata.ino() }).unwrap();

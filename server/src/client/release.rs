@@ -60,9 +60,19 @@ impl ReleaseFile {
         (start, CHUNK_BYTES.min(self.size_bytes - start))
     }
 
-    /// What proves the chunk, the quickest way there is.
+    /// What proves the chunk: BLAKE3 where it is listed. A chunk that is all of its file has the SHA-256 that the revision follows from,
+    /// so that whoever signs cannot sign others for it.
     pub(super) fn proof(&self, chunk: usize) -> Proof {
-        self.blake3.get(chunk).map_or(Proof::Sha256(self.chunks[chunk]), |blake3| Proof::Blake3(*blake3))
+        match self.blake3.get(chunk) {
+            Some(blake3) if self.chunks.len() > 1 => Proof::Blake3(*blake3),
+            _ => Proof::Sha256(self.chunks[chunk]),
+        }
+    }
+
+    /// A digest of all that was listed of it: two lists that say different things of one content have different ones.
+    pub(super) fn listed(&self) -> Digest {
+        let all: Vec<u8> = [&self.sha256].into_iter().chain(&self.chunks).chain(&self.blake3).flat_map(|digest| digest.0).collect();
+        Digest::of(&all)
     }
 
     /// Whether both speak of the same chunks, in what the signatures list.
@@ -151,6 +161,19 @@ mod tests {
         let mut doubled = files;
         doubled[0].blake3 = vec![Digest::of(b"a"); 2];
         assert!(matches!(Release::new(&revision, doubled), Err(Fault::Mismatch(_))));
+    }
+
+    #[test]
+    fn a_whole_file_is_proven_by_what_its_revision_follows_from_and_no_list_passes_for_another() {
+        let mut one = file("a", b"a");
+        one.blake3 = vec![Digest(blake3::hash(b"b").into())];
+        assert_eq!(one.proof(0), Proof::Sha256(Digest::of(b"a")));
+        let mut many = file("b", &vec![7; CHUNK_BYTES as usize + 1]);
+        assert_eq!(many.proof(1), Proof::Sha256(Digest::of(&[7])));
+        let before = many.listed();
+        many.blake3 = vec![Digest::of(b"one"), Digest::of(b"two")];
+        assert_eq!(many.proof(1), Proof::Blake3(Digest::of(b"two")));
+        assert_ne!(many.listed(), before);
     }
 
     #[test]

@@ -84,10 +84,11 @@ async fn a_folder_that_others_have_prepared_leads_nowhere_and_vouches_for_nothin
     ada.pulls(&release.name, &[]).await.well();
     release.is_whole_at(&ada);
 
-    // Other bytes, and a journal that others could write, which says that they are right.
-    let config = server::integrity::sha256_hex(&release.files["config.json"]);
+    // Other bytes, and a journal that says that they are right: this user's is believed, one that others could write is not.
     fs::write(at("config.json"), vec![b' '; release.files["config.json"].len()]).unwrap();
-    journal_says_done(&ada.folder(), "config.json", &config).unwrap();
+    journal_says_done(&ada.folder(), "config.json", &release.files["config.json"]).unwrap();
+    fs::set_permissions(at(".sluice/journal"), PermissionsExt::from_mode(0o600)).unwrap();
+    ada.pulls(&release.name, &["--dry-run", "--include", "config.json"]).await.with(0, "0 files, 0 B.");
     fs::set_permissions(at(".sluice/journal"), PermissionsExt::from_mode(0o666)).unwrap();
     ada.pulls(&release.name, &["--dry-run"]).await.with(0, "to read first");
     ada.pulls(&release.name, &[]).await.with(3, "config.json: 1 of 1 chunks differ");
