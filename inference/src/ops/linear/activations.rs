@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Activation, GROUP, STEPS, TILE_ROWS_MAX};
 use crate::ops::simd::every_tier;
 
-/// What is more than so many times the mean of a row (zeros aside, and signs) is no ordinary number of it. A normal distribution has none.
+/// What is more than so many times the mean of a row (zeros aside, and signs) is no ordinary number of it. A normal distribution has hardly any.
 const ORDINARY_MEANS: f32 = 6.0;
 /// How finely that mean is measured: the row's highest number in so many steps.
 const STEPS_OF_HIGHEST: f32 = 32_767.0;

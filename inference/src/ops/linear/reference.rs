@@ -64,7 +64,7 @@ fn int8_row(row: &[f32], x: &[f32]) -> f32 {
 }
 
 /// x as whole numbers and a scale: 127 is the highest |x|, or six times the mean of those that are not zero if that is less; what is
-/// beyond has more bits. (The mean is of |x| in 32,767ths of the highest, and counts as no less than 16.)
+/// beyond has more bits. (The mean is of |x| in 32,767ths of the highest, of which six times it is never less than 128.)
 fn whole_numbers(x: &[f32]) -> (Vec<i64>, f32) {
     let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
     if highest < 1e-30 {
