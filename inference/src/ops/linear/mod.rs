@@ -386,7 +386,7 @@ pub(super) mod tests {
         }
     }
 
-    /// By scaling to the highest alone the error would be four times the bound.
+    /// By scaling to the highest alone the error would be five times the bound.
     #[test]
     fn columns_that_stand_out_keep_their_bits_and_leave_the_others_theirs() {
         let (rows, cols) = (64, 1024);
