@@ -35,12 +35,30 @@ def token_8(x):
     return rounded(x, 127, -1)
 
 
-def ordinary_8(x):
-    """127 is the highest number of a token, or six times the mean if that is less; what is beyond has more bits."""
+def ordinary(x, means):
+    """Up to where a token's numbers are ordinary: so many times the mean of those that are no more than 2.5 times the mean of all."""
     highest = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
     parts = (x.abs() * (32767 / highest)).round()
-    mean = parts.sum(dim=-1, keepdim=True) / (parts > 0).sum(dim=-1, keepdim=True).clamp_min(1)
-    scale = highest * (6 * mean).clamp(128, 32767) / 32767 / 127
+
+    def mean(counted):
+        return (parts * counted).sum(dim=-1, keepdim=True) / ((parts > 0) & counted).sum(dim=-1, keepdim=True).clamp_min(1)
+
+    counted = parts <= (2.5 * mean(parts >= 0)).floor()
+    return highest * (means * mean(counted)).clamp(264, 32767) / 32767
+
+
+def ordinary_range_8(x):
+    """The range of a token's ordinary numbers in 254 steps; what is beyond has more bits."""
+    reach = ordinary(x, 4)
+    above = torch.minimum(x.amax(dim=-1, keepdim=True).clamp_min(0), reach)
+    below = torch.minimum((-x).amax(dim=-1, keepdim=True).clamp_min(0), reach)
+    scale = ((above + below) / 254).clamp_min(1e-30)
+    return (x / scale).round() * scale
+
+
+def ordinary_8(x):
+    """127 is the end of a token's ordinary numbers; what is beyond has more bits."""
+    scale = ordinary(x, 6.5) / 127
     return (x / scale).round() * scale
 
 
@@ -64,8 +82,9 @@ def apart(share):
 
 
 WAYS = {
-    "16 bits, a scale for each token (int8 in the engine)": token_16,
-    "8 bits, and 16 for what is beyond 6 means of a token (int4 in the engine)": ordinary_8,
+    "16 bits, a scale for each token": token_16,
+    "8 bits, and 16 for what is no ordinary number of a token, with a zero point (int8 in the engine)": ordinary_range_8,
+    "8 bits, and 16 for what is farther out (int4 in the engine)": ordinary_8,
     "8 bits, a scale for each token": token_8,
     "8 bits, a scale for 128 columns of a token": groups_8(128),
     "8 bits, a scale for 32 columns of a token": groups_8(32),

@@ -89,16 +89,14 @@ fn copy_bandwidth(card: &Card) -> Result<f64, Error> {
 }
 
 /// Multiplications and additions per second of this precision's products on `threads` threads (0: one for each core), if they had nothing
-/// to wait for: the best of a few measurements. Products of 16-bit activations with bytes take two passes, and count once. `Internal` if
-/// threads cannot be had.
+/// to wait for: the best of a few measurements. `Internal` if threads cannot be had.
 pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Error> {
     /// Some milliseconds: what waking a thread takes must not count.
     const ROUNDS: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
-    let (arithmetic, passes) = match precision {
-        Precision::Exact => (Arithmetic::Singles, 1),
-        Precision::Bf16 => (Arithmetic::Bfloats, 1),
-        Precision::Int8 => (Arithmetic::Bytes, 2),
-        Precision::Int4 => (Arithmetic::Bytes, 1),
+    let arithmetic = match precision {
+        Precision::Exact => Arithmetic::Singles,
+        Precision::Bf16 => Arithmetic::Bfloats,
+        Precision::Int8 | Precision::Int4 => Arithmetic::Bytes,
     };
     let threads = Threads::new(threads)?;
     let measure = || {
@@ -107,7 +105,7 @@ pub fn peak_operations(precision: Precision, threads: usize) -> Result<f64, Erro
         threads.run(&|_| {
             done.fetch_add(simd::spin(Tier::fastest(), arithmetic, ROUNDS), std::sync::atomic::Ordering::Relaxed);
         });
-        done.into_inner() as f64 / passes as f64 / begun.elapsed().as_secs_f64()
+        done.into_inner() as f64 / begun.elapsed().as_secs_f64()
     };
     // Whatever else runs can only take from it, so the highest is the nearest to the limit.
     Ok((0..MEASUREMENTS).map(|_| measure()).fold(0.0, f64::max))

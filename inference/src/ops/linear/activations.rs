@@ -5,12 +5,17 @@ use std::ops::Range;
 use super::{Activation, GROUP, STEPS, TILE_ROWS_MAX};
 use crate::ops::simd::every_tier;
 
-/// What is more than so many times the mean of a row (zeros aside, and signs) is no ordinary number of it. A normal distribution has hardly any.
-const ORDINARY_MEANS: f32 = 6.0;
-/// How finely that mean is measured: the row's highest number in so many steps.
+/// What is more than so many times the mean of a row (zeros aside, and signs) does not count towards the mean that follows.
+const COUNTED_MEANS: f32 = 2.5;
+/// What is more than so many times the mean of those is no ordinary number. In bytes, of which an upper one costs four columns: of a normal
+/// distribution these are 4 in 1,000.
+const ORDINARY_IN_BYTES: f32 = 4.0;
+/// In groups, of which an upper byte costs 64 columns: 3 in a million.
+const ORDINARY_IN_GROUPS: f32 = 6.5;
+/// How finely means are measured: the row's highest number in so many steps.
 const STEPS_OF_HIGHEST: f32 = 32_767.0;
-/// The least that counts as ordinary, in those steps: then the highest number still has a signed upper byte.
-const ORDINARY_MIN: f32 = 128.0;
+/// The least that counts as ordinary, in those steps: then the highest number still has a signed upper byte (254 · 32,767 / 264 + 255 < 2¹⁵).
+const ORDINARY_MIN: f32 = 264.0;
 
 /// (rows, cols) f32, packed. Memory is kept from use to use.
 #[derive(Debug, Default)]
@@ -22,10 +27,14 @@ pub(crate) struct Activations {
     numbers: Vec<u32>,
 }
 
-/// What lies in a tile: words `[blocks][rows of the tile][words of a step][STEPS]`, a block being [`STEPS`] steps; then for each row what the
-/// whole numbers are to be multiplied by; then for each row what was added to the upper bytes. At four bits the words are those of the
-/// lower bytes, and behind all this lie those of the upper bytes, in the same order; for each block a bit for each row that has an upper
-/// byte there; and the sums of each group, `[groups][rows of the tile]`.
+/// What lies in a tile: words `[blocks][rows of the tile][STEPS]`, a block being [`STEPS`] steps; then for each row what the whole numbers are
+/// to be multiplied by; then for each row what was added to them. Of whole numbers the words are the lower bytes, and behind all this lie
+/// the upper ones.
+///
+/// * in bytes: each word of upper bytes that are not all zero, block after block, behind its place (`row << 16 | step`), with room for all;
+///   how many of them lie before the end of each block; the sum of each row's upper bytes
+/// * in groups: the words of upper bytes, in the order of the lower ones; for each block a bit for each row that has any; the sums of each
+///   group, `[groups][rows of the tile]`
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     kind: Activation,
@@ -34,17 +43,35 @@ struct Shape {
 
 impl Shape {
     fn words(self) -> usize {
-        self.kind.steps(self.cols).next_multiple_of(STEPS) * self.kind.step_words()
+        self.kind.steps(self.cols).next_multiple_of(STEPS)
     }
 
-    /// Blocks that are told apart by whether they have upper bytes, each of two groups.
+    /// Blocks that are told apart by whether they have upper bytes.
     fn blocks(self) -> usize {
-        if self.kind == Activation::Groups { self.words() / STEPS } else { 0 }
+        if self.kind.is_scaled() { self.words() / STEPS } else { 0 }
+    }
+
+    /// Numbers of each row's upper bytes.
+    fn uppers(self) -> usize {
+        match self.kind {
+            Activation::Single | Activation::Bfloats => 0,
+            Activation::Bytes => 2 * self.words(),
+            Activation::Groups => self.words(),
+        }
+    }
+
+    /// Sums of each row.
+    fn sums(self) -> usize {
+        match self.kind {
+            Activation::Single | Activation::Bfloats => 0,
+            Activation::Bytes => 1,
+            Activation::Groups => 2 * self.blocks(),
+        }
     }
 
     /// Numbers that each row of a tile takes.
     fn row(self) -> usize {
-        self.words() + 2 + self.blocks() * (STEPS + 2)
+        self.words() + 2 + self.uppers() + self.sums()
     }
 
     /// Numbers of a tile of so many rows.
@@ -67,13 +94,19 @@ pub(crate) struct Tile<'a> {
     pub(super) words: &'a [u32],
     pub(super) scales: &'a [f32],
     pub(super) offsets: &'a [i32],
-    /// At four bits: the upper bytes, for each block the rows that have any, and for each group the rows' sums.
+    /// Of whole numbers: the upper bytes, what is said of them for each block, and the sums.
     pub(super) uppers: &'a [u32],
-    pub(super) upper_rows: &'a [u32],
+    pub(super) marks: &'a [u32],
     pub(super) sums: &'a [i32],
 }
 
 impl Tile<'_> {
+    /// Upper bytes in these steps, which are whole blocks: where, and which.
+    pub(super) fn upper_words(&self, steps: &Range<usize>) -> &[[u32; 2]] {
+        let before = |step: usize| step.div_ceil(STEPS).checked_sub(1).map_or(0, |block| self.marks[block] as usize);
+        &self.uppers.as_chunks().0[before(steps.start)..before(steps.end)]
+    }
+
     /// Bytes that a product reads of it, about.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.words).max(1)
@@ -129,10 +162,10 @@ impl Activations {
                 let (words, rest) = numbers.split_at(rows * shape.words());
                 let (scales, rest) = rest.split_at(rows);
                 let (offsets, rest) = rest.split_at(rows);
-                let (uppers, rest) = rest.split_at(rows * shape.blocks() * STEPS);
-                let (upper_rows, sums) = rest.split_at(shape.blocks());
+                let (uppers, rest) = rest.split_at(rows * shape.uppers());
+                let (marks, sums) = rest.split_at(shape.blocks());
                 let [offsets, sums] = [offsets, sums].map(bytemuck::cast_slice);
-                Tile { kind, cols, rows, words, scales: bytemuck::cast_slice(scales), offsets, uppers, upper_rows, sums }
+                Tile { kind, cols, rows, words, scales: bytemuck::cast_slice(scales), offsets, uppers, marks, sums }
             })
         })
     }
@@ -150,57 +183,83 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     let (words, rest) = tile.split_at_mut(width * shape.words());
     let (scales, rest) = rest.split_at_mut(width);
     let (offsets, rest) = rest.split_at_mut(width);
-    let block_words = STEPS * kind.step_words();
-    let mut wholes = [Whole::default(); TILE_ROWS_MAX];
+    let (uppers, rest) = rest.split_at_mut(width * shape.uppers());
+    let (marks, sums) = rest.split_at_mut(shape.blocks());
+    let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
+    sums.fill(0);
+    let (mut wholes, mut found) = ([Whole::default(); TILE_ROWS_MAX], 0);
     for (m, row) in x.chunks_exact(cols).enumerate() {
         wholes[m] = Whole::of(kind, row);
-        (scales[m], offsets[m]) = (wholes[m].scale.to_bits(), (wholes[m].offset / 256) as u32);
+        (scales[m], offsets[m]) = (wholes[m].scale.to_bits(), wholes[m].offset as u32);
     }
     // Written in order: memory that another thread had before is waited for far longer where lines lie apart.
-    for (number, block) in words.chunks_exact_mut(width * block_words).enumerate() {
+    for (number, block) in words.chunks_exact_mut(width * STEPS).enumerate() {
         let first = number * STEPS * kind.step_cols();
         let end = (first + STEPS * kind.step_cols()).min(cols);
-        if kind == Activation::Groups {
-            let (uppers, rest) = rest.split_at_mut(width * shape.blocks() * STEPS);
-            let (upper_rows, sums) = rest.split_at_mut(shape.blocks());
-            let uppers = &mut uppers[number * block.len()..][..block.len()];
-            let sums = bytemuck::cast_slice_mut(&mut sums[2 * number * width..][..2 * width]);
-            upper_rows[number] = pack_groups(&x[first..], (cols, end - first), &wholes[..width], block, uppers, sums);
-            continue;
-        }
-        for (m, words) in block.chunks_exact_mut(block_words).enumerate() {
-            pack_block(kind, &x[m * cols + first..m * cols + end], wholes[m], words);
+        let rows = (0..width).map(|m| &x[m * cols + first..m * cols + end]).zip(block.as_chunks_mut().0);
+        match kind {
+            Activation::Single | Activation::Bfloats => rows.for_each(|(row, words)| pack_block(kind, row, words)),
+            Activation::Bytes => {
+                for (m, (row, words)) in rows.enumerate() {
+                    pack_bytes(row, &wholes[m], words, &mut sums[m], |step, word| {
+                        if let Some(upper) = uppers.as_chunks_mut().0.get_mut(found) {
+                            *upper = [((m << 16) | (number * STEPS + step)) as u32, word];
+                        }
+                        found += usize::from(word != 0);
+                    });
+                }
+                marks[number] = found as u32;
+            }
+            Activation::Groups => {
+                let uppers = &mut uppers[number * width * STEPS..][..width * STEPS];
+                let sums = &mut sums[2 * number * width..][..2 * width];
+                marks[number] = 0;
+                for (m, ((row, words), uppers)) in rows.zip(uppers.as_chunks_mut().0).enumerate() {
+                    let (any, [one, other]) = pack_groups(row, &wholes[m], words, uppers);
+                    marks[number] |= u32::from(any) << m;
+                    (sums[m], sums[width + m]) = (one, other);
+                }
+            }
         }
     }
 }
 
-/// Packs a block of two groups, of so many columns of the `cols` that rows lie apart, for rows that become whole numbers so; gives the rows
-/// that have an upper byte there.
+/// Packs what one row has for [`STEPS`] steps, in bytes: the lower ones. Tells each step that has upper ones, and some that have none, and
+/// adds these up.
 #[inline(always)]
-fn pack_groups(
-    x: &[f32],
-    (cols, count): (usize, usize),
-    wholes: &[Whole],
-    lowers: &mut [u32],
-    uppers: &mut [u32],
-    sums: &mut [i32],
-) -> u32 {
-    let mut upper_rows = 0;
-    for (m, (lower, upper)) in lowers.chunks_exact_mut(STEPS).zip(uppers.chunks_exact_mut(STEPS)).enumerate() {
-        let numbers = each(&x[m * cols..][..count], |number| wholes[m].number(number), [0; 4 * STEPS]);
-        for (group, sums) in numbers.as_chunks::<GROUP>().0.iter().zip(sums.chunks_exact_mut(wholes.len())) {
-            // A row that is not finite has no numbers worth the name; its scale is NaN.
-            sums[m] = group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number));
-        }
-        let [lower, upper] = [lower, upper].map(bytemuck::cast_slice_mut::<_, u8>);
-        let mut any = 0;
-        for ((low, up), number) in lower.iter_mut().zip(upper).zip(numbers) {
-            (*low, *up) = (number as u8, (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8);
-            any |= *up;
-        }
-        upper_rows |= u32::from(any != 0) << m;
+fn pack_bytes(row: &[f32], whole: &Whole, lowers: &mut [u32; STEPS], sum: &mut i32, mut tell: impl FnMut(usize, u32)) {
+    let numbers = each(row, |number| whole.number(number), [0; 4 * STEPS]);
+    let mut any = 0;
+    for (lower, number) in bytemuck::cast_slice_mut::<_, u8>(lowers).iter_mut().zip(numbers) {
+        *lower = number as u8;
+        any |= number >> 8;
     }
-    upper_rows
+    if any != 0 {
+        let mut uppers = [0; STEPS];
+        for (upper, number) in bytemuck::cast_slice_mut::<u32, u8>(&mut uppers).iter_mut().zip(numbers) {
+            *upper = (number >> 8) as u8;
+        }
+        uppers.into_iter().enumerate().for_each(|(step, word)| tell(step, word));
+        // A row that is not finite has no numbers worth the name; its scale is NaN.
+        *sum = numbers.iter().fold(*sum, |sum, number| sum.wrapping_add(number >> 8));
+    }
+}
+
+/// The same in two groups, all words of upper bytes: whether there are any, and the sums of both groups.
+#[inline(always)]
+fn pack_groups(row: &[f32], whole: &Whole, lowers: &mut [u32; STEPS], uppers: &mut [u32; STEPS]) -> (bool, [i32; 2]) {
+    let numbers = each(row, |number| whole.number(number), [0; 4 * STEPS]);
+    let mut sums = [0; 2];
+    for (sum, group) in sums.iter_mut().zip(numbers.as_chunks::<GROUP>().0) {
+        *sum = group.iter().fold(0, |sum: i32, number| sum.wrapping_add(*number));
+    }
+    let [lowers, uppers] = [lowers, uppers].map(|words| bytemuck::cast_slice_mut::<_, u8>(words));
+    let mut any = 0;
+    for ((lower, upper), number) in lowers.iter_mut().zip(uppers).zip(numbers) {
+        (*lower, *upper) = (number as u8, (number.wrapping_sub(i32::from(number as i8)) >> 8) as u8);
+        any |= *upper;
+    }
+    (any != 0, sums)
 }
 
 every_tier!(
@@ -216,14 +275,14 @@ fn plain_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &m
         let first = block * STEPS * kind.step_cols();
         let end = (first + STEPS * kind.step_cols()).min(cols);
         for (words, row) in words.chunks_exact_mut(STEPS).zip(x.chunks_exact(width)) {
-            pack_block(kind, &row[first..end], Whole::default(), words);
+            pack_block(kind, &row[first..end], words);
         }
     }
 }
 
-/// Packs what one row has for [`STEPS`] steps of a kernel, but not at four bits.
+/// Packs what one row has for [`STEPS`] steps of a kernel, if it has no scale.
 #[inline(always)]
-fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32]) {
+fn pack_block(kind: Activation, numbers: &[f32], words: &mut [u32]) {
     match kind {
         Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
         Activation::Bfloats => {
@@ -237,20 +296,13 @@ fn pack_block(kind: Activation, numbers: &[f32], whole: Whole, words: &mut [u32]
             }
             words.copy_from_slice(&rounded);
         }
-        Activation::Unsigned => {
-            let numbers = each(numbers, |number| whole.number(number), [whole.offset; 4 * STEPS]);
-            let bytes: &mut [u8] = bytemuck::cast_slice_mut(words);
-            let (uppers, lowers) = bytes.split_at_mut(4 * STEPS);
-            for ((upper, lower), number) in uppers.iter_mut().zip(lowers).zip(numbers) {
-                (*upper, *lower) = ((number >> 8) as u8, number as u8);
-            }
-        }
-        Activation::Groups => unreachable!("groups are packed with their sums"),
+        Activation::Bytes | Activation::Groups => unreachable!("whole numbers are packed with their sums"),
     }
 }
 
-/// How a row becomes whole numbers: x · inverse + offset, where x = number · scale. At four bits, ordinary numbers have eight bits and those
-/// that stand out sixteen.
+/// How a row becomes whole numbers: x · inverse + offset, where x = (number − offset) · scale. Ordinary numbers have eight bits and those that
+/// stand out sixteen. In bytes the row's own range, which always includes 0, is cut into 254 steps, so that the two ends, each rounded, are
+/// at most 255 apart; in groups the lower bytes are signed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Whole {
     scale: f32,
@@ -261,37 +313,45 @@ struct Whole {
 impl Whole {
     #[inline(always)]
     fn of(kind: Activation, row: &[f32]) -> Self {
-        let (steps, offset) = match kind {
-            Activation::Single | Activation::Bfloats => return Self { scale: 1.0, inverse: 1.0, offset: 0 },
-            Activation::Groups => (127.0, 0),
-            Activation::Unsigned => {
-                // −0 is no negative number.
-                let negative = row.iter().fold(0u32, |signs, number| signs | u32::from(*number < 0.0));
-                if negative == 0 { (65_535.0, 0) } else { (32_767.0, 32_768) }
-            }
-        };
-        // What is not finite comes out larger than anything finite.
-        let highest = f32::from_bits(row.iter().fold(0, |highest: u32, number| highest.max(number.to_bits() & 0x7fff_ffff)));
+        if !kind.is_scaled() {
+            return Self { scale: 1.0, inverse: 1.0, offset: 0 };
+        }
+        // As bits, whose order is that of sizes: what is not finite comes out larger than anything finite. The largest of all as signed numbers
+        // is that of the positive ones; as unsigned ones, that of the negative ones, if there is any.
+        let above = row.iter().fold(0, |above: i32, x| above.max(x.to_bits() as i32)) as u32;
+        let below = row.iter().fold(0, |below: u32, x| below.max(x.to_bits()));
+        let below = if below >> 31 == 0 { 0 } else { below & 0x7fff_ffff };
+        let highest = f32::from_bits(below.max(above));
         // Numbers too small to matter become 0; a row with numbers that are not finite has no answer, and gets NaN for a scale.
         match () {
-            () if !highest.is_finite() => Self { scale: f32::NAN, inverse: 0.0, offset },
-            () if highest < 1e-30 => Self { scale: 0.0, inverse: 0.0, offset },
+            () if !highest.is_finite() => Self { scale: f32::NAN, inverse: 0.0, offset: 0 },
+            () if highest < 1e-30 => Self { scale: 0.0, inverse: 0.0, offset: 0 },
             () => {
-                let reach = if kind == Activation::Groups { Self::ordinary(row, highest) } else { highest };
-                Self { scale: reach / steps, inverse: steps / reach, offset }
+                let reach = Self::ordinary(kind, row, highest);
+                let [below, above] = [below, above].map(|size| f32::from_bits(size).min(reach));
+                let (range, steps) = if kind == Activation::Groups { (reach, 127.0) } else { (below + above, 254.0) };
+                let inverse = steps / range;
+                Self { scale: range / steps, inverse, offset: if kind == Activation::Groups { 0 } else { whole(below * inverse) } }
             }
         }
     }
 
     /// Up to where numbers of a row are ordinary. In whole numbers, whose sum is the same in any order and wherever zeros are left out.
     #[inline(always)]
-    fn ordinary(row: &[f32], highest: f32) -> f32 {
+    fn ordinary(kind: Activation, row: &[f32], highest: f32) -> f32 {
         let steps = STEPS_OF_HIGHEST / highest;
-        let (sum, count) = row.iter().fold((0u32, 0u32), |(sum, count), x| {
-            let part = whole(x.abs() * steps) as u32;
-            (sum + part, count + u32::from(part != 0))
-        });
-        highest * ((ORDINARY_MEANS * (sum as f32 / count as f32)).clamp(ORDINARY_MIN, STEPS_OF_HIGHEST) / STEPS_OF_HIGHEST)
+        let mean = |most: u32| {
+            let (sum, count) = row.iter().fold((0u32, 0u32), |(sum, count), x| {
+                let part = whole(x.abs() * steps) as u32;
+                let part = if part > most { 0 } else { part };
+                (sum + part, count + u32::from(part != 0))
+            });
+            // The mean of all is among what counts.
+            sum as f32 / count as f32
+        };
+        let means = if kind == Activation::Groups { ORDINARY_IN_GROUPS } else { ORDINARY_IN_BYTES };
+        let mean = mean((COUNTED_MEANS * mean(u32::MAX)) as u32);
+        highest * ((means * mean).clamp(ORDINARY_MIN, STEPS_OF_HIGHEST) / STEPS_OF_HIGHEST)
     }
 
     #[inline(always)]
@@ -335,13 +395,41 @@ mod tests {
 
     #[test]
     fn there_is_as_much_room_as_the_tiles_of_any_number_of_rows_take() {
-        for kind in [Activation::Single, Activation::Bfloats, Activation::Unsigned, Activation::Groups] {
+        for kind in [Activation::Single, Activation::Bfloats, Activation::Bytes, Activation::Groups] {
             for (rows, tile_rows_max) in (0..40).flat_map(|rows| (1..=TILE_ROWS_MAX).map(move |most| (rows, most))) {
                 let mut activations = Activations::default();
                 let (memory, tile, tile_rows) = activations.room(kind, rows, 70, tile_rows_max);
                 assert_eq!(memory.chunks(tile).count(), rows.div_ceil(tile_rows), "{kind:?}, {rows} rows");
                 let tiles: Vec<usize> = activations.tiles().map(|tile| tile.rows).collect();
                 assert!(tiles.iter().sum::<usize>() == rows && tiles.iter().all(|rows| *rows <= tile_rows_max), "{kind:?}: {tiles:?}");
+            }
+        }
+    }
+
+    /// A step that has upper bytes costs several times what another does, so hardly any may.
+    #[test]
+    fn ordinary_numbers_have_no_upper_byte_and_those_that_stand_out_do_not_give_them_one() {
+        // About normal: the sum of twelve even ones.
+        let even = |place: usize| (place as u32).wrapping_mul(0x9e37_79b9).wrapping_add(place as u32 >> 3) as f32 / u32::MAX as f32 - 0.5;
+        let normal: Vec<f32> = (0..4096).map(|place| (0..12).map(|turn| even(12 * place + turn)).sum()).collect();
+        let of = |change: &dyn Fn(usize, f32) -> f32| normal.iter().enumerate().map(|(place, x)| change(place, *x)).collect::<Vec<f32>>();
+        let rows = [
+            (of(&|place, _| even(place)), 0),
+            (of(&|place, _| even(place).max(0.0)), 0),
+            (of(&|_, x| x), 60),
+            (of(&|_, x| x.max(0.0)), 30),
+            // One column in 128.
+            (of(&|place, x| if place % 128 == 5 { x + 80.0 } else { x }), 60 + 32),
+            (of(&|place, x| if place == 9 { -1e6 } else { x }), 1),
+        ];
+        for (number, (row, most)) in rows.into_iter().enumerate() {
+            for tier in Tier::available() {
+                let mut activations = Activations::default();
+                let (memory, ..) = activations.room(Activation::Bytes, 1, row.len(), 1);
+                pack_tile(tier, Activation::Bytes, &row, row.len(), memory);
+                let tile = activations.tiles().next().expect("a tile of one row");
+                let found = tile.upper_words(&(0..row.len() / 4)).len();
+                assert!(found <= most, "row {number}, {tier:?}: {found} of {} steps have upper bytes", row.len() / 4);
             }
         }
     }

@@ -54,7 +54,8 @@ pub(crate) enum Format {
     Bf16Wide,
     /// Bfloats, multiplied by activations rounded to bfloat; sums in f32.
     Bf16,
-    /// Bytes with a scale for each row, multiplied by activations of 16 bits with a scale for each token.
+    /// Bytes with a scale for each row, multiplied by activations of 8 bits with a scale and zero point for each token, and of 16 where they
+    /// stand out.
     Int8,
     /// Four bits with a scale and zero point for every 32 columns, multiplied by activations of 8 bits with a scale for each token, and of 16
     /// where they stand out.
@@ -67,7 +68,7 @@ impl Format {
         match self {
             Format::F32 | Format::F16 | Format::Bf16Wide => Activation::Single,
             Format::Bf16 => Activation::Bfloats,
-            Format::Int8 => Activation::Unsigned,
+            Format::Int8 => Activation::Bytes,
             Format::Int4 => Activation::Groups,
         }
     }
@@ -111,8 +112,8 @@ pub(crate) enum Activation {
     Single,
     /// Two bfloats, the earlier column in the upper half.
     Bfloats,
-    /// Two words for four columns: the upper bytes and the lower bytes of x / scale + offset.
-    Unsigned,
+    /// Bytes of four columns: the lower ones of x / scale + offset; apart from them the upper ones, which few columns have.
+    Bytes,
     /// Signed bytes of four columns: the lower ones of x / scale; apart from them the upper ones, which few columns have, and sums of groups.
     Groups,
 }
@@ -122,7 +123,7 @@ impl Activation {
     pub(crate) fn is_scaled(self) -> bool {
         match self {
             Activation::Single | Activation::Bfloats => false,
-            Activation::Unsigned | Activation::Groups => true,
+            Activation::Bytes | Activation::Groups => true,
         }
     }
 
@@ -131,22 +132,14 @@ impl Activation {
         match self {
             Activation::Single => 1,
             Activation::Bfloats => 2,
-            Activation::Unsigned | Activation::Groups => 4,
-        }
-    }
-
-    /// Words of one token for one step.
-    fn step_words(self) -> usize {
-        match self {
-            Activation::Single | Activation::Bfloats | Activation::Groups => 1,
-            Activation::Unsigned => 2,
+            Activation::Bytes | Activation::Groups => 4,
         }
     }
 
     /// Steps over `cols` columns; at four bits whole pairs of groups.
     fn steps(self, cols: usize) -> usize {
         match self {
-            Activation::Single | Activation::Bfloats | Activation::Unsigned => cols.div_ceil(self.step_cols()),
+            Activation::Single | Activation::Bfloats | Activation::Bytes => cols.div_ceil(self.step_cols()),
             Activation::Groups => cols.div_ceil(2 * GROUP) * (2 * GROUP / 4),
         }
     }

@@ -44,35 +44,43 @@ pub(super) fn rounded(format: Format, row: &[f32]) -> Vec<f32> {
     }
 }
 
-/// y = Σ w·x · scale of the row · scale of x, with x a whole number of 16 bits: unsigned if no x is negative, else signed.
-/// The sum is exact; it is rounded in two halves, those of x's upper and lower bytes.
-fn int8_row(row: &[f32], x: &[f32]) -> f32 {
-    let (scale, inverse) = int8_scale(row);
+/// Up to where |x| is ordinary: so many times the mean of those that are not zero nor more than 2.5 times the mean of all, or the highest if
+/// that is less. (Means are of |x| in 32,767ths of the highest, and the result is never less than 264 of these.) None where all are as good
+/// as zero.
+fn ordinary(x: &[f32], means: f32) -> Option<f32> {
     let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
-    let (steps, offset) = if x.iter().any(|x| *x < 0.0) { (32_767.0, 32_768) } else { (65_535.0, 0) };
     if highest < 1e-30 {
-        return 0.0;
+        return None;
     }
+    let parts: Vec<u32> = x.iter().map(|x| (x.abs() * (32_767.0 / highest)).round_ties_even() as u32).filter(|part| *part > 0).collect();
+    let mean = |parts: &[u32]| parts.iter().sum::<u32>() as f32 / parts.len() as f32;
+    let counted = (2.5 * mean(&parts)) as u32;
+    let counted: Vec<u32> = parts.into_iter().filter(|part| *part <= counted).collect();
+    Some(highest * ((means * mean(&counted)).clamp(264.0, 32_767.0) / 32_767.0))
+}
+
+/// y = Σ w·x · scale of the row · scale of x, with x whole numbers: the range of the ordinary ones, with 0, is cut into 254 steps, from its
+/// lowest on; what is beyond has more bits. The sum is exact; it is rounded in two halves, those of x's upper and lower bytes.
+fn int8_row(row: &[f32], x: &[f32]) -> f32 {
+    let Some(reach) = ordinary(x, 4.0) else { return 0.0 };
+    let (scale, inverse) = int8_scale(row);
+    let end = |sign: f32| x.iter().fold(0f32, |end, x| end.max(sign * x)).min(reach);
+    let (below, above) = (end(-1.0), end(1.0));
+    let steps = 254.0 / (below + above);
+    let offset = (below * steps).round_ties_even() as i64;
     let (mut upper, mut lower) = (0i64, 0i64);
     for (w, x) in row.iter().zip(x) {
         let w = i64::from(int8(*w, inverse));
-        let x = (x * (steps / highest)).round_ties_even() as i64 + offset;
-        upper += w * (x / 256 - offset / 256);
-        lower += w * (x % 256);
+        let x = (x * steps).round_ties_even() as i64 + offset;
+        upper += w * x.div_euclid(256);
+        lower += w * (x.rem_euclid(256) - offset);
     }
-    (upper as f32).mul_add(256.0, lower as f32) * scale * (highest / steps)
+    (upper as f32).mul_add(256.0, lower as f32) * scale * ((below + above) / 254.0)
 }
 
-/// x as whole numbers and a scale: 127 is the highest |x|, or six times the mean of those that are not zero if that is less; what is
-/// beyond has more bits. (The mean is of |x| in 32,767ths of the highest, of which six times it is never less than 128.)
+/// x as whole numbers and a scale: 127 is the end of what is ordinary; what is beyond has more bits.
 fn whole_numbers(x: &[f32]) -> (Vec<i64>, f32) {
-    let highest = x.iter().fold(0f32, |highest, x| highest.max(x.abs()));
-    if highest < 1e-30 {
-        return (vec![0; x.len()], 0.0);
-    }
-    let parts: Vec<u32> = x.iter().map(|x| (x.abs() * (32_767.0 / highest)).round_ties_even() as u32).filter(|part| *part > 0).collect();
-    let mean = parts.iter().sum::<u32>() as f32 / parts.len() as f32;
-    let reach = highest * ((6.0 * mean).clamp(128.0, 32_767.0) / 32_767.0);
+    let Some(reach) = ordinary(x, 6.5) else { return (vec![0; x.len()], 0.0) };
     (x.iter().map(|x| (x * (127.0 / reach)).round_ties_even() as i64).collect(), reach / 127.0)
 }
 

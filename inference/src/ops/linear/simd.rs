@@ -16,10 +16,11 @@ use crate::ops::vector::simd::{Portable, Vector};
 pub(crate) fn tile_rows_max(tier: Tier, kind: Activation) -> usize {
     match (tier, kind) {
         (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Single | Activation::Bfloats) => TILE_ROWS_MAX,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Activation::Unsigned) | (Tier::Avx512Bf16Vnni, Activation::Groups) => 6,
+        (Tier::Avx512Bf16Vnni, Activation::Bytes) => TILE_ROWS_MAX,
+        (Tier::Avx512, Activation::Bytes) | (Tier::Avx512Bf16Vnni, Activation::Groups) => 6,
         (Tier::Avx512, Activation::Groups) => 4,
-        (Tier::Plain | Tier::Avx2, Activation::Single | Activation::Bfloats) => 2,
-        (Tier::Plain | Tier::Avx2, Activation::Unsigned | Activation::Groups) => 1,
+        (Tier::Plain | Tier::Avx2, Activation::Single | Activation::Bfloats | Activation::Bytes) => 2,
+        (Tier::Plain | Tier::Avx2, Activation::Groups) => 1,
     }
 }
 
@@ -57,7 +58,7 @@ impl<'a> Part<'a> {
 pub(crate) struct Sums<'a> {
     pub(crate) out: &'a mut [f32],
     pub(crate) stride: usize,
-    /// At eight bits, if there are several blocks: for each number of `out`, two.
+    /// At eight bits: for each number of `out`, two.
     pub(crate) raw: &'a mut [i32],
 }
 
@@ -67,24 +68,25 @@ pub(crate) struct Sums<'a> {
 pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut Sums<'_>) {
     let format = part.format;
     assert_eq!(x.kind, format.activation(), "activations packed for this format");
-    let (block, words) = (part.block, x.rows * x.kind.step_words());
+    let block = part.block;
     assert_eq!(part.weights.len(), block.bytes(format), "weights of {block:?}");
     assert!(format != Format::Int8 || part.tail.len() == 256, "a panel's scales and sums");
     assert!(x.rows > 0 && sums.out.len() >= (x.rows - 1) * sums.stride + PANEL_ROWS, "out must be rows × {PANEL_ROWS}");
     assert_eq!(block.all, x.kind.steps(x.cols), "steps of a tile");
-    assert_eq!(x.words.len(), block.all.next_multiple_of(STEPS) * words, "words of a tile");
-    let uppers = [x.uppers.len(), x.upper_rows.len() * STEPS * x.rows];
-    assert_eq!(uppers, if format == Format::Int4 { [x.words.len(); 2] } else { [0; 2] }, "upper bytes of a tile");
+    assert_eq!(x.words.len(), block.all.next_multiple_of(STEPS) * x.rows, "words of a tile");
+    let uppers = [x.uppers.len(), x.marks.len() * STEPS * x.rows];
+    assert!(format != Format::Int4 || uppers == [x.words.len(); 2], "upper bytes of a tile");
     assert!(block.steps.start.is_multiple_of(STEPS) && block.steps.end <= block.all, "{block:?}");
-    let goes_on = format == Format::Int8 && !(block.begins() && block.ends());
-    assert!(!goes_on || sums.raw.len() >= 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS), "two numbers for each of out");
+    let raw = 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS);
+    assert!(format != Format::Int8 || sums.raw.len() >= raw, "two numbers for each of out");
     let beside = Cell::new(part.beside);
     let job = Job {
         weights: part.weights.as_ptr(),
         tail: part.tail.as_ptr(),
         block,
         x,
-        words: &x.words[block.steps.start * words..],
+        words: &x.words[block.steps.start * x.rows..],
+        has_uppers: format == Format::Int8 && x.marks.last() != Some(&0),
         beside: &beside,
         out: sums.out.as_mut_ptr(),
         raw: sums.raw.as_mut_ptr(),
@@ -116,6 +118,8 @@ struct Job<'a> {
     x: &'a Tile<'a>,
     /// From the block's first step on.
     words: &'a [u32],
+    /// At eight bits, whether any row has an upper byte anywhere.
+    has_uppers: bool,
     beside: &'a Cell<Beside>,
     out: *mut f32,
     raw: *mut i32,
@@ -211,21 +215,27 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
     }
 }
 
+/// Where at eight bits the sums of a row's lower bytes are kept, or of its upper ones.
+#[inline(always)]
+fn raw<V: Vector>(job: &Job<'_>, m: usize, n: usize, half: usize) -> *mut i32 {
+    job.raw.wrapping_add(2 * (m * job.stride + n * V::LANES) + half * V::LANES)
+}
+
+/// Adds to the sums of lower bytes. (Nothing else is done with sums here: where more is, the compiler keeps them on the stack.)
 #[inline(always)]
 unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
-    // SAFETY: as in `float`; the tail has 32 scales and 32 sums, raw two numbers for each of out.
+    // SAFETY: as in `float`; raw has two numbers for each of out.
     unsafe {
         let (mut weights, mut beside) = (job.weights, job.beside.get());
-        let raw = |m: usize, n: usize, half: usize| job.raw.wrapping_add(2 * (m * job.stride + n * V::LANES) + half * V::LANES);
-        let mut sums = [[[V::zero_i(); 2]; N]; M];
+        let mut sums = [[V::zero_i(); N]; M];
         if !job.block.begins() {
             for m in 0..M {
                 for n in 0..N {
-                    sums[m][n] = [V::load_i(raw(m, n, 0).cast()), V::load_i(raw(m, n, 1).cast())];
+                    sums[m][n] = V::load_i(raw::<V>(job, m, n, 0).cast());
                 }
             }
         }
-        for (x, steps) in words(job, M * 2 * STEPS) {
+        for (x, steps) in words(job, M * STEPS) {
             for step in 0..steps {
                 beside.step::<V, Quads>(weights, PANEL_ROWS * 4);
                 let mut lanes = [V::load_i(weights); N];
@@ -233,34 +243,63 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                     *lanes = V::load_i(weights.add(n * V::LANES * 4));
                 }
                 for (m, sums) in sums.iter_mut().enumerate() {
-                    let x = x.add(m * 2 * STEPS + step);
-                    let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
+                    let x = V::splat_i(*x.add(m * STEPS + step));
                     for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                        sum[0] = V::dot_bytes(sum[0], upper, *lanes);
-                        sum[1] = V::dot_bytes(sum[1], lower, *lanes);
+                        *sum = V::dot_bytes(*sum, x, *lanes);
                     }
                 }
                 weights = weights.add(PANEL_ROWS * 4);
             }
         }
         job.beside.set(beside);
-        if !job.block.ends() {
-            for m in 0..M {
-                for n in 0..N {
-                    V::store_i(raw(m, n, 0), sums[m][n][0]);
-                    V::store_i(raw(m, n, 1), sums[m][n][1]);
-                }
-            }
-            return;
-        }
-        let tail = job.tail;
         for (m, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                V::store_i(raw::<V>(job, m, n, 0), *sum);
+            }
+        }
+    }
+}
+
+/// Adds to the sums of upper bytes. These are signed, so 128 is added to each weight, which makes it unsigned.
+#[inline(always)]
+unsafe fn int8_uppers<V: Vector, const N: usize>(job: &Job<'_>) {
+    let (rows, steps) = (job.x.rows, &job.block.steps);
+    // SAFETY: as in `int8`; a row and a step are looked at before they are believed.
+    unsafe {
+        if job.block.begins() {
+            for m in 0..rows {
+                (0..N).for_each(|n| V::store_i(raw::<V>(job, m, n, 1), V::zero_i()));
+            }
+        }
+        for [place, x] in job.x.upper_words(steps) {
+            let (m, step) = ((place >> 16) as usize, (place & 0xffff) as usize);
+            assert!(m < rows && steps.contains(&step), "an upper byte of the tile, in this block");
+            let weights = job.weights.add((step - steps.start) * PANEL_ROWS * 4);
+            for n in 0..N {
+                let (raw, weights) = (raw::<V>(job, m, n, 1), V::flip_signs(V::load_i(weights.add(n * V::LANES * 4))));
+                V::store_i(raw, V::dot_bytes(V::load_i(raw.cast()), weights, V::splat_i(*x)));
+            }
+        }
+    }
+}
+
+/// What the sums of a panel mean.
+#[inline(always)]
+unsafe fn finish_int8<V: Vector, const N: usize>(job: &Job<'_>) {
+    // SAFETY: as in `int8`; the tail has 32 scales and 32 sums, the tile a sum of upper bytes for each row.
+    unsafe {
+        for m in 0..job.x.rows {
             let (scale, offset) = (V::splat(job.x.scales[m]), V::splat_i(job.x.offsets[m] as u32));
-            for (n, [upper, lower]) in sums.iter().enumerate() {
-                let row_scale = V::load_f32(tail.add(n * V::LANES * 4));
-                let row_sum = V::load_i(tail.add(128 + n * V::LANES * 4));
-                let upper = V::to_f(V::sub_i(*upper, V::mul_i(offset, row_sum)));
-                let sum = V::fma(upper, V::splat(256.0), V::to_f(*lower));
+            let added = V::splat_i(job.x.sums[m].wrapping_mul(128) as u32);
+            for n in 0..N {
+                let row_scale = V::load_f32(job.tail.add(n * V::LANES * 4));
+                let row_sum = V::load_i(job.tail.add(128 + n * V::LANES * 4));
+                let lower = V::load_i(raw::<V>(job, m, n, 0).cast());
+                let mut sum = V::to_f(V::sub_i(lower, V::mul_i(offset, row_sum)));
+                if job.has_uppers {
+                    let upper = V::sub_i(V::load_i(raw::<V>(job, m, n, 1).cast()), added);
+                    sum = V::fma(V::to_f(upper), V::splat(256.0), sum);
+                }
                 V::store(job.out.add(m * job.stride + n * V::LANES), V::mul(V::mul(sum, row_scale), scale));
             }
         }
@@ -286,7 +325,7 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
                 beside.step::<V, Group>(pair.add(PAIR_BYTES / 2 * group), PAIR_BYTES / 2);
                 let x = x.add(group * GROUP / 4);
                 let mut sums = [[V::zero_i(); N]; M];
-                let upper_rows = *job.x.upper_rows.get_unchecked(number);
+                let upper_rows = *job.x.marks.get_unchecked(number);
                 if upper_rows != 0 {
                     let uppers = job.x.uppers.as_ptr().add(number * STEPS * M + group * GROUP / 4);
                     for (m, sums) in sums.iter_mut().enumerate().filter(|(m, _)| upper_rows >> m & 1 != 0) {
@@ -360,6 +399,18 @@ macro_rules! tier {
             }
 
             $(#[$features])?
+            unsafe fn int8_uppers(job: &Job<'_>) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::int8_uppers::<$vector, $vectors>(job) }
+            }
+
+            $(#[$features])?
+            unsafe fn finish_int8(job: &Job<'_>) {
+                // SAFETY: passed on to the caller.
+                unsafe { super::finish_int8::<$vector, $vectors>(job) }
+            }
+
+            $(#[$features])?
             unsafe fn int4<const M: usize>(job: &Job<'_>) {
                 // SAFETY: passed on to the caller.
                 unsafe { super::int4::<$vector, $vectors, M>(job) }
@@ -383,10 +434,18 @@ macro_rules! tier {
                         Format::F16 => floats::<Halves>(job),
                         Format::Bf16Wide => floats::<Bfloats>(job),
                         Format::Bf16 => floats::<Pairs>(job),
-                        Format::Int8 => match job.x.rows {
-                            $($int8 => int8::<$int8>(job),)+
-                            rows => unreachable!("a tile of {rows} rows"),
-                        },
+                        Format::Int8 => {
+                            match job.x.rows {
+                                $($int8 => int8::<$int8>(job),)+
+                                rows => unreachable!("a tile of {rows} rows"),
+                            }
+                            if job.has_uppers {
+                                int8_uppers(job);
+                            }
+                            if job.block.ends() {
+                                finish_int8(job);
+                            }
+                        }
                         Format::Int4 => match job.x.rows {
                             $($int4 => int4::<$int4>(job),)+
                             rows => unreachable!("a tile of {rows} rows"),
@@ -398,9 +457,9 @@ macro_rules! tier {
     };
 }
 
-tier!(plain, Portable, 4, [], [1 2], [1], [1]);
+tier!(plain, Portable, 4, [], [1 2], [1 2], [1]);
 #[cfg(target_arch = "x86_64")]
-tier!(avx2, Avx2, 4, [#[target_feature(enable = "avx2,fma,f16c")]], [1 2], [1], [1]);
+tier!(avx2, Avx2, 4, [#[target_feature(enable = "avx2,fma,f16c")]], [1 2], [1 2], [1]);
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx512, Avx512, 2, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]],
@@ -410,5 +469,5 @@ tier!(
 tier!(
     avx512_bf16_vnni, Avx512Bf16Vnni, 2,
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
-    [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], [1 2 3 4 5 6]
+    [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6]
 );

@@ -55,6 +55,8 @@ pub(in crate::ops) trait Vector {
     unsafe fn mul_i(a: Self::I, b: Self::I) -> Self::I;
     /// a · 256.
     unsafe fn shift_byte(a: Self::I) -> Self::I;
+    /// Each byte ± 128: signed bytes become unsigned, and the other way round.
+    unsafe fn flip_signs(a: Self::I) -> Self::I;
     /// The lower four bits of every byte.
     unsafe fn low_nibbles(a: Self::I) -> Self::I;
     /// The upper four bits of every byte.
@@ -232,6 +234,10 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn shift_byte(a: [i32; 8]) -> [i32; 8] {
         a.map(|lane| lane << 8)
+    }
+    #[inline(always)]
+    unsafe fn flip_signs(a: [i32; 8]) -> [i32; 8] {
+        a.map(|lane| lane ^ 0x8080_8080_u32 as i32)
     }
     #[inline(always)]
     unsafe fn low_nibbles(a: [i32; 8]) -> [i32; 8] {

@@ -10,6 +10,7 @@
 
 mod columns;
 pub(crate) mod simd;
+mod whole;
 
 pub(crate) use columns::Columns;
 

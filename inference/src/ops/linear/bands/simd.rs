@@ -5,9 +5,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use super::{Bands, Columns};
+use super::{Bands, Columns, whole};
 use crate::ops::Tier;
-use crate::ops::linear::{Activations, Format, GROUP, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
+use crate::ops::linear::{Activations, Format, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
@@ -17,7 +17,8 @@ pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
     match (tier, format) {
         (Tier::Plain | Tier::Avx2, _) => 1,
         (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16) => TILE_ROWS_MAX,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int8) => 6,
+        (Tier::Avx512Bf16Vnni, Format::Int8) => TILE_ROWS_MAX,
+        (Tier::Avx512, Format::Int8) => 6,
         (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int4) => 1,
     }
 }
@@ -26,7 +27,7 @@ pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
 /// block before was multiplied. (Tests have small matrices and want several blocks.)
 const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
 /// At eight bits, the most rows for which two panels are multiplied together: so many as leave all sums in registers.
-const PAIRED_ROWS_MAX: usize = 3;
+const PAIRED_ROWS_MAX: usize = 6;
 /// What is asked for at once where a thread begins.
 const FIRST_BYTES: usize = 32 << 10;
 
@@ -70,8 +71,9 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
         let mut at = 0;
         for (turn, tile) in x.tiles().enumerate() {
             assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
-            assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows * kind.step_words(), "words of a tile");
-            assert_eq!(tile.uppers.len(), if w.format == Format::Int4 { tile.words.len() } else { 0 }, "upper bytes of a tile");
+            assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows, "words of a tile");
+            assert!(w.format != Format::Int4 || tile.uppers.len() == tile.words.len(), "upper bytes of a tile");
+            assert!(tile.offsets.iter().all(|offset| *offset == 0), "no number is negative, so nothing was added to any");
             let length = tile.rows * panels * PANEL_ROWS;
             let job = Job {
                 band: band.bytes.as_ptr(),
@@ -114,11 +116,11 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
 
 /// The columns that are taken at once: steps, of a group or of several at four bits.
 #[derive(Debug, Default)]
-struct Block {
-    steps: Range<usize>,
-    groups: Range<usize>,
+pub(super) struct Block {
+    pub(super) steps: Range<usize>,
+    pub(super) groups: Range<usize>,
     /// It is the last.
-    ends: bool,
+    pub(super) ends: bool,
 }
 
 impl Block {
@@ -140,30 +142,30 @@ impl Block {
 }
 
 /// What a kernel works on.
-struct Job<'a> {
-    band: *const u8,
-    band_bytes: usize,
+pub(super) struct Job<'a> {
+    pub(super) band: *const u8,
+    pub(super) band_bytes: usize,
     /// Panels of the band.
-    of: usize,
+    pub(super) of: usize,
     /// The first to multiply, and how many.
-    first: usize,
-    panels: usize,
+    pub(super) first: usize,
+    pub(super) panels: usize,
     /// The first line of what is multiplied next, if anything is.
     next: *const u8,
     /// Bytes of a column in these panels.
     run_bytes: usize,
     /// Cache lines to ask for before anything is done.
-    at_once: usize,
+    pub(super) at_once: usize,
     /// Cache lines to ask for beside one step of all panels.
-    lines: usize,
-    asking: &'a Cell<Asking>,
-    columns: &'a Columns,
-    x: &'a Tile<'a>,
+    pub(super) lines: usize,
+    pub(super) asking: &'a Cell<Asking>,
+    pub(super) columns: &'a Columns,
+    pub(super) x: &'a Tile<'a>,
     /// (rows, 32 · panels), to which is added
-    out: *mut f32,
+    pub(super) out: *mut f32,
     /// At eight bits, to which is added instead: two sums for each number of `out`, those of a pair of panels together.
-    raw: *mut i32,
-    block: &'a Block,
+    pub(super) raw: *mut i32,
+    pub(super) block: &'a Block,
 }
 
 impl Job<'_> {
@@ -176,7 +178,7 @@ impl Job<'_> {
 
     /// The same of four columns, the first of them that of place `number`.
     #[inline(always)]
-    unsafe fn four_columns(&self, number: usize, panel: usize, column_bytes: usize) -> [*const u8; 4] {
+    pub(super) unsafe fn four_columns(&self, number: usize, panel: usize, column_bytes: usize) -> [*const u8; 4] {
         let places = &self.columns.places;
         // SAFETY: there is a place for every column of a step.
         unsafe {
@@ -192,7 +194,7 @@ impl Job<'_> {
     /// Asks for so many cache lines from `asking` on, of columns in this unit, then of the next. (No closures here: one that is compiled by
     /// itself is called, and a call costs all vectors their registers.)
     #[inline(always)]
-    unsafe fn ask<V: Vector>(&self, asking: &mut Asking, lines: usize, column_bytes: usize) {
+    pub(super) unsafe fn ask<V: Vector>(&self, asking: &mut Asking, lines: usize, column_bytes: usize) {
         let places = &self.columns.places;
         for _ in 0..lines {
             // SAFETY: the tier's instructions, passed on to the caller; the column lies in the band, and asking for anything else does
@@ -217,7 +219,7 @@ impl Job<'_> {
 
 /// What is asked for next.
 #[derive(Debug, Clone, Copy)]
-struct Asking {
+pub(super) struct Asking {
     /// Which of the columns.
     number: usize,
     /// How far in it.
@@ -276,7 +278,7 @@ impl Step for Pairs {
 
 /// The tile's words of the steps of this block, so many at a time, with the first of the steps they are for and their number.
 #[inline(always)]
-fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *const u32, usize)> + use<'a> {
+pub(super) fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *const u32, usize)> + use<'a> {
     let Range { start, end } = job.block.steps;
     let blocks = job.x.words.chunks_exact(words).enumerate().skip(start / STEPS).take((end - start).div_ceil(STEPS));
     blocks.map(move |(number, words)| (number * STEPS, words.as_ptr(), STEPS.min(end - number * STEPS)))
@@ -284,7 +286,7 @@ fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *cons
 
 /// Which number of `out` is the first of lane `n` of panel `panel` for row m of the tile.
 #[inline(always)]
-fn place<V: Vector>(job: &Job<'_>, m: usize, panel: usize, n: usize) -> usize {
+pub(super) fn place<V: Vector>(job: &Job<'_>, m: usize, panel: usize, n: usize) -> usize {
     (m * job.panels + panel) * PANEL_ROWS + n * V::LANES
 }
 
@@ -300,6 +302,7 @@ macro_rules! each {
         }
     };
 }
+pub(super) use each;
 
 /// B panels from `panel` on, N vectors in each; M rows of activations.
 #[inline(always)]
@@ -339,141 +342,6 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize, const B: usi
     }
 }
 
-/// B pairs of panels, whose columns are 64 bytes: N vectors in each. (All that is done with the sums here is to add to them and to write
-/// them: where more is, the compiler keeps them on the stack.)
-#[inline(always)]
-unsafe fn int8<V: Vector, const N: usize, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
-    const COLUMN_BYTES: usize = PANEL_ROWS;
-    let panels = (N * V::LANES / PANEL_ROWS) * B;
-    let raw =
-        |m: usize, b: usize, half: usize| job.raw.wrapping_add(2 * (m * job.panels + panel) * PANEL_ROWS + (2 * b + half) * N * V::LANES);
-    // SAFETY: as in `float`; raw has two numbers for each of out.
-    unsafe {
-        let (mut asking, lines) = (job.asking.get(), (job.lines * panels).div_ceil(job.panels));
-        if panel == 0 {
-            job.ask::<V>(&mut asking, job.at_once, COLUMN_BYTES);
-        }
-        let mut uppers = [[[V::zero_i(); N]; B]; M];
-        let mut lowers = [[[V::zero_i(); N]; B]; M];
-        each!(M, B, N, |m, b, n| uppers[m][b][n] = V::load_i(raw(m, b, 0).add(n * V::LANES).cast()));
-        each!(M, B, N, |m, b, n| lowers[m][b][n] = V::load_i(raw(m, b, 1).add(n * V::LANES).cast()));
-        for (first, x, steps) in blocks(job, M * 2 * STEPS) {
-            for step in 0..steps {
-                job.ask::<V>(&mut asking, lines, COLUMN_BYTES);
-                let columns = job.four_columns((first + step) * 4, panel, COLUMN_BYTES);
-                for b in 0..B {
-                    let weights: [V::I; N] = V::quads(columns, b * N * V::LANES);
-                    for m in 0..M {
-                        let x = x.add(m * 2 * STEPS + step);
-                        let (upper, lower) = (V::splat_i(*x), V::splat_i(*x.add(STEPS)));
-                        for n in 0..N {
-                            uppers[m][b][n] = V::dot_bytes(uppers[m][b][n], upper, weights[n]);
-                            lowers[m][b][n] = V::dot_bytes(lowers[m][b][n], lower, weights[n]);
-                        }
-                    }
-                }
-            }
-        }
-        job.asking.set(asking);
-        each!(M, B, N, |m, b, n| V::store_i(raw(m, b, 0).add(n * V::LANES), uppers[m][b][n]));
-        each!(M, B, N, |m, b, n| V::store_i(raw(m, b, 1).add(n * V::LANES), lowers[m][b][n]));
-    }
-}
-
-/// What the raw sums of a pair of panels mean, or of a panel alone: N vectors.
-#[inline(always)]
-unsafe fn finish_int8<V: Vector, const N: usize>(job: &Job<'_>, m: usize, panel: usize) {
-    // SAFETY: as in `int8`; the band ends with 32 scales and 32 sums for each panel.
-    unsafe {
-        let raw = job.raw.add(2 * (m * job.panels + panel) * PANEL_ROWS);
-        let mut upper = [V::zero_i(); N];
-        let mut lower = [V::zero_i(); N];
-        for n in 0..N {
-            upper[n] = V::load_i(raw.add(n * V::LANES).cast());
-            lower[n] = V::load_i(raw.add((N + n) * V::LANES).cast());
-        }
-        let (upper, lower, scale) = (V::in_order(upper), V::in_order(lower), V::splat(job.x.scales[m]));
-        for n in 0..N {
-            let (number, lane) = (panel + n * V::LANES / PANEL_ROWS, n * V::LANES % PANEL_ROWS);
-            let row_scale = V::load_f32(job.band.add(job.band_bytes - (job.of - job.first - number) * 256 + lane * 4));
-            // No number is negative, so nothing was added to any that would have to be taken off again.
-            let sum = V::fma(V::to_f(upper[n]), V::splat(256.0), V::to_f(lower[n]));
-            V::store(job.out.add(place::<V>(job, m, panel, n)), V::mul(V::mul(sum, row_scale), scale));
-        }
-    }
-}
-
-/// A token by four panels, whose columns are 64 bytes, or by one: N vectors of two rows a byte.
-#[inline(always)]
-unsafe fn int4<V: Vector, const N: usize>(job: &Job<'_>, panel: usize) {
-    const COLUMN_BYTES: usize = PANEL_ROWS / 2;
-    const ONES: u32 = 0x0101_0101;
-    // SAFETY: as in `float`; the groups' steps are those of the tile, and a group has scales and zero points for each panel.
-    unsafe {
-        let (mut asking, lines) = (job.asking.get(), (job.lines * (N * V::LANES).div_ceil(16)).div_ceil(job.panels));
-        if panel == 0 {
-            job.ask::<V>(&mut asking, job.at_once, COLUMN_BYTES);
-        }
-        let mut totals_below = [V::zero(); N];
-        let mut totals_above = [V::zero(); N];
-        // A vector's bytes are rows of one panel: those below are its first sixteen.
-        let out = job.out.add(panel * PANEL_ROWS);
-        let row = |n: usize| n * V::LANES / 16 * PANEL_ROWS + n * V::LANES % 16;
-        for n in 0..N {
-            totals_below[n] = V::load_f32(out.add(row(n)).cast());
-            totals_above[n] = V::load_f32(out.add(row(n) + 16).cast());
-        }
-        let mut step = job.block.steps.start;
-        for (group, steps) in job.columns.groups.get_unchecked(job.block.groups.clone()) {
-            let [mut upper_below, mut lower_below] = [[V::zero_i(); N]; 2];
-            let [mut upper_above, mut lower_above] = [[V::zero_i(); N]; 2];
-            let (mut upper_x, mut lower_x) = (V::zero_i(), V::zero_i());
-            for _ in 0..*steps {
-                job.ask::<V>(&mut asking, lines, COLUMN_BYTES);
-                let columns = job.four_columns(step * 4, panel, COLUMN_BYTES);
-                let (lower, ones) = (V::splat_i(*job.x.words.get_unchecked(step)), V::splat_i(ONES));
-                lower_x = V::dot_bytes(lower_x, ones, lower);
-                let both: [V::I; N] = V::quads(columns, 0);
-                for n in 0..N {
-                    lower_below[n] = V::dot_bytes(lower_below[n], V::low_nibbles(both[n]), lower);
-                    lower_above[n] = V::dot_bytes(lower_above[n], V::high_nibbles(both[n]), lower);
-                }
-                let upper = *job.x.uppers.get_unchecked(step);
-                if upper != 0 {
-                    let upper = V::splat_i(upper);
-                    upper_x = V::dot_bytes(upper_x, ones, upper);
-                    for n in 0..N {
-                        upper_below[n] = V::dot_bytes(upper_below[n], V::low_nibbles(both[n]), upper);
-                        upper_above[n] = V::dot_bytes(upper_above[n], V::high_nibbles(both[n]), upper);
-                    }
-                }
-                step += 1;
-            }
-            let x_sum = V::add_i(V::shift_byte(upper_x), lower_x);
-            let tail = job.band.add((*group as usize + GROUP * COLUMN_BYTES) * job.of);
-            let (scales, zeros) = (tail.add(64 * (job.first + panel)), tail.add(64 * job.of + 32 * (job.first + panel)));
-            let (mut below, mut above) = ([V::zero_i(); N], [V::zero_i(); N]);
-            for n in 0..N {
-                below[n] = V::add_i(V::shift_byte(upper_below[n]), lower_below[n]);
-                above[n] = V::add_i(V::shift_byte(upper_above[n]), lower_above[n]);
-            }
-            let (below, above) = (V::in_order(below), V::in_order(above));
-            for n in 0..N {
-                let zero = V::mul_i(V::load_u8(zeros.add(row(n))), x_sum);
-                totals_below[n] = V::fma(V::load_f16(scales.add(2 * row(n))), V::to_f(V::sub_i(below[n], zero)), totals_below[n]);
-                let zero = V::mul_i(V::load_u8(zeros.add(row(n) + 16)), x_sum);
-                totals_above[n] = V::fma(V::load_f16(scales.add(2 * row(n) + 32)), V::to_f(V::sub_i(above[n], zero)), totals_above[n]);
-            }
-        }
-        job.asking.set(asking);
-        let scale = V::splat(if job.block.ends { job.x.scales[0] } else { 1.0 });
-        for n in 0..N {
-            V::store(out.add(row(n)), V::mul(totals_below[n], scale));
-            V::store(out.add(row(n) + 16), V::mul(totals_above[n], scale));
-        }
-    }
-}
-
 /// The kernels of one tier: for each number of rows a tile may have, for how many panels at once, the most first. Vectors: of 32
 /// numbers, and of 64 bytes.
 macro_rules! tier {
@@ -490,38 +358,38 @@ macro_rules! tier {
             $(#[$features])?
             unsafe fn int8<const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
                 // SAFETY: passed on to the caller.
-                unsafe { super::int8::<$vector, $byte_vectors, M, B>(job, panel) }
+                unsafe { whole::simd::int8::<$vector, $byte_vectors, M, B>(job, panel) }
             }
 
             /// A panel that has no other beside it, or too many rows for two.
             $(#[$features])?
             unsafe fn int8_alone<const M: usize>(job: &Job<'_>, panel: usize) {
                 // SAFETY: passed on to the caller.
-                unsafe { super::int8::<$vector, { $byte_vectors / 2 }, M, 1>(job, panel) }
+                unsafe { whole::simd::int8::<$vector, { $byte_vectors / 2 }, M, 1>(job, panel) }
             }
 
+            /// What is left of a tile at eight bits when lower bytes have been multiplied: the upper ones, and behind the last block what it
+            /// all means. In pairs of panels as before, since their lanes lie in another order.
             $(#[$features])?
-            unsafe fn finish_int8(job: &Job<'_>) {
+            unsafe fn complete_int8(job: &Job<'_>) {
+                let paired = if job.x.rows > PAIRED_ROWS_MAX { 0 } else { job.panels / 2 * 2 };
                 // SAFETY: passed on to the caller.
                 unsafe {
-                    let paired = if job.x.rows > PAIRED_ROWS_MAX { 0 } else { job.panels / 2 };
-                    for m in 0..job.x.rows {
-                        (0..paired).for_each(|pair| super::finish_int8::<$vector, $byte_vectors>(job, m, 2 * pair));
-                        (2 * paired..job.panels).for_each(|panel| super::finish_int8::<$vector, { $byte_vectors / 2 }>(job, m, panel));
-                    }
+                    (0..paired).step_by(2).for_each(|panel| whole::simd::complete_int8::<$vector, $byte_vectors>(job, panel));
+                    (paired..job.panels).for_each(|panel| whole::simd::complete_int8::<$vector, { $byte_vectors / 2 }>(job, panel));
                 }
             }
 
             $(#[$features])?
             unsafe fn int4(job: &Job<'_>, panel: usize) {
                 // SAFETY: passed on to the caller.
-                unsafe { super::int4::<$vector, $byte_vectors>(job, panel) }
+                unsafe { whole::simd::int4::<$vector, $byte_vectors>(job, panel) }
             }
 
             $(#[$features])?
             unsafe fn int4_last(job: &Job<'_>, panel: usize) {
                 // SAFETY: passed on to the caller.
-                unsafe { super::int4::<$vector, { $byte_vectors / 4 }>(job, panel) }
+                unsafe { whole::simd::int4::<$vector, { $byte_vectors / 4 }>(job, panel) }
             }
 
             unsafe fn floats<S: Step>(job: &Job<'_>) {
@@ -561,9 +429,7 @@ macro_rules! tier {
                                 })+
                                 rows => unreachable!("a tile of {rows} rows"),
                             }
-                            if job.block.ends {
-                                finish_int8(job);
-                            }
+                            complete_int8(job);
                         }
                         Format::Int4 => {
                             while job.panels - panel >= 4 {
@@ -588,11 +454,11 @@ tier!(avx2, Avx2, 4, 8, [#[target_feature(enable = "avx2,fma,f16c")]], [1: 2 1],
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx512, Avx512, 2, 4, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 1, 3: 1, 4:, 5:, 6:]
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 2 1, 3: 2 1, 4: 1, 5: 1, 6: 1]
 );
 #[cfg(target_arch = "x86_64")]
 tier!(
     avx512_bf16_vnni, Avx512Bf16Vnni, 2, 4,
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 1, 3: 1, 4:, 5:, 6:]
+    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 2 1, 3: 2 1, 4: 1, 5: 1, 6: 1, 7:, 8:, 9:, 10:, 11:, 12:]
 );

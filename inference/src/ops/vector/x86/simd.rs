@@ -163,6 +163,10 @@ impl Vector for Avx2 {
         unsafe { _mm256_slli_epi32::<8>(a) }
     }
     #[inline(always)]
+    unsafe fn flip_signs(a: __m256i) -> __m256i {
+        unsafe { _mm256_xor_si256(a, _mm256_set1_epi8(-128)) }
+    }
+    #[inline(always)]
     unsafe fn low_nibbles(a: __m256i) -> __m256i {
         unsafe { _mm256_and_si256(a, _mm256_set1_epi8(0x0f)) }
     }
@@ -363,6 +367,10 @@ macro_rules! sixteen_lanes {
             #[inline(always)]
             unsafe fn shift_byte(a: __m512i) -> __m512i {
                 unsafe { _mm512_slli_epi32::<8>(a) }
+            }
+            #[inline(always)]
+            unsafe fn flip_signs(a: __m512i) -> __m512i {
+                unsafe { _mm512_xor_si512(a, _mm512_set1_epi8(-128)) }
             }
             #[inline(always)]
             unsafe fn low_nibbles(a: __m512i) -> __m512i {
