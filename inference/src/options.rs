@@ -55,11 +55,11 @@ pub enum Precision {
     Exact,
     /// Weights and what they are multiplied by rounded to bfloat16 (eight significant bits).
     Bf16,
-    /// Weights of eight bits with a scale for each row, multiplied by activations of sixteen bits.
+    /// Weights of eight bits with a scale for each row, multiplied by activations of eight bits with scale and zero point for each token; of
+    /// those that stand out among the token's, sixteen bits count (as in LLM.int8(), arXiv 2208.07339, but for each token by itself).
     Int8,
-    /// Weights of four bits with scale and zero point for every 32, multiplied by activations of eight bits with a scale for each token; of
-    /// those that stand out among the token's, sixteen bits count (as in LLM.int8(), arXiv 2208.07339, but for each token by itself). The
-    /// embedding keeps eight bits, and is multiplied as in `Int8`.
+    /// Weights of four bits with scale and zero point for every 32, multiplied by such activations, of which fewer stand out. The embedding
+    /// keeps eight bits, and is multiplied as in `Int8`.
     Int4,
 }
 

@@ -46,7 +46,7 @@ impl Shape {
         self.kind.steps(self.cols).next_multiple_of(STEPS)
     }
 
-    /// Blocks that are told apart by whether they have upper bytes.
+    /// Blocks of which it is said what upper bytes they have.
     fn blocks(self) -> usize {
         if self.kind.is_scaled() { self.words() / STEPS } else { 0 }
     }
@@ -94,7 +94,8 @@ pub(crate) struct Tile<'a> {
     pub(super) words: &'a [u32],
     pub(super) scales: &'a [f32],
     pub(super) offsets: &'a [i32],
-    /// Of whole numbers: the upper bytes, what is said of them for each block, and the sums.
+    /// Of whole numbers, as [`Shape`] says: the upper bytes; of each block how many lie before its end, or in groups which rows have some;
+    /// and the sums.
     pub(super) uppers: &'a [u32],
     pub(super) marks: &'a [u32],
     pub(super) sums: &'a [i32],
@@ -224,8 +225,8 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     }
 }
 
-/// Packs what one row has for [`STEPS`] steps, in bytes: the lower ones. Tells each step that has upper ones, and some that have none, and
-/// adds these up.
+/// Packs what one row has for [`STEPS`] steps, in bytes: the lower ones. Adds up the upper ones and tells each step's, at least where there
+/// are any.
 #[inline(always)]
 fn pack_bytes(row: &[f32], whole: &Whole, lowers: &mut [u32; STEPS], sum: &mut i32, mut tell: impl FnMut(usize, u32)) {
     let numbers = each(row, |number| whole.number(number), [0; 4 * STEPS]);
@@ -301,7 +302,7 @@ fn pack_block(kind: Activation, numbers: &[f32], words: &mut [u32]) {
 }
 
 /// How a row becomes whole numbers: x · inverse + offset, where x = (number − offset) · scale. Ordinary numbers have eight bits and those that
-/// stand out sixteen. In bytes the row's own range, which always includes 0, is cut into 254 steps, so that the two ends, each rounded, are
+/// stand out sixteen. In bytes the range of the ordinary ones, which always includes 0, is cut into 254 steps, so that the two ends, each rounded, are
 /// at most 255 apart; in groups the lower bytes are signed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Whole {
@@ -323,6 +324,7 @@ impl Whole {
         let below = if below >> 31 == 0 { 0 } else { below & 0x7fff_ffff };
         let highest = f32::from_bits(below.max(above));
         // Numbers too small to matter become 0; a row with numbers that are not finite has no answer, and gets NaN for a scale.
+        // (So does one whose range is no finite number.)
         match () {
             () if !highest.is_finite() => Self { scale: f32::NAN, inverse: 0.0, offset: 0 },
             () if highest < 1e-30 => Self { scale: 0.0, inverse: 0.0, offset: 0 },
@@ -346,7 +348,7 @@ impl Whole {
                 let part = if part > most { 0 } else { part };
                 (sum + part, count + u32::from(part != 0))
             });
-            // The mean of all is among what counts.
+            // The smallest is no more than the mean, so that something counts.
             sum as f32 / count as f32
         };
         let means = if kind == Activation::Groups { ORDINARY_IN_GROUPS } else { ORDINARY_IN_BYTES };

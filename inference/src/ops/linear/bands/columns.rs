@@ -29,6 +29,7 @@ impl Columns {
     /// Finds them in x (tokens, cols); all columns, in order, if there are more than `most`. `false` if a number is negative or not finite,
     /// which no ReLU gives.
     pub(crate) fn find(&mut self, tier: Tier, format: Format, x: &[f32], cols: usize, most: usize) -> bool {
+        self.groups.clear();
         self.highest.clear();
         self.highest.resize(cols, 0.0);
         if !highest(tier, x, &mut self.highest) {
@@ -77,7 +78,6 @@ impl Columns {
 
     /// Fills up what each group has to whole steps.
     fn list_by_groups(&mut self) {
-        self.groups.clear();
         self.spread.clear();
         for group in self.columns.chunk_by(|one, next| *one as usize / GROUP == *next as usize / GROUP) {
             let begun = self.spread.len();
