@@ -27,6 +27,13 @@ const IN_PLACE_TOKENS: usize = 12;
 /// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
+/// The most panels of a band that are taken out of it together: two blocks of each stay in the second cache.
+const TOGETHER_MAX: usize = 16;
+/// Between the blocks of two panels, so that they do not compete for the same places of a cache.
+const APART_BYTES: usize = 128;
+/// Sums of them that stay there too.
+const SUMS_BYTES: usize = 128 << 10;
+
 /// What is done with the sums of a product, bias included, on their way into the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum After {
@@ -71,7 +78,7 @@ struct Workspace {
     /// A block of panels taken out of a band, and the next.
     taken: Vec<u8>,
     sums: Vec<f32>,
-    /// At eight bits, sums that go on.
+    /// At eight bits the sums as whole numbers.
     raw: Vec<i32>,
 }
 
@@ -82,12 +89,14 @@ fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
     &mut memory[begin..][..count]
 }
 
-/// Panels of a band that share cache lines are taken out of it together.
-fn together(w: &Layout<'_>) -> usize {
-    match w {
-        Layout::Panels(_) => 1,
-        Layout::Bands(bands) => bands.format.panels_of_a_line(),
-    }
+/// How many panels are multiplied by all tiles block by block: in a band as many of them as lie side by side and leave the sums of so many
+/// tokens in the second cache, so that memory is read in long runs; and every thread has some.
+fn together(w: &Layout<'_>, tokens: usize, threads: usize) -> usize {
+    let Layout::Bands(bands) = w else { return 1 };
+    let all = bands.rows.div_ceil(PANEL_ROWS);
+    let fit = SUMS_BYTES / (tokens * PANEL_ROWS * size_of::<f32>()).max(1);
+    let fits = |count: &usize| bands.panels().is_multiple_of(*count) && *count <= fit && all.div_ceil(*count) >= threads;
+    (1..=bands.panels().min(TOGETHER_MAX)).rev().find(fits).unwrap_or(1)
 }
 
 /// How many of these tiles are multiplied by all of w before the next ones: as many as fit, in groups of a size. What lies in bands is
@@ -240,12 +249,13 @@ impl Cpu {
         check(rows, bias, x.rows(), y);
         let tiles: Vec<Tile<'_>> = x.tiles().collect();
         let (at_once, tile_rows) = (tiles_at_once(w, &tiles), tiles.first().map_or(1, |tile| tile.rows));
-        let strips = Strips::new(y, x.rows(), (at_once * tile_rows, together(w) * PANEL_ROWS), self.threads.count());
+        let together = together(w, x.rows(), self.threads.count());
+        let strips = Strips::new(y, x.rows(), (at_once * tile_rows, together * PANEL_ROWS), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             while let Some(strip) = strips.next(thread) {
                 let group = Group::new(&tiles, strip.rows().start / tile_rows, at_once);
-                self.strip(w, strip.number(), group, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
+                self.strip(w, (strip.number(), together), group, &mut workspace, &mut InTables { cpu: self, strip, bias, after });
             }
         });
     }
@@ -257,7 +267,7 @@ impl Cpu {
 
     /// The same into y made ready to be multiplied by matrices of this format.
     pub(crate) fn linear_packed(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, format: Format, y: &mut Activations) {
-        let ((rows, cols), kind, width) = (w.shape(), format.activation(), together(w) * PANEL_ROWS);
+        let ((rows, cols), kind, width) = (w.shape(), format.activation(), PANEL_ROWS);
         assert!(bias.is_empty() || bias.len() == rows, "bias of {} must have {rows} numbers, or none", bias.len());
         assert_eq!(w.format().activation(), kind, "tiles of x and y must be the same");
         let (memory, pieces) = y.room_in_strips(kind, (x.rows(), rows), tile_rows_max(self.tier, kind), width);
@@ -266,48 +276,61 @@ impl Cpu {
         let pieces = Pieces::new(memory, pieces, (at_once, rows.div_ceil(width)), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut finished = [0.0; TILE_ROWS_MAX * 2 * PANEL_ROWS];
+            let mut finished = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
             while let Some(column) = pieces.next(thread) {
                 let (number, group) = (column.number(), Group::new(&tiles, column.rows().start, at_once));
                 let bias = if bias.is_empty() { bias } else { &bias[number * width..((number + 1) * width).min(rows)] };
                 let cols = width.min(rows - number * width);
                 let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0), finished: &mut finished };
-                self.strip(w, number, group, &mut workspace, &mut packed);
+                self.strip(w, (number, 1), group, &mut workspace, &mut packed);
             }
         });
     }
 
-    /// Multiplies strip `number` of w, which is as wide as panels are read together, by a group of tiles. Each tile's sums go to where they
-    /// belong while they are in the first cache.
-    fn strip(&self, w: &Layout<'_>, number: usize, group: Group<'_>, workspace: &mut Workspace, to: &mut dyn Destination) {
-        let ((rows, cols), format, together) = (w.shape(), w.format(), together(w));
+    /// Multiplies strip `number` of w, which has so many panels, by a group of tiles. Each tile's sums go to where they belong while they are in
+    /// the first cache.
+    fn strip(
+        &self,
+        w: &Layout<'_>,
+        (number, together): (usize, usize),
+        group: Group<'_>,
+        workspace: &mut Workspace,
+        to: &mut dyn Destination,
+    ) {
+        let ((rows, cols), format) = (w.shape(), w.format());
         let (tokens, tiles): (usize, _) = (group.tiles.iter().map(|tile| tile.rows).sum(), group.tiles.len());
         let width = together * PANEL_ROWS;
-        let panels = number * together..((number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
+        let of_strip = |number: usize| number * together..((number + 1) * together).min(rows.div_ceil(PANEL_ROWS));
+        let panels = of_strip(number);
         // Only blocks of panels taken out of a band follow one another for all tiles, and keep all sums meanwhile.
-        let (blocks_for, kept) = if let Layout::Bands(_) = w { (tiles, tokens) } else { (1, tokens.min(TILE_ROWS_MAX)) };
+        let is_banded = matches!(w, Layout::Bands(_));
+        let kept = if is_banded { tokens } else { tokens.min(TILE_ROWS_MAX) };
         let Workspace { taken, sums, raw } = workspace;
         let sums = aligned(sums, kept * width);
         let raw = aligned(raw, if format == Format::Int8 { 2 * kept * width } else { 0 });
-        let blocks: Vec<Block> = Block::all(format, cols, blocks_for).collect();
+        let blocks: Vec<Block> = Block::all(format, cols, is_banded).collect();
         // Room for a block of each panel, and for the next.
-        let Some(size) = blocks.first().map(|block| block.bytes(format)) else { return };
-        let (mut these, mut next) = match w {
-            Layout::Panels(_) => (&mut [][..], &mut [][..]),
-            Layout::Bands(bands) => {
-                let (these, next) = aligned(taken, 2 * panels.len() * size).split_at_mut(panels.len() * size);
-                panels.clone().zip(these.chunks_exact_mut(size)).for_each(|(panel, room)| bands.take(self.tier, panel, &blocks[0], room));
-                (these, next)
-            }
-        };
+        let Some(size) = blocks.first().map(|block| block.bytes(format) + APART_BYTES) else { return };
+        let room = if is_banded { panels.len() * size } else { 0 };
+        let (mut these, mut next) = aligned(taken, 2 * room).split_at_mut(room);
+        if let Layout::Bands(bands) = w {
+            let rooms = panels.clone().zip(these.chunks_exact_mut(size));
+            rooms.for_each(|(panel, room)| bands.take(self.tier, panel, &blocks[0], &mut room[..size - APART_BYTES]));
+        }
         for (at, block) in blocks.iter().enumerate() {
             for (place, panel) in panels.clone().enumerate() {
                 let mut part = match w {
                     Layout::Panels(matrix) => matrix.part(panel, block, tiles),
                     Layout::Bands(bands) => {
                         let weights = &these[place * size..][..block.bytes(format)];
-                        let next = &mut next[place * size..][..blocks.get(at + 1).map_or(0, |block| block.bytes(format))];
-                        bands.part(panel, (&blocks, at), weights, next, (place, panels.len()), tiles)
+                        let share = (place, panels.len());
+                        let following = of_strip(number + 1);
+                        let next = match blocks.get(at + 1) {
+                            Some(block) => Some(bands.next(panels.clone(), block, share, Some((&mut *next, size)))),
+                            None if following.is_empty() => None,
+                            None => Some(bands.next(following, &blocks[0], share, None)),
+                        };
+                        bands.part(panel, block, weights, tiles, next)
                     }
                 };
                 let mut token = 0;

@@ -16,7 +16,7 @@ pub(crate) mod simd;
 
 use std::ops::Range;
 
-use beside::simd::Lines;
+use beside::simd::{Lines, Seen};
 use simd::Part;
 
 pub(crate) use activations::{Activations, Tile, pack_strip, pack_tile};
@@ -154,10 +154,10 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The blocks of a matrix of `cols` columns for so many tiles, in order.
-    pub(crate) fn all(format: Format, cols: usize, tiles: usize) -> impl Iterator<Item = Self> {
+    /// The blocks of a matrix of `cols` columns, in order; or all of it as one.
+    pub(crate) fn all(format: Format, cols: usize, in_blocks: bool) -> impl Iterator<Item = Self> {
         let all = format.activation().steps(cols);
-        Self::of_steps(all, if tiles > 1 { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) })
+        Self::of_steps(all, if in_blocks { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) })
     }
 
     /// Of so many steps each, for `all` steps.
@@ -225,9 +225,8 @@ impl<'a> Panels<'a> {
         // The next panel.
         let unit = self.format.unit_steps();
         let stride = self.format.steps_bytes() * unit / STEPS;
-        let (units, lines) = (block.steps.len() / unit, (stride.div_ceil(64), 64));
-        let lines = Lines { at: weights.as_ptr_range().end, units, stride, lines, ..Lines::NONE };
-        Part::new(self.format, (weights, tail), block, tiles, (tiles > 1).then_some(lines), None)
+        let lines = Lines { at: weights.as_ptr_range().end, units: block.steps.len() / unit, stride };
+        Part::new(self.format, (weights, tail), block, tiles, if tiles > 1 { Seen::Lines(lines) } else { Seen::Ahead })
     }
 }
 
@@ -317,7 +316,7 @@ pub(super) mod tests {
             let stride = 2 * PANEL_ROWS;
             let mut out = vec![f32::NAN; packed.rows() * stride];
             let mut raw = vec![i32::MAX; 2 * out.len()];
-            for block in Block::all(w.format, w.cols, tiles) {
+            for block in Block::all(w.format, w.cols, tiles > 1) {
                 let (mut first, mut part) = (0, w.part(panel, &block, tiles));
                 for tile in packed.tiles() {
                     let at = first * stride + PANEL_ROWS;
@@ -375,6 +374,33 @@ pub(super) mod tests {
                 for (rounded, w) in reference::rounded(format, &row).iter().zip(&row) {
                     prop_assert!((rounded - w).abs() <= bound, "{format:?}: {w} became {rounded}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_numbers_or_as_good_as_zero_leave_those_beside_them_alone() {
+        let (rows, cols) = (40, 70);
+        let w: Vec<f32> = (0..rows * cols).map(|place| (place * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let ordinary: Vec<f32> = (0..cols).map(|col| if col == 9 { -700.0 } else { (col * 29 % 31) as f32 - 15.0 }).collect();
+        let with = |number: f32| ordinary.iter().enumerate().map(move |(col, x)| if col == 40 { number } else { *x }).collect::<Vec<f32>>();
+        let none = [[-0.0; 70], [1e-40; 70], [0.0; 70], [-1e-31; 70]];
+        for format in [Format::Int8, Format::Int4] {
+            let mut bytes = vec![0; format.bytes(rows, cols)];
+            pack::pack_rows(format, &w, rows, cols, &mut bytes);
+            let panels = Panels::new(format, rows, cols, &bytes);
+            let expected = reference::linear(format, &w, &ordinary);
+            for tier in Tier::available() {
+                for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let x = [&with(wrong)[..], &ordinary, &with(-wrong)].concat();
+                    let found = run(tier, &panels, &x);
+                    assert_eq!(&found[rows..2 * rows], &expected, "{format:?} {tier:?} beside {wrong}");
+                    let others = found[..rows].iter().chain(&found[2 * rows..]);
+                    assert!(others.clone().all(|y| y.is_nan()), "{format:?} {tier:?} with {wrong}: {others:?}");
+                }
+                let found = run(tier, &panels, &[none.as_flattened(), &ordinary].concat());
+                assert_eq!(&found[4 * rows..], &expected, "{format:?} {tier:?} beside zeros");
+                assert!(found[..4 * rows].iter().all(|y| *y == 0.0), "{format:?} {tier:?}: {found:?}");
             }
         }
     }

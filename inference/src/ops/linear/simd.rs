@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::beside::simd::{Beside, Bfloats, Group, Halves, Lines, Next, Pairs, Quads, Singles, Taken};
+use super::beside::simd::{Beside, Bfloats, Group, Halves, Pairs, Quads, Seen, Singles, Taken};
 use super::{Activation, Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
@@ -39,15 +39,8 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// For `tiles` tiles.
-    pub(super) fn new(
-        format: Format,
-        (weights, tail): (&'a [u8], &'a [u8]),
-        block: &'a Block,
-        tiles: usize,
-        lines: Option<Lines>,
-        next: Option<Next<'a>>,
-    ) -> Self {
-        let beside = Beside::new(format, block.steps.len() * tiles, lines, next);
+    pub(super) fn new(format: Format, (weights, tail): (&'a [u8], &'a [u8]), block: &'a Block, tiles: usize, seen: Seen<'a>) -> Self {
+        let beside = Beside::new(format, block.steps.len() * tiles, seen);
         Self { format, weights, tail, block, beside, out: PhantomData }
     }
 }
@@ -75,7 +68,8 @@ pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut
     assert_eq!(block.all, x.kind.steps(x.cols), "steps of a tile");
     assert_eq!(x.words.len(), block.all.next_multiple_of(STEPS) * x.rows, "words of a tile");
     let uppers = [x.uppers.len(), x.marks.len() * STEPS * x.rows];
-    assert!(format != Format::Int4 || uppers == [x.words.len(); 2], "upper bytes of a tile");
+    let in_groups = uppers == [x.words.len(); 2] && x.sums.len() == 2 * x.marks.len() * x.rows;
+    assert!(format != Format::Int4 || in_groups, "upper bytes and sums of a tile");
     assert!(block.steps.start.is_multiple_of(STEPS) && block.steps.end <= block.all, "{block:?}");
     let raw = 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS);
     assert!(format != Format::Int8 || sums.raw.len() >= raw, "two numbers for each of out");

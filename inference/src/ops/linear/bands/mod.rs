@@ -14,9 +14,11 @@ mod whole;
 
 pub(crate) use columns::Columns;
 
-use super::beside::simd::{Lines, Next};
+use std::ops::Range;
+
+use super::beside::simd::{Lines, Next, Seen};
 use super::simd::Part;
-use super::{Block, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Source, pack_panel};
+use super::{Block, COLS_MAX, Format, GROUP, PAIR_BYTES, PANEL_ROWS, Source, pack_panel};
 use crate::ops::Tier;
 use crate::ops::simd::every_tier;
 
@@ -36,11 +38,6 @@ impl Format {
             // Two rows in a byte: row i below, row 16 + i above.
             Format::Int4 => 16,
         }
-    }
-
-    /// Panels that share a cache line in a band.
-    pub(crate) fn panels_of_a_line(self) -> usize {
-        64_usize.div_ceil(self.column_bytes())
     }
 
     /// Where column `col` begins in a band of one panel; in a band of more, so many times as far.
@@ -78,6 +75,7 @@ pub(crate) fn panels_of_a_band(format: Format, rows: usize) -> usize {
 impl<'a> Bands<'a> {
     /// `bytes` must be as long as the format says.
     pub(crate) fn new(format: Format, rows: usize, cols: usize, bytes: &'a [u8]) -> Self {
+        assert!(cols <= COLS_MAX, "sums over {cols} columns do not fit 32 bits");
         assert_eq!(bytes.len(), format.bytes(rows, cols), "a {format:?} matrix of {rows} × {cols}");
         Self { format, rows, cols, bytes }
     }
@@ -100,53 +98,37 @@ impl<'a> Bands<'a> {
         take(tier, self.format, (number % self.panels(), panels), block.cols(self.format).start, bytes, out);
     }
 
-    /// Block `at` of all `blocks` of panel `number`, which has been taken into `weights`, for `tiles` tiles. While it is multiplied, the one
-    /// behind it is taken into `next`, as long as it is, and the one behind that is asked for. The panel is panel `place` of those `of` that
-    /// share cache lines.
-    pub(crate) fn part<'b>(
-        &self,
-        number: usize,
-        (blocks, at): (&'b [Block], usize),
-        weights: &'b [u8],
-        next: &'b mut [u8],
-        (place, of): (usize, usize),
-        tiles: usize,
-    ) -> Part<'b>
+    /// A block of panel `number`, which has been taken into `weights`, for `tiles` tiles; `next` is seen to meanwhile.
+    pub(crate) fn part<'b>(&self, number: usize, block: &'b Block, weights: &'b [u8], tiles: usize, next: Option<Next<'b>>) -> Part<'b>
     where
         'a: 'b,
     {
         let (Band { panels, bytes }, inside) = (self.band(number / self.panels()), number % self.panels());
         let tails = if self.format == Format::Int8 { panels * 256 } else { 0 };
         let tail = bytes[bytes.len() - tails..].chunks_exact(256).nth(inside).unwrap_or_default();
-        // Behind the last block come those of the next panels.
-        let (ahead, target) = ((at + 2) / blocks.len(), (at + 2) % blocks.len());
-        let lines = self.wanted(number - place + ahead * of, &blocks[target], (place, of));
-        let next = blocks.get(at + 1).map(|block| Next { band: bytes, panel: (inside, panels), block, out: next });
-        Part::new(self.format, (weights, tail), &blocks[at], tiles, Some(lines), next)
+        Part::new(self.format, (weights, tail), block, tiles, next.map_or(Seen::Lines(Lines::NONE), Seen::Next))
     }
 
-    /// The lines of a block of the panels from `first` on, of which there are `of` that share them. Each asks for every so many-th column.
-    fn wanted(&self, first: usize, block: &Block, (place, of): (usize, usize)) -> Lines {
-        if first >= self.rows.div_ceil(PANEL_ROWS) {
-            return Lines::NONE;
-        }
-        let (Band { panels, bytes }, inside) = (self.band(first / self.panels()), first % self.panels());
-        let (units, cols) = (block.steps.len() / self.format.unit_steps(), self.format.unit_steps() * self.format.activation().step_cols());
-        let column = panels * self.format.column_bytes();
-        let begin = bytes[inside * self.format.column_bytes()..]
-            .as_ptr()
-            .wrapping_add(panels * self.format.column_at(block.cols(self.format).start));
-        let at = begin.wrapping_add(place * column);
-        let lines = (cols.div_ceil(of), of * column);
-        match self.format {
-            Format::F32 => Lines { at: begin, units, stride: column, lines: (2, 64), ..Lines::NONE },
-            Format::Int4 => {
-                // Behind a group's columns the panel's scales and zero points.
-                let scales = panels * 512 + (inside + place) * 64 - inside * 16;
-                let apart = (scales.wrapping_sub(place * column), (2, (panels * 64).wrapping_sub((inside + place) * 32)));
-                Lines { at, units, stride: panels * GROUP_BYTES, lines, apart }
-            }
-            _ => Lines { at, units, stride: cols * column, lines, ..Lines::NONE },
+    /// A share of a block of panels of one band, to be taken into `out`, where each panel has so much room, or else to be asked for.
+    pub(crate) fn next<'b>(
+        &self,
+        these: Range<usize>,
+        block: &'b Block,
+        (share, of): (usize, usize),
+        out: Option<(&'b mut [u8], usize)>,
+    ) -> Next<'b>
+    where
+        'a: 'b,
+    {
+        let (Band { panels, bytes }, first) = (self.band(these.start / self.panels()), these.start % self.panels());
+        let units = block.steps.len() / self.format.unit_steps() * these.len();
+        let each = units.div_ceil(of);
+        Next {
+            band: bytes,
+            panels: (first, these.len(), panels),
+            block,
+            units: (share * each).min(units)..((share + 1) * each).min(units),
+            out,
         }
     }
 
@@ -361,23 +343,34 @@ mod tests {
                         pack_tile(tier, kind, x, case.cols, tile);
                     }
                     let tiles: Vec<_> = activations.tiles().collect();
-                    for (number, expected) in panels.chunks(format.panel_bytes(case.cols)).enumerate() {
+                    let all: Vec<_> = panels.chunks(format.panel_bytes(case.cols)).collect();
+                    for these in (0..all.len()).step_by(bands.panels()).map(|first| first..(first + bands.panels()).min(all.len())) {
                         let mut before = 0;
                         for (at, block) in blocks.iter().enumerate() {
-                            let (weights, behind) = expected[before..].split_at(block.bytes(format));
-                            let mut taken = vec![0xa5; weights.len()];
-                            bands.take(tier, number, block, &mut taken);
-                            prop_assert_eq!(weights, &taken, "{:?} {:?}", format, tier);
-                            let mut next = vec![0xa5; blocks.get(at + 1).map_or(0, |block| block.bytes(format))];
-                            let mut part = bands.part(number, (&blocks, at), weights, &mut next, (0, 1), tiles.len());
-                            prop_assert_eq!(part.tail, &expected[expected.len() - part.tail.len()..]);
-                            let (mut out, mut raw) = (vec![0.0; TILE_ROWS_MAX * PANEL_ROWS], vec![0; 2 * TILE_ROWS_MAX * PANEL_ROWS]);
-                            for tile in &tiles {
-                                let mut sums = panel_simd::Sums { out: &mut out, stride: PANEL_ROWS, raw: &mut raw };
-                                panel_simd::multiply(tier, &mut part, tile, &mut sums);
+                            let size = block.bytes(format);
+                            // A little apart, and nothing is written there.
+                            let behind = blocks.get(at + 1).map_or(0, |block| block.bytes(format));
+                            let mut next = vec![0xa5; these.len() * (behind + 64)];
+                            for (place, number) in these.clone().enumerate() {
+                                let expected = all[number];
+                                let mut taken = vec![0xa5; size];
+                                bands.take(tier, number, block, &mut taken);
+                                prop_assert_eq!(&expected[before..][..size], &taken, "{:?} {:?}", format, tier);
+                                let share = (place, these.len());
+                                let beside = blocks.get(at + 1).map(|block| bands.next(these.clone(), block, share, Some((&mut next, behind + 64))));
+                                let mut part = bands.part(number, block, &taken, tiles.len(), beside);
+                                prop_assert_eq!(part.tail, &expected[expected.len() - part.tail.len()..]);
+                                let (mut out, mut raw) = (vec![0.0; TILE_ROWS_MAX * PANEL_ROWS], vec![0; 2 * TILE_ROWS_MAX * PANEL_ROWS]);
+                                for tile in &tiles {
+                                    let mut sums = panel_simd::Sums { out: &mut out, stride: PANEL_ROWS, raw: &mut raw };
+                                    panel_simd::multiply(tier, &mut part, tile, &mut sums);
+                                }
                             }
-                            prop_assert_eq!(&behind[..next.len()], &next, "{:?} {:?}", format, tier);
-                            before += weights.len();
+                            before += size;
+                            for (number, next) in these.clone().zip(next.chunks(behind + 64)) {
+                                prop_assert_eq!(&all[number][before..][..behind], &next[..behind], "{:?} {:?}", format, tier);
+                                prop_assert_eq!(&next[behind..], &[0xa5; 64]);
+                            }
                         }
                     }
                 }
