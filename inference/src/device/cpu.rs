@@ -27,12 +27,12 @@ const IN_PLACE_TOKENS: usize = 12;
 /// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
-/// The most panels of a band that are taken out of it together: two blocks of each stay in the second cache.
+/// The most panels of a band that are taken out of it together: two blocks of each stay in the second cache,
 const TOGETHER_MAX: usize = 16;
+/// and sums of them, so many bytes.
+const SUMS_BYTES: usize = 192 << 10;
 /// Between the blocks of two panels, so that they do not compete for the same places of a cache.
 const APART_BYTES: usize = 128;
-/// Sums of them that stay there too.
-const SUMS_BYTES: usize = 128 << 10;
 
 /// What is done with the sums of a product, bias included, on their way into the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,14 +89,21 @@ fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
     &mut memory[begin..][..count]
 }
 
-/// How many panels are multiplied by all tiles block by block: in a band as many of them as lie side by side and leave the sums of so many
-/// tokens in the second cache, so that memory is read in long runs; and every thread has some.
+/// How many panels are multiplied by all tiles block by block. In a band as many of them as lie side by side and leave the sums of so many
+/// tokens in the second cache, so that memory is read in long runs; those that share cache lines in any case. No thread has much more to do
+/// than it must.
 fn together(w: &Layout<'_>, tokens: usize, threads: usize) -> usize {
     let Layout::Bands(bands) = w else { return 1 };
-    let all = bands.rows.div_ceil(PANEL_ROWS);
-    let fit = SUMS_BYTES / (tokens * PANEL_ROWS * size_of::<f32>()).max(1);
-    let fits = |count: &usize| bands.panels().is_multiple_of(*count) && *count <= fit && all.div_ceil(*count) >= threads;
-    (1..=bands.panels().min(TOGETHER_MAX)).rev().find(fits).unwrap_or(1)
+    let (all, of, line) = (bands.rows.div_ceil(PANEL_ROWS), bands.panels(), bands.format.panels_of_a_line());
+    let sums = tokens * PANEL_ROWS * if bands.format == Format::Int8 { 12 } else { 4 };
+    let fits = |count: usize| count <= TOGETHER_MAX && count * sums <= SUMS_BYTES;
+    let parts = |line: usize| (1..=of).filter(move |count| of.is_multiple_of(*count) && count.is_multiple_of(line));
+    // What the busiest thread has.
+    let panels = |count: usize| all.div_ceil(count).div_ceil(threads) * count;
+    let counts: Vec<usize> = if parts(line).next().is_some() { parts(line).collect() } else { parts(1).collect() };
+    let least = counts.iter().map(|count| panels(*count)).min().unwrap_or(all);
+    let even = counts.iter().rev().find(|count| fits(**count) && panels(**count) <= least + least / 8);
+    *even.or(counts.first()).unwrap_or(&1)
 }
 
 /// How many of these tiles are multiplied by all of w before the next ones: as many as fit, in groups of a size. What lies in bands is
@@ -243,7 +250,7 @@ impl Cpu {
     }
 
     /// y (tokens, rows) = x (tokens, cols) · wᵀ + bias, with `after` on the way. The rows of w are shared out evenly among the tables
-    /// of y. Whoever is free takes the next panel of w.
+    /// of y. Whoever is free takes the next strip of w.
     pub(crate) fn linear(&self, w: &Layout<'_>, bias: &[f32], x: &Activations, after: After, y: &mut [&mut [f32]]) {
         let (rows, cols) = w.shape();
         check(rows, bias, x.rows(), y);
@@ -287,8 +294,8 @@ impl Cpu {
         });
     }
 
-    /// Multiplies strip `number` of w, which has so many panels, by a group of tiles. Each tile's sums go to where they belong while they are in
-    /// the first cache.
+    /// Multiplies strip `number` of w, which has so many panels, by a group of tiles. Each tile's sums go to where they belong while they are in a
+    /// near cache.
     fn strip(
         &self,
         w: &Layout<'_>,
@@ -335,7 +342,7 @@ impl Cpu {
                 };
                 let mut token = 0;
                 for (turn, tile) in group.tiles.iter().enumerate() {
-                    if block.ends() && place == 0 {
+                    if block.ends() && place + 1 == panels.len() {
                         to.expect(group.first_token + token, tile.rows);
                     }
                     let first = if kept == tokens { token * width } else { 0 };
@@ -450,5 +457,80 @@ impl Cpu {
     /// y += x.
     pub(crate) fn add(&self, x: &[f32], y: &mut [f32]) {
         pointwise::add(x, y);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+    use super::*;
+    use crate::ops::linear::{Source, pack_panel};
+
+    struct Scattered;
+
+    impl Source for Scattered {
+        fn row(&self, n: usize, first: usize, out: &mut [f32]) {
+            out.iter_mut().enumerate().for_each(|(place, out)| *out = scattered(8191 * n + first + place));
+        }
+    }
+
+    /// Between −1 and 1.
+    fn scattered(place: usize) -> f32 {
+        ((place as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    /// The same matrix in bands and in panels. Several blocks, bands and strips, the last of each shorter.
+    #[test]
+    fn many_tokens_get_from_bands_the_bits_that_they_get_from_panels() {
+        for format in [Format::F32, Format::F16, Format::Bf16Wide, Format::Bf16, Format::Int8, Format::Int4] {
+            for (rows, cols) in [(290, 515), (2560, 140)] {
+                let each = bands::panels_of_a_band(format, rows);
+                let (mut in_panels, mut in_bands) = (vec![0; format.bytes(rows, cols)], vec![0; format.bytes(rows, cols)]);
+                for (number, panel) in in_panels.chunks_mut(format.panel_bytes(cols)).enumerate() {
+                    pack_panel(format, &Scattered, (rows, cols), number * PANEL_ROWS, panel);
+                }
+                for (number, band) in in_bands.chunks_mut(each * format.panel_bytes(cols)).enumerate() {
+                    bands::pack_band(format, &Scattered, (rows, cols), number * each * PANEL_ROWS, band);
+                }
+                let panels = Layout::Panels(Panels::new(format, rows, cols, &in_panels));
+                let bands = Layout::Bands(Bands::new(format, rows, cols, &in_bands));
+                for (threads, tokens) in [(1, 13), (2, 50), (3, 90), (7, 13), (2, 1)] {
+                    let cpu = Cpu::new(threads, Tier::fastest()).unwrap();
+                    let x: Vec<f32> = (0..tokens * cols).map(|place| scattered(place) * if place % 97 == 0 { 50.0 } else { 1.0 }).collect();
+                    let mut packed = Activations::default();
+                    cpu.pack(format, &x, cols, &mut packed);
+                    let [one, other] = [&panels, &bands].map(|w| {
+                        let mut y = vec![f32::NAN; tokens * rows];
+                        cpu.linear(w, &[], &packed, After::Store, &mut [&mut y]);
+                        y
+                    });
+                    assert!(one == other, "{format:?} of {rows} × {cols}, {tokens} tokens, {threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn panels_are_taken_together_where_they_fit_and_no_thread_waits_for_another() {
+        for (format, rows, tokens, threads, count) in [
+            (Format::Bf16, 2048, 32, 2, 16),
+            (Format::Int8, 2048, 32, 2, 16),
+            (Format::Int4, 2048, 32, 2, 16),
+            // Sums of many tokens take room; panels that share a line stay together.
+            (Format::Bf16, 2048, 512, 2, 2),
+            (Format::Int8, 2048, 512, 2, 2),
+            (Format::Int4, 2048, 2048, 2, 4),
+            // 22 panels are the least that the busiest of three can have.
+            (Format::Int8, 2048, 32, 3, 8),
+            (Format::Int8, 2048, 32, 64, 2),
+            // 80 panels, the last band being shorter.
+            (Format::Bf16, 2560, 32, 2, 14),
+            (Format::Bf16, 2560, 32, 6, 14),
+            (Format::Int8, 290, 32, 2, 5),
+        ] {
+            let bytes = vec![0; format.bytes(rows, 64)];
+            let bands = Layout::Bands(Bands::new(format, rows, 64, &bytes));
+            assert_eq!(together(&bands, tokens, threads), count, "{format:?} of {rows} rows, {tokens} tokens, {threads} threads");
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! Back", arXiv 2310.04564; Liu et al., "Deja Vu", arXiv 2310.17157, who predict them. Here they are known.)
 //!
 //! * a few tokens: [`simd::multiply`] on the [`Columns`] in which any token has a number that is not zero
-//! * many tokens, which meet nearly all columns: block by block a panel is taken out of its band ([`Bands::take`]) and multiplied as any other
+//! * many tokens, which meet nearly all columns: block by block some panels that lie side by side are taken out of their band ([`Bands::next`])
+//!   and multiplied as any others
 
 mod columns;
 pub(crate) mod simd;
@@ -38,6 +39,11 @@ impl Format {
             // Two rows in a byte: row i below, row 16 + i above.
             Format::Int4 => 16,
         }
+    }
+
+    /// Panels that share a cache line in a band.
+    pub(crate) fn panels_of_a_line(self) -> usize {
+        64_usize.div_ceil(self.column_bytes())
     }
 
     /// Where column `col` begins in a band of one panel; in a band of more, so many times as far.
@@ -344,7 +350,10 @@ mod tests {
                     }
                     let tiles: Vec<_> = activations.tiles().collect();
                     let all: Vec<_> = panels.chunks(format.panel_bytes(case.cols)).collect();
-                    for these in (0..all.len()).step_by(bands.panels()).map(|first| first..(first + bands.panels()).min(all.len())) {
+                    // Parts of a band, and whole ones.
+                    let counts: Vec<usize> = (1..=bands.panels()).rev().filter(|count| bands.panels().is_multiple_of(*count)).collect();
+                    let count = counts[(pairs - 1) % counts.len()];
+                    for these in (0..all.len()).step_by(count).map(|first| first..(first + count).min(all.len())) {
                         let mut before = 0;
                         for (at, block) in blocks.iter().enumerate() {
                             let size = block.bytes(format);

@@ -89,12 +89,12 @@ impl Lines {
 impl Beside {
     /// For a block that is multiplied in `steps` steps in all.
     pub(in crate::ops::linear) fn new(format: Format, steps: usize, seen: Seen<'_>) -> Self {
-        let unit = format.unit_steps();
+        let unit_steps = format.unit_steps();
         let (kind, end) = match seen {
             Seen::Ahead => (Kind::Ahead, 0),
             Seen::Lines(Lines { at, units, stride }) => (Kind::Lines { at, stride }, units),
             Seen::Next(Next { band, panels: (first, count, of), block, units, out }) => {
-                let (block_units, length) = (block.steps.len() / unit, block.bytes(format));
+                let (block_units, length) = (block.steps.len() / unit_steps, block.bytes(format));
                 assert!(
                     first + count <= of && of * format.column_at(block.cols(format).end) <= band.len(),
                     "{block:?} must lie in the band"
@@ -102,17 +102,20 @@ impl Beside {
                 let whole = if format == Format::Int4 { STEPS } else { 1 };
                 assert!(block.steps.start.is_multiple_of(whole) && block.steps.end.is_multiple_of(whole), "{block:?} must be whole pairs");
                 assert!(units.end <= block_units * count, "{units:?} of {block:?}");
-                assert!(out.is_none() || units.len() <= steps / unit, "{block:?} must not be longer than what is multiplied meanwhile");
+                assert!(
+                    out.is_none() || units.len() <= steps / unit_steps,
+                    "{block:?} must not be longer than what is multiplied meanwhile"
+                );
                 let fits = |(out, stride): &(&mut [u8], usize)| *stride >= length && out.len() >= (count - 1) * stride + length;
                 assert!(out.as_ref().is_none_or(fits), "room for {block:?}");
-                let ahead = if out.is_some() { (AHEAD_BYTES / (of * format.steps_bytes() * unit / STEPS)).max(1) } else { 0 };
+                let ahead = if out.is_some() { (AHEAD_BYTES / (of * format.steps_bytes() * unit_steps / STEPS)).max(1) } else { 0 };
                 let (out, stride) = out.map_or((std::ptr::null_mut(), 0), |(out, stride)| (out.as_mut_ptr(), stride));
-                let (before, unit, panel) = (block.steps.start / unit, units.start / count, units.start % count);
-                let end = units.len().min(steps / format.unit_steps());
+                let (before, unit, panel) = (block.steps.start / unit_steps, units.start / count, units.start % count);
+                let end = units.len().min(steps / unit_steps);
                 (Kind::Taken(Taking { band: band.as_ptr(), first, count, of, before, unit, panel, ahead, out, stride }), end)
             }
         };
-        Self { kind, done: 0, end, due: 0, share: (256 * end).div_ceil((steps / unit).max(1)) }
+        Self { kind, done: 0, end, due: 0, share: (256 * end).div_ceil((steps / unit_steps).max(1)) }
     }
 
     /// Does what is due beside a step on `bytes` bytes at `weights`, which is as long as a unit.
