@@ -6,6 +6,7 @@ use crate::mmap::HugePages;
 use crate::ops::Tier;
 use crate::ops::linear::{Activations, Bands, Columns, Format, Layout, PANEL_ROWS, Panels, Source, bands, pack_panel};
 use crate::options::Precision;
+use crate::sampler::rng::uniform;
 
 /// More than the caches hold: so many bytes of copies are multiplied in turn.
 const BYTES: usize = 1 << 29;
@@ -112,9 +113,10 @@ impl Source for Arbitrary {
     }
 }
 
-/// About as a layer norm gives them, with some that are four times the others and more.
-fn normal(place: usize) -> f32 {
-    (0..8).map(|turn| arbitrary(8 * place + turn)).sum::<f32>() * 0.6
+/// Normally distributed, as a layer norm about gives them: some stand out. (Box and Muller.)
+pub(crate) fn normal(place: usize) -> f32 {
+    let [size, angle] = [0, 1].map(|choice| uniform(0, choice, place as u64));
+    ((-2.0 * (1.0 - size).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
 }
 
 /// Between −1 and 1.

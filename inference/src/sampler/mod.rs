@@ -6,7 +6,7 @@ mod filters;
 mod logprobs;
 #[cfg(test)]
 mod reference;
-mod rng;
+pub(crate) mod rng;
 mod row;
 
 use std::cmp::Ordering;

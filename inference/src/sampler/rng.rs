@@ -1,7 +1,7 @@
 //! Chance without state: the draw for a place can be repeated at any time, in any order.
 
 /// A number in [0, 1) that depends on the seed, the number of the answer and the token's place alone.
-pub(super) fn uniform(seed: u64, choice: u32, place: u64) -> f64 {
+pub(crate) fn uniform(seed: u64, choice: u32, place: u64) -> f64 {
     let [a, b, ..] = philox4x32([place as u32, (place >> 32) as u32, choice, 0], [seed as u32, (seed >> 32) as u32]);
     let bits = u64::from(a) << 32 | u64::from(b);
     (bits >> 11) as f64 / (1u64 << 53) as f64

@@ -392,6 +392,7 @@ pub(super) fn whole(number: f32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::normal;
     use crate::ops::Tier;
     use proptest::prelude::*;
 
@@ -411,27 +412,27 @@ mod tests {
     /// A step that has upper bytes costs several times what another does, so hardly any may.
     #[test]
     fn ordinary_numbers_have_no_upper_byte_and_those_that_stand_out_do_not_give_them_one() {
-        // About normal: the sum of twelve even ones.
-        let even = |place: usize| (place as u32).wrapping_mul(0x9e37_79b9).wrapping_add(place as u32 >> 3) as f32 / u32::MAX as f32 - 0.5;
-        let normal: Vec<f32> = (0..4096).map(|place| (0..12).map(|turn| even(12 * place + turn)).sum()).collect();
+        let even = |place: usize| (place as u32).wrapping_mul(0x9e37_79b9) as f32 / u32::MAX as f32 - 0.5;
+        let normal: Vec<f32> = (0..4096).map(normal).collect();
         let of = |change: &dyn Fn(usize, f32) -> f32| normal.iter().enumerate().map(|(place, x)| change(place, *x)).collect::<Vec<f32>>();
         let rows = [
-            (of(&|place, _| even(place)), 0),
-            (of(&|place, _| even(place).max(0.0)), 0),
-            (of(&|_, x| x), 60),
-            (of(&|_, x| x.max(0.0)), 30),
+            (of(&|place, _| even(place)), 0..=0),
+            (of(&|place, _| even(place).max(0.0)), 0..=0),
+            // 1.5 % of 1,024 steps.
+            (of(&|_, x| x), 5..=30),
+            (of(&|_, x| x.max(0.0)), 2..=20),
             // One column in 128.
-            (of(&|place, x| if place % 128 == 5 { x + 80.0 } else { x }), 60 + 32),
-            (of(&|place, x| if place == 9 { -1e6 } else { x }), 1),
+            (of(&|place, x| if place % 128 == 5 { x + 80.0 } else { x }), 37..=62),
+            (of(&|place, x| if place == 9 { -3e3 } else { x }), 1..=1),
         ];
-        for (number, (row, most)) in rows.into_iter().enumerate() {
+        for (number, (row, wanted)) in rows.into_iter().enumerate() {
             for tier in Tier::available() {
                 let mut activations = Activations::default();
                 let (memory, ..) = activations.room(Activation::Bytes, 1, row.len(), 1);
                 pack_tile(tier, Activation::Bytes, &row, row.len(), memory);
                 let tile = activations.tiles().next().expect("a tile of one row");
                 let found = tile.upper_words(&(0..row.len() / 4)).len();
-                assert!(found <= most, "row {number}, {tier:?}: {found} of {} steps have upper bytes", row.len() / 4);
+                assert!(wanted.contains(&found), "row {number}, {tier:?}: {found} of {} steps have upper bytes", row.len() / 4);
             }
         }
     }
