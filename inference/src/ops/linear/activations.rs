@@ -417,6 +417,8 @@ mod tests {
         let of = |change: &dyn Fn(usize, f32) -> f32| normal.iter().enumerate().map(|(place, x)| change(place, *x)).collect::<Vec<f32>>();
         let rows = [
             (of(&|place, _| even(place)), 0..=0),
+            // Both ends lie half way between two whole numbers, if the range is cut into an odd number of steps.
+            (of(&|place, _| if place % 2 == 0 { 1.0 } else { -1.0 }), 0..=0),
             (of(&|place, _| even(place).max(0.0)), 0..=0),
             // 1.5 % of 1,024 steps.
             (of(&|_, x| x), 5..=30),
