@@ -1,6 +1,7 @@
 //! `TestPortal::start(db)`: the portal as it is served, on a port of its own.
 
 use std::net::TcpListener;
+use std::time::{Duration as Wait, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
@@ -67,6 +68,21 @@ impl TestPortal {
     /// Lets time pass.
     pub fn wait(&self, time: Duration) {
         self.portal.clock.advance(time);
+    }
+
+    /// Waits until no download runs, at most ten seconds: a reader has the last byte before the server has counted it.
+    pub async fn downloads_end(&self) {
+        let begun = Instant::now();
+        while self.ledger.running() > 0 {
+            assert!(begun.elapsed() < Wait::from_secs(10), "a download still runs");
+            tokio::time::sleep(Wait::from_millis(5)).await;
+        }
+    }
+
+    /// Writes the ledger, with all that was read until now.
+    pub async fn writes_the_ledger(&self) {
+        self.downloads_end().await;
+        self.ledger.write(&self.portal.db).await.unwrap();
     }
 
     /// Somebody who has not signed in.

@@ -211,8 +211,7 @@ async fn what_was_downloaded_and_generated_is_seen(db: PgPool) {
     let offer =
         portal.offers("acme/tiny", server::catalog::Gate::Open, &[("config.json", b"{}"), ("model.safetensors", &[7; 5_000])]).await;
     assert_eq!(ada.get(&offer.url("model.safetensors")).await.bytes.len(), 5_000);
-    crate::download::until(|| portal.ledger.running() == 0).await;
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     root.get("/admin/usage").await.says("ada@university.edu").says("acme/tiny").says("model.safetensors").says("Complete").says("5.0 kB");
 
     let release: sqlx::types::Uuid = sqlx::query_scalar("select id from release").fetch_one(&portal.portal.db).await.unwrap();

@@ -82,7 +82,7 @@ async fn a_bucket_sends_its_bytes_itself_to_who_may_have_them(db: PgPool) {
         assert!(here.status == 206 && here.bytes[..] == weights[5..10], "{client}");
     }
 
-    portal.ledger.write(&db).await.unwrap();
+    portal.writes_the_ledger().await;
     let rows = server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 10).await.unwrap();
     let row = rows.iter().find(|row| row.path == "sub/model.safetensors").unwrap();
     assert_eq!((row.requests, row.sent_bytes), (9, 40_000_020), "one row, of what was handed over");

@@ -326,8 +326,7 @@ async fn the_ledger_says_who_fetched_what_and_how_much(db: PgPool) {
     let ada = browser.with_token(&browser.makes_token(&["download"]).await);
     let path = offer.url("sub/model.safetensors");
     let rows = async || {
-        until(|| portal.ledger.running() == 0).await;
-        portal.ledger.write(&db).await.unwrap();
+        portal.writes_the_ledger().await;
         server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 100).await.unwrap()
     };
 
@@ -405,8 +404,7 @@ async fn a_slow_client_holds_up_nobody_and_a_gone_one_leaves_nothing(db: PgPool)
     assert!(begun.elapsed() < Wait::from_secs(20), "eight idle clients on two threads must not hold up the ninth");
 
     drop(slow);
-    until(|| portal.ledger.running() == 0).await;
-    portal.ledger.write(&db).await.unwrap();
+    portal.writes_the_ledger().await;
     let rows = server::downloads::page(&mut db.acquire().await.unwrap(), &Default::default(), None, 10).await.unwrap();
     assert_eq!((rows.len(), rows[0].requests), (1, 9));
     let partly = rows[0].sent_bytes - 32_000_000;
@@ -488,15 +486,6 @@ async fn begin_download(base: &str, path: &str) -> TcpStream {
     client.write_all(format!("GET {path} HTTP/1.1\r\nHost: portal\r\n\r\n").as_bytes()).await.unwrap();
     client.read_exact(&mut [0; 1]).await.unwrap();
     client
-}
-
-/// Waits until something is so, at most ten seconds.
-pub async fn until(so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < Wait::from_secs(10), "it did not come to pass");
-        tokio::time::sleep(Wait::from_millis(5)).await;
-    }
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]

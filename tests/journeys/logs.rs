@@ -1,10 +1,10 @@
 //! What stands in the log when somebody tries to write into it: one line for each event, and nothing that a terminal obeys.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use tests::{Installation, MailServer, Security};
-
-use crate::download::until;
 
 /// What others would like to have there: a line of its own, and one that moves the cursor.
 const FORGED: &str = "2026-03-02T09:00:00Z ERROR sluice: all tokens are void";
@@ -29,7 +29,11 @@ async fn nobody_writes_a_line_of_their_own_into_the_log() {
         eve.request(Method::GET, path).header("user-agent", agent.clone()).send().await.unwrap();
     }
     eve.post("/forgot", &[("email", "eve@university.edu")]).await;
-    until(|| place.log().contains("mailworm")).await;
+    let begun = Instant::now();
+    while !place.log().contains("mailworm") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no word of the mail");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let log = place.log();
     portal.stop();
 

@@ -132,8 +132,7 @@ async fn busy_person(portal: &TestPortal) -> (Person, String) {
     let url = open.url("config.json");
     let got = ada.with_token(&secret).request(Method::GET, &url).header("user-agent", "quetzalcoatl-get/2").send().await.unwrap();
     assert_eq!(got.bytes().await.unwrap().len(), 2);
-    crate::download::until(|| portal.ledger.running() == 0).await;
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     let asked = [("client_id", "26be6b09-91c5-47da-9861-d2d2bb7a7e36"), ("scope", "")];
     let program = portal.visitor().request(Method::POST, "/oauth/device").header("user-agent", "Quetzalcoatl shell").form(&asked);
     let codes: Value = serde_json::from_str(&program.send().await.unwrap().text().await.unwrap()).unwrap();

@@ -30,12 +30,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
 /// Reads to the end and lets the server see that it was read.
 async fn reads(portal: &TestPortal, answer: Response) -> usize {
     let read = answer.bytes().await.unwrap().len();
-    for _ in 0..200 {
-        if portal.ledger.running() == 0 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    portal.downloads_end().await;
     read
 }
 
@@ -82,7 +77,7 @@ async fn what_was_sent_before_a_restart_counts_and_what_was_not_sent_does_not(db
     let (portal, url) = portal(db.clone(), 60_000, 8).await;
     let ada = portal.researcher("ada").await;
     reads(&portal, asks(&ada, Method::GET, &url, None).await).await;
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     // The process forgets; the ledger does not.
     let tomorrow = portal.portal.clock.now() + Duration::days(9);
     portal.portal.limits.sweep(tomorrow);
@@ -130,7 +125,7 @@ async fn the_ledger_is_filtered_summed_and_exported(db: PgPool) {
     portal.wait(Duration::days(2));
     reads(&portal, asks(&ada, Method::GET, &two.url("config.json"), None).await).await;
     reads(&portal, asks(&bob, Method::GET, &two.url("config.json"), None).await).await;
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
 
     ada.get("/account/downloads").await.says("3 lines, 2 complete");
     ada.get("/account/downloads?model=LAB/one").await.says("2 lines, 1 complete");

@@ -97,7 +97,7 @@ async fn a_grant_is_renewed_by_a_few_lines_and_a_reviewer(db: PgPool) {
     let (portal, offer, ada, id) = with_access(db, 180).await;
     let program = ada.with_token(&ada.makes_token(&["download"]).await);
     assert_eq!(program.fetch(&offer.url("model.safetensors")).await.status, 200);
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     let page = format!("/grants/{id}");
     ada.get(&page).await.says("can be renewed from 30 June 2026").says("5.0 kB").says("in 1 file").says("download the weights");
     assert_eq!(asks(&ada, id, "6").await.status, 409);

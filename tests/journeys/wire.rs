@@ -185,7 +185,7 @@ async fn who_closes_their_side_and_reads_nothing_holds_nothing(db: PgPool) {
     client.head().await;
     sleep(Wait::from_millis(200)).await;
     client.0.shutdown().await.unwrap();
-    until_none_runs(&portal).await;
+    portal.downloads_end().await;
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
@@ -203,20 +203,10 @@ async fn access_taken_back_ends_a_transfer_that_nobody_reads(db: PgPool) {
     portal.revokes(&offer).await;
     portal.ledger.end_what_was_revoked(&portal.portal).await.unwrap();
     // Without a byte more being read: the connection is closed, and what it held is let go of.
-    until_none_runs(&portal).await;
+    portal.downloads_end().await;
     let mut came = Vec::new();
     let _ = client.0.read_to_end(&mut came).await;
     assert!(came.len() < SIZE && weights.starts_with(&came), "{} bytes", came.len());
-}
-
-async fn until_none_runs(portal: &TestPortal) {
-    timeout(Wait::from_secs(10), async {
-        while portal.ledger.running() > 0 {
-            sleep(Wait::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("it is cut");
 }
 
 async fn object(portal: &TestPortal, weights: &[u8]) -> std::path::PathBuf {

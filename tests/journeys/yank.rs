@@ -46,7 +46,7 @@ async fn a_yanked_release_is_refused_with_the_reason_and_its_fetchers_are_told_o
         assert_eq!(ada.fetch(&path).await.status, 200);
     }
     assert_eq!(bob.fetch(&config(&first)).await.status, 200);
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
 
     let id = id_of(&portal, &second).await;
     root.get(&format!("/admin/releases/{id}")).await.says("1 account");
@@ -88,7 +88,7 @@ async fn who_downloaded_a_model_hears_of_its_new_release_once_it_has_settled(db:
         assert_eq!(person.fetch(&config(revision)).await.status, 200);
     }
     assert_eq!(eve.post("/account/mail", &[("comments", "each"), ("tokens", "each"), ("releases", "never")]).await.status, 303);
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     let told = async |person: &Person| {
         let (one, other) = tokio::join!(downloads::sweep(&portal.portal), downloads::sweep(&portal.portal));
         one.and(other).unwrap();
@@ -116,7 +116,7 @@ async fn who_was_still_fetching_is_told_later_and_nobody_twice(db: PgPool) {
     let (_, _, second) = two_releases(&portal).await;
     let (ada, bob) = (portal.researcher("ada").await, portal.researcher("bob").await);
     ada.fetch(&config(&second)).await;
-    portal.ledger.write(&portal.portal.db).await.unwrap();
+    portal.writes_the_ledger().await;
     // Bob may have it still, but is not in the ledger yet when it is yanked.
     let mut busy = db.begin().await.unwrap();
     sqlx::query("lock table download in share mode").execute(&mut *busy).await.unwrap();
