@@ -18,7 +18,7 @@ use crate::roofline::ReadProbe;
 
 /// Changes with every change that changes a bit of what is computed or drawn, so that a fingerprint promises what it says.
 /// (tests/golden.rs knows the bits of this version.)
-pub const NUMERICS_VERSION: u32 = 4;
+pub const NUMERICS_VERSION: u32 = 5;
 
 /// A loaded model: weights, threads and buffers. Most callers want [`crate::Engine`]; this is for those who need logits.
 #[derive(Debug)]

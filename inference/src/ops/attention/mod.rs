@@ -4,9 +4,10 @@
 //!
 //! Keys and values are kept as singles, or as halves, which are widened when they are read: [`Numbers`].
 //!
-//! Query i sees the first `seen` + i tokens, which is the causal mask. Scores are sums over d in order, the highest is taken off, and
-//! weights, their total and the values are summed over t in order, all in f32. Faster versions compute exp within 2 ulp and divide
-//! otherwise; all of them keep the order, so a query's bits depend neither on the other queries nor on where the blocks lie.
+//! Query i sees the first `seen` + i tokens, which is the causal mask. Scores are sums over d in order, the highest is taken off, and values
+//! are summed over t in order, all in f32. The weights' total is that of sixteen sums, each over every sixteenth token. Faster versions compute
+//! exp within 2 ulp and divide otherwise; all of them keep the order, so a query's bits depend neither on the other queries nor on where the
+//! blocks lie.
 
 pub(crate) mod simd;
 
@@ -18,6 +19,8 @@ pub(crate) use simd::Scratch;
 pub const BLOCK_TOKENS: usize = 32;
 /// The most queries computed at once.
 pub(crate) const QUERIES_MAX: usize = 32;
+/// How many sums the weights' total is made of.
+const TOTALS: usize = 16;
 
 /// Numbers that are kept of tokens.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +75,7 @@ impl<'a> Queries<'a> {
     /// Checks what the versions rely on.
     fn check(&self, out: &[f32]) {
         assert!(self.count > 0 && self.seen > 0, "there must be queries, and tokens for them to see");
+        assert!(self.count <= QUERIES_MAX, "{} queries at once", self.count);
         assert_eq!(out.len(), self.count * self.kv.head_dim, "out must be queries × head_dim");
         assert!(self.seen + self.count - 1 <= self.kv.blocks.len() * BLOCK_TOKENS, "every token must lie in a block");
     }
@@ -92,7 +96,7 @@ fn attention(queries: &Queries<'_>, out: &mut [f32]) {
         let scores: Vec<f32> = (0..queries.seen + number).map(score).collect();
         let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weights: Vec<f32> = scores.iter().map(|score| (score - highest).exp()).collect();
-        let total: f32 = weights.iter().sum();
+        let total: f32 = (0..TOTALS).map(|first| weights.iter().skip(first).step_by(TOTALS).sum::<f32>()).sum();
         for (d, out) in out.iter_mut().enumerate() {
             *out = weights.iter().enumerate().map(|(t, weight)| weight / total * tiles(t).1[t % BLOCK_TOKENS * head_dim + d]).sum();
         }

@@ -1,10 +1,10 @@
-//! Attention over vectors of every tier: for one query with the tokens side by side in the lanes, for many with the queries. Either way
-//! a query has one lane in which its sums run in the contract's order, so both give the same bits.
+//! Attention over vectors of every tier. Scores have the tokens of a block side by side in their lanes, results the numbers of a head; several
+//! queries go over a block together, each with sums of its own in the contract's order, so that one by itself gets the same bits.
 #![allow(unsafe_code)]
 
 use half::f16;
 
-use super::{BLOCK_TOKENS, Numbers, QUERIES_MAX, Queries};
+use super::{BLOCK_TOKENS, Numbers, QUERIES_MAX, Queries, TOTALS};
 use crate::ops::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512};
@@ -38,7 +38,7 @@ pub(crate) fn attention(tier: Tier, queries: &Queries<'_>, scratch: &mut Scratch
     // SAFETY: a tier is only made where this CPU was seen to have its instructions.
     unsafe {
         match tier {
-            Tier::Plain => kept::<Portable, 2, 4, 4>(queries, scratch, out),
+            Tier::Plain => kept::<Portable, 2, 4>(queries, scratch, out),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => avx2(queries, scratch, out),
             #[cfg(target_arch = "x86_64")]
@@ -53,14 +53,14 @@ pub(crate) fn attention(tier: Tier, queries: &Queries<'_>, scratch: &mut Scratch
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     // SAFETY: passed on to the caller.
-    unsafe { kept::<Avx2, 2, 4, 4>(queries, scratch, out) }
+    unsafe { kept::<Avx2, 2, 4>(queries, scratch, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn avx512(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     // SAFETY: passed on to the caller.
-    unsafe { kept::<Avx512, 2, 8, 2>(queries, scratch, out) }
+    unsafe { kept::<Avx512, 8, 2>(queries, scratch, out) }
 }
 
 /// `kept` = `numbers` as they are kept where that is in halves: the nearest there are; what is beyond the largest becomes that. The tier must
@@ -114,8 +114,9 @@ pub(crate) fn keep(tier: Tier, numbers: &[f32], kept: &mut [f16]) {
 trait Number: Copy {
     /// As many as a vector has lanes.
     unsafe fn load<V: Vector>(at: *const Self) -> V::F;
-    /// R of them, to be splatted one by one.
-    unsafe fn some<V: Vector, const R: usize>(at: *const Self) -> [f32; R];
+    fn single(self) -> f32;
+    /// A tile of so many, as singles, which may be written to `room`.
+    unsafe fn singles<V: Vector>(tile: *const Self, numbers: usize, room: *mut f32) -> *const f32;
 }
 
 impl Number for f32 {
@@ -125,9 +126,12 @@ impl Number for f32 {
         unsafe { V::load_f32(at.cast()) }
     }
     #[inline(always)]
-    unsafe fn some<V: Vector, const R: usize>(at: *const f32) -> [f32; R] {
-        // SAFETY: passed on to the caller.
-        unsafe { at.cast::<[f32; R]>().read_unaligned() }
+    fn single(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    unsafe fn singles<V: Vector>(tile: *const f32, _: usize, _: *mut f32) -> *const f32 {
+        tile
     }
 }
 
@@ -138,49 +142,46 @@ impl Number for f16 {
         unsafe { V::load_f16(at.cast()) }
     }
     #[inline(always)]
-    unsafe fn some<V: Vector, const R: usize>(at: *const f16) -> [f32; R] {
-        // SAFETY: passed on to the caller.
-        unsafe { V::halves(at) }
+    fn single(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    unsafe fn singles<V: Vector>(tile: *const f16, numbers: usize, room: *mut f32) -> *const f32 {
+        // SAFETY: passed on to the caller; a tile has whole blocks of tokens, which the lanes divide.
+        unsafe { (0..numbers).step_by(V::LANES).for_each(|at| V::store(room.add(at), V::load_f16(tile.add(at).cast()))) }
+        room
     }
 }
 
+/// R queries go over a block of B vectors of tokens together, and over as many of a head.
 #[inline(always)]
-unsafe fn kept<V: Vector, const N: usize, const R: usize, const B: usize>(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
+unsafe fn kept<V: Vector, const R: usize, const B: usize>(queries: &Queries<'_>, scratch: &mut Scratch, out: &mut [f32]) {
     // SAFETY: passed on to the caller.
     unsafe {
         match queries.kv.store {
-            Numbers::Singles(store) => all::<V, f32, N, R, B>(queries, store, scratch, out),
-            Numbers::Halves(store) => all::<V, f16, N, R, B>(queries, store, scratch, out),
+            Numbers::Singles(store) => all::<V, f32, R, B>(queries, store, scratch, out),
+            Numbers::Halves(store) => all::<V, f16, R, B>(queries, store, scratch, out),
         }
     }
 }
 
-/// A tile has N vectors of queries, and R rows of sums in registers; a block has B vectors of tokens.
 #[inline(always)]
-unsafe fn all<V: Vector, T: Number, const N: usize, const R: usize, const B: usize>(
+unsafe fn all<V: Vector, T: Number, const R: usize, const B: usize>(
     queries: &Queries<'_>,
     store: &[T],
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let head_dim = queries.kv.head_dim;
-    let mut first = 0;
-    while first < queries.count {
-        let left = queries.count - first;
-        let count = left.min(N * V::LANES);
-        // SAFETY: the tier's instructions are the caller's promise; `check` has seen that rows, tokens and out are there.
-        unsafe {
-            if left < V::LANES {
-                (first..queries.count)
-                    .for_each(|query| one::<V, T, B>(queries, store, query, scratch, &mut out[query * head_dim..][..head_dim]));
-                return;
-            } else if left <= V::LANES {
-                tile::<V, T, 1, R>(queries, store, (first, count), scratch, &mut out[first * head_dim..][..count * head_dim]);
-            } else {
-                tile::<V, T, N, R>(queries, store, (first, count), scratch, &mut out[first * head_dim..][..count * head_dim]);
-            }
+    let together = queries.count / R * R;
+    let (many, others) = out.split_at_mut(together * queries.kv.head_dim);
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if together > 0 {
+            some::<V, T, f32, R, B>(queries, store, (0, together), scratch, many);
         }
-        first += count;
+        for (query, out) in (together..queries.count).zip(others.chunks_exact_mut(queries.kv.head_dim)) {
+            some::<V, T, T, 1, B>(queries, store, (query, 1), scratch, out);
+        }
     }
 }
 
@@ -189,247 +190,190 @@ fn blocks(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..tokens.div_ceil(BLOCK_TOKENS)).map(move |number| (number, (tokens - number * BLOCK_TOKENS).min(BLOCK_TOKENS)))
 }
 
-/// One query.
+/// `count` queries from `first` on, a multiple of R. What is kept as T is read as K: as it is where one query looks at it once, as singles
+/// where many do.
 #[inline(always)]
-unsafe fn one<V: Vector, T: Number, const B: usize>(
-    queries: &Queries<'_>,
-    store: &[T],
-    number: usize,
-    scratch: &mut Scratch,
-    out: &mut [f32],
-) {
-    let (q, tokens, head_dim) = (queries.row(number), queries.seen + number, queries.kv.head_dim);
-    let room = tokens.next_multiple_of(BLOCK_TOKENS);
-    let scores = scratch.take(room);
-    // SAFETY: `scores` has room for whole blocks, and every tile for head_dim times a block's tokens.
-    unsafe {
-        for (block, _) in blocks(tokens) {
-            let (keys, values) = queries.kv.tiles(store, queries.head, block);
-            let (keys, values) = (keys.as_ptr(), values.as_ptr().cast::<u8>());
-            let mut sums = [V::zero(); B];
-            for (d, q) in q.iter().enumerate() {
-                // The values are as many, and are wanted when all scores are there.
-                for line in (0..BLOCK_TOKENS * size_of::<T>()).step_by(64) {
-                    V::prefetch_l2(values.wrapping_add(d * BLOCK_TOKENS * size_of::<T>() + line));
-                }
-                let q = V::splat(*q);
-                for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::fma(T::load::<V>(keys.add(d * BLOCK_TOKENS + n * V::LANES)), q, *sum);
-                }
-            }
-            for (n, sum) in sums.into_iter().enumerate() {
-                V::store(scores.add(block * BLOCK_TOKENS + n * V::LANES), sum);
-            }
-        }
-        (tokens..room).for_each(|t| scores.add(t).write(f32::NEG_INFINITY));
-
-        let highest = (0..tokens).map(|t| *scores.add(t)).fold(f32::NEG_INFINITY, f32::max);
-        for at in (0..room).step_by(V::LANES) {
-            let score = V::load_f32(scores.add(at).cast());
-            V::store(scores.add(at), V::exp(V::sub(score, V::splat(highest))));
-        }
-        let mut d = 0;
-        while head_dim - d >= 4 * V::LANES {
-            values::<V, T, 4>(queries, store, d, (scores, tokens), &mut out[d..]);
-            d += 4 * V::LANES;
-        }
-        while head_dim - d >= V::LANES {
-            values::<V, T, 1>(queries, store, d, (scores, tokens), &mut out[d..]);
-            d += V::LANES;
-        }
-        for (d, out) in out.iter_mut().enumerate().skip(d) {
-            let (mut sum, mut total) = (0.0f32, 0.0);
-            for (block, rows) in blocks(tokens) {
-                let tile = queries.kv.tiles(store, queries.head, block).1;
-                for r in 0..rows {
-                    let weight = *scores.add(block * BLOCK_TOKENS + r);
-                    let [value] = T::some::<V, 1>(&raw const tile[r * head_dim + d]);
-                    sum = value.mul_add(weight, sum);
-                    total += weight;
-                }
-            }
-            *out = sum * (1.0 / total);
-        }
-    }
-}
-
-/// `out` begins with C vectors, at `d` of the head, of the weighted sum of the values.
-#[inline(always)]
-unsafe fn values<V: Vector, T: Number, const C: usize>(
-    queries: &Queries<'_>,
-    store: &[T],
-    d: usize,
-    (weights, tokens): (*const f32, usize),
-    out: &mut [f32],
-) {
-    let head_dim = queries.kv.head_dim;
-    // SAFETY: `d` and C vectors from there are within the head; there are `tokens` weights.
-    unsafe {
-        let (mut sums, mut total) = ([V::zero(); C], V::zero());
-        for (block, rows) in blocks(tokens) {
-            let tile = queries.kv.tiles(store, queries.head, block).1.as_ptr().add(d);
-            for r in 0..rows {
-                let weight = V::splat(*weights.add(block * BLOCK_TOKENS + r));
-                total = V::add(total, weight);
-                for (n, sum) in sums.iter_mut().enumerate() {
-                    *sum = V::fma(T::load::<V>(tile.add(r * head_dim + n * V::LANES)), weight, *sum);
-                }
-            }
-        }
-        let inverse = V::div(V::splat(1.0), total);
-        for (out, sum) in out.chunks_exact_mut(V::LANES).zip(sums) {
-            V::store(out.as_mut_ptr(), V::mul(sum, inverse));
-        }
-    }
-}
-
-/// As many −∞ as a query of a tile may have to leave unseen, then as many zeros.
-const STAIRS: [f32; 2 * QUERIES_MAX] = {
-    let mut stairs = [f32::NEG_INFINITY; 2 * QUERIES_MAX];
-    let mut place = QUERIES_MAX;
-    while place < stairs.len() {
-        stairs[place] = 0.0;
-        place += 1;
-    }
-    stairs
-};
-
-/// `count` queries at once, each in a lane of N vectors. Lanes past the last query repeat it, and nobody looks at them.
-#[inline(always)]
-unsafe fn tile<V: Vector, T: Number, const N: usize, const R: usize>(
+unsafe fn some<V: Vector, T: Number, K: Number, const R: usize, const B: usize>(
     queries: &Queries<'_>,
     store: &[T],
     (first, count): (usize, usize),
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let (width, head_dim) = (N * V::LANES, queries.kv.head_dim);
+    let head_dim = queries.kv.head_dim;
     let seen = queries.seen + first;
-    let tokens = seen + count - 1;
-    // Queries and results (head_dim, width), scores (tokens, width) in whole blocks.
-    let q = scratch.take((2 * head_dim + tokens.next_multiple_of(BLOCK_TOKENS)) * width);
-    // SAFETY: every pointer stays within the scratch as laid out here, and within tiles of head_dim times a block's tokens, which R
-    // divides.
+    let (tokens, tile) = (seen + count - 1, head_dim * BLOCK_TOKENS);
+    let room = tokens.next_multiple_of(BLOCK_TOKENS);
+    // A tile as singles, scores (count, room), queries (count, head_dim).
+    let widened = scratch.take(tile + count * (room + head_dim));
+    // SAFETY: every pointer stays within the scratch as laid out here, and within tiles of head_dim times a block's tokens.
     unsafe {
-        let results = q.add(head_dim * width);
-        let scores = results.add(head_dim * width);
-        for lane in 0..width {
-            for (d, number) in queries.row(first + lane.min(count - 1)).iter().enumerate() {
-                q.add(d * width + lane).write(*number);
-            }
-        }
-        for (block, rows) in blocks(tokens) {
-            let keys = queries.kv.tiles(store, queries.head, block).0.as_ptr();
-            for r in (0..rows).step_by(R) {
-                dots::<V, T, N, R>(q, keys.add(r), BLOCK_TOKENS, head_dim, scores.add((block * BLOCK_TOKENS + r) * width));
-            }
-        }
-
-        let at = |t: usize, n: usize| scores.add(t * width + n * V::LANES);
-        let mut highest = [V::splat(f32::NEG_INFINITY); N];
-        for t in 0..tokens {
-            for (n, highest) in highest.iter_mut().enumerate() {
-                let mut score = V::load_f32(at(t, n).cast());
-                if t >= seen {
-                    score = V::add(score, V::load_f32(STAIRS.as_ptr().add(QUERIES_MAX - (t + 1 - seen) + n * V::LANES).cast()));
-                    V::store(at(t, n), score);
-                }
-                *highest = V::max(*highest, score);
-            }
-        }
-        let mut totals = [V::zero(); N];
-        for t in 0..tokens {
-            for (n, total) in totals.iter_mut().enumerate() {
-                let weight = V::exp(V::sub(V::load_f32(at(t, n).cast()), highest[n]));
-                V::store(at(t, n), weight);
-                *total = V::add(*total, weight);
+        let (scores, q) = (widened.add(tile), widened.add(tile + count * room));
+        let read = |numbers: &[T]| -> *const K {
+            if R == 1 { numbers.as_ptr().cast() } else { T::singles::<V>(numbers.as_ptr(), tile, widened).cast() }
+        };
+        // Rows that lie as far apart as those of all heads share few places of the first cache.
+        (0..count).for_each(|query| q.add(query * head_dim).copy_from_nonoverlapping(queries.row(first + query).as_ptr(), head_dim));
+        for (block, _) in blocks(tokens) {
+            let (keys, values) = queries.kv.tiles(store, queries.head, block);
+            // One query waits for the memory: the values are as many, and are wanted when all scores are there.
+            let ahead = if R == 1 { Some(values.as_ptr().cast::<u8>()) } else { None };
+            let keys = read(keys);
+            for query in (0..count).step_by(R).filter(|query| block * BLOCK_TOKENS < seen + query + R - 1) {
+                let scores = scores.add(query * room + block * BLOCK_TOKENS);
+                dots::<V, K, R, B>((q.add(query * head_dim), head_dim), keys, (scores, room), ahead.map(|at| (at, size_of::<T>())));
             }
         }
 
-        let mut d = 0;
-        while head_dim - d >= R {
-            weigh::<V, T, N, R>(queries, store, d, (scores, tokens), &totals, results.add(d * width));
-            d += R;
+        let mut inverse = [0.0; QUERIES_MAX];
+        for (query, inverse) in inverse.iter_mut().enumerate().take(count) {
+            // Up to where the last that it goes with sees.
+            let room_seen = (seen + (query / R + 1) * R - 1).next_multiple_of(BLOCK_TOKENS);
+            *inverse = 1.0 / weights::<V>(scores.add(query * room), seen + query, room_seen);
         }
-        while d < head_dim {
-            weigh::<V, T, N, 1>(queries, store, d, (scores, tokens), &totals, results.add(d * width));
-            d += 1;
-        }
-        for (lane, out) in out.chunks_exact_mut(head_dim).enumerate() {
-            for (d, out) in out.iter_mut().enumerate() {
-                *out = *results.add(d * width + lane);
+
+        out.fill(0.0);
+        for (block, _) in blocks(tokens) {
+            let values = read(queries.kv.tiles(store, queries.head, block).1);
+            for query in (0..count).step_by(R) {
+                let rows = (seen + query + R - 1).saturating_sub(block * BLOCK_TOKENS).min(BLOCK_TOKENS);
+                let weights = (scores.add(query * room + block * BLOCK_TOKENS).cast_const(), room);
+                weigh::<V, K, R, B>(weights, (values, rows), head_dim, out[query * head_dim..][..R * head_dim].as_mut_ptr());
             }
+        }
+        for (out, inverse) in out.chunks_exact_mut(head_dim).zip(inverse) {
+            out.iter_mut().for_each(|out| *out *= inverse);
         }
     }
 }
 
-/// scores (R, N vectors) = Σ_d k[d, r] · q[d], where `keys` has `stride` numbers for each d.
+/// scores (R, a block's tokens) = Σ_d q[r, d] · k[d, token]; both have rows as long as is said. `ahead`: memory of so many times the size of a
+/// tile's numbers that will be wanted.
 #[inline(always)]
-unsafe fn dots<V: Vector, T: Number, const N: usize, const R: usize>(
-    q: *const f32,
-    keys: *const T,
-    stride: usize,
-    head_dim: usize,
-    scores: *mut f32,
+unsafe fn dots<V: Vector, K: Number, const R: usize, const B: usize>(
+    (q, head_dim): (*const f32, usize),
+    keys: *const K,
+    (scores, room): (*mut f32, usize),
+    ahead: Option<(*const u8, usize)>,
 ) {
-    let width = N * V::LANES;
-    // SAFETY: the caller's: q (head_dim, width), R keys from `keys` on for each d, room for R rows of scores.
+    // SAFETY: the caller's: q (R, head_dim), keys (head_dim, a block), R rows of scores.
     unsafe {
-        let mut sums = [[V::zero(); N]; R];
+        let mut sums = [[V::zero(); B]; R];
         for d in 0..head_dim {
-            let mut lanes = [V::zero(); N];
-            for (n, lanes) in lanes.iter_mut().enumerate() {
-                *lanes = V::load_f32(q.add(d * width + n * V::LANES).cast());
+            if let Some((at, size)) = ahead {
+                let row = BLOCK_TOKENS * size;
+                (0..row).step_by(64).for_each(|line| V::prefetch_l2(at.wrapping_add(d * row + line)));
             }
-            let keys = T::some::<V, R>(keys.add(d * stride));
+            let mut lanes = [V::zero(); B];
+            for (n, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = K::load::<V>(keys.add(d * BLOCK_TOKENS + n * V::LANES));
+            }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let key = V::splat(keys[r]);
+                let q = V::splat(*q.add(r * head_dim + d));
                 for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                    *sum = V::fma(key, *lanes, *sum);
+                    *sum = V::fma(*lanes, q, *sum);
                 }
             }
         }
         for (r, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
-                V::store(scores.add(r * width + n * V::LANES), *sum);
+                V::store(scores.add(r * room + n * V::LANES), *sum);
             }
         }
     }
 }
 
-/// results (R, N vectors) = Σ_t v[t, d + r] · weight[t] / total.
+/// Makes the scores of the first `tokens` tokens into weights, and all others up to `room`, a multiple of a block, into 0. Gives the weights' total.
 #[inline(always)]
-unsafe fn weigh<V: Vector, T: Number, const N: usize, const R: usize>(
-    queries: &Queries<'_>,
-    store: &[T],
-    d: usize,
-    (weights, tokens): (*const f32, usize),
-    totals: &[V::F; N],
-    results: *mut f32,
-) {
-    let (width, head_dim) = (N * V::LANES, queries.kv.head_dim);
-    // SAFETY: the caller's: d + R is within the head, weights (tokens, width), room for R rows of results.
+unsafe fn weights<V: Vector>(scores: *mut f32, tokens: usize, room: usize) -> f32 {
+    // SAFETY: the caller's: there are `room` scores.
     unsafe {
-        let mut sums = [[V::zero(); N]; R];
-        for (block, rows) in blocks(tokens) {
-            let tile = queries.kv.tiles(store, queries.head, block).1.as_ptr().add(d);
-            for t in 0..rows {
-                let mut lanes = [V::zero(); N];
-                for (n, lanes) in lanes.iter_mut().enumerate() {
-                    *lanes = V::load_f32(weights.add((block * BLOCK_TOKENS + t) * width + n * V::LANES).cast());
-                }
-                let values = T::some::<V, R>(tile.add(t * head_dim));
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = V::splat(values[r]);
-                    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-                        *sum = V::fma(value, *lanes, *sum);
-                    }
+        (tokens..room).for_each(|t| scores.add(t).write(f32::NEG_INFINITY));
+        let mut highest = V::splat(f32::NEG_INFINITY);
+        for at in (0..room).step_by(V::LANES) {
+            highest = V::max(highest, V::load_f32(scores.add(at).cast()));
+        }
+        let mut lanes = [f32::NEG_INFINITY; TOTALS];
+        V::store(lanes.as_mut_ptr(), highest);
+        let highest = V::splat(lanes.into_iter().fold(f32::NEG_INFINITY, f32::max));
+        let mut totals = [0.0; TOTALS];
+        for lane in (0..TOTALS).step_by(V::LANES) {
+            let mut total = V::zero();
+            for at in (lane..room).step_by(TOTALS) {
+                let weight = V::exp(V::sub(V::load_f32(scores.add(at).cast()), highest));
+                V::store(scores.add(at), weight);
+                total = V::add(total, weight);
+            }
+            V::store(totals.as_mut_ptr().add(lane), total);
+        }
+        totals.iter().sum()
+    }
+}
+
+/// out (R, head_dim) += Σ_t weight[r, t] · v[t, d] over so many rows of values; weights have rows as long as is said.
+#[inline(always)]
+unsafe fn weigh<V: Vector, K: Number, const R: usize, const B: usize>(
+    (weights, room): (*const f32, usize),
+    (values, rows): (*const K, usize),
+    head_dim: usize,
+    out: *mut f32,
+) {
+    let mut d = 0;
+    // SAFETY: the caller's: R rows of weights and of out, `rows` rows of values; d and what follows it lie within the head.
+    unsafe {
+        // Sums of one query alone wait for one another.
+        while R == 1 && head_dim - d >= 4 * V::LANES {
+            weigh_vectors::<V, K, R, 4>((weights, room), (values.add(d), rows), head_dim, out.add(d));
+            d += 4 * V::LANES;
+        }
+        while head_dim - d >= B * V::LANES {
+            weigh_vectors::<V, K, R, B>((weights, room), (values.add(d), rows), head_dim, out.add(d));
+            d += B * V::LANES;
+        }
+        while head_dim - d >= V::LANES {
+            weigh_vectors::<V, K, R, 1>((weights, room), (values.add(d), rows), head_dim, out.add(d));
+            d += V::LANES;
+        }
+        for d in d..head_dim {
+            for r in 0..R {
+                let sum = out.add(r * head_dim + d);
+                (0..rows).for_each(|t| *sum = (*values.add(t * head_dim + d)).single().mul_add(*weights.add(r * room + t), *sum));
+            }
+        }
+    }
+}
+
+/// The same for C vectors of the head.
+#[inline(always)]
+unsafe fn weigh_vectors<V: Vector, K: Number, const R: usize, const C: usize>(
+    (weights, room): (*const f32, usize),
+    (values, rows): (*const K, usize),
+    head_dim: usize,
+    out: *mut f32,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let mut sums = [[V::zero(); C]; R];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (n, sum) in sums.iter_mut().enumerate() {
+                *sum = V::load_f32(out.add(r * head_dim + n * V::LANES).cast());
+            }
+        }
+        for t in 0..rows {
+            let mut lanes = [V::zero(); C];
+            for (n, lanes) in lanes.iter_mut().enumerate() {
+                *lanes = K::load::<V>(values.add(t * head_dim + n * V::LANES));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let weight = V::splat(*weights.add(r * room + t));
+                for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+                    *sum = V::fma(*lanes, weight, *sum);
                 }
             }
         }
         for (r, sums) in sums.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
-                V::store(results.add(r * width + n * V::LANES), V::mul(*sum, V::div(V::splat(1.0), totals[n])));
+                V::store(out.add(r * head_dim + n * V::LANES), *sum);
             }
         }
     }

@@ -21,12 +21,6 @@ pub(in crate::ops) trait Vector {
     unsafe fn load_f16(at: *const u8) -> Self::F;
     /// Widened from bfloats, exactly.
     unsafe fn load_bf16(at: *const u8) -> Self::F;
-    /// R numbers widened from halves, to be splatted one by one.
-    #[inline(always)]
-    unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
-        // SAFETY: the trait's contract, passed on.
-        unsafe { at.cast::<[f16; R]>().read_unaligned() }.map(f16::to_f32)
-    }
     unsafe fn load_i(at: *const u8) -> Self::I;
     /// Widened from unsigned bytes.
     unsafe fn load_u8(at: *const u8) -> Self::I;
@@ -43,7 +37,6 @@ pub(in crate::ops) trait Vector {
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
-    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     /// 2ⁿ, for whole n of −126 to 127.
     unsafe fn power_of_two(n: Self::F) -> Self::F;
@@ -197,10 +190,6 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn sub(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|lane| a[lane] - b[lane])
-    }
-    #[inline(always)]
-    unsafe fn div(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|lane| a[lane] / b[lane])
     }
     #[inline(always)]
     unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {

@@ -15,29 +15,6 @@ pub(in crate::ops) struct Avx512Bf16Vnni;
 /// The largest number that a half can be.
 const LARGEST_HALF: f32 = 65_504.0;
 
-/// R halves, widened. As in the bodies below, the instructions (here F16C) and the memory are the caller's promise.
-#[inline(always)]
-unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
-    let (mut numbers, mut done) = ([0.0; R], 0);
-    // SAFETY: the caller's; what is read and written lies within R numbers.
-    unsafe {
-        while R - done >= 8 {
-            _mm256_storeu_ps(numbers.as_mut_ptr().add(done), _mm256_cvtph_ps(_mm_loadu_si128(at.add(done).cast())));
-            done += 8;
-        }
-        while R - done >= 4 {
-            _mm_storeu_ps(numbers.as_mut_ptr().add(done), _mm_cvtph_ps(_mm_loadl_epi64(at.add(done).cast())));
-            done += 4;
-        }
-        while done < R {
-            let bits = i32::from(at.add(done).cast::<u16>().read_unaligned());
-            *numbers.get_unchecked_mut(done) = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
-            done += 1;
-        }
-    }
-    numbers
-}
-
 // SAFETY of every body below: the trait's contract gives the instructions and the memory.
 impl Vector for Avx2 {
     type F = __m256;
@@ -67,10 +44,6 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn load_f16(at: *const u8) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(at.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
-        unsafe { halves(at) }
     }
     #[inline(always)]
     unsafe fn load_bf16(at: *const u8) -> __m256 {
@@ -125,10 +98,6 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn sub(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn div(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_div_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn max(a: __m256, b: __m256) -> __m256 {
@@ -235,10 +204,6 @@ macro_rules! sixteen_lanes {
                 unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
             }
             #[inline(always)]
-            unsafe fn halves<const R: usize>(at: *const f16) -> [f32; R] {
-                unsafe { halves(at) }
-            }
-            #[inline(always)]
             unsafe fn load_bf16(at: *const u8) -> __m512 {
                 unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast())))) }
             }
@@ -331,10 +296,6 @@ macro_rules! sixteen_lanes {
             #[inline(always)]
             unsafe fn sub(a: __m512, b: __m512) -> __m512 {
                 unsafe { _mm512_sub_ps(a, b) }
-            }
-            #[inline(always)]
-            unsafe fn div(a: __m512, b: __m512) -> __m512 {
-                unsafe { _mm512_div_ps(a, b) }
             }
             #[inline(always)]
             unsafe fn max(a: __m512, b: __m512) -> __m512 {
