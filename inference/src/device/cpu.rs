@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::Pod;
 
-use super::threads::{Chunks, Column, Patches, Pieces, Strip, Strips, Threads};
+use super::shares::{Chunks, Column, Patches, Pieces, Strip, Strips};
+use super::threads::Threads;
 use crate::error::Error;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::bands::simd::Unit;
@@ -152,17 +153,19 @@ struct InTables<'a> {
 impl Destination for InTables<'_> {
     fn expect(&mut self, token: usize, rows: usize) {
         for table in self.strip.tables() {
-            (token..token + rows).for_each(|token| pointwise::ask_for(self.strip.row(table, token)));
+            let mut y = self.strip.of_table(table);
+            (token..token + rows).for_each(|token| pointwise::ask_for(y.row(token)));
         }
     }
 
     fn take(&mut self, _: usize, token: usize, (sums, width): (&[f32], usize)) {
-        let Self { cpu, strip, after, .. } = self;
-        for table in strip.tables() {
-            let ((begin, cols), first) = (strip.part(table), strip.first_col());
+        let first = self.strip.first_col();
+        for table in self.strip.tables() {
+            let mut y = self.strip.of_table(table);
+            let (begin, cols, finish) = (y.begin, y.cols, self.after.in_table(table));
             let bias = if self.bias.is_empty() { self.bias } else { &self.bias[first + begin..][..cols] };
             for (m, sums) in sums.chunks_exact(width).enumerate() {
-                pointwise::finish(cpu.tier, after.in_table(table), &sums[begin..][..cols], bias, strip.row(table, token + m));
+                pointwise::finish(self.cpu.tier, finish, &sums[begin..][..cols], bias, y.row(token + m));
             }
         }
     }

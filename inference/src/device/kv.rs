@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use half::f16;
 
 use super::cpu::Cpu;
-use super::threads::Pieces;
+use super::shares::Pieces;
 use crate::error::Error;
 use crate::mmap::HugePages;
 use crate::ops::attention::{self, BLOCK_TOKENS, Numbers, Paged};

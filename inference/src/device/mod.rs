@@ -4,8 +4,10 @@
 mod cpu;
 pub(crate) mod cuda;
 mod kv;
+mod shares;
 mod threads;
 
 pub(crate) use cpu::{After, Cpu};
 pub(crate) use kv::{KvStore, kept_bits};
-pub(crate) use threads::{Chunks, Parts, Threads};
+pub(crate) use shares::{Chunks, Parts};
+pub(crate) use threads::Threads;
