@@ -28,10 +28,14 @@ const IN_PLACE_TOKENS: usize = 12;
 /// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
-/// The most panels of a band that are taken out of it together: two blocks of each stay in the second cache,
-const TOGETHER_MAX: usize = 16;
-/// and sums of them, so many bytes.
-const SUMS_BYTES: usize = 192 << 10;
+/// How a band is taken out of memory: bytes of a block of a panel, and how many panels at most are taken together. Two blocks of each stay in
+/// the second cache. Few tokens wait for the memory, which is read the faster the longer the runs are.
+const BLOCKS_FOR_FEW: (usize, usize) = (if cfg!(test) { 1 << 10 } else { 16 << 10 }, 16);
+/// More tokens have sums and words in that cache, too, and read and write the sums again with each block.
+const BLOCKS_FOR_MANY: (usize, usize) = (if cfg!(test) { 2 << 10 } else { 32 << 10 }, 4);
+const FEW_TOKENS: usize = 48;
+/// Sums of panels that are taken together, at most.
+const SUMS_BYTES: usize = 384 << 10;
 /// Between the blocks of two panels, so that they do not compete for the same places of a cache.
 const APART_BYTES: usize = 128;
 
@@ -90,14 +94,18 @@ fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
     &mut memory[begin..][..count]
 }
 
+fn blocks_for(tokens: usize) -> (usize, usize) {
+    if tokens <= FEW_TOKENS { BLOCKS_FOR_FEW } else { BLOCKS_FOR_MANY }
+}
+
 /// How many panels are multiplied by all tiles block by block. In a band as many of them as lie side by side and leave the sums of so many
 /// tokens in the second cache, so that memory is read in long runs; those that share cache lines in any case. No thread has much more to do
 /// than it must.
 fn together(w: &Layout<'_>, tokens: usize, threads: usize) -> usize {
     let Layout::Bands(bands) = w else { return 1 };
     let (all, of, line) = (bands.rows.div_ceil(PANEL_ROWS), bands.panels(), bands.format.panels_of_a_line());
-    let sums = tokens * PANEL_ROWS * if bands.format == Format::Int8 { 12 } else { 4 };
-    let fits = |count: usize| count <= TOGETHER_MAX && count * sums <= SUMS_BYTES;
+    let sums = tokens * PANEL_ROWS * size_of::<f32>();
+    let fits = |count: usize| count <= blocks_for(tokens).1 && count * sums <= SUMS_BYTES;
     let parts = |line: usize| (1..=of).filter(move |count| of.is_multiple_of(*count) && count.is_multiple_of(line));
     // What the busiest thread has.
     let panels = |count: usize| all.div_ceil(count).div_ceil(threads) * count;
@@ -318,7 +326,7 @@ impl Cpu {
         let Workspace { taken, sums, raw } = workspace;
         let sums = aligned(sums, kept * width);
         let raw = aligned(raw, if format == Format::Int8 { 2 * kept * width } else { 0 });
-        let blocks: Vec<Block> = Block::all(format, cols, is_banded).collect();
+        let blocks: Vec<Block> = Block::all(format, cols, is_banded.then(|| blocks_for(tokens).0)).collect();
         // Room for a block of each panel, and for the next.
         let Some(size) = blocks.first().map(|block| block.bytes(format) + APART_BYTES) else { return };
         let room = if is_banded { panels.len() * size } else { 0 };
@@ -351,7 +359,9 @@ impl Cpu {
                     let first = if kept == tokens { token * width } else { 0 };
                     let at = first + place * PANEL_ROWS;
                     let raw = raw.get_mut(2 * at..).unwrap_or_default();
-                    multiply(self.tier, &mut part, tile, &mut Sums { out: &mut sums[at..], stride: width, raw });
+                    // All blocks of tiles that go through a band are more than stay in a near cache.
+                    let next = if is_banded && place == 0 { group.tiles.get(turn + 1) } else { None };
+                    multiply(self.tier, &mut part, (tile, next), &mut Sums { out: &mut sums[at..], stride: width, raw });
                     if block.ends() && place + 1 == panels.len() {
                         to.take(group.first_tile + turn, group.first_token + token, (&sums[first..][..tile.rows * width], width));
                     }
@@ -519,9 +529,12 @@ mod tests {
             (Format::Bf16, 2048, 32, 2, 16),
             (Format::Int8, 2048, 32, 2, 16),
             (Format::Int4, 2048, 32, 2, 16),
-            // Sums of many tokens take room; panels that share a line stay together.
-            (Format::Bf16, 2048, 512, 2, 2),
-            (Format::Int8, 2048, 512, 2, 2),
+            // Many tokens leave less room; panels that share a line stay together.
+            (Format::Bf16, 2048, 49, 2, 4),
+            (Format::Bf16, 2048, 512, 2, 4),
+            (Format::Int8, 2048, 512, 2, 4),
+            (Format::Bf16, 2048, 2048, 2, 1),
+            (Format::Int8, 2048, 2048, 2, 2),
             (Format::Int4, 2048, 2048, 2, 4),
             // 22 panels are the least that the busiest of three can have.
             (Format::Int8, 2048, 32, 3, 8),

@@ -199,7 +199,11 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
         let end = (first + STEPS * kind.step_cols()).min(cols);
         let rows = (0..width).map(|m| &x[m * cols + first..m * cols + end]).zip(block.as_chunks_mut().0);
         match kind {
-            Activation::Single | Activation::Bfloats => rows.for_each(|(row, words)| pack_block(kind, row, words)),
+            Activation::Single | Activation::Bfloats => {
+                for (row, words) in rows {
+                    pack_block(kind, row, words);
+                }
+            }
             Activation::Bytes => {
                 for (m, (row, words)) in rows.enumerate() {
                     pack_bytes(row, &wholes[m], words, &mut sums[m], |step, word| {

@@ -39,10 +39,6 @@ const PAIR_BYTES: usize = 2 * (512 + 64 + 32);
 /// The longest sum of bytes that fits an i32: cols · 255 · 127 < 2³¹.
 const COLS_MAX: usize = 66_000;
 
-/// Bytes of a block of weights: two of them, one that is multiplied and the one behind it that is taken out of its band meanwhile, and the
-/// numbers they are multiplied by fit the first cache. (Tests have small matrices and want several blocks.)
-const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 16 << 10 };
-
 /// How the weights of a matrix are held, and how it is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -146,7 +142,7 @@ impl Activation {
 }
 
 /// Steps of a kernel that follow one another, of all that lead over the columns of a matrix. Where several tiles are multiplied by a panel,
-/// it is done block by block: the weights of one stay in the first cache meanwhile.
+/// it may be done block by block.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     steps: Range<usize>,
@@ -154,10 +150,10 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The blocks of a matrix of `cols` columns, in order; or all of it as one.
-    pub(crate) fn all(format: Format, cols: usize, in_blocks: bool) -> impl Iterator<Item = Self> {
+    /// The blocks of a matrix of `cols` columns, in order, each of about so many bytes of a panel; or all of it as one.
+    pub(crate) fn all(format: Format, cols: usize, bytes: Option<usize>) -> impl Iterator<Item = Self> {
         let all = format.activation().steps(cols);
-        Self::of_steps(all, if in_blocks { (BLOCK_BYTES / format.steps_bytes()).max(1) * STEPS } else { all.max(1) })
+        Self::of_steps(all, bytes.map_or(all.max(1), |bytes| (bytes / format.steps_bytes()).max(1) * STEPS))
     }
 
     /// Of so many steps each, for `all` steps.
@@ -316,12 +312,12 @@ pub(super) mod tests {
             let stride = 2 * PANEL_ROWS;
             let mut out = vec![f32::NAN; packed.rows() * stride];
             let mut raw = vec![i32::MAX; 2 * out.len()];
-            for block in Block::all(w.format, w.cols, tiles > 1) {
+            for block in Block::all(w.format, w.cols, (tiles > 1).then_some(1 << 10)) {
                 let (mut first, mut part) = (0, w.part(panel, &block, tiles));
                 for tile in packed.tiles() {
                     let at = first * stride + PANEL_ROWS;
                     let mut sums = simd::Sums { out: &mut out[at..], stride, raw: &mut raw[2 * at..] };
-                    simd::multiply(tier, &mut part, &tile, &mut sums);
+                    simd::multiply(tier, &mut part, (&tile, None), &mut sums);
                     first += tile.rows;
                 }
             }

@@ -57,8 +57,8 @@ pub(crate) struct Sums<'a> {
 
 /// Adds the tile by one block of a panel to the sums, without bias; with the panel's last block they are what they should be.
 /// The tier must come from [`Tier::available`], the tile from activations packed for it. Rows of the panel past the matrix give 0.
-/// Does some of what is to be done beside, the same with every tile.
-pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut Sums<'_>) {
+/// Does some of what is to be done beside, the same with every tile, and asks for the tile that comes `next`, if one is told.
+pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, (x, next): (&Tile<'_>, Option<&Tile<'_>>), sums: &mut Sums<'_>) {
     let format = part.format;
     assert_eq!(x.kind, format.activation(), "activations packed for this format");
     let block = part.block;
@@ -80,6 +80,7 @@ pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, x: &Tile<'_>, sums: &mut
         block,
         x,
         words: &x.words[block.steps.start * x.rows..],
+        ahead: next.map_or(0, |next| (next.words.as_ptr() as usize).wrapping_sub(x.words.as_ptr() as usize)),
         has_uppers: format == Format::Int8 && x.marks.last() != Some(&0),
         beside: &beside,
         out: sums.out.as_mut_ptr(),
@@ -112,6 +113,8 @@ struct Job<'a> {
     x: &'a Tile<'a>,
     /// From the block's first step on.
     words: &'a [u32],
+    /// From them to those of the next tile, in bytes; or 0.
+    ahead: usize,
     /// At eight bits, whether any row has an upper byte anywhere.
     has_uppers: bool,
     beside: &'a Cell<Beside>,
@@ -170,6 +173,16 @@ fn words<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (*const u32, u
     some.map(move |(number, words)| (words.as_ptr(), STEPS.min(steps - number * STEPS)))
 }
 
+/// Asks for the words of the next tile that lie where these do. They lie far from the tile's own, so nothing else foresees them.
+#[inline(always)]
+unsafe fn ask_ahead<V: Vector>(job: &Job<'_>, words: *const u32, count: usize) {
+    if job.ahead != 0 {
+        let next = words.cast::<u8>().wrapping_add(job.ahead);
+        // SAFETY: the tier's instructions are the caller's promise; what is asked for need not be memory of ours.
+        unsafe { (0..count * size_of::<u32>()).step_by(64).for_each(|line| V::prefetch(next.wrapping_add(line))) }
+    }
+}
+
 /// N vectors make up a panel; M rows of activations.
 #[inline(always)]
 unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_>) {
@@ -185,6 +198,7 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize>(job: &Job<'_
             }
         }
         for (x, steps) in words(job, M * STEPS) {
+            ask_ahead::<V>(job, x, M * STEPS);
             for step in 0..steps {
                 beside.step::<V, S>(weights, S::BYTES);
                 let mut lanes = [S::load::<V>(weights); N];
@@ -230,6 +244,7 @@ unsafe fn int8<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
             }
         }
         for (x, steps) in words(job, M * STEPS) {
+            ask_ahead::<V>(job, x, M * STEPS);
             for step in 0..steps {
                 beside.step::<V, Quads>(weights, PANEL_ROWS * 4);
                 let mut lanes = [V::load_i(weights); N];
@@ -315,6 +330,7 @@ unsafe fn int4<V: Vector, const N: usize, const M: usize>(job: &Job<'_>) {
             }
         }
         for (number, (x, _)) in (job.block.steps.start / STEPS..).zip(words(job, M * STEPS)) {
+            ask_ahead::<V>(job, x, M * STEPS);
             for group in 0..2 {
                 beside.step::<V, Group>(pair.add(PAIR_BYTES / 2 * group), PAIR_BYTES / 2);
                 let x = x.add(group * GROUP / 4);

@@ -5,7 +5,7 @@
 pub(crate) use super::simd::ask_for;
 use super::simd::every_tier;
 
-/// Numbers that are finished at once where there are so many.
+/// So many numbers at a time.
 const WIDTH: usize = 32;
 
 /// What becomes of a sum s, bias included.
@@ -44,17 +44,17 @@ fn plain_finish(finish: Finish, sums: &[f32], bias: &[f32], y: &mut [f32]) {
 #[inline(always)]
 fn each(sums: &[f32], bias: &[f32], y: &mut [f32], finish: impl Fn(f32, f32) -> f32) {
     const NONE: [f32; WIDTH] = [0.0; WIDTH];
-    let bias = if bias.is_empty() { &NONE[..y.len().min(WIDTH)] } else { bias };
     // Of a length known here the loop becomes a few instructions.
-    if let (Ok(sums), Ok(bias)) = (<&[f32; WIDTH]>::try_from(sums), <&[f32; WIDTH]>::try_from(bias))
-        && let Ok(y) = <&mut [f32; WIDTH]>::try_from(&mut *y)
-    {
+    let (some_y, rest_y) = y.as_chunks_mut::<WIDTH>();
+    let (some_sums, rest_sums) = sums.as_chunks::<WIDTH>();
+    let (some_bias, rest_bias) = bias.as_chunks::<WIDTH>();
+    for (place, (y, sums)) in some_y.iter_mut().zip(some_sums).enumerate() {
+        let bias = some_bias.get(place).unwrap_or(&NONE);
         for i in 0..WIDTH {
             y[i] = finish(sums[i] + bias[i], y[i]);
         }
-        return;
     }
-    for ((y, sum), bias) in y.iter_mut().zip(sums).zip(bias.iter().chain(std::iter::repeat(&0.0))) {
+    for ((y, sum), bias) in rest_y.iter_mut().zip(rest_sums).zip(rest_bias.iter().chain(std::iter::repeat(&0.0))) {
         *y = finish(sum + bias, *y);
     }
 }

@@ -372,7 +372,7 @@ mod tests {
                                 let (mut out, mut raw) = (vec![0.0; TILE_ROWS_MAX * PANEL_ROWS], vec![0; 2 * TILE_ROWS_MAX * PANEL_ROWS]);
                                 for tile in &tiles {
                                     let mut sums = panel_simd::Sums { out: &mut out, stride: PANEL_ROWS, raw: &mut raw };
-                                    panel_simd::multiply(tier, &mut part, tile, &mut sums);
+                                    panel_simd::multiply(tier, &mut part, (tile, None), &mut sums);
                                 }
                             }
                             before += size;

@@ -10,7 +10,7 @@ use crate::ops::vector::simd::Vector;
 const PREFETCH_BYTES: usize = 4096;
 
 /// How far ahead of what is taken a band is asked for.
-const AHEAD_BYTES: usize = 8192;
+const AHEAD_BYTES: usize = 16384;
 
 /// Memory that is wanted after a block: as many units as its steps, or at four bits groups, are.
 #[derive(Debug, Clone, Copy)]
