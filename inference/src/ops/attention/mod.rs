@@ -123,7 +123,10 @@ mod tests {
 
     fn run(tier: Tier, queries: &Queries<'_>) -> Vec<f32> {
         let mut out = vec![f32::NAN; queries.count * queries.kv.head_dim];
-        simd::attention(tier, queries, &mut Scratch::default(), &mut out);
+        // As if something else had been there.
+        let mut scratch = Scratch::default();
+        scratch.fill(f32::NAN, 1 << 14);
+        simd::attention(tier, queries, &mut scratch, &mut out);
         out
     }
 
@@ -138,10 +141,17 @@ mod tests {
             seed: u32,
         ) {
             let (half, stride) = (HEADS * head_dim * BLOCK_TOKENS, HEADS * head_dim);
-            let (q, store) = (numbers(seed, count * stride), numbers(!seed, 3 * 2 * half));
+            let (q, mut store) = (numbers(seed, count * stride), numbers(!seed, 3 * 2 * half));
+            // What is no token of the sequence is not even finite.
+            let (blocks, tokens) = ([2, 0, 1], seen + count - 1);
+            for (place, t) in (tokens..3 * BLOCK_TOKENS).flat_map(|t| (0..HEADS * head_dim).map(move |place| (place, t))) {
+                let (tile, d, t, block) = (place / head_dim * head_dim * BLOCK_TOKENS, place % head_dim, t % BLOCK_TOKENS, blocks[t / BLOCK_TOKENS]);
+                store[block as usize * 2 * half + tile + d * BLOCK_TOKENS + t] = f32::NAN;
+                store[block as usize * 2 * half + half + tile + t * head_dim + d] = f32::NAN;
+            }
             let rounded: Vec<f16> = store.iter().map(|number| f16::from_f32(*number)).collect();
             let store = if halves { Numbers::Halves(&rounded) } else { Numbers::Singles(&store) };
-            let kv = Paged { store, stride: 2 * half, keys: 0, values: half, head_dim, blocks: &[2, 0, 1] };
+            let kv = Paged { store, stride: 2 * half, keys: 0, values: half, head_dim, blocks: &blocks };
             let queries = Queries { q: &q[head * head_dim..], stride, count, seen, kv, head };
             let mut expected = vec![0.0; count * head_dim];
             attention(&queries, &mut expected);
@@ -154,6 +164,22 @@ mod tests {
                     let one = Queries { q: &queries.q[number * stride..], count: 1, seen: seen + number, ..queries };
                     prop_assert_eq!(found, &run(tier, &one)[..], "{:?}: query {} of {}", tier, number, count);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_no_number_spoils_only_who_sees_it() {
+        let (head_dim, count, spoilt) = (17, 13, 36);
+        let tile = head_dim * BLOCK_TOKENS;
+        let mut store = numbers(7, 4 * tile);
+        store[3 * tile + spoilt % BLOCK_TOKENS * head_dim..][..head_dim].fill(f32::INFINITY);
+        let kv = Paged { store: Numbers::Singles(&store), stride: 2 * tile, keys: 0, values: tile, head_dim, blocks: &[0, 1] };
+        let q = numbers(9, count * head_dim);
+        for tier in Tier::available() {
+            let out = run(tier, &Queries { q: &q, stride: head_dim, count, seen: 30, kv, head: 0 });
+            for (number, out) in out.chunks(head_dim).enumerate() {
+                assert_eq!(out.iter().all(|number| number.is_finite()), 30 + number <= spoilt, "{tier:?}: query {number}");
             }
         }
     }

@@ -30,6 +30,12 @@ impl Scratch {
         }
         self.lines.as_mut_ptr().cast()
     }
+
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, number: f32, numbers: usize) {
+        self.take(numbers);
+        self.lines.fill(Line([number; 16]));
+    }
 }
 
 /// The contract of the room, on the given tier, which must come from [`Tier::available`].
@@ -148,7 +154,11 @@ impl Number for f16 {
     #[inline(always)]
     unsafe fn singles<V: Vector>(tile: *const f16, numbers: usize, room: *mut f32) -> *const f32 {
         // SAFETY: passed on to the caller; a tile has whole blocks of tokens, which the lanes divide.
-        unsafe { (0..numbers).step_by(V::LANES).for_each(|at| V::store(room.add(at), V::load_f16(tile.add(at).cast()))) }
+        unsafe {
+            for at in (0..numbers).step_by(V::LANES) {
+                V::store(room.add(at), V::load_f16(tile.add(at).cast()));
+            }
+        }
         room
     }
 }
@@ -172,22 +182,24 @@ unsafe fn all<V: Vector, T: Number, const R: usize, const B: usize>(
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let together = queries.count / R * R;
-    let (many, others) = out.split_at_mut(together * queries.kv.head_dim);
+    // The kernels rely on it: several queries read singles, a row of scores is whole blocks, and totals are whole vectors.
+    const { assert!(R > 1 && B * V::LANES == BLOCK_TOKENS && TOTALS.is_multiple_of(V::LANES)) }
+    let (count, head_dim) = (queries.count, queries.kv.head_dim);
+    let (together, left) = (count / R * R, count % R);
     // SAFETY: passed on to the caller.
     unsafe {
         if together > 0 {
-            some::<V, T, f32, R, B>(queries, store, (0, together), scratch, many);
+            some::<V, T, f32, R, B>(queries, store, (0, together), scratch, &mut out[..together * head_dim]);
         }
-        for (query, out) in (together..queries.count).zip(others.chunks_exact_mut(queries.kv.head_dim)) {
+        if together > 0 && 2 * left >= R {
+            // With some that are done: to the same bits, and sooner than one by one.
+            some::<V, T, f32, R, B>(queries, store, (count - R, R), scratch, &mut out[(count - R) * head_dim..]);
+            return;
+        }
+        for (query, out) in (together..count).zip(out[together * head_dim..].chunks_exact_mut(head_dim)) {
             some::<V, T, T, 1, B>(queries, store, (query, 1), scratch, out);
         }
     }
-}
-
-/// Blocks of the first `tokens` tokens: number and how many tokens of it.
-fn blocks(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..tokens.div_ceil(BLOCK_TOKENS)).map(move |number| (number, (tokens - number * BLOCK_TOKENS).min(BLOCK_TOKENS)))
 }
 
 /// `count` queries from `first` on, a multiple of R. What is kept as T is read as K: as it is where one query looks at it once, as singles
@@ -214,7 +226,7 @@ unsafe fn some<V: Vector, T: Number, K: Number, const R: usize, const B: usize>(
         };
         // Rows that lie as far apart as those of all heads share few places of the first cache.
         (0..count).for_each(|query| q.add(query * head_dim).copy_from_nonoverlapping(queries.row(first + query).as_ptr(), head_dim));
-        for (block, _) in blocks(tokens) {
+        for block in 0..tokens.div_ceil(BLOCK_TOKENS) {
             let (keys, values) = queries.kv.tiles(store, queries.head, block);
             // One query waits for the memory: the values are as many, and are wanted when all scores are there.
             let ahead = if R == 1 { Some(values.as_ptr().cast::<u8>()) } else { None };
@@ -227,18 +239,22 @@ unsafe fn some<V: Vector, T: Number, K: Number, const R: usize, const B: usize>(
 
         let mut inverse = [0.0; QUERIES_MAX];
         for (query, inverse) in inverse.iter_mut().enumerate().take(count) {
-            // Up to where the last that it goes with sees.
-            let room_seen = (seen + (query / R + 1) * R - 1).next_multiple_of(BLOCK_TOKENS);
-            *inverse = 1.0 / weights::<V>(scores.add(query * room), seen + query, room_seen);
+            *inverse = 1.0 / weights::<V>(scores.add(query * room), seen + query);
         }
 
         out.fill(0.0);
-        for (block, _) in blocks(tokens) {
+        for block in 0..tokens.div_ceil(BLOCK_TOKENS) {
             let values = read(queries.kv.tiles(store, queries.head, block).1);
             for query in (0..count).step_by(R) {
-                let rows = (seen + query + R - 1).saturating_sub(block * BLOCK_TOKENS).min(BLOCK_TOKENS);
-                let weights = (scores.add(query * room + block * BLOCK_TOKENS).cast_const(), room);
-                weigh::<V, K, R, B>(weights, (values, rows), head_dim, out[query * head_dim..][..R * head_dim].as_mut_ptr());
+                let weights = scores.add(query * room + block * BLOCK_TOKENS).cast_const();
+                let out = out[query * head_dim..][..R * head_dim].as_mut_ptr();
+                let rows = |r: usize| (seen + query + r).saturating_sub(block * BLOCK_TOKENS).min(BLOCK_TOKENS);
+                weigh::<V, K, R, B>((weights, room), (values, rows(0)), head_dim, out);
+                // What only the later ones see: the others would multiply it by zero, which is nothing only if it is finite.
+                for r in (1..R).filter(|r| rows(*r) > rows(0)) {
+                    let (weights, values) = (weights.add(r * room + rows(0)), values.add(rows(0) * head_dim));
+                    weigh::<V, K, 1, B>((weights, room), (values, rows(r) - rows(0)), head_dim, out.add(r * head_dim));
+                }
             }
         }
         for (out, inverse) in out.chunks_exact_mut(head_dim).zip(inverse) {
@@ -283,15 +299,16 @@ unsafe fn dots<V: Vector, K: Number, const R: usize, const B: usize>(
     }
 }
 
-/// Makes the scores of the first `tokens` tokens into weights, and all others up to `room`, a multiple of a block, into 0. Gives the weights' total.
+/// Makes the scores of the first `tokens` tokens into weights, and those that follow in their block into 0. Gives the weights' total.
 #[inline(always)]
-unsafe fn weights<V: Vector>(scores: *mut f32, tokens: usize, room: usize) -> f32 {
-    // SAFETY: the caller's: there are `room` scores.
+unsafe fn weights<V: Vector>(scores: *mut f32, tokens: usize) -> f32 {
+    let room = tokens.next_multiple_of(BLOCK_TOKENS);
+    // SAFETY: the caller's: there are scores for whole blocks.
     unsafe {
         (tokens..room).for_each(|t| scores.add(t).write(f32::NEG_INFINITY));
         let mut highest = V::splat(f32::NEG_INFINITY);
         for at in (0..room).step_by(V::LANES) {
-            highest = V::max(highest, V::load_f32(scores.add(at).cast()));
+            highest = V::max(V::load_f32(scores.add(at).cast()), highest);
         }
         let mut lanes = [f32::NEG_INFINITY; TOTALS];
         V::store(lanes.as_mut_ptr(), highest);
