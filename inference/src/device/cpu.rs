@@ -29,12 +29,15 @@ const IN_PLACE_TOKENS: usize = 12;
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
 /// How a band is taken out of memory: bytes of a block of a panel, and how many panels at most are taken together. Two blocks of each stay in
-/// the second cache. Few tokens wait for the memory, which is read the faster the longer the runs are.
+/// the second cache. Few tokens wait for the memory, which is read the faster the longer the runs are. (Tests have small matrices and want
+/// several blocks.)
 const BLOCKS_FOR_FEW: (usize, usize) = (if cfg!(test) { 1 << 10 } else { 16 << 10 }, 16);
 /// More tokens have sums and words in that cache, too, and read and write the sums again with each block.
-const BLOCKS_FOR_MANY: (usize, usize) = (if cfg!(test) { 2 << 10 } else { 32 << 10 }, 4);
+const BLOCKS_FOR_MANY: (usize, usize) = (if cfg!(test) { 4 << 10 } else { 32 << 10 }, 4);
 const FEW_TOKENS: usize = 48;
-/// Sums of panels that are taken together, at most.
+/// Tiles of fewer rows need the block in the first cache, and have few sums.
+const FEW_ROWS: usize = 4;
+/// Sums of panels that are taken together, at most. (At eight bits those of lower bytes: the upper ones' are hardly touched.)
 const SUMS_BYTES: usize = 384 << 10;
 /// Between the blocks of two panels, so that they do not compete for the same places of a cache.
 const APART_BYTES: usize = 128;
@@ -94,18 +97,18 @@ fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
     &mut memory[begin..][..count]
 }
 
-fn blocks_for(tokens: usize) -> (usize, usize) {
-    if tokens <= FEW_TOKENS { BLOCKS_FOR_FEW } else { BLOCKS_FOR_MANY }
+fn blocks_for(tokens: usize, tile_rows: usize) -> (usize, usize) {
+    if tokens <= FEW_TOKENS || tile_rows < FEW_ROWS { BLOCKS_FOR_FEW } else { BLOCKS_FOR_MANY }
 }
 
 /// How many panels are multiplied by all tiles block by block. In a band as many of them as lie side by side and leave the sums of so many
 /// tokens in the second cache, so that memory is read in long runs; those that share cache lines in any case. No thread has much more to do
 /// than it must.
-fn together(w: &Layout<'_>, tokens: usize, threads: usize) -> usize {
+fn together(w: &Layout<'_>, (tokens, tile_rows): (usize, usize), threads: usize) -> usize {
     let Layout::Bands(bands) = w else { return 1 };
     let (all, of, line) = (bands.rows.div_ceil(PANEL_ROWS), bands.panels(), bands.format.panels_of_a_line());
     let sums = tokens * PANEL_ROWS * size_of::<f32>();
-    let fits = |count: usize| count <= blocks_for(tokens).1 && count * sums <= SUMS_BYTES;
+    let fits = |count: usize| count <= blocks_for(tokens, tile_rows).1 && count * sums <= SUMS_BYTES;
     let parts = |line: usize| (1..=of).filter(move |count| of.is_multiple_of(*count) && count.is_multiple_of(line));
     // What the busiest thread has.
     let panels = |count: usize| all.div_ceil(count).div_ceil(threads) * count;
@@ -170,7 +173,7 @@ impl Destination for InTables<'_> {
         let first = self.strip.first_col();
         for table in self.strip.tables() {
             let mut y = self.strip.of_table(table);
-            let (begin, cols, finish) = (y.begin, y.cols, self.after.in_table(table));
+            let (begin, cols, finish) = (y.begin(), y.cols(), self.after.in_table(table));
             let bias = if self.bias.is_empty() { self.bias } else { &self.bias[first + begin..][..cols] };
             for (m, sums) in sums.chunks_exact(width).enumerate() {
                 pointwise::finish(self.cpu.tier, finish, &sums[begin..][..cols], bias, y.row(token + m));
@@ -267,7 +270,7 @@ impl Cpu {
         check(rows, bias, x.rows(), y);
         let tiles: Vec<Tile<'_>> = x.tiles().collect();
         let (at_once, tile_rows) = (tiles_at_once(w, &tiles), tiles.first().map_or(1, |tile| tile.rows));
-        let together = together(w, x.rows(), self.threads.count());
+        let together = together(w, (x.rows(), tile_rows), self.threads.count());
         let strips = Strips::new(y, x.rows(), (at_once * tile_rows, together * PANEL_ROWS), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,7 +329,8 @@ impl Cpu {
         let Workspace { taken, sums, raw } = workspace;
         let sums = aligned(sums, kept * width);
         let raw = aligned(raw, if format == Format::Int8 { 2 * kept * width } else { 0 });
-        let blocks: Vec<Block> = Block::all(format, cols, is_banded.then(|| blocks_for(tokens).0)).collect();
+        let blocks: Vec<Block> =
+            Block::all(format, cols, is_banded.then(|| blocks_for(tokens, group.tiles.first().map_or(1, |tile| tile.rows)).0)).collect();
         // Room for a block of each panel, and for the next.
         let Some(size) = blocks.first().map(|block| block.bytes(format) + APART_BYTES) else { return };
         let room = if is_banded { panels.len() * size } else { 0 };
@@ -359,7 +363,8 @@ impl Cpu {
                     let first = if kept == tokens { token * width } else { 0 };
                     let at = first + place * PANEL_ROWS;
                     let raw = raw.get_mut(2 * at..).unwrap_or_default();
-                    // All blocks of tiles that go through a band are more than stay in a near cache.
+                    // What all tiles have for a block is more than stays in a near cache from one block to the next; the block's other panels find
+                    // it in the second.
                     let next = if is_banded && place == 0 { group.tiles.get(turn + 1) } else { None };
                     multiply(self.tier, &mut part, (tile, next), &mut Sums { out: &mut sums[at..], stride: width, raw });
                     if block.ends() && place + 1 == panels.len() {
@@ -530,6 +535,7 @@ mod tests {
             (Format::Int8, 2048, 32, 2, 16),
             (Format::Int4, 2048, 32, 2, 16),
             // Many tokens leave less room; panels that share a line stay together.
+            (Format::Bf16, 2048, 48, 2, 16),
             (Format::Bf16, 2048, 49, 2, 4),
             (Format::Bf16, 2048, 512, 2, 4),
             (Format::Int8, 2048, 512, 2, 4),
@@ -546,7 +552,11 @@ mod tests {
         ] {
             let bytes = vec![0; format.bytes(rows, 64)];
             let bands = Layout::Bands(Bands::new(format, rows, 64, &bytes));
-            assert_eq!(together(&bands, tokens, threads), count, "{format:?} of {rows} rows, {tokens} tokens, {threads} threads");
+            assert_eq!(
+                together(&bands, (tokens, tokens.min(TILE_ROWS_MAX)), threads),
+                count,
+                "{format:?} of {rows} rows, {tokens} tokens, {threads} threads"
+            );
         }
     }
 }

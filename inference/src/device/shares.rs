@@ -179,13 +179,22 @@ pub(crate) struct OfTable<'a> {
     at: *mut f32,
     stride: usize,
     rows: Range<usize>,
-    /// Where in the strip they begin, and how many they are.
-    pub(crate) begin: usize,
-    pub(crate) cols: usize,
+    begin: usize,
+    cols: usize,
     strip: PhantomData<&'a mut [f32]>,
 }
 
 impl OfTable<'_> {
+    /// Where in the strip they begin.
+    pub(crate) fn begin(&self) -> usize {
+        self.begin
+    }
+
+    /// How many they are.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Of one of the strip's rows, counted through all.
     pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);

@@ -200,6 +200,7 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
         let rows = (0..width).map(|m| &x[m * cols + first..m * cols + end]).zip(block.as_chunks_mut().0);
         match kind {
             Activation::Single | Activation::Bfloats => {
+                // (No `for_each`: its closure was compiled on its own, for any CPU.)
                 for (row, words) in rows {
                     pack_block(kind, row, words);
                 }

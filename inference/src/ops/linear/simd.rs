@@ -74,13 +74,15 @@ pub(crate) fn multiply(tier: Tier, part: &mut Part<'_>, (x, next): (&Tile<'_>, O
     let raw = 2 * ((x.rows - 1) * sums.stride + PANEL_ROWS);
     assert!(format != Format::Int8 || sums.raw.len() >= raw, "two numbers for each of out");
     let beside = Cell::new(part.beside);
+    let words = &x.words[block.steps.start * x.rows..];
+    let ahead = |next: &Tile<'_>| (next.words[block.steps.start * next.rows..].as_ptr() as usize).wrapping_sub(words.as_ptr() as usize);
     let job = Job {
         weights: part.weights.as_ptr(),
         tail: part.tail.as_ptr(),
         block,
         x,
-        words: &x.words[block.steps.start * x.rows..],
-        ahead: next.map_or(0, |next| (next.words.as_ptr() as usize).wrapping_sub(x.words.as_ptr() as usize)),
+        words,
+        ahead: next.map_or(0, ahead),
         has_uppers: format == Format::Int8 && x.marks.last() != Some(&0),
         beside: &beside,
         out: sums.out.as_mut_ptr(),

@@ -5,7 +5,7 @@
 pub(crate) use super::simd::ask_for;
 use super::simd::every_tier;
 
-/// So many numbers at a time.
+/// Numbers that are finished at a time: a panel's rows.
 const WIDTH: usize = 32;
 
 /// What becomes of a sum s, bias included.
