@@ -97,6 +97,7 @@ fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
     &mut memory[begin..][..count]
 }
 
+/// Bytes of a block, and how many panels at most are taken together, for so many tokens in tiles of so many rows.
 fn blocks_for(tokens: usize, tile_rows: usize) -> (usize, usize) {
     if tokens <= FEW_TOKENS || tile_rows < FEW_ROWS { BLOCKS_FOR_FEW } else { BLOCKS_FOR_MANY }
 }
