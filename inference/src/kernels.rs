@@ -4,6 +4,7 @@ use crate::device::{After, Cpu};
 use crate::error::Error;
 use crate::mmap::HugePages;
 use crate::ops::Tier;
+use crate::ops::aligned::Aligned;
 use crate::ops::linear::{Activations, Bands, Columns, Format, Layout, PANEL_ROWS, Panels, Source, bands, pack_panel};
 use crate::options::Precision;
 use crate::sampler::rng::uniform;
@@ -23,7 +24,7 @@ pub struct Product {
     copies: usize,
     turn: usize,
     x: Vec<f32>,
-    y: Vec<f32>,
+    y: Aligned<f32>,
     packed: Activations,
     columns: Columns,
 }
@@ -63,6 +64,8 @@ impl Product {
             Some(_) => normal(place).abs() + 1e-3,
             None => normal(place),
         };
+        let mut y = Aligned::default();
+        y.resize(tokens * rows);
         Ok(Self {
             cpu,
             format,
@@ -73,7 +76,7 @@ impl Product {
             copies,
             turn: 0,
             x: (0..tokens * cols).map(x).collect(),
-            y: vec![0.0; tokens * rows],
+            y,
             packed: Activations::default(),
             columns: Columns::default(),
         })

@@ -3,11 +3,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytemuck::Pod;
-
 use super::shares::{Chunks, Column, Patches, Pieces, Strip, Strips};
 use super::threads::Threads;
 use crate::error::Error;
+use crate::ops::aligned::Aligned;
 use crate::ops::attention::{Paged, QUERIES_MAX, Queries, Scratch};
 use crate::ops::linear::bands::simd::Unit;
 use crate::ops::linear::simd::{Sums, multiply, tile_rows_max};
@@ -15,7 +14,7 @@ use crate::ops::linear::{
     self, Activation, Activations, Bands, Block, Columns, Format, Layout, PANEL_ROWS, Panels, TILE_ROWS_MAX, Tile, bands,
 };
 use crate::ops::pointwise::Finish;
-use crate::ops::{Tier, attention, layer_norm, pointwise};
+use crate::ops::{Tier, attention, layer_norm, pointwise, simd};
 
 /// Below this many multiplications an operation stays on one thread: waking the others takes longer.
 const PARALLEL_FROM: usize = 1 << 16;
@@ -84,17 +83,10 @@ fn check(rows: usize, bias: &[f32], tokens: usize, y: &[&mut [f32]]) {
 #[derive(Debug, Default)]
 struct Workspace {
     /// A block of panels taken out of a band, and the next.
-    taken: Vec<u8>,
-    sums: Vec<f32>,
+    taken: Aligned<u8>,
+    sums: Aligned<f32>,
     /// At eight bits the sums as whole numbers.
-    raw: Vec<i32>,
-}
-
-/// Room for so many numbers, from the beginning of a cache line on: what lies across two is written at half the speed.
-fn aligned<T: Pod>(memory: &mut Vec<T>, count: usize) -> &mut [T] {
-    memory.resize(memory.len().max(count + 64 / size_of::<T>()), T::zeroed());
-    let begin = memory.as_ptr().align_offset(64);
-    &mut memory[begin..][..count]
+    raw: Aligned<i32>,
 }
 
 /// Bytes of a block, and how many panels at most are taken together, for so many tokens in tiles of so many rows.
@@ -148,8 +140,8 @@ impl<'a> Group<'a> {
 
 /// Where the sums of a strip of columns go.
 trait Destination {
-    /// Those of `rows` tokens from `token` on will come soon.
-    fn expect(&mut self, token: usize, rows: usize);
+    /// Those of tile `tile`, `rows` tokens from `token` on, will come soon.
+    fn expect(&mut self, tile: usize, token: usize, rows: usize);
     /// The sums (tokens, width) of tile `tile`, from `token` on.
     fn take(&mut self, tile: usize, token: usize, sums: (&[f32], usize));
 }
@@ -163,10 +155,10 @@ struct InTables<'a> {
 }
 
 impl Destination for InTables<'_> {
-    fn expect(&mut self, token: usize, rows: usize) {
+    fn expect(&mut self, _: usize, token: usize, rows: usize) {
         for table in self.strip.tables() {
             let mut y = self.strip.of_table(table);
-            (token..token + rows).for_each(|token| pointwise::ask_for(y.row(token)));
+            y.rows(token..token + rows).for_each(simd::ask_for);
         }
     }
 
@@ -176,9 +168,10 @@ impl Destination for InTables<'_> {
             let mut y = self.strip.of_table(table);
             let (begin, cols, finish) = (y.begin(), y.cols(), self.after.in_table(table));
             let bias = if self.bias.is_empty() { self.bias } else { &self.bias[first + begin..][..cols] };
-            for (m, sums) in sums.chunks_exact(width).enumerate() {
-                pointwise::finish(self.cpu.tier, finish, &sums[begin..][..cols], bias, y.row(token + m));
-            }
+            let count = sums.len() / width;
+            let mut rows = y.rows(token..token + count);
+            let mut rows: [&mut [f32]; TILE_ROWS_MAX] = std::array::from_fn(|_| rows.next().unwrap_or_default());
+            pointwise::simd::finish(self.cpu.tier, finish, (&sums[begin..], width), bias, &mut rows[..count]);
         }
     }
 }
@@ -192,18 +185,14 @@ struct Packed<'a> {
     cols: usize,
     bias: &'a [f32],
     finish: Finish,
-    finished: &'a mut [f32],
 }
 
 impl Destination for Packed<'_> {
-    fn expect(&mut self, _: usize, _: usize) {}
+    fn expect(&mut self, _: usize, _: usize, _: usize) {}
 
     fn take(&mut self, tile: usize, _: usize, (sums, width): (&[f32], usize)) {
-        let finished = &mut self.finished[..sums.len()];
-        for (sums, finished) in sums.chunks_exact(width).zip(finished.chunks_exact_mut(width)) {
-            pointwise::finish(self.tier, self.finish, &sums[..self.cols], self.bias, &mut finished[..self.cols]);
-        }
-        linear::pack_strip(self.tier, self.kind, finished, width, self.cols, self.column.piece(tile));
+        let strip = linear::Strip { sums, stride: width, cols: self.cols, bias: self.bias, finish: self.finish };
+        linear::pack_strip(self.tier, self.kind, &strip, self.column.piece(tile));
     }
 }
 
@@ -298,12 +287,11 @@ impl Cpu {
         let pieces = Pieces::new(memory, pieces, (at_once, rows.div_ceil(width)), self.threads.count());
         self.share(rows * cols * x.rows(), &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut finished = [0.0; TILE_ROWS_MAX * PANEL_ROWS];
             while let Some(column) = pieces.next(thread) {
                 let (number, group) = (column.number(), Group::new(&tiles, column.rows().start, at_once));
                 let bias = if bias.is_empty() { bias } else { &bias[number * width..((number + 1) * width).min(rows)] };
                 let cols = width.min(rows - number * width);
-                let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0), finished: &mut finished };
+                let mut packed = Packed { tier: self.tier, kind, column, cols, bias, finish: after.in_table(0) };
                 self.strip(w, (number, 1), group, &mut workspace, &mut packed);
             }
         });
@@ -328,14 +316,14 @@ impl Cpu {
         let is_banded = matches!(w, Layout::Bands(_));
         let kept = if is_banded { tokens } else { tokens.min(TILE_ROWS_MAX) };
         let Workspace { taken, sums, raw } = workspace;
-        let sums = aligned(sums, kept * width);
-        let raw = aligned(raw, if format == Format::Int8 { 2 * kept * width } else { 0 });
+        let sums = sums.first(kept * width);
+        let raw = raw.first(if format == Format::Int8 { 2 * kept * width } else { 0 });
         let blocks: Vec<Block> =
             Block::all(format, cols, is_banded.then(|| blocks_for(tokens, group.tiles.first().map_or(1, |tile| tile.rows)).0)).collect();
         // Room for a block of each panel, and for the next.
         let Some(size) = blocks.first().map(|block| block.bytes(format) + APART_BYTES) else { return };
         let room = if is_banded { panels.len() * size } else { 0 };
-        let (mut these, mut next) = aligned(taken, 2 * room).split_at_mut(room);
+        let (mut these, mut next) = taken.first(2 * room).split_at_mut(room);
         if let Layout::Bands(bands) = w {
             let rooms = panels.clone().zip(these.chunks_exact_mut(size));
             rooms.for_each(|(panel, room)| bands.take(self.tier, panel, &blocks[0], &mut room[..size - APART_BYTES]));
@@ -359,7 +347,7 @@ impl Cpu {
                 let mut token = 0;
                 for (turn, tile) in group.tiles.iter().enumerate() {
                     if block.ends() && place + 1 == panels.len() {
-                        to.expect(group.first_token + token, tile.rows);
+                        to.expect(group.first_tile + turn, group.first_token + token, tile.rows);
                     }
                     let first = if kept == tokens { token * width } else { 0 };
                     let at = first + place * PANEL_ROWS;
@@ -406,13 +394,13 @@ impl Cpu {
         let (panels, unit) = (w.rows.div_ceil(PANEL_ROWS), w.panels() / parts);
         let strips = Strips::new(y, tokens, (tokens.max(1), unit * PANEL_ROWS), threads);
         self.share(w.rows * columns.count() * tokens, &|thread| {
-            let mut sums = vec![0.0; tokens * unit * PANEL_ROWS];
+            let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
             let mut is_first = true;
             while let Some(strip) = strips.next(thread) {
                 let begin = strip.number() * unit;
                 let panels = begin..(begin + unit).min(panels);
-                let sums = &mut sums[..tokens * panels.len() * PANEL_ROWS];
                 let width = panels.len() * PANEL_ROWS;
+                let sums = workspace.sums.first(tokens * width);
                 bands::simd::multiply(self.tier, w, &Unit { panels, next: begin + unit, is_first }, columns, packed, sums);
                 InTables { cpu: self, strip, bias, after }.take(0, 0, (sums, width));
                 is_first = false;

@@ -195,11 +195,12 @@ impl OfTable<'_> {
         self.cols
     }
 
-    /// Of one of the strip's rows, counted through all.
-    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
-        assert!(self.rows.contains(&row), "row {row} of {:?}", self.rows);
-        // SAFETY: within row and table; strips of the same rows do not overlap, each is given out once, and this is borrowed from it.
-        unsafe { std::slice::from_raw_parts_mut(self.at.add(row * self.stride), self.cols) }
+    /// Of some of the strip's rows, counted through all.
+    pub(crate) fn rows(&mut self, rows: Range<usize>) -> impl Iterator<Item = &mut [f32]> {
+        assert!(self.rows.start <= rows.start && rows.end <= self.rows.end, "rows {rows:?} of {:?}", self.rows);
+        // SAFETY: within rows and table, and rows do not overlap; nor do strips of the same rows, each is given out once, and this is
+        // borrowed from it.
+        rows.map(|row| unsafe { std::slice::from_raw_parts_mut(self.at.add(row * self.stride), self.cols) })
     }
 }
 
@@ -382,12 +383,13 @@ mod tests {
             let strips = Strips::new(tables, 3, (2, 2), count);
             threads.run(&|thread| {
                 while let Some(mut strip) = strips.next(thread) {
-                    let number = strip.number;
-                    let tables = strip.tables();
-                    for (row, table) in strip.rows.clone().flat_map(|row| tables.clone().map(move |table| (row, table))) {
+                    let (number, rows) = (strip.number, strip.rows());
+                    for table in strip.tables() {
                         let mut part = strip.of_table(table);
                         let first = 2 * number + part.begin;
-                        part.row(row).iter_mut().enumerate().for_each(|(place, value)| *value += (100 * row + first + place) as f32);
+                        for (row, values) in rows.clone().zip(part.rows(rows.clone())) {
+                            values.iter_mut().enumerate().for_each(|(place, value)| *value += (100 * row + first + place) as f32);
+                        }
                     }
                 }
             });

@@ -35,13 +35,14 @@ macro_rules! every_tier {
 
 pub(crate) use every_tier;
 
-/// Asks for memory that will soon be written.
+/// Asks for memory that will soon be written, into the second cache: the first can wait for few lines at a time, and whoever computes
+/// meanwhile needs it.
 #[inline]
-pub(crate) fn ask_for(numbers: &mut [f32]) {
+pub(crate) fn ask_for<T>(numbers: &mut [T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(16) {
-        // SAFETY: asking for a cache line changes nothing, and every x86-64 either does it or takes it for nothing.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(line.as_ptr().cast()) }
+    for line in numbers.chunks(64 / size_of::<T>()) {
+        // SAFETY: asking for a cache line changes nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = numbers;

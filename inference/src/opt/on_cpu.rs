@@ -7,6 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::device::{After, Cpu, KvStore, kept_bits};
 use crate::error::Error;
 use crate::ops::Tier;
+use crate::ops::aligned::Aligned;
 use crate::ops::attention::BLOCK_TOKENS;
 use crate::ops::linear::{Activations, Columns};
 use crate::options::LoadOptions;
@@ -21,21 +22,21 @@ pub(super) struct OnCpu {
 }
 
 /// Where a step's numbers live, named for what they hold; sized for the largest step when the model loads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Buffers {
     /// (tokens, embed)
-    embedded: Vec<f32>,
+    embedded: Aligned<f32>,
     /// (tokens, hidden): the residual stream
-    x: Vec<f32>,
+    x: Aligned<f32>,
     /// (tokens, hidden): its norm, where a block reads it
-    normed: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
+    normed: Aligned<f32>,
+    q: Aligned<f32>,
+    k: Aligned<f32>,
+    v: Aligned<f32>,
     /// (tokens, hidden): what the heads saw
-    attended: Vec<f32>,
+    attended: Aligned<f32>,
     /// (tokens, ffn)
-    inner: Vec<f32>,
+    inner: Aligned<f32>,
     /// The same, made ready for fc2 as it is made
     inner_packed: Activations,
     /// Whatever is multiplied next, made ready for it
@@ -44,9 +45,9 @@ struct Buffers {
     columns: Columns,
     /// (wanted, hidden) and (wanted, embed): the rows that go into the head
     wanted: Vec<f32>,
-    projected: Vec<f32>,
+    projected: Aligned<f32>,
     /// (wanted, vocab): grows with what is asked for
-    logits: Vec<f32>,
+    logits: Aligned<f32>,
 }
 
 impl OnCpu {
@@ -183,20 +184,20 @@ impl Pass<'_> {
         self.gather_wanted(spans, b); //                                                           (W, hidden)
         let wanted = b.wanted.len() / config.hidden_size;
         if let Some(norm) = &weights.final_layer_norm {
-            b.normed.resize(b.wanted.len(), 0.0);
+            b.normed.resize(b.wanted.len());
             self.layer_norm(norm, &b.wanted, &mut b.normed);
             b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
         }
         let projected = match &weights.projection {
-            None => &b.wanted, //                                                                  (W, hidden)
+            None => &b.wanted[..], //                                                                  (W, hidden)
             Some((_, project_out)) => {
-                b.projected.resize(wanted * project_out.weight.rows, 0.0);
+                b.projected.resize(wanted * project_out.weight.rows);
                 self.pack(project_out, &b.wanted, &mut b.packed);
                 self.linear(project_out, &b.packed, After::Store, &mut [&mut b.projected]); //     (W, embed)
                 &b.projected
             }
         };
-        b.logits.resize(wanted * config.vocab_size, 0.0);
+        b.logits.resize(wanted * config.vocab_size);
         self.pack(&weights.lm_head, projected, &mut b.packed);
         self.linear(&weights.lm_head, &b.packed, After::Store, &mut [&mut b.logits]); //           (W, vocab)
     }
@@ -247,23 +248,7 @@ impl Pass<'_> {
 
 impl Buffers {
     fn new(config: &OptConfig, tokens_max: usize) -> Self {
-        let none = Vec::new;
-        let mut buffers = Self {
-            embedded: none(),
-            x: none(),
-            normed: none(),
-            q: none(),
-            k: none(),
-            v: none(),
-            attended: none(),
-            inner: none(),
-            packed: Activations::default(),
-            inner_packed: Activations::default(),
-            columns: Columns::default(),
-            wanted: Vec::with_capacity(tokens_max * config.hidden_size),
-            projected: none(),
-            logits: none(),
-        };
+        let mut buffers = Self { wanted: Vec::with_capacity(tokens_max * config.hidden_size), ..Self::default() };
         buffers.resize(config, tokens_max);
         buffers
     }
@@ -272,10 +257,10 @@ impl Buffers {
     fn resize(&mut self, config: &OptConfig, tokens: usize) {
         let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended];
         for buffer in hidden {
-            buffer.resize(tokens * config.hidden_size, 0.0);
+            buffer.resize(tokens * config.hidden_size);
         }
-        self.inner.resize(tokens * config.ffn_dim, 0.0);
-        self.embedded.resize(tokens * config.word_embed_proj_dim, 0.0);
+        self.inner.resize(tokens * config.ffn_dim);
+        self.embedded.resize(tokens * config.word_embed_proj_dim);
     }
 
     /// Bytes of all buffers for steps of `tokens` all of which want logits.

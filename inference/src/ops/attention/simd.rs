@@ -6,6 +6,7 @@ use half::f16;
 
 use super::{BLOCK_TOKENS, Numbers, QUERIES_MAX, Queries, TOTALS};
 use crate::ops::Tier;
+use crate::ops::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512};
 use crate::ops::vector::simd::{Portable, Vector};
@@ -13,28 +14,18 @@ use crate::ops::vector::simd::{Portable, Vector};
 /// Memory for scores and what else lies between the steps, kept from use to use.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    lines: Vec<Line>,
+    numbers: Aligned<f32>,
 }
-
-/// A cache line, so that no load crosses one.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "read and written through pointers")] [f32; 16]);
 
 impl Scratch {
     /// Room for so many numbers.
     fn take(&mut self, numbers: usize) -> *mut f32 {
-        let lines = numbers.div_ceil(16);
-        if self.lines.len() < lines {
-            self.lines.resize(lines, Line([0.0; 16]));
-        }
-        self.lines.as_mut_ptr().cast()
+        self.numbers.first(numbers).as_mut_ptr()
     }
 
     #[cfg(test)]
     pub(super) fn fill(&mut self, number: f32, numbers: usize) {
-        self.take(numbers);
-        self.lines.fill(Line([number; 16]));
+        self.numbers.first(numbers).fill(number);
     }
 }
 

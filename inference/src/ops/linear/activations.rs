@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
+use super::strips::simd::{Strip, pack_strip};
 use super::{Activation, GROUP, STEPS, TILE_ROWS_MAX};
+use crate::ops::Tier;
+use crate::ops::aligned::Aligned;
+use crate::ops::pointwise::Finish;
 use crate::ops::simd::every_tier;
 
 /// What is more than so many times the mean of a row (zeros aside, and signs) does not count towards the mean that follows.
@@ -24,7 +28,7 @@ pub(crate) struct Activations {
     rows: usize,
     tile_rows: usize,
     /// Tile after tile, as `Shape` says.
-    numbers: Vec<u32>,
+    numbers: Aligned<u32>,
 }
 
 /// What lies in a tile: words `[blocks][rows of the tile][STEPS]`, a block being [`STEPS`] steps; then for each row what the whole numbers are
@@ -125,7 +129,7 @@ impl Activations {
         let tiles = rows.div_ceil(tile_rows_max).max(1);
         let shape = Shape { kind, cols };
         (self.shape, self.rows, self.tile_rows) = (Some(shape), rows, rows.div_ceil(tiles).max(1));
-        self.numbers.resize(rows * shape.row() + rows.div_ceil(self.tile_rows) * shape.blocks(), 0);
+        self.numbers.resize(rows * shape.row() + rows.div_ceil(self.tile_rows) * shape.blocks());
         (&mut self.numbers, shape.tile(self.tile_rows), self.tile_rows)
     }
 
@@ -145,9 +149,7 @@ impl Activations {
         for (number, tile_memory) in memory.chunks_mut(tile).enumerate() {
             let rows = shape.rows(tile_memory.len());
             let words = shape.words() * rows;
-            let (scales, offsets) = tile_memory[words..].split_at_mut(rows);
-            scales.fill(1f32.to_bits());
-            offsets.fill(0);
+            fill_unscaled(&mut tile_memory[words..], rows);
             let strips = (0..words).step_by(strip_words * rows);
             pieces.extend(strips.map(|first| number * tile + first..number * tile + (first + strip_words * rows).min(words)));
         }
@@ -172,15 +174,33 @@ impl Activations {
     }
 }
 
+/// Packs x (rows of the tile, cols) into a tile of [`Activations::room`]; every tier gives the same bits.
+pub(crate) fn pack_tile(tier: Tier, kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
+    let (shape, rows) = (Shape { kind, cols }, x.len() / cols);
+    assert_eq!(tile.len(), shape.tile(rows), "a tile of {rows} rows");
+    if kind.is_scaled() {
+        return pack_whole(tier, kind, x, cols, tile);
+    }
+    let (words, rest) = tile.split_at_mut(rows * shape.words());
+    fill_unscaled(rest, rows);
+    pack_strip(tier, kind, &Strip { sums: x, stride: cols, cols, bias: &[], finish: Finish::Store }, words);
+}
+
+/// What lies behind the words of so many rows that are multiplied by nothing.
+fn fill_unscaled(rest: &mut [u32], rows: usize) {
+    let (scales, offsets) = rest.split_at_mut(rows);
+    scales.fill(1f32.to_bits());
+    offsets.fill(0);
+}
+
 every_tier!(
-    /// Packs x (rows of the tile, cols) into a tile of [`Activations::room`]; every tier gives the same bits.
-    fn pack_tile(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) = plain
+    /// The same in whole numbers.
+    fn pack_whole(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) = plain
 );
 
 #[inline(always)]
 fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
     let (shape, width) = (Shape { kind, cols }, x.len() / cols);
-    assert_eq!(tile.len(), shape.tile(width), "a tile of {width} rows");
     let (words, rest) = tile.split_at_mut(width * shape.words());
     let (scales, rest) = rest.split_at_mut(width);
     let (offsets, rest) = rest.split_at_mut(width);
@@ -199,13 +219,9 @@ fn plain(kind: Activation, x: &[f32], cols: usize, tile: &mut [u32]) {
         let end = (first + STEPS * kind.step_cols()).min(cols);
         let rows = (0..width).map(|m| &x[m * cols + first..m * cols + end]).zip(block.as_chunks_mut().0);
         match kind {
-            Activation::Single | Activation::Bfloats => {
-                // (No `for_each`: its closure was compiled on its own, for any CPU.)
-                for (row, words) in rows {
-                    pack_block(kind, row, words);
-                }
-            }
+            Activation::Single | Activation::Bfloats => unreachable!("these have no scales"),
             Activation::Bytes => {
+                // (No `for_each`: its closure was compiled on its own, for any CPU.)
                 for (m, (row, words)) in rows.enumerate() {
                     pack_bytes(row, &wholes[m], words, &mut sums[m], |step, word| {
                         if let Some(upper) = uppers.as_chunks_mut().0.get_mut(found) {
@@ -268,44 +284,6 @@ fn pack_groups(row: &[f32], whole: &Whole, lowers: &mut [u32; STEPS], uppers: &m
     (any != 0, sums)
 }
 
-every_tier!(
-    /// Packs a strip of some columns, x (rows of the tile, `width`) of which the last may be none of the matrix's, into the piece of a tile
-    /// that [`Activations::room_in_strips`] has for it. Gives the bits that [`pack_tile`] gives.
-    fn pack_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &mut [u32]) = plain_strip
-);
-
-#[inline(always)]
-fn plain_strip(kind: Activation, x: &[f32], width: usize, cols: usize, piece: &mut [u32]) {
-    let rows = x.len() / width;
-    for (block, words) in piece.chunks_exact_mut(rows * STEPS).enumerate() {
-        let first = block * STEPS * kind.step_cols();
-        let end = (first + STEPS * kind.step_cols()).min(cols);
-        for (words, row) in words.chunks_exact_mut(STEPS).zip(x.chunks_exact(width)) {
-            pack_block(kind, &row[first..end], words);
-        }
-    }
-}
-
-/// Packs what one row has for [`STEPS`] steps of a kernel, if it has no scale.
-#[inline(always)]
-fn pack_block(kind: Activation, numbers: &[f32], words: &mut [u32]) {
-    match kind {
-        Activation::Single => words.copy_from_slice(&each(numbers, f32::to_bits, [0; STEPS])),
-        Activation::Bfloats => {
-            // Two at a time as one number, which vectors do without taking even from odd places, and in registers: what went through memory
-            // in parts of another size would wait for all that was written before it.
-            let pairs: [u64; STEPS] = bytemuck::cast(each(numbers, f32::to_bits, [0; 2 * STEPS]));
-            let mut rounded = [0; STEPS];
-            for (word, pair) in rounded.iter_mut().zip(pairs) {
-                let [first, second] = if cfg!(target_endian = "little") { [pair, pair >> 32] } else { [pair >> 32, pair] };
-                *word = bfloat(first as u32) & 0xffff_0000 | bfloat(second as u32) >> 16;
-            }
-            words.copy_from_slice(&rounded);
-        }
-        Activation::Bytes | Activation::Groups => unreachable!("whole numbers are packed with their sums"),
-    }
-}
-
 /// How a row becomes whole numbers: x · inverse + offset, where x = (number − offset) · scale. Ordinary numbers have eight bits and those that
 /// stand out sixteen. In bytes the range of the ordinary ones, which always includes 0, is cut into 254 steps, so that the two ends, each rounded, are
 /// at most 255 apart; in groups the lower bytes are signed.
@@ -319,9 +297,6 @@ struct Whole {
 impl Whole {
     #[inline(always)]
     fn of(kind: Activation, row: &[f32]) -> Self {
-        if !kind.is_scaled() {
-            return Self { scale: 1.0, inverse: 1.0, offset: 0 };
-        }
         // As bits, whose order is that of sizes: what is not finite comes out larger than anything finite. The largest of all as signed numbers
         // is that of the positive ones; as unsigned ones, that of the negative ones, if there is any.
         let above = row.iter().fold(0, |above: i32, x| above.max(x.to_bits() as i32)) as u32;
@@ -449,10 +424,12 @@ mod tests {
         fn what_is_packed_in_strips_is_what_is_packed_at_once(cols in 1usize..140, rows in 1usize..30, panels in 1usize..3, seed: u32) {
             let width = panels * 32;
             let x: Vec<f32> = (0..rows * cols).map(|place| f32::from_bits(seed.wrapping_mul(place as u32 | 1).rotate_left(7))).collect();
+            let bias: Vec<f32> = (0..cols).map(|col| col as f32 / 7.0 - 1.0).collect();
+            let finished: Vec<f32> = x.iter().zip(bias.iter().cycle()).map(|(x, bias)| (x + bias).max(0.0)).collect();
             for (kind, tier) in [Activation::Single, Activation::Bfloats].into_iter().flat_map(|kind| Tier::available().into_iter().map(move |tier| (kind, tier))) {
                 let (mut whole, mut strips) = (Activations::default(), Activations::default());
                 let (memory, tile, tile_rows) = whole.room(kind, rows, cols, TILE_ROWS_MAX);
-                for (tile, x) in memory.chunks_mut(tile).zip(x.chunks(tile_rows * cols)) {
+                for (tile, x) in memory.chunks_mut(tile).zip(finished.chunks(tile_rows * cols)) {
                     pack_tile(tier, kind, x, cols, tile);
                 }
                 let count = cols.div_ceil(width);
@@ -464,9 +441,11 @@ mod tests {
                         .flat_map(|row| (first..first + width).map(move |col| (row, col)))
                         .map(|(row, col)| if col < cols { x[row * cols + col] } else { f32::NAN })
                         .collect();
-                    pack_strip(tier, kind, &strip, width, width.min(cols - first), &mut memory[piece]);
+                    let bias = &bias[first..][..width.min(cols - first)];
+                    let strip = Strip { sums: &strip, stride: width, cols: bias.len(), bias, finish: Finish::Relu };
+                    pack_strip(tier, kind, &strip, &mut memory[piece]);
                 }
-                prop_assert_eq!(&whole.numbers, &strips.numbers, "{:?} {:?}", kind, tier);
+                prop_assert_eq!(&whole.numbers[..], &strips.numbers[..], "{:?} {:?}", kind, tier);
             }
         }
     }

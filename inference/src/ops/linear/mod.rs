@@ -13,15 +13,17 @@ mod pack;
 #[cfg(test)]
 mod reference;
 pub(crate) mod simd;
+mod strips;
 
 use std::ops::Range;
 
 use beside::simd::{Lines, Seen};
 use simd::Part;
 
-pub(crate) use activations::{Activations, Tile, pack_strip, pack_tile};
+pub(crate) use activations::{Activations, Tile, pack_tile};
 pub(crate) use bands::{Bands, Columns};
 pub(crate) use pack::{Int4Group, Source, int4, int4_group, int8, int8_scale, pack_panel};
+pub(crate) use strips::simd::{Strip, pack_strip};
 
 /// Changes with every change of what packed bytes are, so that those kept on a disk before are not taken for them.
 pub(crate) const PACKING_VERSION: u32 = 3;

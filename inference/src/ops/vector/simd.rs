@@ -28,6 +28,9 @@ pub(in crate::ops) trait Vector {
     unsafe fn load_u16(at: *const u8) -> Self::I;
     /// a · 65,536 + b.
     unsafe fn upper_and_lower(a: Self::I, b: Self::I) -> Self::I;
+    /// Two numbers of a, then of b, in each lane as the nearest bfloats, ties to even, the earlier in the upper half; what is no number is
+    /// 0x7fc0.
+    unsafe fn bfloats(a: Self::F, b: Self::F) -> Self::I;
     unsafe fn store(at: *mut f32, lanes: Self::F);
     /// Rounded to the nearest halves, ties to even; of what is finite, what is beyond the largest becomes that.
     unsafe fn store_f16(at: *mut f16, lanes: Self::F);
@@ -158,6 +161,15 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn upper_and_lower(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
         std::array::from_fn(|lane| a[lane] << 16 | b[lane])
+    }
+    #[inline(always)]
+    unsafe fn bfloats(a: [f32; 8], b: [f32; 8]) -> [i32; 8] {
+        let bfloat = |place: usize| {
+            let number = if place < 8 { a[place] } else { b[place - 8] };
+            let bits = number.to_bits();
+            if number.is_nan() { 0x7fc0 } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16 }
+        };
+        std::array::from_fn(|lane| (bfloat(2 * lane) << 16 | bfloat(2 * lane + 1)) as i32)
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, lanes: [f32; 8]) {

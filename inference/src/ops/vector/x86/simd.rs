@@ -66,6 +66,22 @@ impl Vector for Avx2 {
         unsafe { _mm256_or_si256(_mm256_slli_epi32::<16>(a), b) }
     }
     #[inline(always)]
+    unsafe fn bfloats(a: __m256, b: __m256) -> __m256i {
+        unsafe {
+            let rounded = |x: __m256| {
+                let bits = _mm256_castps_si256(x);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let sum = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                let none = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc0_0000));
+                _mm256_blendv_ps(_mm256_castsi256_ps(sum), none, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x))
+            };
+            let (a, b) = (rounded(a), rounded(b));
+            let [earlier, later] = [_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b)].map(|x| _mm256_castps_si256(x));
+            let words = _mm256_blend_epi16::<0xaa>(_mm256_srli_epi32::<16>(later), earlier);
+            _mm256_permute4x64_epi64::<0xd8>(words)
+        }
+    }
+    #[inline(always)]
     unsafe fn store(at: *mut f32, lanes: __m256) {
         unsafe { _mm256_storeu_ps(at, lanes) }
     }
@@ -172,6 +188,19 @@ impl Vector for Avx2 {
     }
 }
 
+/// The upper halves of the lanes of two vectors, of each two lanes the earlier in the upper half.
+#[rustfmt::skip]
+const UPPER_HALVES: __m512i = {
+    let mut places = [0u16; 32];
+    let mut place = 0;
+    while place < 32 {
+        places[place] = (2 * (place ^ 1) + 1) as u16;
+        place += 1;
+    }
+    // SAFETY: as many bits.
+    unsafe { std::mem::transmute(places) }
+};
+
 macro_rules! sixteen_lanes {
     ($name:ident, $dot_bf16:expr, $dot_bytes:expr) => {
         impl Vector for $name {
@@ -222,6 +251,18 @@ macro_rules! sixteen_lanes {
             #[inline(always)]
             unsafe fn upper_and_lower(a: __m512i, b: __m512i) -> __m512i {
                 unsafe { _mm512_or_si512(_mm512_slli_epi32::<16>(a), b) }
+            }
+            #[inline(always)]
+            unsafe fn bfloats(a: __m512, b: __m512) -> __m512i {
+                unsafe {
+                    let rounded = |x: __m512| {
+                        let bits = _mm512_castps_si512(x);
+                        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                        let sum = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+                        _mm512_mask_mov_epi32(sum, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), _mm512_set1_epi32(0x7fc0_0000))
+                    };
+                    _mm512_permutex2var_epi16(rounded(a), UPPER_HALVES, rounded(b))
+                }
             }
             #[inline(always)]
             unsafe fn store(at: *mut f32, lanes: __m512) {
