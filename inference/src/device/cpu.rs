@@ -27,14 +27,14 @@ const IN_PLACE_TOKENS: usize = 12;
 /// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
-/// How a band is taken out of memory: bytes of a block of a panel, and how many panels at most are taken together. Two blocks of each stay in
-/// the second cache. Few tokens wait for the memory, which is read the faster the longer the runs are. (Tests have small matrices and want
-/// several blocks.)
-const BLOCKS_FOR_FEW: (usize, usize) = (if cfg!(test) { 1 << 10 } else { 16 << 10 }, 16);
-/// More tokens have sums and words in that cache, too, and read and write the sums again with each block.
-const BLOCKS_FOR_MANY: (usize, usize) = (if cfg!(test) { 4 << 10 } else { 32 << 10 }, 4);
+/// How a band is taken out of memory: bytes of a block of a panel. Two blocks of each panel that is taken stay in the second cache, with the sums
+/// and the block's words of all tokens. (Tests have small matrices and want several blocks.)
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 16 << 10 };
+/// Panels taken together at most, for few tokens and for more. Few wait for the memory, which is read the faster the longer the runs are.
+const TOGETHER_FOR_FEW: usize = 16;
+const TOGETHER_FOR_MANY: usize = 8;
 const FEW_TOKENS: usize = 48;
-/// Tiles of fewer rows need the block in the first cache, and have few sums.
+/// Tiles of fewer rows have few sums.
 const FEW_ROWS: usize = 4;
 /// Sums of panels that are taken together, at most. (At eight bits those of lower bytes: the upper ones' are hardly touched.)
 const SUMS_BYTES: usize = 384 << 10;
@@ -89,11 +89,6 @@ struct Workspace {
     raw: Aligned<i32>,
 }
 
-/// Bytes of a block, and how many panels at most are taken together, for so many tokens in tiles of so many rows.
-fn blocks_for(tokens: usize, tile_rows: usize) -> (usize, usize) {
-    if tokens <= FEW_TOKENS || tile_rows < FEW_ROWS { BLOCKS_FOR_FEW } else { BLOCKS_FOR_MANY }
-}
-
 /// How many panels are multiplied by all tiles block by block. In a band as many of them as lie side by side and leave the sums of so many
 /// tokens in the second cache, so that memory is read in long runs; those that share cache lines in any case. No thread has much more to do
 /// than it must.
@@ -101,7 +96,8 @@ fn together(w: &Layout<'_>, (tokens, tile_rows): (usize, usize), threads: usize)
     let Layout::Bands(bands) = w else { return 1 };
     let (all, of, line) = (bands.rows.div_ceil(PANEL_ROWS), bands.panels(), bands.format.panels_of_a_line());
     let sums = tokens * PANEL_ROWS * size_of::<f32>();
-    let fits = |count: usize| count <= blocks_for(tokens, tile_rows).1 && count * sums <= SUMS_BYTES;
+    let most = if tokens <= FEW_TOKENS || tile_rows < FEW_ROWS { TOGETHER_FOR_FEW } else { TOGETHER_FOR_MANY };
+    let fits = |count: usize| count <= most && count * sums <= SUMS_BYTES;
     let parts = |line: usize| (1..=of).filter(move |count| of.is_multiple_of(*count) && count.is_multiple_of(line));
     // What the busiest thread has.
     let panels = |count: usize| all.div_ceil(count).div_ceil(threads) * count;
@@ -318,8 +314,7 @@ impl Cpu {
         let Workspace { taken, sums, raw } = workspace;
         let sums = sums.first(kept * width);
         let raw = raw.first(if format == Format::Int8 { 2 * kept * width } else { 0 });
-        let blocks: Vec<Block> =
-            Block::all(format, cols, is_banded.then(|| blocks_for(tokens, group.tiles.first().map_or(1, |tile| tile.rows)).0)).collect();
+        let blocks: Vec<Block> = Block::all(format, cols, is_banded.then_some(BLOCK_BYTES)).collect();
         // Room for a block of each panel, and for the next.
         let Some(size) = blocks.first().map(|block| block.bytes(format) + APART_BYTES) else { return };
         let room = if is_banded { panels.len() * size } else { 0 };
@@ -525,7 +520,7 @@ mod tests {
             (Format::Int4, 2048, 32, 2, 16),
             // Many tokens leave less room; panels that share a line stay together.
             (Format::Bf16, 2048, 48, 2, 16),
-            (Format::Bf16, 2048, 49, 2, 4),
+            (Format::Bf16, 2048, 49, 2, 8),
             (Format::Bf16, 2048, 512, 2, 4),
             (Format::Int8, 2048, 512, 2, 4),
             (Format::Bf16, 2048, 2048, 2, 1),
