@@ -189,7 +189,6 @@ impl Vector for Avx2 {
 }
 
 /// The upper halves of the lanes of two vectors, of each two lanes the earlier in the upper half.
-#[rustfmt::skip]
 const UPPER_HALVES: __m512i = {
     let mut places = [0u16; 32];
     let mut place = 0;
