@@ -38,9 +38,9 @@ pub(crate) use every_tier;
 /// Asks for memory that will soon be written, into the second cache: the first can wait for few lines at a time, and whoever computes
 /// meanwhile needs it.
 #[inline]
-pub(crate) fn ask_for<T>(numbers: &mut [T]) {
+pub(crate) fn ask_for(numbers: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(64 / size_of::<T>()) {
+    for line in numbers.chunks(16) {
         // SAFETY: asking for a cache line changes nothing.
         unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) }
     }

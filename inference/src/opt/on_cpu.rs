@@ -189,7 +189,7 @@ impl Pass<'_> {
             b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
         }
         let projected = match &weights.projection {
-            None => &b.wanted[..], //                                                                  (W, hidden)
+            None => &b.wanted[..], //                                                              (W, hidden)
             Some((_, project_out)) => {
                 b.projected.resize(wanted * project_out.weight.rows);
                 self.pack(project_out, &b.wanted, &mut b.packed);

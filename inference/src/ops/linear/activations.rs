@@ -419,6 +419,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn pairs_of_bfloats_are_the_nearest_by_every_tier_whatever_they_are() {
+        let odd = [
+            f32::NAN,
+            -f32::NAN,
+            f32::from_bits(0x7f80_0001),
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            0.0,
+            -0.0,
+            f32::MAX,
+            f32::MIN,
+            1e-40,
+            -1e-45,
+            // Ties, to even below and above.
+            f32::from_bits(0x3f80_8000),
+            f32::from_bits(0x3f81_8000),
+            f32::from_bits(0xbf80_8001),
+            f32::from_bits(0x3f80_7fff),
+        ];
+        for cols in [1, 2, 15, 31, 32, 33, 64, 70] {
+            let x: Vec<f32> = (0..2 * cols).map(|place| if place % 3 == 0 { place as f32 / 7.0 } else { odd[place % odd.len()] }).collect();
+            for tier in Tier::available() {
+                let mut activations = Activations::default();
+                let (memory, ..) = activations.room(Activation::Bfloats, 2, cols, 2);
+                pack_tile(tier, Activation::Bfloats, &x, cols, memory);
+                let tile = activations.tiles().next().expect("a tile of two rows");
+                for (row, col) in (0..2).flat_map(|row| (0..cols).map(move |col| (row, col))) {
+                    let word = tile.words[col / 32 * 2 * STEPS + row * STEPS + col % 32 / 2];
+                    let found = if col % 2 == 0 { word >> 16 } else { word & 0xffff };
+                    let x = x[row * cols + col];
+                    assert_eq!(found, bfloat(x.to_bits()) >> 16, "{x:?} in column {col} of {cols}, {tier:?}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_packed_in_strips_is_what_is_packed_at_once(cols in 1usize..140, rows in 1usize..30, panels in 1usize..3, seed: u32) {

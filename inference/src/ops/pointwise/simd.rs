@@ -59,7 +59,7 @@ unsafe fn rows<V: Vector>(finish: Finish, (sums, stride): (&[f32], usize), bias:
             let [some_sums, some_bias, mut some_y] = [sums, bias, y].map(|numbers| first(numbers.get(whole..).unwrap_or_default()));
             // SAFETY: as above; no vector has more lanes.
             unsafe {
-                let lanes = finished::<V>(finish, some_sums.as_ptr(), Some(some_bias.as_ptr()), some_y.as_ptr());
+                let lanes = finished::<V>(finish, some_sums.as_ptr(), (!bias.is_empty()).then_some(some_bias.as_ptr()), some_y.as_ptr());
                 V::store(some_y.as_mut_ptr(), lanes);
             }
             let rest = y.len() - whole;
@@ -81,6 +81,7 @@ fn first(numbers: &[f32]) -> [f32; LANES_MAX] {
 /// The tier's instructions, and LANES numbers at each pointer.
 #[inline(always)]
 pub(in crate::ops) unsafe fn finished<V: Vector>(finish: Finish, sums: *const f32, bias: Option<*const f32>, y: *const f32) -> V::F {
+    const { assert!(V::LANES <= LANES_MAX) }
     // SAFETY: passed on to the caller.
     unsafe {
         let mut sum = V::load_f32(sums.cast());

@@ -26,6 +26,7 @@ pub(crate) fn pack_strip(tier: Tier, kind: Activation, strip: &Strip<'_>, piece:
     assert!(cols <= stride && sums.len().is_multiple_of(stride), "{cols} of {stride} columns of {}", sums.len());
     assert!(bias.is_empty() || bias.len() == cols, "bias of {} for {cols} columns", bias.len());
     assert!(!kind.is_scaled(), "whole numbers are packed with their sums");
+    assert!(strip.finish != Finish::Add, "there is nothing yet to add to");
     let block_cols = STEPS * kind.step_cols();
     assert_eq!(piece.len(), cols.div_ceil(block_cols) * STEPS * (sums.len() / stride), "words of {cols} columns");
     // SAFETY: a tier is only made where this CPU was seen to have its instructions.
@@ -74,7 +75,7 @@ unsafe fn blocks<V: Vector>(kind: Activation, strip: &Strip<'_>, piece: &mut [u3
                     block_of::<V>(kind, finish, sums.as_ptr().add(first), bias, words);
                 } else {
                     let some_sums = padded(&sums[first..cols]);
-                    block_of::<V>(kind, finish, some_sums.as_ptr(), Some(some_bias.as_ptr()), words);
+                    block_of::<V>(kind, finish, some_sums.as_ptr(), (!bias.is_empty()).then_some(some_bias.as_ptr()), words);
                 }
             }
         }
@@ -93,6 +94,7 @@ fn padded(numbers: &[f32]) -> [f32; BLOCK_COLS_MAX] {
 
 #[inline(always)]
 unsafe fn block_of<V: Vector>(kind: Activation, finish: Finish, sums: *const f32, bias: Option<*const f32>, words: &mut [u32]) {
+    const { assert!(STEPS.is_multiple_of(V::LANES)) }
     // SAFETY: passed on to the caller: as many sums, and numbers of bias if there is one, as a block has columns; STEPS words.
     unsafe {
         let lanes = |at: usize| finished::<V>(finish, sums.add(at), bias.map(|bias| bias.add(at)), sums.add(at));
