@@ -22,8 +22,12 @@ const PARALLEL_FROM: usize = 1 << 16;
 /// The most columns behind a ReLU, in percent, for which it pays to read them alone: what lies apart is read more slowly than all in order.
 const COLUMNS_MAX: usize = 45;
 /// For no more tokens than this, columns are multiplied where they lie, even if all are read; more are worth the panels' better kernels.
-const IN_PLACE_TOKENS: usize = 12;
-const _: () = assert!(IN_PLACE_TOKENS <= TILE_ROWS_MAX, "rows that are finished at once");
+fn in_place_tokens(format: Format) -> usize {
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => TILE_ROWS_MAX,
+        Format::Int4 => 4,
+    }
+}
 
 /// Tokens that are multiplied by all of a matrix before the next ones are: the most bytes of them that stay in a second cache beside panels.
 const GROUP_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
@@ -271,7 +275,7 @@ impl Cpu {
 
     /// Whether so many tokens can go from one product into the next of this format by [`Cpu::linear_packed`], and nobody looks for zeros.
     pub(crate) fn goes_on_packed(&self, format: Format, tokens: usize) -> bool {
-        tokens > IN_PLACE_TOKENS && !format.activation().is_scaled()
+        tokens > in_place_tokens(format) && !format.activation().is_scaled()
     }
 
     /// The same into y made ready to be multiplied by matrices of this format.
@@ -376,13 +380,13 @@ impl Cpu {
     ) {
         let tokens = x.len() / w.cols;
         let most = w.cols * COLUMNS_MAX / 100;
-        if tokens > IN_PLACE_TOKENS || !columns.find(self.tier, w.format, x, w.cols, most) {
+        if tokens > in_place_tokens(w.format) || !columns.find(self.tier, w.format, x, w.cols, most) {
             self.pack(w.format, x, w.cols, packed);
             self.linear(&Layout::Bands(*w), bias, packed, after, y);
             return;
         }
         check(w.rows, bias, tokens, y);
-        self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(self.tier, w.format), packed);
+        self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(w.format), packed);
         let (columns, packed) = (&*columns, &*packed);
         // Every thread has something to do: a band, or an equal part of one.
         let threads = self.threads.count();
@@ -392,15 +396,16 @@ impl Cpu {
         let strips = Strips::new(y, tokens, (tokens.max(1), unit * PANEL_ROWS), threads);
         self.share(w.rows * columns.count() * tokens, &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut is_first = true;
             while let Some(strip) = strips.next(thread) {
                 let begin = strip.number() * unit;
                 let panels = begin..(begin + unit).min(panels);
-                let width = panels.len() * PANEL_ROWS;
-                let sums = workspace.sums.first(tokens * width);
-                bands::simd::multiply(self.tier, w, &Unit { panels, next: begin + unit, is_first }, columns, packed, sums);
-                InTables { cpu: self, strip, bias, after }.take(0, 0, (sums, width));
-                is_first = false;
+                let stride = bands::simd::stride(panels.len());
+                let Workspace { sums, raw, .. } = &mut *workspace;
+                let out = sums.first(tokens * stride);
+                let raw = raw.first(if w.format == Format::Int8 { 2 * out.len() } else { 0 });
+                let unit = Unit { panels, next: begin + unit };
+                bands::simd::multiply(self.tier, w, &unit, columns, packed, &mut Sums { out, stride, raw });
+                InTables { cpu: self, strip, bias, after }.take(0, 0, (out, stride));
             }
         });
     }

@@ -22,25 +22,57 @@ pub(crate) struct Columns {
     spread: Vec<u32>,
     /// (cols,): the highest number of each column
     highest: Vec<f32>,
-    found: usize,
+    /// If all columns are listed, in order, of which matrix: then nothing has to be listed anew.
+    all: Option<(Format, usize)>,
 }
 
 impl Columns {
     /// Finds them in x (tokens, cols); all columns, in order, if there are more than `most`. `false` if a number is negative or not finite,
     /// which no ReLU gives.
     pub(crate) fn find(&mut self, tier: Tier, format: Format, x: &[f32], cols: usize, most: usize) -> bool {
-        self.groups.clear();
         self.highest.clear();
         self.highest.resize(cols, 0.0);
         if !highest(tier, x, &mut self.highest) {
             return false;
         }
-        self.list();
-        if self.found > most {
-            self.found = cols;
+        let found: usize = self.highest.iter().map(|highest| usize::from(*highest > 0.0)).sum();
+        if found <= most {
+            self.all = None;
+            self.list();
+            self.place(format);
+        } else if self.all.replace((format, cols)) != Some((format, cols)) {
             self.columns.clear();
             self.columns.extend(0..cols as u32);
+            self.place(format);
         }
+        self.x.clear();
+        if self.all.is_some() && self.columns.len() == cols {
+            self.x.extend_from_slice(x);
+        } else {
+            for row in x.chunks_exact(cols) {
+                self.x.extend(self.columns.iter().map(|col| if *col == NONE { 0.0 } else { row[*col as usize] }));
+            }
+        }
+        true
+    }
+
+    /// Those with a number, one behind the other; without a branch, since which they are cannot be foreseen.
+    fn list(&mut self) {
+        self.columns.resize(self.highest.len() + 1, 0);
+        let mut found = 0;
+        for (col, highest) in (0..).zip(&self.highest) {
+            // There are no more of them than columns before.
+            if let Some(place) = self.columns.get_mut(found) {
+                *place = col;
+            }
+            found += usize::from(*highest > 0.0);
+        }
+        self.columns.truncate(found);
+    }
+
+    /// Fills up what is listed to whole steps, and finds where it lies.
+    fn place(&mut self, format: Format) {
+        self.groups.clear();
         match format {
             Format::Int4 => self.list_by_groups(),
             Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => {
@@ -55,25 +87,6 @@ impl Columns {
             last = if *col == NONE { last } else { format.column_at(*col as usize) as u32 };
             last
         }));
-        self.x.clear();
-        for row in x.chunks_exact(cols) {
-            self.x.extend(self.columns.iter().map(|col| if *col == NONE { 0.0 } else { row[*col as usize] }));
-        }
-        true
-    }
-
-    /// Those with a number, one behind the other; without a branch, since which they are cannot be foreseen.
-    fn list(&mut self) {
-        self.columns.resize(self.highest.len() + 1, 0);
-        self.found = 0;
-        for (col, highest) in (0..).zip(&self.highest) {
-            // There are no more of them than columns before.
-            if let Some(place) = self.columns.get_mut(self.found) {
-                *place = col;
-            }
-            self.found += usize::from(*highest > 0.0);
-        }
-        self.columns.truncate(self.found);
     }
 
     /// Fills up what each group has to whole steps.

@@ -310,7 +310,7 @@ mod tests {
         let (mut columns, mut packed, kind) = (Columns::default(), Activations::default(), w.format.activation());
         assert!(columns.find(tier, w.format, x, w.cols, w.cols));
         let tokens = x.len() / w.cols;
-        let (memory, tile, rows) = packed.room(kind, tokens, columns.count(), simd::tile_rows_max(tier, w.format));
+        let (memory, tile, rows) = packed.room(kind, tokens, columns.count(), simd::tile_rows_max(w.format));
         for (tile, x) in memory.chunks_mut(tile).zip(columns.numbers().chunks(rows * columns.count())) {
             pack_tile(tier, kind, x, columns.count(), tile);
         }
@@ -319,11 +319,12 @@ mod tests {
         let unit = if whole { w.panels() } else { 1 };
         for first in (0..panels).step_by(unit) {
             let these = first..(first + unit).min(panels);
-            let width = these.len() * PANEL_ROWS;
-            let mut out = vec![f32::NAN; tokens * width];
-            let unit = simd::Unit { panels: these.clone(), next: these.end, is_first: first == 0 };
-            simd::multiply(tier, w, &unit, &columns, &packed, &mut out);
-            for (m, out) in out.chunks(width).enumerate() {
+            let (width, stride) = (these.len() * PANEL_ROWS, simd::stride(these.len()));
+            let mut out = vec![f32::NAN; tokens * stride];
+            let mut raw = vec![i32::MAX; if w.format == Format::Int8 { 2 * out.len() } else { 0 }];
+            let unit = simd::Unit { panels: these.clone(), next: these.end };
+            simd::multiply(tier, w, &unit, &columns, &packed, &mut panel_simd::Sums { out: &mut out, stride, raw: &mut raw });
+            for (m, out) in out.chunks(stride).enumerate() {
                 let n = first * PANEL_ROWS;
                 let width = width.min(w.rows - n);
                 y[m * w.rows + n..][..width].copy_from_slice(&out[..width]);

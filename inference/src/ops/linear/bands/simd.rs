@@ -2,34 +2,31 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop, reason = "sums are told by number, so that the compiler gives each a register")]
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use super::{Bands, Columns, whole};
 use crate::ops::Tier;
+use crate::ops::linear::simd::Sums;
 use crate::ops::linear::{Activations, Format, PANEL_ROWS, STEPS, TILE_ROWS_MAX, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
 
-/// The most tokens of a tile here: as many as leave all sums in registers.
-pub(crate) fn tile_rows_max(tier: Tier, format: Format) -> usize {
-    match (tier, format) {
-        (Tier::Plain | Tier::Avx2, _) => 1,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16) => TILE_ROWS_MAX,
-        (Tier::Avx512Bf16Vnni, Format::Int8) => TILE_ROWS_MAX,
-        (Tier::Avx512, Format::Int8) => 6,
-        (Tier::Avx512 | Tier::Avx512Bf16Vnni, Format::Int4) => 1,
+/// The most tokens of a tile here.
+pub(crate) fn tile_rows_max(format: Format) -> usize {
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => TILE_ROWS_MAX,
+        Format::Int4 => 1,
     }
 }
 
-/// Columns are taken block by block, so that all panels of a band, and all tiles, find in the second cache what was asked for while the
-/// block before was multiplied. (Tests have small matrices and want several blocks.)
-const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 128 << 10 };
-/// At eight bits, the most rows for which two panels are multiplied together: so many as leave all sums in registers.
-const PAIRED_ROWS_MAX: usize = 6;
-/// What is asked for at once where a thread begins.
-const FIRST_BYTES: usize = 32 << 10;
+/// Columns are taken block by block, so that what else a tile needs of them, or other tiles, find them in the second cache. (Tests have
+/// small matrices and want several blocks.)
+const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 64 << 10 };
+/// At eight bits, the most rows whose sums stay in the first cache; those of more are read and written for more steps at once.
+const FEW_ROWS: usize = 8;
+/// How far ahead columns are asked for, at least.
+const AHEAD_BYTES: usize = 8 << 10;
 
 /// Which panels are multiplied, all of one band.
 #[derive(Debug, Clone)]
@@ -37,18 +34,26 @@ pub(crate) struct Unit {
     pub(crate) panels: Range<usize>,
     /// What the same thread will multiply next: the first of those panels.
     pub(crate) next: usize,
-    /// Nobody has asked for its first columns yet.
-    pub(crate) is_first: bool,
 }
 
-/// out (tokens, 32 · panels) = x, which are the numbers of `columns`, by the panels of a unit; without bias. The tier must come from
-/// [`Tier::available`]. Rows past the matrix give 0.
-pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns, x: &Activations, out: &mut [f32]) {
+/// From the sums of a token to those of the next, for so many panels: none of up to twelve tokens lie in the same places of a cache, nor does a
+/// write of one look like what is read of another.
+pub(crate) fn stride(panels: usize) -> usize {
+    const APART: usize = 80;
+    panels * PANEL_ROWS + APART
+}
+
+/// sums (tokens, 32 · panels) = x, which are the numbers of `columns`, by the panels of a unit; without bias. The tier must come from
+/// [`Tier::available`]. Rows past the matrix give 0. At eight bits `raw` has those of lower bytes first, then those of upper ones.
+pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns, x: &Activations, sums: &mut Sums<'_>) {
     let (panels, column_bytes) = (unit.panels.len(), w.format.column_bytes());
     let (number, first) = (unit.panels.start / w.panels(), unit.panels.start % w.panels());
     let band = w.band(number);
     assert!(panels > 0 && first + panels <= band.panels, "panels {:?} must be of one band", unit.panels);
-    assert_eq!(out.len(), x.rows() * panels * PANEL_ROWS, "out must be tokens × {PANEL_ROWS} × panels");
+    let Sums { out, stride, raw } = sums;
+    let raw_length = if w.format == Format::Int8 { 2 * out.len() } else { 0 };
+    assert!(*stride >= panels * PANEL_ROWS && out.len() == x.rows() * *stride, "out must be tokens × {stride}");
+    assert_eq!(raw.len(), raw_length, "two numbers for each of out");
     let kind = w.format.activation();
     assert_eq!(columns.count() % kind.step_cols(), 0, "columns must be whole steps");
     let steps = columns.count() / kind.step_cols();
@@ -56,25 +61,19 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
     let last = columns.places.last().map_or(0, |place| *place as usize);
     assert!(band.panels * (last + column_bytes) <= band.bytes.len(), "columns must lie in the band");
     let run_bytes = panels * column_bytes;
-    let mut raw = vec![0; if w.format == Format::Int8 { 2 * out.len() } else { 0 }];
     out.fill(0.0);
+    raw.fill(0);
     let steps_max = (BLOCK_BYTES / run_bytes / kind.step_cols()).max(1);
-    let asking = Cell::new(Asking { number: if unit.is_first { 0 } else { steps_max.min(steps) * kind.step_cols() }, line: 0 });
-    let first_lines = if unit.is_first { FIRST_BYTES / 64 } else { 0 };
     let mut block = Block::default();
     while !block.ends {
         block = block.next(columns, steps, steps_max);
-        // By the end of this block the next should have been asked for.
-        let columns_left =
-            (block.steps.end + block.steps.len()) * kind.step_cols() - asking.get().number.min(block.steps.end * kind.step_cols());
-        let lines = columns_left * run_bytes.div_ceil(64);
         let mut at = 0;
-        for (turn, tile) in x.tiles().enumerate() {
+        for tile in x.tiles() {
             assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
             assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows, "words of a tile");
             assert!(w.format != Format::Int4 || tile.uppers.len() == tile.words.len(), "upper bytes of a tile");
             assert!(tile.offsets.iter().all(|offset| *offset == 0), "no number is negative, so nothing was added to any");
-            let length = tile.rows * panels * PANEL_ROWS;
+            let length = tile.rows * *stride;
             let job = Job {
                 band: band.bytes.as_ptr(),
                 band_bytes: band.bytes.len(),
@@ -82,14 +81,12 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
                 first,
                 panels,
                 next: w.first_line(unit.next),
-                run_bytes,
-                at_once: if turn == 0 && block.steps.start == 0 { first_lines } else { 0 },
-                lines: lines.div_ceil(x.tiles().count() * block.steps.len()),
-                asking: &asking,
+                ahead: AHEAD_BYTES.div_ceil(run_bytes * kind.step_cols()),
                 columns,
                 x: &tile,
                 out: out[at..at + length].as_mut_ptr(),
                 raw: raw.get_mut(2 * at..2 * (at + length)).map_or(std::ptr::null_mut(), <[i32]>::as_mut_ptr),
+                stride: *stride,
                 block: &block,
             };
             // SAFETY: a tier is only made where this CPU was seen to have its instructions; the band is as long as format and cols say,
@@ -152,19 +149,15 @@ pub(super) struct Job<'a> {
     pub(super) panels: usize,
     /// The first line of what is multiplied next, if anything is.
     next: *const u8,
-    /// Bytes of a column in these panels.
-    run_bytes: usize,
-    /// Cache lines to ask for before anything is done.
-    pub(super) at_once: usize,
-    /// Cache lines to ask for beside one step of all panels.
-    pub(super) lines: usize,
-    pub(super) asking: &'a Cell<Asking>,
+    /// How many steps ahead columns are asked for, at least.
+    pub(super) ahead: usize,
     pub(super) columns: &'a Columns,
     pub(super) x: &'a Tile<'a>,
-    /// (rows, 32 · panels), to which is added
+    /// (rows, stride), to which is added
     pub(super) out: *mut f32,
-    /// At eight bits, to which is added instead: two sums for each number of `out`, those of a pair of panels together.
+    /// At eight bits, to which is added instead: (2, rows, stride), lower bytes and upper ones
     pub(super) raw: *mut i32,
+    pub(super) stride: usize,
     pub(super) block: &'a Block,
 }
 
@@ -191,40 +184,70 @@ impl Job<'_> {
         }
     }
 
-    /// Asks for so many cache lines from `asking` on, of columns in this unit, then of the next. (No closures here: one that is compiled by
-    /// itself is called, and a call costs all vectors their registers.)
+    /// What is asked for of the column at place `number`, or if there are no more, of that of the next unit which is so many behind.
     #[inline(always)]
-    pub(super) unsafe fn ask<V: Vector>(&self, asking: &mut Asking, lines: usize, column_bytes: usize) {
+    unsafe fn column_ahead(&self, number: usize, column_bytes: usize) -> *const u8 {
         let places = &self.columns.places;
-        for _ in 0..lines {
-            // SAFETY: the tier's instructions, passed on to the caller; the column lies in the band, and asking for anything else does
-            // nothing.
-            unsafe {
-                let run = if let Some(place) = places.get(asking.number) {
-                    self.column(*place, 0, column_bytes)
-                } else if let Some(place) = places.get(asking.number - places.len()) {
-                    self.next.wrapping_add(*place as usize * self.of)
-                } else {
-                    return;
-                };
-                V::prefetch_l2(run.wrapping_add(asking.line));
-            }
-            asking.line += 64;
-            if asking.line >= self.run_bytes {
-                *asking = Asking { number: asking.number + 1, line: 0 };
+        match places.get(number) {
+            // SAFETY: places lie in the band.
+            Some(place) => unsafe { self.column(*place, 0, column_bytes) },
+            None => {
+                let place = places.get(number - places.len()).copied().unwrap_or_default();
+                self.next.wrapping_add(place as usize * self.of)
             }
         }
     }
 }
 
-/// What is asked for next.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asking {
-    /// Which of the columns.
-    number: usize,
+/// Asks for up to C columns that are farther on, line by line in the order in which they lie: in another order, memory is read at four fifths
+/// of its speed.
+pub(super) struct Ahead<const C: usize> {
+    columns: [*const u8; C],
+    column: usize,
     /// How far in it.
-    line: usize,
+    at: usize,
+    /// Bytes of each.
+    bytes: usize,
 }
+
+impl<const C: usize> Ahead<C> {
+    /// Of `count` columns, from that of place `number` on, these bytes. Behind the last come the first of the unit that is next.
+    #[inline(always)]
+    pub(super) unsafe fn new(job: &Job<'_>, (number, count): (usize, usize), bytes: Range<usize>, column_bytes: usize) -> Self {
+        let mut columns = [job.next; C];
+        // (No iterators over them here: the compiler then keeps them in registers.)
+        for c in 0..count.min(C) {
+            // SAFETY: places lie in the band.
+            columns[c] = unsafe { job.column_ahead(number + c, column_bytes) }.wrapping_add(bytes.start);
+        }
+        Self { columns, column: 0, at: 0, bytes: bytes.len() }
+    }
+
+    /// Asks for so many lines, in all not more than C columns have.
+    #[inline(always)]
+    pub(super) unsafe fn ask<V: Vector>(&mut self, lines: usize) {
+        for _ in 0..lines {
+            // SAFETY: the caller's; the tier's instructions are its promise, too, and asking needs no memory of ours.
+            unsafe { V::prefetch(self.columns.get_unchecked(self.column).wrapping_add(self.at)) };
+            self.at += 64;
+            if self.at >= self.bytes {
+                (self.column, self.at) = (self.column + 1, 0);
+            }
+        }
+    }
+}
+
+/// Does something for each pair of numbers.
+macro_rules! each {
+    ($many:expr, $more:expr, |$k:ident, $n:ident| $body:expr) => {
+        for $k in 0..$many {
+            for $n in 0..$more {
+                $body
+            }
+        }
+    };
+}
+pub(super) use each;
 
 /// One step of a kernel that sums in f32.
 trait Step {
@@ -284,95 +307,88 @@ pub(super) fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (u
     blocks.map(move |(number, words)| (number * STEPS, words.as_ptr(), STEPS.min(end - number * STEPS)))
 }
 
-/// Which number of `out` is the first of lane `n` of panel `panel` for row m of the tile.
+/// Adds K steps, from number `first` on, whose words begin at `x`, to the sums of some panels, N vectors at a time. Sums lie in the first cache, so
+/// that columns can be read in the order in which they lie, whole; several steps at once, as sums are read and written with each.
 #[inline(always)]
-pub(super) fn place<V: Vector>(job: &Job<'_>, m: usize, panel: usize, n: usize) -> usize {
-    (m * job.panels + panel) * PANEL_ROWS + n * V::LANES
-}
-
-/// Does something for every row, panel and vector.
-macro_rules! each {
-    ($rows:expr, $panels:expr, $vectors:expr, |$m:ident, $b:ident, $n:ident| $body:expr) => {
-        for $m in 0..$rows {
-            for $b in 0..$panels {
-                for $n in 0..$vectors {
-                    $body
-                }
-            }
-        }
-    };
-}
-pub(super) use each;
-
-/// B panels from `panel` on, N vectors in each; M rows of activations.
-#[inline(always)]
-unsafe fn float<V: Vector, S: Step, const N: usize, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
+unsafe fn float<V: Vector, S: Step, const N: usize, const K: usize>(job: &Job<'_>, panels: Range<usize>, first: usize, x: *const u32) {
     let column_bytes = PANEL_ROWS * S::BYTES;
-    let places = &job.columns.places;
-    // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel; the tile has M words for every step.
+    let (bytes, begin) = (N * V::LANES * S::BYTES, panels.start * column_bytes);
+    // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel; the tile has words of all its rows for every step,
+    // and out so many rows of the unit's width.
     unsafe {
-        let (mut asking, lines) = (job.asking.get(), (job.lines * B).div_ceil(job.panels));
-        if panel == 0 {
-            job.ask::<V>(&mut asking, job.at_once, column_bytes);
-        }
-        let mut sums = [[[V::zero(); N]; B]; M];
-        each!(M, B, N, |m, b, n| sums[m][b][n] = V::load_f32(job.out.add(place::<V>(job, m, panel + b, n)).cast()));
-        for (first, x, steps) in blocks(job, M * STEPS) {
-            for step in 0..steps {
-                let number = (first + step) * S::COLS;
-                job.ask::<V>(&mut asking, lines, column_bytes);
-                let [one, other] = [*places.get_unchecked(number), *places.get_unchecked(number + S::COLS - 1)];
-                let columns = [job.column(one, panel, column_bytes), job.column(other, panel, column_bytes)];
-                for b in 0..B {
-                    let mut weights = [S::load::<V>(columns, b * column_bytes); N];
-                    for n in 1..N {
-                        weights[n] = S::load::<V>(columns, b * column_bytes + n * V::LANES * S::BYTES);
-                    }
-                    for m in 0..M {
-                        let x = *x.add(m * STEPS + step);
-                        for n in 0..N {
-                            sums[m][b][n] = S::add::<V>(sums[m][b][n], weights[n], x);
-                        }
-                    }
-                }
+        let mut columns = [[job.band; 2]; K];
+        for k in 0..K {
+            for c in 0..S::COLS {
+                columns[k][c] = job.column(*job.columns.places.get_unchecked((first + k) * S::COLS + c), 0, column_bytes);
             }
         }
-        job.asking.set(asking);
-        each!(M, B, N, |m, b, n| V::store(job.out.add(place::<V>(job, m, panel + b, n)), sums[m][b][n]));
+        let first_ahead = (first + job.ahead.next_multiple_of(K)) * S::COLS;
+        let mut ahead = Ahead::<8>::new(job, (first_ahead, K * S::COLS), begin..panels.end * column_bytes, column_bytes);
+        for at in (begin..panels.end * column_bytes).step_by(bytes) {
+            ahead.ask::<V>(K * S::COLS * bytes / 64);
+            let mut weights = [[S::load::<V>(columns[0], at); N]; K];
+            each!(K, N, |k, n| weights[k][n] = S::load::<V>(columns[k], at + n * V::LANES * S::BYTES));
+            for m in 0..job.x.rows {
+                let (out, x) = (job.out.add(m * job.stride + at / S::BYTES), x.add(m * STEPS));
+                let mut sums = [V::zero(); N];
+                each!(1, N, |_m, n| sums[n] = V::load_f32(out.add(n * V::LANES).cast()));
+                each!(K, N, |k, n| sums[n] = S::add::<V>(sums[n], weights[k][n], *x.add(k)));
+                each!(1, N, |_m, n| V::store(out.add(n * V::LANES), sums[n]));
+            }
+        }
     }
 }
 
-/// The kernels of one tier: for each number of rows a tile may have, for how many panels at once, the most first. Vectors: of 32
-/// numbers, and of 64 bytes.
+/// The kernels of one tier. Panels at once and their vectors, and steps at once, for sums in f32; vectors of 64 bytes, and steps at once, for few
+/// rows and for more, for sums in whole numbers.
 macro_rules! tier {
-    ($module:ident, $vector:ty, $vectors:literal, $byte_vectors:literal, [$(#[$features:meta])?], [$($float:literal: $($panels:literal)+),+], [$($int8:literal: $($pairs:literal)*),+]) => {
+    ($module:ident, $vector:ty, [$(#[$features:meta])?], ($panels:literal, $vectors:literal, $steps:literal), ($byte_vectors:literal, $byte_steps:literal, $more_byte_steps:literal)) => {
         mod $module {
             use super::*;
 
             $(#[$features])?
-            unsafe fn float<S: Step, const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
-                // SAFETY: passed on to the caller.
-                unsafe { super::float::<$vector, S, $vectors, M, B>(job, panel) }
+            unsafe fn float<S: Step>(job: &Job<'_>) {
+                let together = job.panels / $panels * $panels;
+                for (first, x, steps) in blocks(job, job.x.rows * STEPS) {
+                    let whole = steps / $steps * $steps;
+                    // SAFETY: passed on to the caller.
+                    unsafe {
+                        for step in (0..whole).step_by($steps) {
+                            super::float::<$vector, S, $vectors, $steps>(job, 0..together, first + step, x.add(step));
+                            super::float::<$vector, S, { $vectors / $panels }, $steps>(job, together..job.panels, first + step, x.add(step));
+                        }
+                        for step in whole..steps {
+                            super::float::<$vector, S, $vectors, 1>(job, 0..together, first + step, x.add(step));
+                            super::float::<$vector, S, { $vectors / $panels }, 1>(job, together..job.panels, first + step, x.add(step));
+                        }
+                    }
+                }
             }
 
             $(#[$features])?
-            unsafe fn int8<const M: usize, const B: usize>(job: &Job<'_>, panel: usize) {
-                // SAFETY: passed on to the caller.
-                unsafe { whole::simd::int8::<$vector, $byte_vectors, M, B>(job, panel) }
-            }
-
-            /// A panel that has no other beside it, or too many rows for two.
-            $(#[$features])?
-            unsafe fn int8_alone<const M: usize>(job: &Job<'_>, panel: usize) {
-                // SAFETY: passed on to the caller.
-                unsafe { whole::simd::int8::<$vector, { $byte_vectors / 2 }, M, 1>(job, panel) }
+            unsafe fn int8<const K: usize>(job: &Job<'_>) {
+                let paired = job.panels / 2 * 2;
+                for (first, x, steps) in blocks(job, job.x.rows * STEPS) {
+                    let whole = steps / K * K;
+                    // SAFETY: passed on to the caller.
+                    unsafe {
+                        for step in (0..whole).step_by(K) {
+                            whole::simd::int8::<$vector, $byte_vectors, K>(job, 0..paired, first + step, x.add(step));
+                            whole::simd::int8::<$vector, { $byte_vectors / 2 }, K>(job, paired..job.panels, first + step, x.add(step));
+                        }
+                        for step in whole..steps {
+                            whole::simd::int8::<$vector, $byte_vectors, 1>(job, 0..paired, first + step, x.add(step));
+                            whole::simd::int8::<$vector, { $byte_vectors / 2 }, 1>(job, paired..job.panels, first + step, x.add(step));
+                        }
+                    }
+                }
             }
 
             /// What is left of a tile at eight bits when lower bytes have been multiplied: the upper ones, and behind the last block what it
             /// all means. In pairs of panels as before, since their lanes lie in another order.
             $(#[$features])?
             unsafe fn complete_int8(job: &Job<'_>) {
-                let paired = if job.x.rows > PAIRED_ROWS_MAX { 0 } else { job.panels / 2 * 2 };
+                let paired = job.panels / 2 * 2;
                 // SAFETY: passed on to the caller.
                 unsafe {
                     (0..paired).step_by(2).for_each(|panel| whole::simd::complete_int8::<$vector, $byte_vectors>(job, panel));
@@ -381,66 +397,34 @@ macro_rules! tier {
             }
 
             $(#[$features])?
-            unsafe fn int4(job: &Job<'_>, panel: usize) {
-                // SAFETY: passed on to the caller.
-                unsafe { whole::simd::int4::<$vector, $byte_vectors>(job, panel) }
-            }
-
-            $(#[$features])?
-            unsafe fn int4_last(job: &Job<'_>, panel: usize) {
-                // SAFETY: passed on to the caller.
-                unsafe { whole::simd::int4::<$vector, { $byte_vectors / 4 }>(job, panel) }
-            }
-
-            unsafe fn floats<S: Step>(job: &Job<'_>) {
-                let mut panel = 0;
-                match job.x.rows {
+            unsafe fn int4(job: &Job<'_>) {
+                let fours = job.panels / 4 * 4;
+                let mut step = job.block.steps.start;
+                for group in job.block.groups.clone() {
                     // SAFETY: passed on to the caller.
-                    $($float => unsafe { $(while job.panels - panel >= $panels {
-                        float::<S, $float, $panels>(job, panel);
-                        panel += $panels;
-                    })+ },)+
-                    rows => unreachable!("a tile of {rows} rows"),
+                    unsafe {
+                        whole::simd::int4::<$vector, $byte_vectors>(job, 0..fours, group, step);
+                        whole::simd::int4::<$vector, { $byte_vectors / 4 }>(job, fours..job.panels, group, step);
+                    }
+                    step += job.columns.groups[group].1 as usize;
                 }
             }
 
             /// # Safety
             /// The tier's instructions, and a job whose lengths are those of the format.
             pub(super) unsafe fn run(format: Format, job: &Job<'_>) {
-                let mut panel = 0;
                 // SAFETY: passed on to the caller.
                 unsafe {
                     match format {
-                        Format::F32 => floats::<Singles>(job),
-                        Format::F16 => floats::<Halves>(job),
-                        Format::Bf16Wide => floats::<Bfloats>(job),
-                        Format::Bf16 => floats::<Pairs>(job),
+                        Format::F32 => float::<Singles>(job),
+                        Format::F16 => float::<Halves>(job),
+                        Format::Bf16Wide => float::<Bfloats>(job),
+                        Format::Bf16 => float::<Pairs>(job),
                         Format::Int8 => {
-                            match job.x.rows {
-                                $($int8 => {
-                                    $(while job.panels - panel >= 2 * $pairs {
-                                        int8::<$int8, $pairs>(job, panel);
-                                        panel += 2 * $pairs;
-                                    })*
-                                    while panel < job.panels {
-                                        int8_alone::<$int8>(job, panel);
-                                        panel += 1;
-                                    }
-                                })+
-                                rows => unreachable!("a tile of {rows} rows"),
-                            }
+                            if job.x.rows > FEW_ROWS { int8::<$more_byte_steps>(job) } else { int8::<$byte_steps>(job) }
                             complete_int8(job);
                         }
-                        Format::Int4 => {
-                            while job.panels - panel >= 4 {
-                                int4(job, panel);
-                                panel += 4;
-                            }
-                            while panel < job.panels {
-                                int4_last(job, panel);
-                                panel += 1;
-                            }
-                        }
+                        Format::Int4 => int4(job),
                     }
                 }
             }
@@ -448,17 +432,14 @@ macro_rules! tier {
     };
 }
 
-tier!(plain, Portable, 4, 8, [], [1: 1], [1: 1]);
+tier!(plain, Portable, [], (1, 4, 1), (8, 1, 1));
 #[cfg(target_arch = "x86_64")]
-tier!(avx2, Avx2, 4, 8, [#[target_feature(enable = "avx2,fma,f16c")]], [1: 2 1], [1: 1]);
+tier!(avx2, Avx2, [#[target_feature(enable = "avx2,fma,f16c")]], (1, 4, 2), (8, 1, 1));
 #[cfg(target_arch = "x86_64")]
-tier!(
-    avx512, Avx512, 2, 4, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 2 1, 3: 2 1, 4: 1, 5: 1, 6: 1]
-);
+tier!(avx512, Avx512, [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]], (2, 4, 4), (4, 2, 4));
 #[cfg(target_arch = "x86_64")]
 tier!(
-    avx512_bf16_vnni, Avx512Bf16Vnni, 2, 4,
+    avx512_bf16_vnni, Avx512Bf16Vnni,
     [#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma,f16c")]],
-    [1: 8 4 2 1, 2: 4 2 1, 3: 4 2 1, 4: 2 1, 5: 2 1, 6: 2 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1], [1: 2 1, 2: 2 1, 3: 2 1, 4: 1, 5: 1, 6: 1, 7:, 8:, 9:, 10:, 11:, 12:]
+    (2, 4, 4), (4, 2, 4)
 );
