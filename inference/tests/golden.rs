@@ -256,6 +256,18 @@ fn batches_pieces_and_threads_do_not_change_a_bit() {
                 Span { tokens: &tokens[40..47], kv: &mut third, logits_from: 7 },
             ];
             assert!(model.forward(&mut spans).unwrap() == whole, "{what} among others");
+
+            // What nobody wants the logits of is remembered all the same.
+            let (rows, [mut kv, mut other]) = (whole.len() / tokens.len(), [vec![1, 3, 4], vec![5]].map(Kv::in_blocks));
+            assert!(model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut kv, logits_from: 40 }]).unwrap().is_empty(), "{what}");
+            let mut spans = [
+                Span { tokens: &tokens[..12], kv: &mut other, logits_from: 10 },
+                Span { tokens: &tokens[40..60], kv: &mut kv, logits_from: 17 },
+            ];
+            let expected = [&whole[10 * rows..12 * rows], &whole[57 * rows..60 * rows]].concat();
+            assert!(model.forward(&mut spans).unwrap() == expected, "{what} where few logits are wanted");
+            let rest = model.forward(&mut [Span { tokens: &tokens[60..], kv: &mut kv, logits_from: 3 }]).unwrap();
+            assert!(rest == &whole[63 * rows..], "{what} after that");
         }
     }
 }

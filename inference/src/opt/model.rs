@@ -255,11 +255,13 @@ impl Model {
         }
     }
 
-    /// Multiplications and additions of a token that is read, in the products of the layers: all but attention, and the head, which only
-    /// tokens whose logits are wanted pass through.
+    /// Multiplications and additions of a token that is read, in the products of the layers: all but attention, and what only tokens whose logits
+    /// are wanted pass through, that is the head and, on the CPU, what follows attention in the last layer.
     pub fn layer_operations(&self) -> u64 {
         let (hidden, ffn) = (self.config.hidden_size as u64, self.config.ffn_dim as u64);
-        2 * self.config.num_hidden_layers as u64 * (4 * hidden * hidden + 2 * hidden * ffn)
+        let behind_attention = hidden * hidden + 2 * hidden * ffn;
+        let all = self.config.num_hidden_layers as u64 * (3 * hidden * hidden + behind_attention);
+        2 * (all - if self.is_on_card() { 0 } else { behind_attention })
     }
 
     /// To measure how fast the memory is that the weights lie in.

@@ -43,8 +43,7 @@ struct Buffers {
     packed: Activations,
     /// Of `inner`, the columns that are not all zero
     columns: Columns,
-    /// (wanted, hidden) and (wanted, embed): the rows that go into the head
-    wanted: Vec<f32>,
+    /// (wanted, embed): the stream as it goes into the head
     projected: Aligned<f32>,
     /// (wanted, vocab): grows with what is asked for
     logits: Aligned<f32>,
@@ -85,7 +84,7 @@ impl OnCpu {
         for (number, layer) in weights.layers.iter().enumerate() {
             pass.layer(number, layer, spans, buffers);
         }
-        pass.head(spans, buffers);
+        pass.head(buffers);
         &mut self.buffers.logits
     }
 
@@ -98,7 +97,8 @@ impl OnCpu {
     }
 }
 
-/// One forward pass over a step of T tokens.
+/// One forward pass over a step of T tokens, W of which have their logits wanted. From the last layer's attention on there are no others: nothing
+/// would read what becomes of them.
 struct Pass<'a> {
     config: &'a OptConfig,
     weights: &'a Weights,
@@ -133,7 +133,15 @@ impl Pass<'_> {
         self.pack(&layer.qkv_proj, &b.normed, &mut b.packed);
         let qkv = &mut [&mut b.q[..], &mut b.k, &mut b.v];
         self.linear(&layer.qkv_proj, &b.packed, After::ScaleFirst(scale), qkv); //                 3 × (T, hidden)
-        self.attend(number, spans, b); //                                                          (T, hidden)
+        self.keep(number, spans, b);
+        let is_last = number + 1 == self.weights.layers.len();
+        if is_last {
+            self.leave_wanted(spans, b); //                                                        (W, hidden)
+            if b.x.is_empty() {
+                return;
+            }
+        }
+        self.attend(number, spans, is_last, b); //                                                 (T, hidden)
         self.pack(&layer.out_proj, &b.attended, &mut b.packed);
         self.linear(&layer.out_proj, &b.packed, After::Add, &mut [&mut b.x]); //                   (T, hidden)
         self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
@@ -171,28 +179,52 @@ impl Pass<'_> {
         }
     }
 
-    /// Each sequence remembers its new keys and values, then attends to all it remembers.
-    fn attend(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
+    /// Each sequence remembers its new keys and values.
+    fn keep(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
         let arrivals = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens(), span.kv.blocks()));
         self.kv.write(self.cpu, number, arrivals, &b.k, &b.v);
-        let parts = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens(), self.kv.layer(number, span.kv.blocks())));
-        self.cpu.attention(&b.q, self.config.hidden_size, parts, &mut b.attended);
     }
 
-    fn head(&mut self, spans: &[Span<'_>], b: &mut Buffers) {
-        let (config, weights) = (self.config, self.weights);
-        self.gather_wanted(spans, b); //                                                           (W, hidden)
-        let wanted = b.wanted.len() / config.hidden_size;
-        if let Some(norm) = &weights.final_layer_norm {
-            b.normed.resize(b.wanted.len());
-            self.layer_norm(norm, &b.wanted, &mut b.normed);
-            b.wanted.copy_from_slice(&b.normed); //                                                (W, hidden)
+    /// Only the rows whose logits are wanted go on.
+    fn leave_wanted(&self, spans: &[Span<'_>], b: &mut Buffers) {
+        let hidden = self.config.hidden_size;
+        let (mut first, mut wanted) = (0, 0);
+        for span in spans {
+            let (unwanted, end) = (unwanted(span), first + span.tokens.len());
+            if first + unwanted > wanted {
+                for rows in [&mut b.x, &mut b.q] {
+                    rows.copy_within((first + unwanted) * hidden..end * hidden, wanted * hidden);
+                }
+            }
+            (first, wanted) = (end, wanted + span.tokens.len() - unwanted);
         }
+        b.resize(self.config, wanted);
+    }
+
+    /// Each token attends to all that its sequence remembers up to it; the new ones may be those whose logits are wanted.
+    fn attend(&mut self, number: usize, spans: &[Span<'_>], only_wanted: bool, b: &mut Buffers) {
+        let parts = spans.iter().map(|span| {
+            let left_out = if only_wanted { unwanted(span) } else { 0 };
+            (span.tokens.len() - left_out, span.kv.tokens() + left_out, self.kv.layer(number, span.kv.blocks()))
+        });
+        self.cpu.attention(&b.q, self.config.hidden_size, parts.filter(|(tokens, ..)| *tokens > 0), &mut b.attended);
+    }
+
+    fn head(&mut self, b: &mut Buffers) {
+        let (config, weights) = (self.config, self.weights);
+        let wanted = b.x.len() / config.hidden_size;
+        let normed = match &weights.final_layer_norm {
+            None => &b.x,
+            Some(norm) => {
+                self.layer_norm(norm, &b.x, &mut b.normed);
+                &b.normed //                                                                       (W, hidden)
+            }
+        };
         let projected = match &weights.projection {
-            None => &b.wanted[..], //                                                              (W, hidden)
+            None => normed,
             Some((_, project_out)) => {
                 b.projected.resize(wanted * project_out.weight.rows);
-                self.pack(project_out, &b.wanted, &mut b.packed);
+                self.pack(project_out, normed, &mut b.packed);
                 self.linear(project_out, &b.packed, After::Store, &mut [&mut b.projected]); //     (W, embed)
                 &b.projected
             }
@@ -200,18 +232,6 @@ impl Pass<'_> {
         b.logits.resize(wanted * config.vocab_size);
         self.pack(&weights.lm_head, projected, &mut b.packed);
         self.linear(&weights.lm_head, &b.packed, After::Store, &mut [&mut b.logits]); //           (W, vocab)
-    }
-
-    /// Only the rows whose logits are wanted go on: the head is the largest matrix of all.
-    fn gather_wanted(&self, spans: &[Span<'_>], b: &mut Buffers) {
-        let hidden = self.config.hidden_size;
-        b.wanted.clear();
-        let mut first = 0;
-        for span in spans {
-            let end = first + span.tokens.len();
-            b.wanted.extend_from_slice(&b.x[(first + span.logits_from).min(end) * hidden..end * hidden]);
-            first = end;
-        }
     }
 
     fn pack(&self, linear: &Linear, x: &[f32], packed: &mut Activations) {
@@ -248,7 +268,7 @@ impl Pass<'_> {
 
 impl Buffers {
     fn new(config: &OptConfig, tokens_max: usize) -> Self {
-        let mut buffers = Self { wanted: Vec::with_capacity(tokens_max * config.hidden_size), ..Self::default() };
+        let mut buffers = Self::default();
         buffers.resize(config, tokens_max);
         buffers
     }
@@ -265,7 +285,12 @@ impl Buffers {
 
     /// Bytes of all buffers for steps of `tokens` all of which want logits.
     fn bytes(config: &OptConfig, tokens: usize) -> u64 {
-        let token = 8 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
+        let token = 7 * config.hidden_size + 2 * config.ffn_dim + 2 * config.word_embed_proj_dim + config.vocab_size;
         (size_of::<f32>() * tokens * token) as u64
     }
+}
+
+/// Tokens of a span before those whose logits are wanted.
+fn unwanted(span: &Span<'_>) -> usize {
+    span.logits_from.min(span.tokens.len())
 }
