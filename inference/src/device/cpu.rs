@@ -21,10 +21,13 @@ const PARALLEL_FROM: usize = 1 << 16;
 
 /// The most columns behind a ReLU, in percent, for which it pays to read them alone: what lies apart is read more slowly than all in order.
 const COLUMNS_MAX: usize = 45;
-/// For no more tokens than this, columns are multiplied where they lie, even if all are read; more are worth the panels' better kernels.
+/// For no more tokens than this, columns are multiplied where they lie.
+const IN_PLACE_TOKENS: usize = TILE_ROWS_MAX;
+
+/// The same where all are read, in order: more tokens are worth the panels' better kernels.
 fn in_place_tokens(format: Format) -> usize {
     match format {
-        Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => TILE_ROWS_MAX,
+        Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => IN_PLACE_TOKENS,
         Format::Int4 => 4,
     }
 }
@@ -275,7 +278,7 @@ impl Cpu {
 
     /// Whether so many tokens can go from one product into the next of this format by [`Cpu::linear_packed`], and nobody looks for zeros.
     pub(crate) fn goes_on_packed(&self, format: Format, tokens: usize) -> bool {
-        tokens > in_place_tokens(format) && !format.activation().is_scaled()
+        tokens > IN_PLACE_TOKENS && !format.activation().is_scaled()
     }
 
     /// The same into y made ready to be multiplied by matrices of this format.
@@ -380,7 +383,8 @@ impl Cpu {
     ) {
         let tokens = x.len() / w.cols;
         let most = w.cols * COLUMNS_MAX / 100;
-        if tokens > in_place_tokens(w.format) || !columns.find(self.tier, w.format, x, w.cols, most) {
+        let are_found = tokens <= IN_PLACE_TOKENS && columns.find(self.tier, w.format, x, w.cols, most);
+        if !are_found || columns.are_all() && tokens > in_place_tokens(w.format) {
             self.pack(w.format, x, w.cols, packed);
             self.linear(&Layout::Bands(*w), bias, packed, after, y);
             return;

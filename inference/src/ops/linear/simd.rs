@@ -45,8 +45,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Where sums go, of one panel for the rows of a tile: each row's 32 `stride` numbers behind those of the row before. Blocks of a panel
-/// that follow one another find there what those before have left.
+/// Where sums go, of one panel for the rows of a tile, or of several for several tiles: each row's `stride` numbers behind those of the row before.
+/// Blocks of a panel that follow one another find there what those before have left.
 #[derive(Debug)]
 pub(crate) struct Sums<'a> {
     pub(crate) out: &'a mut [f32],

@@ -22,7 +22,7 @@ pub(crate) struct Columns {
     spread: Vec<u32>,
     /// (cols,): the highest number of each column
     highest: Vec<f32>,
-    /// If all columns are listed, in order, of which matrix: then nothing has to be listed anew.
+    /// If all columns are listed, in order: of which format, and how many. Then nothing has to be listed anew.
     all: Option<(Format, usize)>,
 }
 
@@ -103,6 +103,11 @@ impl Columns {
             self.groups.push((0, 1));
         }
         std::mem::swap(&mut self.columns, &mut self.spread);
+    }
+
+    /// Whether all are listed, since there were too many to leave the others out.
+    pub(crate) fn are_all(&self) -> bool {
+        self.all.is_some()
     }
 
     /// Their numbers (tokens, count).

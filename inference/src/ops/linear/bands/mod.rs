@@ -305,10 +305,10 @@ mod tests {
         case.x.iter().enumerate().map(|(place, x)| if kept(place) { x.max(0.0) } else { 0.0 }).collect()
     }
 
-    /// (batch, rows), a band or a panel of one at a time.
-    fn run(tier: Tier, w: &Bands<'_>, x: &[f32], whole: bool) -> Vec<f32> {
+    /// (batch, rows), so many panels of a band at a time; all columns if there are more than `most` with a number.
+    fn run(tier: Tier, w: &Bands<'_>, x: &[f32], (unit, most): (usize, usize)) -> Vec<f32> {
         let (mut columns, mut packed, kind) = (Columns::default(), Activations::default(), w.format.activation());
-        assert!(columns.find(tier, w.format, x, w.cols, w.cols));
+        assert!(columns.find(tier, w.format, x, w.cols, most));
         let tokens = x.len() / w.cols;
         let (memory, tile, rows) = packed.room(kind, tokens, columns.count(), simd::tile_rows_max(w.format));
         for (tile, x) in memory.chunks_mut(tile).zip(columns.numbers().chunks(rows * columns.count())) {
@@ -316,16 +316,18 @@ mod tests {
         }
         let panels = w.rows.div_ceil(PANEL_ROWS);
         let mut y = vec![f32::NAN; tokens * w.rows];
-        let unit = if whole { w.panels() } else { 1 };
-        for first in (0..panels).step_by(unit) {
-            let these = first..(first + unit).min(panels);
+        let in_bands = (0..panels).step_by(w.panels()).flat_map(|band| {
+            let end = (band + w.panels()).min(panels);
+            (band..end).step_by(unit).map(move |first| first..(first + unit).min(end))
+        });
+        for these in in_bands {
             let (width, stride) = (these.len() * PANEL_ROWS, simd::stride(these.len()));
             let mut out = vec![f32::NAN; tokens * stride];
             let mut raw = vec![i32::MAX; if w.format == Format::Int8 { 2 * out.len() } else { 0 }];
             let unit = simd::Unit { panels: these.clone(), next: these.end };
             simd::multiply(tier, w, &unit, &columns, &packed, &mut panel_simd::Sums { out: &mut out, stride, raw: &mut raw });
             for (m, out) in out.chunks(stride).enumerate() {
-                let n = first * PANEL_ROWS;
+                let n = these.start * PANEL_ROWS;
                 let width = width.min(w.rows - n);
                 y[m * w.rows + n..][..width].copy_from_slice(&out[..width]);
             }
@@ -388,14 +390,15 @@ mod tests {
         }
 
         #[test]
-        fn columns_left_out_change_no_bit_on_any_tier(case in any_case(), every in 1usize..12, whole: bool) {
+        fn columns_left_out_change_no_bit_on_any_tier(case in any_case(), every in 1usize..12, unit in 1usize..6, are_left_out: bool) {
             let x = behind_relu(&case, every);
             for format in FORMATS {
                 let bytes = packed(format, &case);
                 let bands = Bands::new(format, case.rows, case.cols, &bytes);
                 let expected: Vec<f32> = x.chunks(case.cols).flat_map(|x| reference::linear(format, &case.w, x)).collect();
                 for tier in Tier::available() {
-                    prop_assert_eq!(&run(tier, &bands, &x, whole), &expected, "{:?} {:?}", format, tier);
+                    let most = if are_left_out { case.cols } else { 0 };
+                    prop_assert_eq!(&run(tier, &bands, &x, (unit, most)), &expected, "{:?} {:?}", format, tier);
                 }
             }
         }
@@ -407,6 +410,46 @@ mod tests {
             for tier in Tier::available() {
                 prop_assert!(!Columns::default().find(tier, Format::Int8, &x, case.cols, case.cols), "{:?}", tier);
             }
+        }
+    }
+
+    /// Ten panels in one band and nine in the other: twice four and some, pairs and one alone.
+    #[test]
+    fn bands_of_many_panels_are_multiplied_in_units_of_any_size() {
+        let (rows, cols) = (600, 70);
+        let number = |place: usize| (place * 7919 % 2003) as f32 / 1024.0 - 0.97;
+        for tokens in [1, 5, 12] {
+            let case = Case { rows, cols, w: (0..rows * cols).map(number).collect(), x: (7..7 + tokens * cols).map(number).collect() };
+            for (format, most) in FORMATS.into_iter().flat_map(|format| [(format, 0), (format, cols)]) {
+                let bytes = packed(format, &case);
+                let (bands, x) = (Bands::new(format, rows, cols, &bytes), behind_relu(&case, 3));
+                let expected: Vec<f32> = x.chunks(cols).flat_map(|x| reference::linear(format, &case.w, x)).collect();
+                for (tier, unit) in Tier::available().into_iter().flat_map(|tier| [1, 2, 3, 10].map(|unit| (tier, unit))) {
+                    assert_eq!(run(tier, &bands, &x, (unit, most)), expected, "{format:?} {tier:?}, {tokens} tokens, units of {unit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn columns_are_found_anew_whatever_was_found_before() {
+        let x = |cols: usize, every: usize| {
+            (0..2 * cols).map(|place| if (place % cols).is_multiple_of(every) { 1.0 } else { 0.0 }).collect::<Vec<f32>>()
+        };
+        let wrong = [vec![1.0; 69], vec![-1.0]].concat();
+        let mut columns = Columns::default();
+        // Few, all, all again, other numbers that no ReLU gives, all, of another matrix, as another format, none, few.
+        let finds = [(70, 9, Format::Int8), (70, 1, Format::Int8), (70, 2, Format::Int8), (33, 1, Format::Int8), (33, 1, Format::Bf16)];
+        for (cols, every, format) in
+            finds.into_iter().chain([(70, 1, Format::Int4), (70, 1, Format::F16), (70, 100, Format::F16), (70, 9, Format::Int4)])
+        {
+            let (x, mut fresh) = (x(cols, every), Columns::default());
+            for columns in [&mut columns, &mut fresh] {
+                assert!(columns.find(Tier::fastest(), format, &x, cols, cols / 3));
+            }
+            let told = |columns: &Columns| format!("{:?}", (&columns.places, &columns.groups, columns.numbers(), columns.are_all()));
+            assert_eq!(told(&columns), told(&fresh), "{format:?}, {cols} columns, every {every}th");
+            assert!(!columns.find(Tier::fastest(), format, &wrong, 70, 20));
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn tile_rows_max(format: Format) -> usize {
 const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 64 << 10 };
 /// At eight bits, the most rows whose sums stay in the first cache; those of more are read and written for more steps at once.
 const FEW_ROWS: usize = 8;
-/// How far ahead columns are asked for, at least.
+/// How far ahead columns are asked for, at least; at four bits by a group.
 const AHEAD_BYTES: usize = 8 << 10;
 
 /// Which panels are multiplied, all of one band.
@@ -36,15 +36,16 @@ pub(crate) struct Unit {
     pub(crate) next: usize,
 }
 
-/// From the sums of a token to those of the next, for so many panels: none of up to twelve tokens lie in the same places of a cache, nor does a
-/// write of one look like what is read of another.
+/// From the sums of a token to those of the next, for so many panels. An odd number of lines, so that those of up to twelve tokens that are added to
+/// together lie in different places of a cache, and a write of one never looks like what is read of another (by the last twelve bits).
 pub(crate) fn stride(panels: usize) -> usize {
     const APART: usize = 80;
     panels * PANEL_ROWS + APART
 }
 
 /// sums (tokens, 32 · panels) = x, which are the numbers of `columns`, by the panels of a unit; without bias. The tier must come from
-/// [`Tier::available`]. Rows past the matrix give 0. At eight bits `raw` has those of lower bytes first, then those of upper ones.
+/// [`Tier::available`]. Rows past the matrix give 0. Sums need not be zeroed; at eight bits `raw` has, of a tile, those of lower bytes, then those
+/// of upper ones.
 pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns, x: &Activations, sums: &mut Sums<'_>) {
     let (panels, column_bytes) = (unit.panels.len(), w.format.column_bytes());
     let (number, first) = (unit.panels.start / w.panels(), unit.panels.start % w.panels());
@@ -71,7 +72,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
         for tile in x.tiles() {
             assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
             assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows, "words of a tile");
-            assert!(w.format != Format::Int4 || tile.uppers.len() == tile.words.len(), "upper bytes of a tile");
+            assert!(w.format != Format::Int4 || tile.rows == 1 && tile.uppers.len() == tile.words.len(), "one row, and its upper bytes");
             assert!(tile.offsets.iter().all(|offset| *offset == 0), "no number is negative, so nothing was added to any");
             let length = tile.rows * *stride;
             let job = Job {
@@ -215,7 +216,7 @@ impl<const C: usize> Ahead<C> {
     #[inline(always)]
     pub(super) unsafe fn new(job: &Job<'_>, (number, count): (usize, usize), bytes: Range<usize>, column_bytes: usize) -> Self {
         let mut columns = [job.next; C];
-        // (No iterators over them here: the compiler then keeps them in registers.)
+        // (No iterators here: with them a kernel was 5 % slower.)
         for c in 0..count.min(C) {
             // SAFETY: places lie in the band.
             columns[c] = unsafe { job.column_ahead(number + c, column_bytes) }.wrapping_add(bytes.start);
@@ -301,7 +302,7 @@ impl Step for Pairs {
 
 /// The tile's words of the steps of this block, so many at a time, with the first of the steps they are for and their number.
 #[inline(always)]
-pub(super) fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *const u32, usize)> + use<'a> {
+fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (usize, *const u32, usize)> + use<'a> {
     let Range { start, end } = job.block.steps;
     let blocks = job.x.words.chunks_exact(words).enumerate().skip(start / STEPS).take((end - start).div_ceil(STEPS));
     blocks.map(move |(number, words)| (number * STEPS, words.as_ptr(), STEPS.min(end - number * STEPS)))
@@ -311,10 +312,14 @@ pub(super) fn blocks<'a>(job: &Job<'a>, words: usize) -> impl Iterator<Item = (u
 /// that columns can be read in the order in which they lie, whole; several steps at once, as sums are read and written with each.
 #[inline(always)]
 unsafe fn float<V: Vector, S: Step, const N: usize, const K: usize>(job: &Job<'_>, panels: Range<usize>, first: usize, x: *const u32) {
+    const { assert!(K * S::COLS <= 8, "columns that are asked for at once") };
+    if panels.is_empty() {
+        return;
+    }
     let column_bytes = PANEL_ROWS * S::BYTES;
     let (bytes, begin) = (N * V::LANES * S::BYTES, panels.start * column_bytes);
     // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel; the tile has words of all its rows for every step,
-    // and out so many rows of the unit's width.
+    // and out so many rows of the unit's width; N vectors are whole lines of each column.
     unsafe {
         let mut columns = [[job.band; 2]; K];
         for k in 0..K {
@@ -331,9 +336,13 @@ unsafe fn float<V: Vector, S: Step, const N: usize, const K: usize>(job: &Job<'_
             for m in 0..job.x.rows {
                 let (out, x) = (job.out.add(m * job.stride + at / S::BYTES), x.add(m * STEPS));
                 let mut sums = [V::zero(); N];
-                each!(1, N, |_m, n| sums[n] = V::load_f32(out.add(n * V::LANES).cast()));
+                for n in 0..N {
+                    sums[n] = V::load_f32(out.add(n * V::LANES).cast());
+                }
                 each!(K, N, |k, n| sums[n] = S::add::<V>(sums[n], weights[k][n], *x.add(k)));
-                each!(1, N, |_m, n| V::store(out.add(n * V::LANES), sums[n]));
+                for n in 0..N {
+                    V::store(out.add(n * V::LANES), sums[n]);
+                }
             }
         }
     }

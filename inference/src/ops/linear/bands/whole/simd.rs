@@ -20,8 +20,12 @@ pub(in crate::ops::linear::bands) unsafe fn int8<V: Vector, const N: usize, cons
     first: usize,
     x: *const u32,
 ) {
+    const { assert!(4 * K <= 16, "columns that are asked for at once") };
+    if panels.is_empty() {
+        return;
+    }
     // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel; the tile has words of all its rows for every step;
-    // raw has two numbers for each of out.
+    // raw has two numbers for each of out; N vectors are one panel or two, of which each column has a line.
     unsafe {
         let mut columns = [[job.band; 4]; K];
         for k in 0..K {
@@ -30,7 +34,7 @@ pub(in crate::ops::linear::bands) unsafe fn int8<V: Vector, const N: usize, cons
         let bytes = panels.start * INT8_COLUMN_BYTES..panels.end * INT8_COLUMN_BYTES;
         let mut ahead = Ahead::<16>::new(job, (4 * (first + job.ahead.next_multiple_of(K)), 4 * K), bytes, INT8_COLUMN_BYTES);
         for panel in panels.step_by(N * V::LANES / PANEL_ROWS) {
-            ahead.ask::<V>((4 * K * N * V::LANES).div_ceil(64));
+            ahead.ask::<V>(4 * K * (N * V::LANES).div_ceil(64));
             let at = panel * INT8_COLUMN_BYTES;
             let mut weights = [V::quads::<N>(columns[0], at); K];
             for k in 1..K {
@@ -43,9 +47,13 @@ pub(in crate::ops::linear::bands) unsafe fn int8<V: Vector, const N: usize, cons
                 for k in 0..K {
                     words[k] = V::splat_i(*x.add(m * STEPS + k));
                 }
-                each!(1, N, |_m, n| sums[n] = V::load_i(raw.add(n * V::LANES).cast()));
+                for n in 0..N {
+                    sums[n] = V::load_i(raw.add(n * V::LANES).cast());
+                }
                 each!(K, N, |k, n| sums[n] = V::dot_bytes(sums[n], words[k], weights[k][n]));
-                each!(1, N, |_m, n| V::store_i(raw.add(n * V::LANES), sums[n]));
+                for n in 0..N {
+                    V::store_i(raw.add(n * V::LANES), sums[n]);
+                }
             }
         }
     }
@@ -101,19 +109,22 @@ pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize>(
 ) {
     const COLUMN_BYTES: usize = PANEL_ROWS / 2;
     const ONES: u32 = 0x0101_0101;
-    let at_once = (N * V::LANES).div_ceil(16);
+    let at_once = N * V::LANES / 16;
     let groups = &job.columns.groups;
-    // SAFETY: as in `int8`; the groups' steps are those of the tile, and a group has scales and zero points for each panel.
+    if panels.is_empty() {
+        return;
+    }
+    // SAFETY: as in `int8`; the groups' steps are those of the tile, at most eight, and a group has scales and zero points for each panel.
     unsafe {
         let (place, steps) = *groups.get_unchecked(group);
         let (next_place, next_steps) = *groups.get_unchecked((group + 1) % groups.len());
         let bytes = panels.start * COLUMN_BYTES..panels.end * COLUMN_BYTES;
         let mut lines = 4 * next_steps as usize * bytes.len().div_ceil(64);
-        let now = lines.div_ceil((panels.len() / at_once.max(1)).max(1) * steps as usize);
+        let now = lines.div_ceil(panels.len() / at_once * steps as usize);
         let mut ahead = Ahead::<{ GROUP }>::new(job, (4 * (step + steps as usize), 4 * next_steps as usize), bytes, COLUMN_BYTES);
         let tail = |place: u32| job.band.wrapping_add((place as usize + GROUP * COLUMN_BYTES) * job.of);
         for panel in panels.step_by(at_once) {
-            // Its scales and zero points, and then those of the next group.
+            // Its scales and zero points, and those of the next group. (Behind the last they are those of the first, asked for in vain.)
             let of_panel = |tail: *const u8| {
                 let number = job.first + panel;
                 (tail.wrapping_add(64 * number), tail.wrapping_add(64 * job.of + 32 * number))
