@@ -239,7 +239,7 @@ fn generation_ends_at_the_end_of_text_token() {
 #[test]
 fn batches_pieces_and_threads_do_not_change_a_bit() {
     for precision in Precision::ALL {
-        for name in ["preln-fp32", "postln-proj-bf16-sharded", "preln-hd80-fp16"] {
+        for name in ["preln-fp32", "postln-proj-bf16-sharded", "preln-hd80-fp16", "galactica-gelu-nobias-fp16"] {
             let what = format!("{name} {precision:?}");
             let expected = Expected::of(name);
             let tokens = expected.ids("p64.input_ids");
@@ -258,16 +258,20 @@ fn batches_pieces_and_threads_do_not_change_a_bit() {
             assert!(model.forward(&mut spans).unwrap() == whole, "{what} among others");
 
             // What nobody wants the logits of is remembered all the same.
-            let (rows, [mut kv, mut other]) = (whole.len() / tokens.len(), [vec![1, 3, 4], vec![5]].map(Kv::in_blocks));
-            assert!(model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut kv, logits_from: 40 }]).unwrap().is_empty(), "{what}");
+            let (vocab, [mut kv, mut other, mut none]) = (whole.len() / tokens.len(), [vec![1, 3, 4], vec![5], vec![8]].map(Kv::in_blocks));
+            assert!(
+                model.forward(&mut [Span { tokens: &tokens[..40], kv: &mut kv, logits_from: usize::MAX }]).unwrap().is_empty(),
+                "{what}"
+            );
             let mut spans = [
                 Span { tokens: &tokens[..12], kv: &mut other, logits_from: 10 },
+                Span { tokens: &[], kv: &mut none, logits_from: 0 },
                 Span { tokens: &tokens[40..60], kv: &mut kv, logits_from: 17 },
             ];
-            let expected = [&whole[10 * rows..12 * rows], &whole[57 * rows..60 * rows]].concat();
+            let expected = [&whole[10 * vocab..12 * vocab], &whole[57 * vocab..60 * vocab]].concat();
             assert!(model.forward(&mut spans).unwrap() == expected, "{what} where few logits are wanted");
             let rest = model.forward(&mut [Span { tokens: &tokens[60..], kv: &mut kv, logits_from: 3 }]).unwrap();
-            assert!(rest == &whole[63 * rows..], "{what} after that");
+            assert!(rest == &whole[63 * vocab..], "{what} after that");
         }
     }
 }

@@ -247,7 +247,7 @@ impl Model {
         }
     }
 
-    /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.
+    /// Bytes of weights that a step which makes tokens cannot but read: every matrix it multiplies by, tables and embedding apart.
     pub fn step_bytes(&self) -> u64 {
         match &self.place {
             Place::Cpu(cpu) => cpu.step_bytes(),

@@ -43,7 +43,7 @@ struct Buffers {
     packed: Activations,
     /// Of `inner`, the columns that are not all zero
     columns: Columns,
-    /// (wanted, embed): the stream as it goes into the head
+    /// (wanted, embed): the stream as it goes into the head, of models whose hidden size is another
     projected: Aligned<f32>,
     /// (wanted, vocab): grows with what is asked for
     logits: Aligned<f32>,
@@ -88,7 +88,7 @@ impl OnCpu {
         &mut self.buffers.logits
     }
 
-    /// Bytes of weights that a step cannot but read: every matrix it multiplies by, tables and embedding apart.
+    /// Bytes of weights that a step which makes tokens cannot but read: every matrix it multiplies by, tables and embedding apart.
     pub(super) fn step_bytes(&self) -> u64 {
         let Weights { projection, layers, lm_head, .. } = &self.weights;
         let layers = layers.iter().flat_map(|layer| [&layer.qkv_proj, &layer.out_proj, &layer.fc1, &layer.fc2]);
@@ -141,7 +141,7 @@ impl Pass<'_> {
                 return;
             }
         }
-        self.attend(number, spans, is_last, b); //                                                 (T, hidden)
+        self.attend(number, spans, is_last, b); //                                                 (T, hidden), or (W, …) from here
         self.pack(&layer.out_proj, &b.attended, &mut b.packed);
         self.linear(&layer.out_proj, &b.packed, After::Add, &mut [&mut b.x]); //                   (T, hidden)
         self.norm_after(&layer.self_attn_layer_norm, b); //                                        (T, hidden)
@@ -180,7 +180,7 @@ impl Pass<'_> {
     }
 
     /// Each sequence remembers its new keys and values.
-    fn keep(&mut self, number: usize, spans: &[Span<'_>], b: &mut Buffers) {
+    fn keep(&mut self, number: usize, spans: &[Span<'_>], b: &Buffers) {
         let arrivals = spans.iter().map(|span| (span.tokens.len(), span.kv.tokens(), span.kv.blocks()));
         self.kv.write(self.cpu, number, arrivals, &b.k, &b.v);
     }
@@ -201,8 +201,9 @@ impl Pass<'_> {
         b.resize(self.config, wanted);
     }
 
-    /// Each token attends to all that its sequence remembers up to it; the new ones may be those whose logits are wanted.
-    fn attend(&mut self, number: usize, spans: &[Span<'_>], only_wanted: bool, b: &mut Buffers) {
+    /// Each token attends to all that its sequence remembers up to it. With `only_wanted` those do whose logits are wanted; the others count as tokens before
+    /// them.
+    fn attend(&self, number: usize, spans: &[Span<'_>], only_wanted: bool, b: &mut Buffers) {
         let parts = spans.iter().map(|span| {
             let left_out = if only_wanted { unwanted(span) } else { 0 };
             (span.tokens.len() - left_out, span.kv.tokens() + left_out, self.kv.layer(number, span.kv.blocks()))
@@ -273,7 +274,7 @@ impl Buffers {
         buffers
     }
 
-    /// Makes every buffer exactly as long as a step of `tokens` needs. Never more than at load, so nothing is allocated.
+    /// Makes every buffer exactly as long as so many tokens need, all of a step or those that go on. Never more than at load, so nothing is allocated.
     fn resize(&mut self, config: &OptConfig, tokens: usize) {
         let hidden = [&mut self.x, &mut self.normed, &mut self.q, &mut self.k, &mut self.v, &mut self.attended];
         for buffer in hidden {
