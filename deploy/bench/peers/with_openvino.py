@@ -15,10 +15,17 @@ PRECISIONS = {
 
 
 def convert(folder, precision, work):
+    _, quantised = PRECISIONS[precision]
     if not (place(precision, work) / "openvino_model.xml").exists():
-        _, quantised = PRECISIONS[precision]
-        model = OVModelForCausalLM.from_pretrained(folder, export=True, compile=False, quantization_config=quantised)
+        # Unless it is told not to, it stores models of more than a thousand million parameters in eight bits.
+        model = OVModelForCausalLM.from_pretrained(
+            folder, export=True, compile=False, load_in_8bit=False, quantization_config=quantised
+        )
         model.save_pretrained(place(precision, work))
+    if not quantised:
+        stored = sum(file.stat().st_size for file in place(precision, work).glob("*.bin"))
+        given = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        assert stored > 0.9 * given, f"{place(precision, work)} holds {stored} bytes of {given}: remove it, and it is made anew"
 
 
 def place(precision, work):
