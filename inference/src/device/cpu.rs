@@ -28,7 +28,7 @@ const IN_PLACE_TOKENS: usize = TILE_ROWS_MAX;
 fn in_place_tokens(format: Format) -> usize {
     match format {
         Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => IN_PLACE_TOKENS,
-        Format::Int4 => 4,
+        Format::Int4 => 8,
     }
 }
 
@@ -406,7 +406,7 @@ impl Cpu {
                 let stride = bands::simd::stride(panels.len());
                 let Workspace { sums, raw, .. } = &mut *workspace;
                 let out = sums.first(tokens * stride);
-                let raw = raw.first(if w.format == Format::Int8 { 2 * out.len() } else { 0 });
+                let raw = raw.first(bands::simd::raw_numbers(w.format) * out.len());
                 let unit = Unit { panels, next: begin + unit };
                 bands::simd::multiply(self.tier, w, &unit, columns, packed, &mut Sums { out, stride, raw });
                 InTables { cpu: self, strip, bias, after }.take(0, 0, (out, stride));

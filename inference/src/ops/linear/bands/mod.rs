@@ -323,7 +323,7 @@ mod tests {
         for these in in_bands {
             let (width, stride) = (these.len() * PANEL_ROWS, simd::stride(these.len()));
             let mut out = vec![f32::NAN; tokens * stride];
-            let mut raw = vec![i32::MAX; if w.format == Format::Int8 { 2 * out.len() } else { 0 }];
+            let mut raw = vec![i32::MAX; simd::raw_numbers(w.format) * out.len()];
             let unit = simd::Unit { panels: these.clone(), next: these.end };
             simd::multiply(tier, w, &unit, &columns, &packed, &mut panel_simd::Sums { out: &mut out, stride, raw: &mut raw });
             for (m, out) in out.chunks(stride).enumerate() {
@@ -418,8 +418,10 @@ mod tests {
     fn bands_of_many_panels_are_multiplied_in_units_of_any_size() {
         let (rows, cols) = (600, 70);
         let number = |place: usize| (place * 7919 % 2003) as f32 / 1024.0 - 0.97;
+        // Some stand out, so that they have upper bytes.
+        let x = |place: usize| number(place) * if place.is_multiple_of(27) { 60.0 } else { 1.0 };
         for tokens in [1, 5, 12] {
-            let case = Case { rows, cols, w: (0..rows * cols).map(number).collect(), x: (7..7 + tokens * cols).map(number).collect() };
+            let case = Case { rows, cols, w: (0..rows * cols).map(number).collect(), x: (7..7 + tokens * cols).map(x).collect() };
             for (format, most) in FORMATS.into_iter().flat_map(|format| [(format, 0), (format, cols)]) {
                 let bytes = packed(format, &case);
                 let (bands, x) = (Bands::new(format, rows, cols, &bytes), behind_relu(&case, 3));
@@ -427,6 +429,18 @@ mod tests {
                 for (tier, unit) in Tier::available().into_iter().flat_map(|tier| [1, 2, 3, 10].map(|unit| (tier, unit))) {
                     assert_eq!(run(tier, &bands, &x, (unit, most)), expected, "{format:?} {tier:?}, {tokens} tokens, units of {unit}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn of_zeros_come_zeros() {
+        let case = Case { rows: 70, cols: 40, w: vec![0.5; 70 * 40], x: vec![0.0; 3 * 40] };
+        for (format, most) in FORMATS.into_iter().flat_map(|format| [(format, 0), (format, 40)]) {
+            let bytes = packed(format, &case);
+            for tier in Tier::available() {
+                let y = run(tier, &Bands::new(format, case.rows, case.cols, &bytes), &case.x, (3, most));
+                assert!(y.len() == 3 * 70 && y.iter().all(|y| *y == 0.0), "{format:?} {tier:?}");
             }
         }
     }

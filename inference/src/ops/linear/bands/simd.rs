@@ -16,7 +16,7 @@ use crate::ops::vector::simd::{Portable, Vector};
 pub(crate) fn tile_rows_max(format: Format) -> usize {
     match format {
         Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => TILE_ROWS_MAX,
-        Format::Int4 => 1,
+        Format::Int4 => 6,
     }
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn tile_rows_max(format: Format) -> usize {
 const BLOCK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 64 << 10 };
 /// At eight bits, the most rows whose sums stay in the first cache; those of more are read and written for more steps at once.
 const FEW_ROWS: usize = 8;
-/// How far ahead columns are asked for, at least; at four bits by a group.
+/// How far ahead columns are asked for, at least. (At four bits by phases of a group: see [`whole::simd::Phase`].)
 const AHEAD_BYTES: usize = 8 << 10;
 
 /// Which panels are multiplied, all of one band.
@@ -36,6 +36,15 @@ pub(crate) struct Unit {
     pub(crate) next: usize,
 }
 
+/// Whole numbers that are kept for each sum: at eight bits those of lower bytes and of upper ones, at four of a group.
+pub(crate) fn raw_numbers(format: Format) -> usize {
+    match format {
+        Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 => 0,
+        Format::Int8 => 2,
+        Format::Int4 => 1,
+    }
+}
+
 /// From the sums of a token to those of the next, for so many panels. An odd number of lines, so that those of up to twelve tokens that are added to
 /// together lie in different places of a cache, and a write of one never looks like what is read of another (by the last twelve bits).
 pub(crate) fn stride(panels: usize) -> usize {
@@ -44,17 +53,17 @@ pub(crate) fn stride(panels: usize) -> usize {
 }
 
 /// sums (tokens, 32 · panels) = x, which are the numbers of `columns`, by the panels of a unit; without bias. The tier must come from
-/// [`Tier::available`]. Rows past the matrix give 0. Sums need not be zeroed; at eight bits `raw` has, of a tile, those of lower bytes, then those
-/// of upper ones.
+/// [`Tier::available`]. Rows past the matrix give 0. Sums need not be zeroed; `raw` has [`raw_numbers`] for each: at eight
+/// bits, of a tile, those of lower bytes, then those of upper ones.
 pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns, x: &Activations, sums: &mut Sums<'_>) {
     let (panels, column_bytes) = (unit.panels.len(), w.format.column_bytes());
     let (number, first) = (unit.panels.start / w.panels(), unit.panels.start % w.panels());
     let band = w.band(number);
     assert!(panels > 0 && first + panels <= band.panels, "panels {:?} must be of one band", unit.panels);
     let Sums { out, stride, raw } = sums;
-    let raw_length = if w.format == Format::Int8 { 2 * out.len() } else { 0 };
+    let raw_numbers = raw_numbers(w.format);
     assert!(*stride >= panels * PANEL_ROWS && out.len() == x.rows() * *stride, "out must be tokens × {stride}");
-    assert_eq!(raw.len(), raw_length, "two numbers for each of out");
+    assert_eq!(raw.len(), raw_numbers * out.len(), "whole numbers for each of out");
     let kind = w.format.activation();
     assert_eq!(columns.count() % kind.step_cols(), 0, "columns must be whole steps");
     let steps = columns.count() / kind.step_cols();
@@ -72,7 +81,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
         for tile in x.tiles() {
             assert_eq!((tile.kind, tile.cols), (kind, columns.count()), "activations packed from these columns");
             assert_eq!(tile.words.len(), steps.next_multiple_of(STEPS) * tile.rows, "words of a tile");
-            assert!(w.format != Format::Int4 || tile.rows == 1 && tile.uppers.len() == tile.words.len(), "one row, and its upper bytes");
+            assert!(w.format != Format::Int4 || tile.uppers.len() == tile.words.len(), "upper bytes of a tile");
             assert!(tile.offsets.iter().all(|offset| *offset == 0), "no number is negative, so nothing was added to any");
             let length = tile.rows * *stride;
             let job = Job {
@@ -86,7 +95,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
                 columns,
                 x: &tile,
                 out: out[at..at + length].as_mut_ptr(),
-                raw: raw.get_mut(2 * at..2 * (at + length)).map_or(std::ptr::null_mut(), <[i32]>::as_mut_ptr),
+                raw: raw.get_mut(raw_numbers * at..raw_numbers * (at + length)).map_or(std::ptr::null_mut(), <[i32]>::as_mut_ptr),
                 stride: *stride,
                 block: &block,
             };
@@ -224,12 +233,20 @@ impl<const C: usize> Ahead<C> {
         Self { columns, column: 0, at: 0, bytes: bytes.len() }
     }
 
-    /// Asks for so many lines, in all not more than C columns have.
+    /// Of so many bytes from each of three places on.
+    #[inline(always)]
+    pub(super) fn of(places: [*const u8; 3], bytes: usize) -> Self {
+        let mut columns = [places[2]; C];
+        columns[..3].copy_from_slice(&places);
+        Self { columns, column: 0, at: 0, bytes }
+    }
+
+    /// Asks for so many lines; behind the last column for the first again.
     #[inline(always)]
     pub(super) unsafe fn ask<V: Vector>(&mut self, lines: usize) {
         for _ in 0..lines {
             // SAFETY: the caller's; the tier's instructions are its promise, too, and asking needs no memory of ours.
-            unsafe { V::prefetch(self.columns.get_unchecked(self.column).wrapping_add(self.at)) };
+            unsafe { V::prefetch(self.columns.get_unchecked(self.column % C).wrapping_add(self.at)) };
             self.at += 64;
             if self.at >= self.bytes {
                 (self.column, self.at) = (self.column + 1, 0);
@@ -407,15 +424,37 @@ macro_rules! tier {
 
             $(#[$features])?
             unsafe fn int4(job: &Job<'_>) {
-                let fours = job.panels / 4 * 4;
-                let mut step = job.block.steps.start;
-                for group in job.block.groups.clone() {
+                const LINES: usize = 4 * $byte_steps;
+                if job.block.groups.is_empty() {
+                    return;
+                }
+                let (fours, others) = (0..job.panels / 4 * 4, job.panels / 4 * 4..job.panels);
+                let mut phase = whole::simd::Phase::<$byte_steps>::first(job);
+                // The one after the next is asked for, so that memory has something to do in all of them.
+                let (mut asked, mut begin) = (phase.next(job).next(job), phase.first_step());
+                while phase.group() < job.block.groups.end {
+                    let first = phase.first_step();
                     // SAFETY: passed on to the caller.
                     unsafe {
-                        whole::simd::int4::<$vector, $byte_vectors>(job, 0..fours, group, step);
-                        whole::simd::int4::<$vector, { $byte_vectors / 4 }>(job, fours..job.panels, group, step);
+                        let (ahead, of_others) = (asked.ahead(job, &fours), asked.ahead(job, &others));
+                        match phase.steps() {
+                            0 => {
+                                let group = (phase.group(), begin..first);
+                                whole::simd::complete_int4::<$vector, $byte_vectors, LINES>(job, fours.clone(), group.clone(), ahead);
+                                whole::simd::complete_int4::<$vector, { $byte_vectors / 4 }, LINES>(job, others.clone(), group, of_others);
+                                begin = first;
+                            }
+                            1 => {
+                                whole::simd::int4::<$vector, $byte_vectors, 1, LINES>(job, fours.clone(), first, ahead);
+                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, 1, LINES>(job, others.clone(), first, of_others);
+                            }
+                            _ => {
+                                whole::simd::int4::<$vector, $byte_vectors, $byte_steps, LINES>(job, fours.clone(), first, ahead);
+                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, $byte_steps, LINES>(job, others.clone(), first, of_others);
+                            }
+                        }
                     }
-                    step += job.columns.groups[group].1 as usize;
+                    (phase, asked) = (phase.next(job), asked.next(job));
                 }
             }
 

@@ -98,81 +98,198 @@ pub(in crate::ops::linear::bands) unsafe fn complete_int8<V: Vector, const N: us
     }
 }
 
-/// A token by some panels, by a group of columns, whose first step is `step`: by four at a time, whose columns are 64 bytes, or by one: N vectors of
-/// two rows a byte.
-#[inline(always)]
-pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize>(
-    job: &Job<'_>,
-    panels: Range<usize>,
+/// Bytes of a panel's share of one column at four bits: two rows a byte.
+const INT4_COLUMN_BYTES: usize = PANEL_ROWS / 2;
+
+/// What is read of groups of columns: up to K steps of one, or its scales and zero points, which lie behind its columns.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ops::linear::bands) struct Phase<const K: usize> {
     group: usize,
     step: usize,
+    /// Behind the group's last step.
+    end: usize,
+}
+
+impl<const K: usize> Phase<K> {
+    /// The first of a block.
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) fn first(job: &Job<'_>) -> Self {
+        let (group, step) = (job.block.groups.start, job.block.steps.start);
+        Self { group, step, end: step + job.columns.groups[group].1 as usize }
+    }
+
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) fn group(self) -> usize {
+        self.group
+    }
+
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) fn first_step(self) -> usize {
+        self.step
+    }
+
+    /// How many: as many as there are and have their words side by side, or one; or none, of which are scales and zero points.
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) fn steps(self) -> usize {
+        match self.end - self.step {
+            0 => 0,
+            left if left >= K && self.step % STEPS + K <= STEPS => K,
+            _ => 1,
+        }
+    }
+
+    /// What follows. Behind the last group come the first of what the thread multiplies next.
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) fn next(self, job: &Job<'_>) -> Self {
+        match self.steps() {
+            0 => {
+                let (group, groups) = (self.group + 1, &job.columns.groups);
+                Self { group, step: self.end, end: self.end + groups[group % groups.len()].1 as usize }
+            }
+            steps => Self { step: self.step + steps, ..self },
+        }
+    }
+
+    /// To ask for it, of some panels.
+    #[inline(always)]
+    pub(in crate::ops::linear::bands) unsafe fn ahead(self, job: &Job<'_>, panels: &Range<usize>) -> Ahead<16> {
+        const { assert!(4 * K <= 16, "columns that are asked for at once") };
+        let bytes = panels.start * INT4_COLUMN_BYTES..panels.end * INT4_COLUMN_BYTES;
+        if self.steps() > 0 {
+            // SAFETY: passed on to the caller.
+            return unsafe { Ahead::new(job, (4 * self.step, 4 * self.steps()), bytes, INT4_COLUMN_BYTES) };
+        }
+        match job.columns.groups.get(self.group) {
+            Some((place, _)) => {
+                let (number, half) = (job.first + panels.start, 32 * panels.len());
+                let tail = job.band.wrapping_add((*place as usize + GROUP * INT4_COLUMN_BYTES) * job.of);
+                let (scales, zeros) = (tail.wrapping_add(64 * number), tail.wrapping_add(64 * job.of + 32 * number));
+                Ahead::of([scales, scales.wrapping_add(half), zeros], half)
+            }
+            None => Ahead::of([job.band; 3], 0),
+        }
+    }
+}
+
+/// Adds K steps, from number `first` on, to the sums of a group of columns, of four panels at a time, whose columns are 64 bytes, or of panels alone:
+/// N vectors of two rows a byte. Asks for so many lines each time. (See `float`.)
+#[inline(always)]
+pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize, const K: usize, const LINES: usize>(
+    job: &Job<'_>,
+    panels: Range<usize>,
+    first: usize,
+    mut ahead: Ahead<16>,
 ) {
-    const COLUMN_BYTES: usize = PANEL_ROWS / 2;
-    const ONES: u32 = 0x0101_0101;
-    let at_once = N * V::LANES / 16;
-    let groups = &job.columns.groups;
     if panels.is_empty() {
         return;
     }
-    // SAFETY: as in `int8`; the groups' steps are those of the tile, at most eight, and a group has scales and zero points for each panel.
+    // SAFETY: as in `int8`; raw has a number for each of out.
     unsafe {
-        let (place, steps) = *groups.get_unchecked(group);
-        let (next_place, next_steps) = *groups.get_unchecked((group + 1) % groups.len());
-        let bytes = panels.start * COLUMN_BYTES..panels.end * COLUMN_BYTES;
-        let mut lines = 4 * next_steps as usize * bytes.len().div_ceil(64);
-        let now = lines.div_ceil(panels.len() / at_once * steps as usize);
-        let mut ahead = Ahead::<{ GROUP }>::new(job, (4 * (step + steps as usize), 4 * next_steps as usize), bytes, COLUMN_BYTES);
-        let tail = |place: u32| job.band.wrapping_add((place as usize + GROUP * COLUMN_BYTES) * job.of);
-        for panel in panels.step_by(at_once) {
-            // Its scales and zero points, and those of the next group. (Behind the last they are those of the first, asked for in vain.)
-            let of_panel = |tail: *const u8| {
-                let number = job.first + panel;
-                (tail.wrapping_add(64 * number), tail.wrapping_add(64 * job.of + 32 * number))
-            };
-            let ((scales, zeros), next) = (of_panel(tail(place)), of_panel(tail(next_place)));
-            (0..at_once).for_each(|number| V::prefetch(next.0.wrapping_add(64 * number)));
-            (0..at_once).step_by(2).for_each(|number| V::prefetch(next.1.wrapping_add(32 * number)));
-
-            let [mut upper_below, mut lower_below] = [[V::zero_i(); N]; 2];
-            let [mut upper_above, mut lower_above] = [[V::zero_i(); N]; 2];
-            let (mut upper_x, mut lower_x) = (V::zero_i(), V::zero_i());
-            for step in step..step + steps as usize {
-                ahead.ask::<V>(now.min(lines));
-                lines -= now.min(lines);
-                let columns = job.four_columns(step * 4, panel, COLUMN_BYTES);
-                let (lower, ones) = (V::splat_i(*job.x.words.get_unchecked(step)), V::splat_i(ONES));
-                lower_x = V::dot_bytes(lower_x, ones, lower);
-                let both: [V::I; N] = V::quads(columns, 0);
-                for n in 0..N {
-                    lower_below[n] = V::dot_bytes(lower_below[n], V::low_nibbles(both[n]), lower);
-                    lower_above[n] = V::dot_bytes(lower_above[n], V::high_nibbles(both[n]), lower);
+        let mut columns = [[job.band; 4]; K];
+        for k in 0..K {
+            columns[k] = job.four_columns(4 * (first + k), 0, INT4_COLUMN_BYTES);
+        }
+        let x = job.x.words.as_ptr().add(first / STEPS * STEPS * job.x.rows + first % STEPS);
+        for panel in panels.step_by(N * V::LANES / 16) {
+            ahead.ask::<V>(LINES);
+            let at = panel * INT4_COLUMN_BYTES;
+            let mut weights = [V::quads::<N>(columns[0], at); K];
+            for k in 1..K {
+                weights[k] = V::quads::<N>(columns[k], at);
+            }
+            for m in 0..job.x.rows {
+                let (below, above) = raw4::<V, N>(job, m, panel);
+                let mut words = [V::zero_i(); K];
+                let mut sums = [[V::zero_i(); 2]; N];
+                for k in 0..K {
+                    words[k] = V::splat_i(*x.add(m * STEPS + k));
                 }
-                let upper = *job.x.uppers.get_unchecked(step);
+                for n in 0..N {
+                    sums[n] = [V::load_i(below.add(n * V::LANES).cast()), V::load_i(above.add(n * V::LANES).cast())];
+                }
+                each!(K, N, |k, n| {
+                    sums[n][0] = V::dot_bytes(sums[n][0], V::low_nibbles(weights[k][n]), words[k]);
+                    sums[n][1] = V::dot_bytes(sums[n][1], V::high_nibbles(weights[k][n]), words[k]);
+                });
+                for n in 0..N {
+                    V::store_i(below.add(n * V::LANES), sums[n][0]);
+                    V::store_i(above.add(n * V::LANES), sums[n][1]);
+                }
+            }
+        }
+    }
+}
+
+/// Where the sums of rows below are kept, of N vectors of panels, and those above.
+#[inline(always)]
+fn raw4<V: Vector, const N: usize>(job: &Job<'_>, m: usize, panel: usize) -> (*mut i32, *mut i32) {
+    let below = job.raw.wrapping_add(m * job.stride + panel * PANEL_ROWS);
+    (below, below.wrapping_add(N * V::LANES))
+}
+
+/// Adds the upper bytes of a group, then what its sums mean to those of all, and clears them for the next.
+#[inline(always)]
+pub(in crate::ops::linear::bands) unsafe fn complete_int4<V: Vector, const N: usize, const LINES: usize>(
+    job: &Job<'_>,
+    panels: Range<usize>,
+    (group, steps): (usize, Range<usize>),
+    mut ahead: Ahead<16>,
+) {
+    if panels.is_empty() {
+        return;
+    }
+    const ONES: u32 = 0x0101_0101;
+    let (word, rows) = (|m: usize, step: usize| step / STEPS * STEPS * job.x.rows + m * STEPS + step % STEPS, job.x.rows);
+    // SAFETY: as in `int4`; the group's steps are those of the tile, and a group has scales and zero points for each panel.
+    unsafe {
+        let (place, _) = *job.columns.groups.get_unchecked(group);
+        let tail = job.band.add((place as usize + GROUP * INT4_COLUMN_BYTES) * job.of);
+        for m in 0..rows {
+            let (mut upper_x, mut lower_x) = (V::zero_i(), V::zero_i());
+            for step in steps.clone() {
+                let upper = *job.x.uppers.get_unchecked(word(m, step));
+                lower_x = V::dot_bytes(lower_x, V::splat_i(ONES), V::splat_i(*job.x.words.get_unchecked(word(m, step))));
                 if upper != 0 {
-                    let upper = V::splat_i(upper);
-                    upper_x = V::dot_bytes(upper_x, ones, upper);
-                    for n in 0..N {
-                        upper_below[n] = V::dot_bytes(upper_below[n], V::low_nibbles(both[n]), upper);
-                        upper_above[n] = V::dot_bytes(upper_above[n], V::high_nibbles(both[n]), upper);
+                    upper_x = V::dot_bytes(upper_x, V::splat_i(ONES), V::splat_i(upper));
+                    for panel in panels.clone().step_by(N * V::LANES / 16) {
+                        let both: [V::I; N] = V::quads(job.four_columns(4 * step, panel, INT4_COLUMN_BYTES), 0);
+                        let (below, above) = raw4::<V, N>(job, m, panel);
+                        for n in 0..N {
+                            for (sums, weights) in [(below, V::low_nibbles(both[n])), (above, V::high_nibbles(both[n]))] {
+                                let (at, sum) = (sums.add(n * V::LANES), V::dot_bytes(V::zero_i(), weights, V::splat_i(upper)));
+                                V::store_i(at, V::add_i(V::load_i(at.cast()), V::shift_byte(sum)));
+                            }
+                        }
                     }
                 }
             }
             let x_sum = V::add_i(V::shift_byte(upper_x), lower_x);
-            let (mut below, mut above) = ([V::zero_i(); N], [V::zero_i(); N]);
-            for n in 0..N {
-                below[n] = V::add_i(V::shift_byte(upper_below[n]), lower_below[n]);
-                above[n] = V::add_i(V::shift_byte(upper_above[n]), lower_above[n]);
-            }
-            let (below, above) = (V::in_order(below), V::in_order(above));
             // Behind the last group, by the token's scale.
-            let scale = V::splat(if job.block.ends && group + 1 == job.block.groups.end { job.x.scales[0] } else { 1.0 });
-            for n in 0..N {
-                // A vector's bytes are rows of one panel: those below are its first sixteen.
-                let row = n * V::LANES / 16 * PANEL_ROWS + n * V::LANES % 16;
-                for (row, sums) in [(row, below[n]), (row + 16, above[n])] {
-                    let (out, zero) = (job.out.add(panel * PANEL_ROWS + row), V::mul_i(V::load_u8(zeros.add(row)), x_sum));
-                    let total = V::fma(V::load_f16(scales.add(2 * row)), V::to_f(V::sub_i(sums, zero)), V::load_f32(out.cast()));
-                    V::store(out, V::mul(total, scale));
+            let scale = V::splat(if job.block.ends && group + 1 == job.block.groups.end { job.x.scales[m] } else { 1.0 });
+            for panel in panels.clone().step_by(N * V::LANES / 16) {
+                if m == 0 {
+                    ahead.ask::<V>(LINES);
+                }
+                let number = job.first + panel;
+                let (scales, zeros) = (tail.add(64 * number), tail.add(64 * job.of + 32 * number));
+                let (from, out) = (raw4::<V, N>(job, m, panel), job.out.add(m * job.stride + panel * PANEL_ROWS));
+                let (mut below, mut above) = ([V::zero_i(); N], [V::zero_i(); N]);
+                for n in 0..N {
+                    below[n] = V::load_i(from.0.add(n * V::LANES).cast());
+                    above[n] = V::load_i(from.1.add(n * V::LANES).cast());
+                    V::store_i(from.0.add(n * V::LANES), V::zero_i());
+                    V::store_i(from.1.add(n * V::LANES), V::zero_i());
+                }
+                let (below, above) = (V::in_order(below), V::in_order(above));
+                for n in 0..N {
+                    // A vector's bytes are rows of one panel: those below are its first sixteen.
+                    let row = n * V::LANES / 16 * PANEL_ROWS + n * V::LANES % 16;
+                    for (row, sums) in [(row, below[n]), (row + 16, above[n])] {
+                        let zero = V::mul_i(V::load_u8(zeros.add(row)), x_sum);
+                        let sum = V::to_f(V::sub_i(sums, zero));
+                        let total = V::fma(V::load_f16(scales.add(2 * row)), sum, V::load_f32(out.add(row).cast()));
+                        V::store(out.add(row), V::mul(total, scale));
+                    }
                 }
             }
         }
