@@ -93,7 +93,7 @@ struct Workspace {
     /// A block of panels taken out of a band, and the next.
     taken: Aligned<u8>,
     sums: Aligned<f32>,
-    /// At eight bits the sums as whole numbers.
+    /// The sums as whole numbers, of weights of eight bits, and of four in bands.
     raw: Aligned<i32>,
 }
 
@@ -390,13 +390,13 @@ impl Cpu {
             return;
         }
         check(w.rows, bias, tokens, y);
-        self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(w.format), packed);
-        let (columns, packed) = (&*columns, &*packed);
         // Every thread has something to do: a band, or an equal part of one.
         let threads = self.threads.count();
         let wanted = threads.div_ceil(w.rows.div_ceil(PANEL_ROWS * w.panels()));
         let parts = (wanted..w.panels()).find(|parts| w.panels().is_multiple_of(*parts)).unwrap_or(w.panels());
         let (panels, unit) = (w.rows.div_ceil(PANEL_ROWS), w.panels() / parts);
+        self.pack_in_tiles(w.format, columns.numbers(), columns.count(), bands::simd::tile_rows_max(w.format, unit), packed);
+        let (columns, packed) = (&*columns, &*packed);
         let strips = Strips::new(y, tokens, (tokens.max(1), unit * PANEL_ROWS), threads);
         self.share(w.rows * columns.count() * tokens, &|thread| {
             let mut workspace = self.workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);

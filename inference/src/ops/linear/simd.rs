@@ -51,7 +51,7 @@ impl<'a> Part<'a> {
 pub(crate) struct Sums<'a> {
     pub(crate) out: &'a mut [f32],
     pub(crate) stride: usize,
-    /// At eight bits: for each number of `out`, two.
+    /// As whole numbers: at eight bits, for each number of `out`, two; in bands what [`super::bands::simd::raw_numbers`] says.
     pub(crate) raw: &'a mut [i32],
 }
 

@@ -12,11 +12,12 @@ use crate::ops::linear::{Activations, Format, PANEL_ROWS, STEPS, TILE_ROWS_MAX, 
 use crate::ops::vector::simd::{Avx2, Avx512, Avx512Bf16Vnni};
 use crate::ops::vector::simd::{Portable, Vector};
 
-/// The most tokens of a tile here.
-pub(crate) fn tile_rows_max(format: Format) -> usize {
+/// The most tokens of a tile here, by so many panels at a time.
+pub(crate) fn tile_rows_max(format: Format, panels: usize) -> usize {
     match format {
         Format::F32 | Format::F16 | Format::Bf16Wide | Format::Bf16 | Format::Int8 => TILE_ROWS_MAX,
-        Format::Int4 => 6,
+        // Their sums of a group stay in the first cache.
+        Format::Int4 => ((32 << 10) / (panels * PANEL_ROWS * size_of::<i32>())).clamp(1, 6),
     }
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn multiply(tier: Tier, w: &Bands<'_>, unit: &Unit, columns: &Columns
     let kind = w.format.activation();
     assert_eq!(columns.count() % kind.step_cols(), 0, "columns must be whole steps");
     let steps = columns.count() / kind.step_cols();
+    assert!(w.format != Format::Int4 || !columns.groups.is_empty(), "columns of a four bit matrix come in groups");
     // Invariant: places ascend (`Columns::find`), so all lie in the band if the last does.
     let last = columns.places.last().map_or(0, |place| *place as usize);
     assert!(band.panels * (last + column_bytes) <= band.bytes.len(), "columns must lie in the band");
@@ -165,7 +167,7 @@ pub(super) struct Job<'a> {
     pub(super) x: &'a Tile<'a>,
     /// (rows, stride), to which is added
     pub(super) out: *mut f32,
-    /// At eight bits, to which is added instead: (2, rows, stride), lower bytes and upper ones
+    /// In whole numbers, to which is added first: at eight bits (2, rows, stride), lower bytes and upper ones; at four (rows, stride), those of a group
     pub(super) raw: *mut i32,
     pub(super) stride: usize,
     pub(super) block: &'a Block,
@@ -241,7 +243,7 @@ impl<const C: usize> Ahead<C> {
         Self { columns, column: 0, at: 0, bytes }
     }
 
-    /// Asks for so many lines; behind the last column for the first again.
+    /// Asks for so many lines; behind the last of C columns for the first again.
     #[inline(always)]
     pub(super) unsafe fn ask<V: Vector>(&mut self, lines: usize) {
         for _ in 0..lines {
@@ -424,10 +426,6 @@ macro_rules! tier {
 
             $(#[$features])?
             unsafe fn int4(job: &Job<'_>) {
-                const LINES: usize = 4 * $byte_steps;
-                if job.block.groups.is_empty() {
-                    return;
-                }
                 let (fours, others) = (0..job.panels / 4 * 4, job.panels / 4 * 4..job.panels);
                 let mut phase = whole::simd::Phase::<$byte_steps>::first(job);
                 // The one after the next is asked for, so that memory has something to do in all of them.
@@ -436,21 +434,21 @@ macro_rules! tier {
                     let first = phase.first_step();
                     // SAFETY: passed on to the caller.
                     unsafe {
-                        let (ahead, of_others) = (asked.ahead(job, &fours), asked.ahead(job, &others));
+                        let (ahead, of_others) = (asked.ahead(job, &fours, 4), asked.ahead(job, &others, 1));
                         match phase.steps() {
                             0 => {
                                 let group = (phase.group(), begin..first);
-                                whole::simd::complete_int4::<$vector, $byte_vectors, LINES>(job, fours.clone(), group.clone(), ahead);
-                                whole::simd::complete_int4::<$vector, { $byte_vectors / 4 }, LINES>(job, others.clone(), group, of_others);
+                                whole::simd::complete_int4::<$vector, $byte_vectors>(job, fours.clone(), group.clone(), ahead);
+                                whole::simd::complete_int4::<$vector, { $byte_vectors / 4 }>(job, others.clone(), group, of_others);
                                 begin = first;
                             }
                             1 => {
-                                whole::simd::int4::<$vector, $byte_vectors, 1, LINES>(job, fours.clone(), first, ahead);
-                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, 1, LINES>(job, others.clone(), first, of_others);
+                                whole::simd::int4::<$vector, $byte_vectors, 1>(job, fours.clone(), first, ahead);
+                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, 1>(job, others.clone(), first, of_others);
                             }
                             _ => {
-                                whole::simd::int4::<$vector, $byte_vectors, $byte_steps, LINES>(job, fours.clone(), first, ahead);
-                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, $byte_steps, LINES>(job, others.clone(), first, of_others);
+                                whole::simd::int4::<$vector, $byte_vectors, $byte_steps>(job, fours.clone(), first, ahead);
+                                whole::simd::int4::<$vector, { $byte_vectors / 4 }, $byte_steps>(job, others.clone(), first, of_others);
                             }
                         }
                     }

@@ -138,7 +138,7 @@ impl<const K: usize> Phase<K> {
         }
     }
 
-    /// What follows. Behind the last group come the first of what the thread multiplies next.
+    /// What follows. Behind the last group come columns of the first of what the thread multiplies next.
     #[inline(always)]
     pub(in crate::ops::linear::bands) fn next(self, job: &Job<'_>) -> Self {
         match self.steps() {
@@ -150,16 +150,17 @@ impl<const K: usize> Phase<K> {
         }
     }
 
-    /// To ask for it, of some panels.
+    /// To ask for it, of some panels, and how many lines of so many of them at a time.
     #[inline(always)]
-    pub(in crate::ops::linear::bands) unsafe fn ahead(self, job: &Job<'_>, panels: &Range<usize>) -> Ahead<16> {
+    pub(in crate::ops::linear::bands) unsafe fn ahead(self, job: &Job<'_>, panels: &Range<usize>, at_once: usize) -> (Ahead<16>, usize) {
         const { assert!(4 * K <= 16, "columns that are asked for at once") };
         let bytes = panels.start * INT4_COLUMN_BYTES..panels.end * INT4_COLUMN_BYTES;
         if self.steps() > 0 {
             // SAFETY: passed on to the caller.
-            return unsafe { Ahead::new(job, (4 * self.step, 4 * self.steps()), bytes, INT4_COLUMN_BYTES) };
+            let ahead = unsafe { Ahead::new(job, (4 * self.step, 4 * self.steps()), bytes, INT4_COLUMN_BYTES) };
+            return (ahead, self.steps() * at_once);
         }
-        match job.columns.groups.get(self.group) {
+        let ahead = match job.columns.groups.get(self.group) {
             Some((place, _)) => {
                 let (number, half) = (job.first + panels.start, 32 * panels.len());
                 let tail = job.band.wrapping_add((*place as usize + GROUP * INT4_COLUMN_BYTES) * job.of);
@@ -167,23 +168,25 @@ impl<const K: usize> Phase<K> {
                 Ahead::of([scales, scales.wrapping_add(half), zeros], half)
             }
             None => Ahead::of([job.band; 3], 0),
-        }
+        };
+        (ahead, (at_once * 96).div_ceil(64))
     }
 }
 
 /// Adds K steps, from number `first` on, to the sums of a group of columns, of four panels at a time, whose columns are 64 bytes, or of panels alone:
 /// N vectors of two rows a byte. Asks for so many lines each time. (See `float`.)
 #[inline(always)]
-pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize, const K: usize, const LINES: usize>(
+pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize, const K: usize>(
     job: &Job<'_>,
     panels: Range<usize>,
     first: usize,
-    mut ahead: Ahead<16>,
+    (mut ahead, lines): (Ahead<16>, usize),
 ) {
     if panels.is_empty() {
         return;
     }
-    // SAFETY: as in `int8`; raw has a number for each of out.
+    // SAFETY: every place is that of a column of the band, which has 32 numbers for each panel, two a byte; the tile has words of all its rows for
+    // every step, and those of K steps lie together; raw has a number for each of out; N vectors are one panel or four.
     unsafe {
         let mut columns = [[job.band; 4]; K];
         for k in 0..K {
@@ -191,7 +194,7 @@ pub(in crate::ops::linear::bands) unsafe fn int4<V: Vector, const N: usize, cons
         }
         let x = job.x.words.as_ptr().add(first / STEPS * STEPS * job.x.rows + first % STEPS);
         for panel in panels.step_by(N * V::LANES / 16) {
-            ahead.ask::<V>(LINES);
+            ahead.ask::<V>(lines);
             let at = panel * INT4_COLUMN_BYTES;
             let mut weights = [V::quads::<N>(columns[0], at); K];
             for k in 1..K {
@@ -229,18 +232,19 @@ fn raw4<V: Vector, const N: usize>(job: &Job<'_>, m: usize, panel: usize) -> (*m
 
 /// Adds the upper bytes of a group, then what its sums mean to those of all, and clears them for the next.
 #[inline(always)]
-pub(in crate::ops::linear::bands) unsafe fn complete_int4<V: Vector, const N: usize, const LINES: usize>(
+pub(in crate::ops::linear::bands) unsafe fn complete_int4<V: Vector, const N: usize>(
     job: &Job<'_>,
     panels: Range<usize>,
     (group, steps): (usize, Range<usize>),
-    mut ahead: Ahead<16>,
+    (mut ahead, lines): (Ahead<16>, usize),
 ) {
     if panels.is_empty() {
         return;
     }
     const ONES: u32 = 0x0101_0101;
     let (word, rows) = (|m: usize, step: usize| step / STEPS * STEPS * job.x.rows + m * STEPS + step % STEPS, job.x.rows);
-    // SAFETY: as in `int4`; the group's steps are those of the tile, and a group has scales and zero points for each panel.
+    // SAFETY: as in `int4`; the group's steps are those of the tile, which has as many upper words as lower ones; a group has scales and zero points
+    // for each panel.
     unsafe {
         let (place, _) = *job.columns.groups.get_unchecked(group);
         let tail = job.band.add((place as usize + GROUP * INT4_COLUMN_BYTES) * job.of);
@@ -268,7 +272,7 @@ pub(in crate::ops::linear::bands) unsafe fn complete_int4<V: Vector, const N: us
             let scale = V::splat(if job.block.ends && group + 1 == job.block.groups.end { job.x.scales[m] } else { 1.0 });
             for panel in panels.clone().step_by(N * V::LANES / 16) {
                 if m == 0 {
-                    ahead.ask::<V>(LINES);
+                    ahead.ask::<V>(lines);
                 }
                 let number = job.first + panel;
                 let (scales, zeros) = (tail.add(64 * number), tail.add(64 * job.of + 32 * number));
