@@ -29,6 +29,19 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// The model of this key, which counts as used now; nothing while it is being loaded, nor once its thread has died.
+    fn take(&mut self, key: &str) -> Option<Engine> {
+        let Some(Place::Loaded { engine, last_use, .. }) = self.models.get_mut(key) else { return None };
+        if !engine.is_alive() {
+            return None;
+        }
+        self.uses += 1;
+        *last_use = self.uses;
+        Some(engine.clone())
+    }
+}
+
 #[derive(Debug)]
 enum Place {
     /// Somebody is loading it; its memory is spoken for.
@@ -73,6 +86,11 @@ impl ModelPool {
         Self { budget_bytes, options, state: Mutex::default(), changed: Condvar::new() }
     }
 
+    /// The model of this key if it is loaded, and answers.
+    pub fn get(&self, key: &str) -> Option<Engine> {
+        self.lock().take(key)
+    }
+
     /// The model of this key, loading it from what `checkpoint` gives if it is not there. Blocks while loading; who asks for a model
     /// that is being loaded waits for that; one whose thread has died is loaded anew. `TooLarge`, with the numbers, if it does not fit beside the models in use;
     /// `Closed` once the pool has been shut down, be it while loading.
@@ -82,16 +100,12 @@ impl ModelPool {
             if state.closed {
                 return Err(closed());
             }
-            let use_number = state.uses + 1;
-            state.uses = use_number;
-            match state.models.get_mut(key) {
-                Some(Place::Loaded { engine, .. }) if !engine.is_alive() => break,
-                Some(Place::Loaded { engine, last_use, .. }) => {
-                    *last_use = use_number;
-                    return Ok(engine.clone());
-                }
+            if let Some(engine) = state.take(key) {
+                return Ok(engine);
+            }
+            match state.models.get(key) {
                 Some(Place::Loading { .. }) => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                None => break,
+                Some(Place::Loaded { .. }) | None => break,
             }
         }
         // Nothing is spoken for until its size is known.

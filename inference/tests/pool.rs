@@ -67,10 +67,13 @@ fn the_least_recently_used_idle_model_makes_room_and_models_in_use_do_not() {
 fn a_model_whose_thread_has_died_is_named_and_loaded_anew() {
     let pool = ModelPool::new(u64::MAX, pool_options());
     let get = || pool.get_or_load("model", || Ok(mute("preln-fp32"))).unwrap();
+    assert!(pool.get("model").is_none(), "nobody has asked for it yet");
     let first = get();
     assert!(first.is_alive() && pool.dead().is_empty());
+    assert!(pool.get("model").is_some());
     first.shutdown();
     assert_eq!(pool.dead(), ["model"]);
+    assert!(pool.get("model").is_none());
     assert!(get().is_alive(), "a dead one is of no use to anybody");
     assert!(pool.dead().is_empty());
 }

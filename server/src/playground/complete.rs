@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::leave;
 use super::quota::{self, Tab};
 use super::store::{Ending, NewGeneration, Source};
+use super::trial;
 use crate::access::authorize;
 use crate::accounts::Visitor;
 use crate::catalog::{self, Model, Release};
@@ -55,9 +56,14 @@ pub async fn admit(portal: &Data<Portal>, visitor: &Visitor, full_name: &str, so
     if let Some(refusal) = release.refusal(&model) {
         return Err(Error::from(refusal).into());
     }
-    let files = catalog::files(&mut db, release.id).await?;
-    drop(db); // loading may take long, and others need the connection
-    let engine = load(portal, &release.revision, &files).await?;
+    let engine = match portal.engine.get(&release.revision) {
+        Some(engine) => engine,
+        None => {
+            let files = catalog::files(&mut db, release.id).await?;
+            drop(db); // loading may take long, and others need the connection
+            load(portal, &release.revision, &files).await?
+        }
+    };
     Ok(Admitted { model, release, engine, visitor: visitor.clone(), account, source, is_trial, asked, place, portal: portal.clone() })
 }
 
@@ -97,7 +103,7 @@ async fn files_of(portal: &Portal, files: &[catalog::ReleaseFile]) -> Result<Fil
     Ok(found)
 }
 
-/// The engine of a release: loaded if need be, off the async threads.
+/// The engine of a release, loaded off the async threads.
 async fn load(portal: &Data<Portal>, revision: &str, files: &[catalog::ReleaseFile]) -> Result<Engine, Fault> {
     let (portal, revision, files) = (portal.clone(), revision.to_owned(), files_of(portal, files).await?);
     let loaded = tokio::task::spawn_blocking(move || portal.engine.get_or_load(&revision, || files.clone().open()));
@@ -127,7 +133,7 @@ impl Admitted {
         requests.iter_mut().for_each(|request| request.account = account.clone());
         let turn = Arc::new(self.place.turn().await);
         leave::still_after_waiting(&self.portal, &self.visitor, &self.model, self.source.action(), self.asked).await?;
-        let new = NewGeneration {
+        let mut new = NewGeneration {
             id: GenerationId::fresh(),
             account: self.account,
             model: self.model.id,
@@ -137,23 +143,15 @@ impl Admitted {
             reserved_tokens: 0,
             now: self.portal.clock.now(),
         };
-        let tab = if self.is_trial {
-            Tab::open_trial(&self.portal, new, &mut requests, &self.model).await?
-        } else {
-            Tab::open(&self.portal, &new).await?
-        };
+        let reserved = if self.is_trial { Some(trial::reserve(&self.portal, &mut new, &mut requests, &self.model).await?) } else { None };
         let mut requests = requests.into_iter().enumerate().collect::<VecDeque<_>>();
         let line = Line { engine: self.engine, choices, place: Arc::new(self.place) };
         let mut answers = SelectAll::new();
         if let Some((number, request)) = requests.pop_front() {
-            match line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT) {
-                Ok(begun) => answers.push(begun),
-                Err(refused) => {
-                    tab.take_back().await;
-                    return Err(refused.into());
-                }
-            }
+            answers.push(line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT)?);
         }
+        // Written while the engine reads the prompt already: what it makes is handed out behind this.
+        let tab = Tab::open(self.portal.clone(), new, reserved).await?;
         let over = Box::pin(leave::taken_back(self.portal, self.visitor, self.model, self.source.action()));
         Ok(Run { id: tab.id(), line, requests, answers, tab, ending: Ending::Stop, over })
     }

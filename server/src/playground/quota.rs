@@ -1,11 +1,9 @@
 //! Reserve before, settle after, even when the reader leaves: the place in the account's line and the row in the ledger.
 
 use actix_web::web::Data;
-use inference::Request;
+use sqlx::{Postgres, Transaction};
 
 use super::store::{self, Ending, NewGeneration};
-use super::trial;
-use crate::catalog::Model;
 use crate::error::Error;
 use crate::http::places::Place;
 use crate::ids::{AccountId, GenerationId};
@@ -25,45 +23,29 @@ pub(super) struct Tab {
 }
 
 impl Tab {
-    /// Opens a row: what follows is on the record even if the process is killed.
-    pub(super) async fn open(portal: &Data<Portal>, new: &NewGeneration) -> Result<Self, Error> {
-        let tab = Self::of(portal, new);
-        store::insert(&mut *portal.db.acquire().await?, new).await?;
-        Ok(tab)
-    }
-
-    /// The same for a trial, whose requests are cut to what is left of it. Errors: see [`trial::reserve`].
-    pub(super) async fn open_trial(
-        portal: &Data<Portal>,
-        mut new: NewGeneration,
-        requests: &mut [Request],
-        model: &Model,
+    /// Opens a row, of a trial in the transaction that holds what it `reserved`: what follows is on the record even if the process is killed.
+    pub(super) async fn open(
+        portal: Data<Portal>,
+        new: NewGeneration,
+        reserved: Option<Transaction<'static, Postgres>>,
     ) -> Result<Self, Error> {
-        let mut tx = portal.db.begin().await?;
-        trial::reserve(&mut tx, &mut new, requests, model).await?;
-        let tab = Self::of(portal, &new);
-        store::insert(&mut tx, &new).await?;
-        tx.commit().await?;
-        Ok(tab)
-    }
-
-    /// It is there before its row is, so that who leaves while the row is written leaves none open.
-    fn of(portal: &Data<Portal>, new: &NewGeneration) -> Self {
-        Self { portal: portal.clone(), id: new.id, completion_tokens: 0, open: true }
+        // In a task of its own: who leaves while the row is written has it settled once it is there.
+        let opened = tokio::spawn(async move {
+            match reserved {
+                Some(mut tx) => {
+                    store::insert(&mut tx, &new).await?;
+                    tx.commit().await?;
+                }
+                None => store::insert(&mut *portal.db.acquire().await?, &new).await?,
+            }
+            Ok(Self { portal, id: new.id, completion_tokens: 0, open: true })
+        });
+        opened.await.map_err(Error::internal)?
     }
 
     /// Which row it is.
     pub(super) fn id(&self) -> GenerationId {
         self.id
-    }
-
-    /// Removes the row of what did not begin after all. Where the database does not answer it is settled instead, with nothing made.
-    pub(super) async fn take_back(mut self) {
-        let removed = async { store::remove(&mut *self.portal.db.acquire().await?, self.id).await };
-        match removed.await {
-            Ok(()) => self.open = false,
-            Err(cause) => tracing::error!(id = %self.id, %cause, "a generation that did not begin could not be taken back"),
-        }
     }
 
     /// Counts one token made.

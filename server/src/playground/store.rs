@@ -98,12 +98,6 @@ pub(super) async fn insert(db: &mut PgConnection, new: &NewGeneration) -> Result
     Ok(())
 }
 
-/// Removes the row of a generation that did not begin after all.
-pub(super) async fn remove(db: &mut PgConnection, id: GenerationId) -> Result<(), Error> {
-    sqlx::query!("delete from generation where id = $1 and finished_at is null", id.uuid()).execute(db).await?;
-    Ok(())
-}
-
 /// Notes how a generation ended and what it took.
 pub(super) async fn settle(
     tx: &mut PgConnection,

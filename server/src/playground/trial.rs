@@ -1,21 +1,29 @@
 //! A trial while an application waits: what a generation may take of it is set aside before it begins, and given back where it ends.
 
 use inference::Request;
-use sqlx::PgConnection;
+use sqlx::{Postgres, Transaction};
 
 use super::complete::prompt_tokens;
 use super::store::NewGeneration;
 use crate::access::{self, Trial};
 use crate::catalog::Model;
 use crate::error::Error;
+use crate::portal::Portal;
 
 /// Lets the generation make no more than is left beside those that run, and sets that aside. Whoever holds the application's row counts
-/// alone, so of two of the same moment the second knows what the first took. Errors: `Forbidden` when the prompt takes all that is left.
-pub(super) async fn reserve(tx: &mut PgConnection, new: &mut NewGeneration, requests: &mut [Request], model: &Model) -> Result<(), Error> {
-    let trial = access::lock_trial(tx, new.account, new.model).await?.ok_or_else(decided)?;
+/// alone, so of two of the same moment the second knows what the first took: it does so until the transaction it is given ends, which is
+/// where the generation's row belongs. Errors: `Forbidden` when the prompt takes all that is left.
+pub(super) async fn reserve(
+    portal: &Portal,
+    new: &mut NewGeneration,
+    requests: &mut [Request],
+    model: &Model,
+) -> Result<Transaction<'static, Postgres>, Error> {
+    let mut tx = portal.db.begin().await?;
+    let trial = access::lock_trial(&mut tx, new.account, new.model).await?.ok_or_else(decided)?;
     new.reserved_tokens = fit(requests, trial.tokens_left - trial.set_aside)
         .ok_or_else(|| if trial.set_aside > 0 { busy(model, trial) } else { too_long(model, trial) })?;
-    Ok(())
+    Ok(tx)
 }
 
 /// How many tokens the requests may make together, once each was told; nothing when the prompts take all that is left.

@@ -242,6 +242,68 @@ async fn who_leaves_before_the_whole_answer_stops_it_too(db: PgPool) {
     until("the engine stops", || async { engine_is_idle(&portal) }).await;
 }
 
+/// Keeps every row out of the ledger for as long as it is held.
+async fn ledger_shut(portal: &TestPortal) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut shut = portal.portal.db.begin().await.unwrap();
+    sqlx::query("lock table generation in exclusive mode").execute(&mut *shut).await.unwrap();
+    shut
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn no_token_is_handed_out_before_it_is_on_the_record(db: PgPool) {
+    let (portal, _, program) = portal_with_verse(db).await;
+    completes(&program, json!({ "prompt": "The sea was", "max_tokens": 1 })).await;
+    let (shut, engine) = (ledger_shut(&portal).await, loaded(&portal));
+    let steps = engine.stats().steps;
+    let ask = json!({ "model": VERSE, "prompt": "The land was", "max_tokens": 8, "ignore_eos": true, "stream": true });
+    let asking = tokio::spawn(async move { asks(&program, &ask).await });
+    until("the engine has answered", || async { engine_is_idle(&portal) && engine.stats().steps >= steps + 8 }).await;
+    assert!(!asking.is_finished(), "nobody has heard of it");
+    drop(shut);
+    let text = asking.await.unwrap().text().await.unwrap();
+    assert!(text.contains("text_completion") && text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert_eq!(last_generation(&portal).await.unwrap(), (Some("length".into()), 8));
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_cannot_be_written_down_is_not_answered(db: PgPool) {
+    let (portal, _, program) = portal_with_verse(db).await;
+    completes(&program, json!({ "prompt": "The sea was", "max_tokens": 1 })).await;
+    let forbid = "alter table generation add constraint full_up check (prompt_tokens < 0) not valid";
+    sqlx::query(forbid).execute(&portal.portal.db).await.unwrap();
+    for stream in [false, true] {
+        let mut ask = a_long_ask();
+        ask["stream"] = json!(stream);
+        let refused = asks(&program, &ask).await;
+        assert_eq!(refused.status(), 500);
+        let text = refused.text().await.unwrap();
+        assert!(!text.contains("text_completion"), "{text}");
+        until("the engine stops", || async { engine_is_idle(&portal) }).await;
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from generation").fetch_one(&portal.portal.db).await.unwrap();
+    assert_eq!(rows, 1, "what was refused leaves no row");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn who_leaves_while_the_row_is_written_leaves_none_open(db: PgPool) {
+    let (portal, _, program) = portal_with_verse(db).await;
+    completes(&program, json!({ "prompt": "The sea was", "max_tokens": 1 })).await;
+    for times in 1..=8 {
+        let shut = ledger_shut(&portal).await;
+        let program = program.clone();
+        let asking = tokio::spawn(async move { asks(&program, &a_long_ask()).await });
+        until("it runs", || async { !engine_is_idle(&portal) }).await;
+        asking.abort();
+        until("the engine stops", || async { engine_is_idle(&portal) }).await;
+        drop(shut);
+        until("it is settled", async || {
+            let cancelled = sqlx::query_scalar("select count(*) from generation where finish_reason = 'cancelled'");
+            cancelled.fetch_one(&portal.portal.db).await.is_ok_and(|count: i64| count == times)
+        })
+        .await;
+    }
+}
+
 #[sqlx::test(migrator = "server::MIGRATOR")]
 async fn what_a_kill_left_open_is_closed_at_the_next_start(db: PgPool) {
     let (portal, _, program) = portal_with_verse(db).await;
