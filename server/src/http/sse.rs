@@ -8,14 +8,23 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::Stream;
+use serde::Serialize;
 
 /// A silent connection gets a comment this often, so that proxies do not take it for dead and a gone reader is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// One event that carries `data`, which has no line breaks (JSON never has).
+/// One event that carries `data`, which has no line breaks.
 pub fn event(data: &str) -> Bytes {
     debug_assert!(!data.contains(['\n', '\r']), "a line break would end the event");
     Bytes::from(format!("data: {data}\n\n"))
+}
+
+/// One event that carries an object. It is made for every token of every reader, so nothing stands between the object and its bytes.
+pub fn json(object: &impl Serialize) -> Bytes {
+    let mut event = b"data: ".to_vec();
+    serde_json::to_writer(&mut event, object).expect("what is sent has keys of text only, and a Vec takes all that is written");
+    event.extend_from_slice(b"\n\n");
+    Bytes::from(event)
 }
 
 /// Answers with the events as they come. When the reader leaves, the server drops the body and `events` with it.
@@ -77,7 +86,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(kept.next().await, Some(Ok(Bytes::from_static(b": still here\n\n"))));
         }
-        send.send(event("{}")).await.expect("the stream listens");
+        send.send(json(&serde_json::json!({}))).await.expect("the stream listens");
         drop(send);
         let rest: Vec<_> = kept.map(|event| event.expect("never fails")).collect().await;
         assert_eq!(rest.iter().filter(|event| *event == "data: {}\n\n").count(), 1);

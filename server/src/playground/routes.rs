@@ -212,9 +212,8 @@ async fn stream(portal: Data<Portal>, visitor: Visitor, Form(form): Form<Playgro
 /// The events as the script reads them: `started`, then `text`s, then `finished` or `failed`.
 fn events(begun: Begun) -> impl Stream<Item = Bytes> {
     let Begun { run, facts } = begun;
-    let started = sse::event(
-        &json!({ "kind": "started", "prompt_tokens": facts.prompt_tokens, "context_tokens_max": facts.context_tokens_max, "seed": facts.seed })
-            .to_string(),
+    let started = sse::json(
+        &json!({ "kind": "started", "prompt_tokens": facts.prompt_tokens, "context_tokens_max": facts.context_tokens_max, "seed": facts.seed }),
     );
     let rest = futures_util::stream::unfold((run, 0usize), |(mut run, mut made)| async move {
         loop {
@@ -232,7 +231,7 @@ fn events(begun: Begun) -> impl Stream<Item = Bytes> {
                 }
                 Ok((_, Event::Failed(cause))) => failed(cause.into()),
             };
-            return Some((sse::event(&event.to_string()), (run, made)));
+            return Some((sse::json(&event), (run, made)));
         }
     });
     futures_util::StreamExt::chain(futures_util::stream::once(std::future::ready(started)), rest)

@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::Stream;
 use inference::{Event, FinishReason, Usage};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::super::complete::Run;
 use super::super::fault::Fault;
@@ -18,41 +18,95 @@ use crate::portal::Portal;
 
 /// What every object of one answer carries.
 pub(super) struct Heading {
-    pub(super) id: GenerationId,
-    pub(super) created: Timestamp,
-    pub(super) model: String,
-    pub(super) engine: inference::Engine,
+    id: String,
+    created: i64,
+    model: String,
+    engine: inference::Engine,
 }
 
 impl Heading {
-    fn object(&self, choices: &[Value], usage: Option<Value>) -> Value {
-        let mut object = json!({
-            "id": format!("cmpl-{}", self.id),
-            "object": "text_completion",
-            "created": self.created.unix_timestamp(),
-            "model": self.model,
-            "system_fingerprint": self.engine.fingerprint(),
-            "choices": choices,
-        });
-        if let Some(usage) = usage {
-            object["usage"] = usage;
+    pub(super) fn new(id: GenerationId, created: Timestamp, model: String, engine: inference::Engine) -> Self {
+        Self { id: format!("cmpl-{id}"), created: created.unix_timestamp(), model, engine }
+    }
+
+    fn object(&self, choices: Vec<Choice>, usage: Told) -> TextCompletion<'_> {
+        TextCompletion {
+            id: &self.id,
+            object: "text_completion",
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: self.engine.fingerprint(),
+            choices,
+            usage,
         }
-        object
     }
 }
 
+/// An answer, or a piece of one.
+#[derive(Serialize)]
+pub(super) struct TextCompletion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<Choice>,
+    #[serde(skip_serializing_if = "Told::is_not_asked_for")]
+    usage: Told,
+}
+
+/// What an object says of usage.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    /// The field is left out.
+    NotAskedFor,
+    /// `null`: it comes at the end.
+    Later,
+    Now(Count),
+}
+
+impl Told {
+    fn is_not_asked_for(&self) -> bool {
+        matches!(self, Told::NotAskedFor)
+    }
+}
+
+/// One answer to one prompt, or what has been added to it.
+#[derive(Serialize)]
+struct Choice {
+    index: usize,
+    text: String,
+    logprobs: Option<Logprobs>,
+    finish_reason: Option<&'static str>,
+}
+
 /// Tokens read and made so far. A prompt counts once, whatever the number of its choices.
+#[derive(Clone, Copy, Serialize)]
 struct Count {
     prompt_tokens: usize,
-    cached_tokens: usize,
     completion_tokens: usize,
-    /// Known as long as it is known of every answer.
+    total_tokens: usize,
+    prompt_tokens_details: PromptDetails,
+    /// Known as long as it is known of every answer. Our own, beside what OpenAI's interface has.
+    #[serde(rename = "energy_joules_estimate", skip_serializing_if = "Option::is_none", serialize_with = "in_millijoules")]
     energy_joules: Option<f64>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct PromptDetails {
+    cached_tokens: usize,
+}
+
+/// No estimate is finer.
+fn in_millijoules<S: serde::Serializer>(joules: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+    joules.map(|joules| (joules * 1e3).round() / 1e3).serialize(to)
 }
 
 impl Count {
     fn new() -> Self {
-        Self { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, energy_joules: Some(0.0) }
+        let prompt_tokens_details = PromptDetails { cached_tokens: 0 };
+        Self { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0, prompt_tokens_details, energy_joules: Some(0.0) }
     }
 
     /// Takes in what the `index`th answer took, of so many to each prompt.
@@ -60,22 +114,10 @@ impl Count {
         self.completion_tokens += usage.completion_tokens;
         if index.is_multiple_of(choices) {
             self.prompt_tokens += usage.prompt_tokens;
-            self.cached_tokens += usage.cached_tokens;
+            self.prompt_tokens_details.cached_tokens += usage.cached_tokens;
         }
+        self.total_tokens = self.prompt_tokens + self.completion_tokens;
         self.energy_joules = self.energy_joules.zip(usage.energy_joules).map(|(before, joules)| before + joules);
-    }
-
-    fn json(&self) -> Value {
-        let mut usage = json!({
-            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": { "cached_tokens": self.cached_tokens },
-        });
-        // Our own, beside what OpenAI's interface has.
-        if let Some(joules) = self.energy_joules {
-            usage["energy_joules_estimate"] = json!((joules * 1e3).round() / 1e3);
-        }
-        usage
     }
 }
 
@@ -124,14 +166,14 @@ impl Candidate {
     }
 
     /// The choice as it stands, and begins anew behind it (the offset goes on).
-    fn hand_out(&mut self, index: usize, with_logprobs: bool) -> Value {
+    fn hand_out(&mut self, index: usize, with_logprobs: bool) -> Choice {
         let logprobs = std::mem::take(&mut self.logprobs);
-        json!({
-            "index": index,
-            "text": std::mem::take(&mut self.text),
-            "logprobs": with_logprobs.then_some(logprobs),
-            "finish_reason": self.finish_reason,
-        })
+        Choice {
+            index,
+            text: std::mem::take(&mut self.text),
+            logprobs: with_logprobs.then_some(logprobs),
+            finish_reason: self.finish_reason,
+        }
     }
 }
 
@@ -143,7 +185,7 @@ fn finish_reason(reason: FinishReason) -> &'static str {
 }
 
 /// The whole answer, when all candidates are finished.
-pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<Value, Fault> {
+pub(super) async fn whole<'a>(heading: &'a Heading, ask: &Ask, mut run: Run) -> Result<TextCompletion<'a>, Fault> {
     let mut candidates: Vec<Candidate> = (0..ask.prompts.len() * ask.best_of).map(|_| Candidate::default()).collect();
     let mut count = Count::new();
     while let Some(step) = run.next().await {
@@ -164,7 +206,7 @@ pub(super) async fn whole(heading: &Heading, ask: &Ask, mut run: Run) -> Result<
             choices.push(candidate.hand_out(choices.len(), ask.settings.logprobs.is_some()));
         }
     }
-    Ok(heading.object(&choices, Some(count.json())))
+    Ok(heading.object(choices, Told::Now(count)))
 }
 
 /// The answer piece by piece. An engine that fails on the way ends the stream with an error that clients raise.
@@ -205,8 +247,8 @@ impl Streaming {
             }
             if self.candidates[index].take(event, &self.heading) {
                 let choice = self.candidates[index].hand_out(index, self.ask.settings.logprobs.is_some());
-                let usage = self.ask.include_usage.then_some(Value::Null);
-                return Some(sse::event(&self.heading.object(&[choice], usage).to_string()));
+                let usage = if self.ask.include_usage { Told::Later } else { Told::NotAskedFor };
+                return Some(sse::json(&self.heading.object(vec![choice], usage)));
             }
         }
         None
@@ -215,7 +257,7 @@ impl Streaming {
     /// The last piece of an answer that does not go on: an error that clients raise.
     fn broken_off(&mut self, fault: &Fault) -> Bytes {
         self.ended = true;
-        sse::event(&refusal::body(fault, &self.portal.config).to_string())
+        sse::json(&refusal::body(fault, &self.portal.config))
     }
 
     fn last(&self) -> Bytes {
@@ -223,13 +265,15 @@ impl Streaming {
         if !self.ask.include_usage {
             return done;
         }
-        let usage = sse::event(&self.heading.object(&[], Some(self.count.json())).to_string());
+        let usage = sse::json(&self.heading.object(vec![], Told::Now(self.count)));
         Bytes::from([usage, done].concat())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn usage(energy_joules: Option<f64>) -> Usage {
@@ -241,10 +285,19 @@ mod tests {
         let told = |energies: [Option<f64>; 2]| {
             let mut count = Count::new();
             energies.into_iter().enumerate().for_each(|(index, energy)| count.add(index, 2, usage(energy)));
-            count.json()
+            json!(count)
         };
         assert_eq!(told([Some(1.0004), Some(0.25)])["energy_joules_estimate"], 1.25);
         let unknown = told([Some(1.0), None]);
         assert_eq!((unknown.get("energy_joules_estimate"), &unknown["total_tokens"]), (None, &json!(11)));
+    }
+
+    #[test]
+    fn usage_is_left_out_null_or_told() {
+        let said =
+            |usage| json!(TextCompletion { id: "", object: "", created: 0, model: "", system_fingerprint: "", choices: vec![], usage });
+        assert_eq!(said(Told::NotAskedFor).get("usage"), None);
+        assert_eq!(said(Told::Later).get("usage"), Some(&Value::Null));
+        assert_eq!(said(Told::Now(Count::new()))["usage"]["prompt_tokens_details"], json!({ "cached_tokens": 0 }));
     }
 }

@@ -52,7 +52,7 @@ async fn complete(portal: &Data<Portal>, visitor: Visitor, body: Body) -> Result
     probabilities_fit(&requests, ask.best_of)?;
     let (model, engine) = (admitted.model.full_name(), admitted.engine.clone());
     let run = admitted.run(requests, ask.best_of).await?;
-    let heading = Heading { id: run.id, created: portal.clock.now(), model, engine };
+    let heading = Heading::new(run.id, portal.clock.now(), model, engine);
     let mut response = HttpResponse::Ok();
     if !ask.ignored.is_empty() {
         response.insert_header(("x-sluice-warning", format!("these fields mean nothing here and were ignored: {}", listed(&ask.ignored))));
