@@ -33,6 +33,9 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until told to stop. A panic inside becomes `Failed` for every request there is, never silence.
     pub(crate) fn run(mut self) {
+        if !self.model.is_on_card() {
+            self.threads.keep_caller();
+        }
         let ended = catch_unwind(AssertUnwindSafe(|| {
             while self.turn() {}
             self.broken.take()

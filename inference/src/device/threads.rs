@@ -37,6 +37,7 @@ unsafe impl Send for SendWork {}
 /// The compute threads, the caller's own included.
 pub(crate) struct Threads {
     shared: Arc<Shared>,
+    processors: Arc<[usize]>,
     others: Vec<JoinHandle<()>>,
     /// Held while a piece of work is done, so that two callers take turns.
     turn: Mutex<()>,
@@ -54,16 +55,27 @@ impl Threads {
             panicked: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         });
-        let mut threads = Self { shared, others: Vec::new(), turn: Mutex::new(()) };
+        let processors: Arc<[usize]> = Some(processors()).filter(|all| all.len() == count).unwrap_or_default().into();
+        let mut threads = Self { shared, processors, others: Vec::new(), turn: Mutex::new(()) };
         for number in 0..count - 1 {
-            let shared = Arc::clone(&threads.shared);
+            let (shared, processors) = (Arc::clone(&threads.shared), Arc::clone(&threads.processors));
             let other = thread::Builder::new()
                 .name(format!("sluice-compute-{}", number + 1))
-                .spawn(move || shared.serve(number))
+                .spawn(move || {
+                    keep_to(processors.get(number + 1));
+                    shared.serve(number);
+                })
                 .map_err(|problem| Error::Internal { problem: format!("cannot start compute threads: {problem}") })?;
             threads.others.push(other);
         }
         Ok(threads)
+    }
+
+    /// Where there is a thread for each processor, all keep to one of their own: what runs a moment between two steps (a reader who is sent a
+    /// token) must not leave one processor to two of them and another to none. This keeps the calling thread to the first, for as long as it lives,
+    /// and the threads that it starts: for one that does nothing but call [`Threads::run`].
+    pub(crate) fn keep_caller(&self) {
+        keep_to(self.processors.first());
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -159,6 +171,31 @@ impl std::fmt::Debug for Threads {
     }
 }
 
+/// The numbers of the processors that this thread may run on; none where that is not told.
+#[cfg(target_os = "linux")]
+fn processors() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None);
+    allowed.map_or(Vec::new(), |allowed| (0..rustix::thread::CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processors() -> Vec<usize> {
+    Vec::new()
+}
+
+/// Keeps the calling thread to this processor. What a sandbox forbids is done without.
+#[cfg(target_os = "linux")]
+fn keep_to(processor: Option<&usize>) {
+    if let Some(processor) = processor {
+        let mut own = rustix::thread::CpuSet::new();
+        own.set(*processor);
+        let _ = rustix::thread::sched_setaffinity(None, &own);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_to(_: Option<&usize>) {}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -186,6 +223,27 @@ mod tests {
             done.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(done.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn where_each_processor_has_a_thread_they_keep_to_them() {
+        let all = processors();
+        let kept = |count: usize| {
+            let threads = Threads::new(count).unwrap();
+            let places = Mutex::new(vec![Vec::new(); count]);
+            thread::scope(|scope| {
+                // A thread of its own calls, as that of the engine does.
+                scope.spawn(|| {
+                    threads.keep_caller();
+                    threads.run(&|number| lock(&places)[number] = processors());
+                });
+            });
+            places.into_inner().unwrap()
+        };
+        assert_eq!(kept(all.len()), all.iter().map(|own| vec![*own]).collect::<Vec<_>>());
+        assert_eq!(kept(all.len() + 1), vec![all.clone(); all.len() + 1], "more than there are take turns anywhere");
+        assert_eq!(processors(), all, "whoever made them is as free as before");
     }
 
     #[test]
