@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the portal's HTTP adds to the engine: the time to the first token, and eight streams at once, beside `sluice bench` on the same
-# random weights of OPT 125m in the same run. Prints a table for BENCHMARKS.md. PRECISION (default bf16) and REPEAT change it.
+# random weights of OPT 125m in the same run. Prints a table for BENCHMARKS.md. PRECISION (default bf16), ROUNDS and REPEAT change it.
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
@@ -41,12 +41,10 @@ until curl -fs "http://127.0.0.1:$PORT/readyz" >/dev/null; do
     sleep 0.1
 done
 
-step "Measuring by HTTP"
-"$PYTHON" deploy/bench/http_streams.py "http://127.0.0.1:$PORT" "$WORK/tokens" --repeat "${REPEAT:-20}" >"$WORK/http"
-kill "$PORTAL" && wait "$PORTAL" || true
-PORTAL=
-
-step "Measuring the engine alone"
-bench() { "${FIRST[@]}" "$SLUICE_BIN" bench "$WEIGHTS" --json --precision "$PRECISION" "$@"; }
-bench --batch 8 --prefill 32 --repeat "${REPEAT:-20}" >"$WORK/engine"
+step "Measuring by HTTP and the engine alone, in turn"
+# In turn, because what the machine gives changes within minutes.
+for _ in $(seq "${ROUNDS:-5}"); do
+    "$PYTHON" deploy/bench/http_streams.py "http://127.0.0.1:$PORT" "$WORK/tokens" --repeat "${REPEAT:-6}" >>"$WORK/http"
+    "${FIRST[@]}" "$SLUICE_BIN" bench "$WEIGHTS" --json --precision "$PRECISION" --batch 8 --prefill 32 --repeat "${REPEAT:-6}" >>"$WORK/engine"
+done
 "$PYTHON" deploy/bench/http_streams.py --table "$WORK/http" "$WORK/engine"

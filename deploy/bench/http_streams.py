@@ -1,71 +1,92 @@
-"""What a reader of streams sees: python http_streams.py PORTAL TOKENS [--repeat N]; python http_streams.py --table HTTP ENGINE
+"""What a reader of streams sees: python http_streams.py PORTAL TOKENS [--repeat N]; python http_streams.py --table HTTP ENGINE, of whose
+lines each is a round
 
-`curl` reads when there are several, so that the readers take as little of the processors as can be. TOKENS: a file of access tokens, one for each stream.
+One program reads all streams, so that the readers take as little of the processors as can be. TOKENS: a file of access tokens, one for each stream.
 """
 
 import argparse
-import http.client
 import json
 import random
+import selectors
+import socket
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 MODEL, PROMPT, NEW = "bench/opt-125m", 32, 64
+WARM_UP = 10
 
 
-def body(new):
+def send(portal, token, new):
+    """A connection on which an answer comes as it is made, and when it was asked for."""
     prompt = [random.randrange(4, 50_000) for _ in range(PROMPT)]
-    ask = {"model": MODEL, "prompt": prompt, "max_tokens": new, "temperature": 0, "stream": True, "ignore_eos": True}
-    return json.dumps(ask)
+    content = json.dumps({"model": MODEL, "prompt": prompt, "max_tokens": new, "temperature": 0, "stream": True, "ignore_eos": True})
+    host, port = portal.removeprefix("http://").split(":")
+    lines = ["POST /v1/completions HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(content)}", "Connection: close", "", content]
+    connection = socket.create_connection((host, int(port)))
+    begun = time.perf_counter()
+    connection.sendall("\r\n".join(lines).encode())
+    return connection, begun
 
 
 def first_token_s(portal, token):
-    """From sending the request to the line of the first token's event."""
-    connection = http.client.HTTPConnection(portal.removeprefix("http://"))
-    connection.connect()
-    begun = time.perf_counter()
-    connection.request("POST", "/v1/completions", body(4), {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.read()
-    line = answer.readline()
-    took = time.perf_counter() - begun
-    assert line.startswith(b"data: {"), line
-    answer.read()
-    connection.close()
+    """From sending the request to the first token's event."""
+    connection, begun = send(portal, token, 4)
+    with connection:
+        came = b""
+        while b"data: {" not in came:
+            piece = connection.recv(1 << 16)
+            assert piece, came
+            came += piece
+        took = time.perf_counter() - begun
+        while connection.recv(1 << 16):
+            pass
     return took
 
 
-def ask(portal, token, new):
-    headers = ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
-    return subprocess.Popen(["curl", "-sSfN", "-o", "/dev/null", *headers, "-d", body(new), f"{portal}/v1/completions"])
-
-
-def all_s(portal, tokens, new):
-    begun = time.perf_counter()
-    processes = [ask(portal, token, new) for token in tokens]
-    assert [process.wait() for process in processes] == [0] * len(processes)
-    return time.perf_counter() - begun
+def tokens_per_s(portal, tokens):
+    """Of all streams together, from when the last has begun until the first has ended. (A token that ends inside a character comes with the next,
+    and is not counted.)"""
+    came = [[] for _ in tokens]
+    with selectors.DefaultSelector() as open_ones:
+        for token, times in zip(tokens, came):
+            open_ones.register(send(portal, token, NEW)[0], selectors.EVENT_READ, times)
+        while open_ones.get_map():
+            for key, _ in open_ones.select():
+                piece = key.fileobj.recv(1 << 16)
+                key.data.extend([time.perf_counter()] * piece.count(b"data: {"))
+                if not piece:
+                    open_ones.unregister(key.fileobj)
+                    key.fileobj.close()
+    assert all(len(times) > 0.9 * NEW for times in came), [len(times) for times in came]
+    begin, end = max(times[0] for times in came), min(times[-1] for times in came)
+    return sum(begin < when <= end for times in came for when in times) / (end - begin)
 
 
 def measure(portal, tokens, repeat):
     random.seed(1)
-    all_s(portal, tokens, 2)
+    # The model is loaded, and every connection to the database has seen every question.
+    for _ in range(WARM_UP):
+        first_token_s(portal, tokens[0])
+        tokens_per_s(portal, tokens)
     first = [first_token_s(portal, tokens[0]) for _ in range(repeat)]
-    rates = [len(tokens) * (NEW - 1) / (-all_s(portal, tokens, 1) + all_s(portal, tokens, NEW)) for _ in range(repeat)]
+    rates = [tokens_per_s(portal, tokens) for _ in range(repeat)]
     print(json.dumps({"first_token_s": statistics.median(first), "tokens_per_s": statistics.median(rates), "streams": len(tokens)}))
 
 
+def median(rounds, name):
+    return statistics.median(measured[name] for measured in rounds)
+
+
 def table(portal, engine):
-    portal, engine = json.loads(portal.read_text()), json.loads(engine.read_text())
-    prefill_s = PROMPT / engine["prefill_tokens_per_s"]
-    print("| OPT 125m, " + engine["precision"] + " | by HTTP | `sluice bench` | ratio |\n| --- | --- | --- | --- |")
-    first = portal["first_token_s"]
+    portal, engine = ([json.loads(line) for line in path.read_text().splitlines()] for path in (portal, engine))
+    print("| OPT 125m, " + engine[0]["precision"] + " | by HTTP | `sluice bench` | ratio |\n| --- | --- | --- | --- |")
+    first, prefill_s = median(portal, "first_token_s"), PROMPT / median(engine, "prefill_tokens_per_s")
     print(f"| first token of a prompt of {PROMPT} | {1e3 * first:.1f} ms | {1e3 * prefill_s:.1f} ms | {first / prefill_s:.2f} |")
-    rate, alone = portal["tokens_per_s"], engine["decode_tokens_per_s"]
-    print(f"| {portal['streams']} streams at once | {rate:.0f} tokens/s | {alone:.0f} tokens/s | {rate / alone:.2f} |")
+    rate, alone = median(portal, "tokens_per_s"), median(engine, "decode_tokens_per_s")
+    print(f"| {portal[0]['streams']} streams at once | {rate:.0f} tokens/s | {alone:.0f} tokens/s | {rate / alone:.2f} |")
 
 
 def main():
