@@ -231,6 +231,7 @@ impl Loading<'_> {
             engine.shutdown();
             return Err(closed());
         }
+        state.uses += 1;
         let last_use = state.uses;
         let (bytes, on_card) = (demand.needed_bytes, demand.card_bytes.is_some());
         state.models.insert(self.key.to_owned(), Place::Loaded { engine: engine.clone(), bytes, on_card, last_use });

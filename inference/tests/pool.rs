@@ -64,6 +64,17 @@ fn the_least_recently_used_idle_model_makes_room_and_models_in_use_do_not() {
 }
 
 #[test]
+fn a_model_that_was_just_loaded_is_not_the_first_to_go() {
+    let sizes = ["preln-fp32", "postln-proj-fp32"].map(|name| ModelPool::new(u64::MAX, pool_options()).memory_bytes(&mute(name)).unwrap());
+    let pool = ModelPool::new(2 * sizes[0].max(sizes[1]), pool_options());
+    let get = |key: &str, name: &str| drop(pool.get_or_load(key, || Ok(mute(name))).unwrap());
+    get("z", "preln-fp32");
+    get("a", "preln-fp32");
+    get("m", "postln-proj-fp32");
+    assert_eq!(pool.loaded().into_iter().map(|model| model.key).collect::<Vec<_>>(), ["a", "m"]);
+}
+
+#[test]
 fn a_model_whose_thread_has_died_is_named_and_loaded_anew() {
     let pool = ModelPool::new(u64::MAX, pool_options());
     let get = || pool.get_or_load("model", || Ok(mute("preln-fp32"))).unwrap();

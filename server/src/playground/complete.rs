@@ -150,8 +150,10 @@ impl Admitted {
         if let Some((number, request)) = requests.pop_front() {
             answers.push(line.begin(number, request, &turn, Instant::now() + ANSWER_WAIT)?);
         }
-        // Written while the engine reads the prompt already: what it makes is handed out behind this.
+        // Written while the engine works already: what it makes is handed out behind this.
+        let begun = Instant::now();
         let tab = Tab::open(self.portal.clone(), new, reserved).await?;
+        leave::still_after_waiting(&self.portal, &self.visitor, &self.model, self.source.action(), begun).await?;
         let over = Box::pin(leave::taken_back(self.portal, self.visitor, self.model, self.source.action()));
         Ok(Run { id: tab.id(), line, requests, answers, tab, ending: Ending::Stop, over })
     }

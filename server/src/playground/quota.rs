@@ -31,14 +31,16 @@ impl Tab {
     ) -> Result<Self, Error> {
         // In a task of its own: who leaves while the row is written has it settled once it is there.
         let opened = tokio::spawn(async move {
+            // It is there before its row is: should the database not say whether it has written it, it is settled all the same.
+            let tab = Self { portal, id: new.id, completion_tokens: 0, open: true };
             match reserved {
                 Some(mut tx) => {
                     store::insert(&mut tx, &new).await?;
                     tx.commit().await?;
                 }
-                None => store::insert(&mut *portal.db.acquire().await?, &new).await?,
+                None => store::insert(&mut *tab.portal.db.acquire().await?, &new).await?,
             }
-            Ok(Self { portal, id: new.id, completion_tokens: 0, open: true })
+            Ok(tab)
         });
         opened.await.map_err(Error::internal)?
     }

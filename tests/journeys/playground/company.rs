@@ -36,7 +36,7 @@ async fn a_full_line_answers_at_once_and_holds_up_nobody_else(db: PgPool) {
 }
 
 /// The engine of the only model in memory, as the portal has loaded it.
-fn loaded(portal: &TestPortal) -> Engine {
+pub(super) fn loaded(portal: &TestPortal) -> Engine {
     let engine = &portal.portal.engine;
     let key = engine.loaded().pop().unwrap().key;
     engine.get_or_load(&key, || panic!("it is in memory")).unwrap()
@@ -48,7 +48,7 @@ fn long(account: &str) -> Request {
 }
 
 /// Fills the engine's line with other accounts' requests.
-fn fill(engine: &Engine, held: &mut Vec<Vec<Generation>>) {
+pub(super) fn fill(engine: &Engine, held: &mut Vec<Vec<Generation>>) {
     loop {
         match engine.submit_choices(long(&format!("other {}", held.len())), 8) {
             Ok(generations) => held.push(generations),

@@ -8,6 +8,7 @@ use server::catalog::Gate;
 use sqlx::PgPool;
 use tests::{Page, Person, TestPortal};
 
+use super::company::{fill, loaded};
 use super::{account_of, offers_verse, refused, until};
 
 /// A gated model whose rules let applicants try it, somebody whose application waits, and a reviewer.
@@ -104,6 +105,24 @@ async fn what_runs_has_its_tokens_set_aside_and_gives_back_what_it_did_not_take(
     assert_eq!(used(&portal).await, (5, 1), "what is refused leaves no row");
     sqlx::query("update generation set finished_at = started_at, finish_reason = 'stop'").execute(&portal.portal.db).await.unwrap();
     tries(&ada, "400").await.says("21 tokens added");
+}
+
+#[sqlx::test(migrator = "server::MIGRATOR")]
+async fn what_the_engine_refuses_takes_nothing_of_a_trial(db: PgPool) {
+    let (portal, ada, _, _) = with_trial(db, "30").await;
+    assert_eq!(tries(&ada, "1").await.status, 200);
+    let (engine, mut held) = (loaded(&portal), Vec::new());
+    // Should one of the others end in between, the line is filled again.
+    loop {
+        fill(&engine, &mut held);
+        let before = used(&portal).await;
+        if tries(&ada, "1").await.status == 503 {
+            assert_eq!(used(&portal).await, before, "no row, and nothing set aside");
+            break;
+        }
+    }
+    drop(held);
+    tries(&ada, "400").await.says("tokens added");
 }
 
 #[sqlx::test(migrator = "server::MIGRATOR")]
