@@ -34,7 +34,7 @@ impl Worker {
     /// Works until told to stop. A panic inside becomes `Failed` for every request there is, never silence.
     pub(crate) fn run(mut self) {
         if !self.model.is_on_card() {
-            self.threads.keep_caller();
+            self.threads.keep_apart();
         }
         let ended = catch_unwind(AssertUnwindSafe(|| {
             while self.turn() {}

@@ -15,6 +15,9 @@ use crate::error::Error;
 /// How often a waiting thread looks before it sleeps: some tens of microseconds.
 const LOOKS: usize = 4_000;
 
+/// How often threads were kept apart.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
 /// A piece of work, on the stack of whoever waits for it.
 type Work = *const (dyn Fn(usize) + Sync);
 
@@ -37,7 +40,6 @@ unsafe impl Send for SendWork {}
 /// The compute threads, the caller's own included.
 pub(crate) struct Threads {
     shared: Arc<Shared>,
-    processors: Arc<[usize]>,
     others: Vec<JoinHandle<()>>,
     /// Held while a piece of work is done, so that two callers take turns.
     turn: Mutex<()>,
@@ -55,27 +57,27 @@ impl Threads {
             panicked: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         });
-        let processors: Arc<[usize]> = Some(processors()).filter(|all| all.len() == count).unwrap_or_default().into();
-        let mut threads = Self { shared, processors, others: Vec::new(), turn: Mutex::new(()) };
+        let mut threads = Self { shared, others: Vec::new(), turn: Mutex::new(()) };
         for number in 0..count - 1 {
-            let (shared, processors) = (Arc::clone(&threads.shared), Arc::clone(&threads.processors));
+            let shared = Arc::clone(&threads.shared);
             let other = thread::Builder::new()
                 .name(format!("sluice-compute-{}", number + 1))
-                .spawn(move || {
-                    keep_to(processors.get(number + 1));
-                    shared.serve(number);
-                })
+                .spawn(move || shared.serve(number))
                 .map_err(|problem| Error::Internal { problem: format!("cannot start compute threads: {problem}") })?;
             threads.others.push(other);
         }
         Ok(threads)
     }
 
-    /// Where there is a thread for each processor, all keep to one of their own: what runs a moment between two steps (a reader who is sent a
-    /// token) must not leave one processor to two of them and another to none. This keeps the calling thread to the first, for as long as it lives,
-    /// and the threads that it starts: for one that does nothing but call [`Threads::run`].
-    pub(crate) fn keep_caller(&self) {
-        keep_to(self.processors.first());
+    /// Where there is a thread for each processor, keeps each to one of its own, the caller for as long as it lives: what runs a moment between
+    /// two steps (a reader who is sent a token) must not leave one processor to two of them and another to none. The threads of the next who call this begin with the
+    /// next processor, so that what one thread does alone is not done on the same processor for all models.
+    pub(crate) fn keep_apart(&self) {
+        let processors = processors();
+        if processors.len() == self.count() {
+            let first = CALLS.fetch_add(1, Ordering::Relaxed);
+            self.run(&|thread| keep_to(processors[(first + thread) % processors.len()]));
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -185,16 +187,14 @@ fn processors() -> Vec<usize> {
 
 /// Keeps the calling thread to this processor. What a sandbox forbids is done without.
 #[cfg(target_os = "linux")]
-fn keep_to(processor: Option<&usize>) {
-    if let Some(processor) = processor {
-        let mut own = rustix::thread::CpuSet::new();
-        own.set(*processor);
-        let _ = rustix::thread::sched_setaffinity(None, &own);
-    }
+fn keep_to(processor: usize) {
+    let mut own = rustix::thread::CpuSet::new();
+    own.set(processor);
+    let _ = rustix::thread::sched_setaffinity(None, &own);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn keep_to(_: Option<&usize>) {}
+fn keep_to(_: usize) {}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,13 +235,18 @@ mod tests {
             thread::scope(|scope| {
                 // A thread of its own calls, as that of the engine does.
                 scope.spawn(|| {
-                    threads.keep_caller();
+                    threads.keep_apart();
                     threads.run(&|number| lock(&places)[number] = processors());
                 });
             });
             places.into_inner().unwrap()
         };
-        assert_eq!(kept(all.len()), all.iter().map(|own| vec![*own]).collect::<Vec<_>>());
+        let (mut own, mut next) = (kept(all.len()), kept(all.len()));
+        assert!(all.len() == 1 || own[0] != next[0], "the next begin elsewhere");
+        for places in [&mut own, &mut next] {
+            places.sort();
+            assert_eq!(*places, all.iter().map(|own| vec![*own]).collect::<Vec<_>>());
+        }
         assert_eq!(kept(all.len() + 1), vec![all.clone(); all.len() + 1], "more than there are take turns anywhere");
         assert_eq!(processors(), all, "whoever made them is as free as before");
     }
