@@ -254,6 +254,7 @@ async fn no_token_is_handed_out_before_it_is_on_the_record(db: PgPool) {
     let (portal, _, program) = portal_with_verse(db).await;
     completes(&program, json!({ "prompt": "The sea was", "max_tokens": 1 })).await;
     let (shut, engine) = (ledger_shut(&portal).await, loaded(&portal));
+    until("what came first is counted", || async { engine_is_idle(&portal) }).await;
     let steps = engine.stats().steps;
     let ask = json!({ "model": VERSE, "prompt": "The land was", "max_tokens": 8, "ignore_eos": true, "stream": true });
     let asking = tokio::spawn(async move { asks(&program, &ask).await });
@@ -292,7 +293,12 @@ async fn who_leaves_while_the_row_is_written_leaves_none_open(db: PgPool) {
         let shut = ledger_shut(&portal).await;
         let program = program.clone();
         let asking = tokio::spawn(async move { asks(&program, &a_long_ask()).await });
-        until("it runs", || async { !engine_is_idle(&portal) }).await;
+        until("its row waits", async || {
+            let waiting = "select count(*) from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock' and query like 'insert into generation%'";
+            sqlx::query_scalar(waiting).fetch_one(&portal.portal.db).await.is_ok_and(|count: i64| count == 1)
+        })
+        .await;
         asking.abort();
         until("the engine stops", || async { engine_is_idle(&portal) }).await;
         drop(shut);
