@@ -4,6 +4,7 @@
 # shellcheck source=deploy/dev/steps.sh
 . "$(dirname "$0")/../dev/steps.sh"
 . deploy/dev/install.sh
+. deploy/bench/first.sh
 
 need_python
 need_postgres
@@ -169,14 +170,11 @@ slow() {
     echo
 }
 
-# Before what else happens on the machine, where we may.
-first() { if is_root && chrt -f 10 true 2>/dev/null; then chrt -f 10 "$@"; else "$@"; fi; }
-
 # Both digests on one core, of the whole and of each chunk, beside what the two take one after the other over the same bytes.
 digests() {
     SQLX_OFFLINE=true cargo build --quiet --package tests --bin hash-speed
     local measured
-    measured=$(first taskset -c 0 "$TARGET/debug/hash-speed" "${DIGEST_BYTES:-536870912}" "${REPEATS:-7}")
+    measured=$("${FIRST[@]}" taskset -c 0 "$TARGET/debug/hash-speed" "${DIGEST_BYTES:-536870912}" "${REPEATS:-7}")
     echo '| digests on one core, in memory | GB/s |'
     echo '|---|---|'
     awk -F '\t' '{ printf "| %s | %s |\n", $1, $2 }' <<< "$measured"
